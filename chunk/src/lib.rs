@@ -1,0 +1,1 @@
+//! Many log lines in few bytes, read back by time: Loki chunks, both ways.

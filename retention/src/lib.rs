@@ -1,0 +1,1 @@
+//! What may go, when, and proof that nothing else did: policies, legal holds, a pure plan and a careful sweep.

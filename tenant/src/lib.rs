@@ -1,0 +1,1 @@
+//! Whose data, and what are they allowed: tenant ids, limits and overrides under the names of Loki, validation.

@@ -1,0 +1,1 @@
+//! W3C trace context across process borders, strict to the byte.
