@@ -1,1 +1,104 @@
-//! Who owns this key, given who is alive: a consistent hash ring with states, zones, replica sets and quorum writes.
+//! Who owns this key, given who is alive: a consistent hash ring with instance states, zones and replica
+//! sets.
+//!
+//! A write path that is spread over many instances has to agree, without asking anyone, on which
+//! instances hold a key; keep agreeing while some start, leave or stop answering; and know how many
+//! copies are enough. This crate answers who owns the key, and how many of them must acknowledge.
+//!
+//! It does *not* talk to a store or to other instances, keep connections, move data when owners change,
+//! or decide when an instance is up: it is told by records and heartbeats, which you bring from wherever
+//! you keep them.
+//!
+//! ```
+//! use forebay_ring::{Instance, Membership, Operation, Options, Ring, State};
+//! use forebay_ring::{random_tokens, token_for};
+//!
+//! // What was heard of the instances, and when, on this observer's clock.
+//! let mut members = Membership::default();
+//! for (id, zone) in [("ingester-0", "a"), ("ingester-1", "b"), ("ingester-2", "c")] {
+//!     let tokens = random_tokens(id, zone, 0, 128, &members.tokens())?;
+//!     let instance = Instance { state: State::Active, zone: zone.into(), tokens, ..Instance::new(id, id) };
+//!     members.observe(instance, 1_000);
+//! }
+//!
+//! let options = Options { replication_factor: 3, zone_awareness: true, ..Options::default() };
+//! let ring = Ring::build(&options, &members, 2_000)?;
+//!
+//! let key = token_for("team-a", br#"{app="api"}"#);
+//! let replicas = ring.get(key, Operation::WRITE)?;
+//! assert_eq!(replicas.len(), 3);
+//! assert_eq!(replicas.max_errors(), 1);
+//!
+//! // A minute without heartbeats later nobody counts as alive; the topology is shared, not rebuilt.
+//! let later = ring.with_health(61_000_000_000);
+//! assert!(later.get(key, Operation::WRITE).is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Guarantees
+//!
+//! - R1: a key belongs to the instance with the first token strictly greater than it, wrapping; at both
+//!   ends of the key space too.
+//! - R2: a replica set names no instance twice and, if zones count, no zone twice, unless the operation
+//!   extends past a member; its members come in the order a walk from the key meets them.
+//! - R3: an instance that joins takes keys from others and moves none between them; one that leaves
+//!   gives keys to others and moves none between them.
+//! - R4: the answers are those of the ring that runs below Loki and Mimir, checked against recorded
+//!   ones: which instances are selected, which serve, and how many errors are tolerated.
+//! - R5: merging memberships is commutative, associative and idempotent. No clock but the observer's
+//!   decides who is alive, so no forged or skewed time keeps a dead instance in the ring.
+//! - R6: a token claimed twice has one owner for every observer of the same records, and no record is
+//!   changed to get there.
+//!
+//! # Limits
+//!
+//! At most 65,534 instances, 67,108,864 tokens and 255 replicas. A token costs 20 to 24 bytes at 3
+//! replicas, the 4 of the record included. A lookup allocates if more than 8 members are selected, is
+//! O(1) expected and at worst O(instances · log tokens), which is when a whole zone extends the
+//! operation. A snapshot with new health costs O(instances), one with new tokens
+//! O(tokens · (log tokens + replicas)).
+//!
+//! # Time and chance
+//!
+//! Time is an argument, `now_ns`: monotonic nanoseconds since an origin of your choice. Random tokens
+//! are a pure function of who asks.
+//!
+//! # Features
+//!
+//! Not on by default:
+//!
+//! - `serde`: `Serialize` and `Deserialize` for options and the records of instances.
+
+mod error;
+mod generate;
+mod instance;
+mod membership;
+mod operation;
+mod replication;
+mod ring;
+mod shared;
+mod token;
+
+pub use error::{BuildError, Error, GenerateError, ParseStateError};
+pub use generate::{DEFAULT_TOKENS, MAX_TOKENS_PER_INSTANCE, random_tokens};
+pub use instance::{Instance, ReadOnly, State, Version};
+pub use membership::{Member, Membership};
+pub use operation::Operation;
+pub use replication::{ParseRequireError, ReplicationSet, Require};
+pub use ring::{Options, Ring};
+pub use shared::SharedRing;
+pub use token::{Token, TokenSet, fnv1_32, token_for, token_for_labels};
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_readme_is_the_front_page() {
+        let docs = include_str!("lib.rs").lines().map_while(|line| line.strip_prefix("//!"));
+        let page: Vec<&str> = docs.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+        // Headings are a level deeper below the title; code blocks name their language.
+        let readme = include_str!("../README.md").strip_prefix("# forebay-ring\n\n").unwrap();
+        let expected = page.join("\n").replace("\n# ", "\n## ").replacen("```\n", "```rust\n", 1);
+        let without_hidden = expected.replace("## Ok::<(), Box<dyn std::error::Error>>(())\n", "");
+        assert_eq!(readme.trim_end(), without_hidden);
+    }
+}

@@ -1,0 +1,84 @@
+//! Finds the first token after a key in about two loads.
+//!
+//! Invariant: bucket `b` of the index is exactly the run of tokens whose high bits are `b`. Tokens are
+//! spread evenly by construction, so there are as many buckets as tokens and a run has one token on
+//! average; where tokens are clustered the run is searched in halves instead of in order.
+
+/// Runs up to this long are scanned: a predictable loop over one cache line beats halving.
+const LONGEST_SCAN: usize = 16;
+
+/// Where each run of tokens with equal high bits begins.
+pub(super) struct Index {
+    shift: u32,
+    /// One more than there are buckets: the last entry is the number of tokens.
+    starts: Box<[u32]>,
+}
+
+impl Index {
+    /// `tokens` are sorted, not empty and no more than [`Ring::MAX_TOKENS`](crate::Ring::MAX_TOKENS).
+    pub(super) fn build(tokens: &[u32]) -> Self {
+        let bits = tokens.len().next_power_of_two().ilog2().max(1);
+        let shift = u32::BITS - bits;
+        let mut starts = Vec::with_capacity((1 << bits) + 1);
+        let mut next = 0;
+        for bucket in 0..1_u32 << bits {
+            starts.push(u32::try_from(next).expect("at most 2^26 tokens"));
+            while tokens.get(next).is_some_and(|token| token >> shift == bucket) {
+                next += 1;
+            }
+        }
+        starts.push(u32::try_from(next).expect("at most 2^26 tokens"));
+        Self { shift, starts: starts.into() }
+    }
+
+    /// The place in `tokens`, the ones it was built from, of the first token strictly greater than
+    /// `key`, wrapping to 0.
+    pub(super) fn successor(&self, tokens: &[u32], key: u32) -> usize {
+        let bucket = (key >> self.shift) as usize;
+        let (start, end) = (self.starts[bucket] as usize, self.starts[bucket + 1] as usize);
+        let run = &tokens[start..end];
+        let at_most_key = if run.len() <= LONGEST_SCAN {
+            run.iter().take_while(|&&token| token <= key).count()
+        } else {
+            run.partition_point(|&token| token <= key)
+        };
+        let at = start + at_most_key;
+        if at == tokens.len() { 0 } else { at }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(tokens: &[u32]) {
+        let index = Index::build(tokens);
+        let around = |&token: &u32| [token.wrapping_sub(1), token, token.wrapping_add(1)];
+        for key in tokens.iter().flat_map(around).chain([0, 1, u32::MAX - 1, u32::MAX]) {
+            let expected = tokens.partition_point(|&token| token <= key) % tokens.len();
+            assert_eq!(index.successor(tokens, key), expected, "key {key} among {} tokens", tokens.len());
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_key_space_wrap() {
+        for tokens in [&[0][..], &[1], &[u32::MAX], &[0, u32::MAX], &[0, 1, u32::MAX - 1, u32::MAX]] {
+            check(tokens);
+        }
+    }
+
+    #[test]
+    fn evenly_spread_tokens_are_found_for_every_size_around_a_power_of_two() {
+        for count in [2, 3, 4, 5, 127, 128, 129, 1000] {
+            check(&(0..count).map(|n| n * (u32::MAX / count) + 17).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn clustered_tokens_in_one_bucket_are_found() {
+        let mut tokens: Vec<u32> = (0..5_000).map(|n| (7 << 28) + n * 3).collect();
+        tokens.extend([8 << 28, u32::MAX - 5]);
+        assert!(Index::build(&tokens).starts.windows(2).any(|run| run[1] - run[0] > 4_000));
+        check(&tokens);
+    }
+}

@@ -1,0 +1,280 @@
+//! What a ring knows as long as nobody's tokens or zone change: whose each token is, and which members
+//! a walk from each token selects.
+//!
+//! Invariants: every token has one owner; a walk selects at most one member of each *group* that does
+//! not extend, where a group is a zone if zones count, and otherwise a single member.
+
+use std::collections::HashMap;
+
+use super::{Options, Ring};
+use crate::error::BuildError;
+use crate::instance::State;
+use crate::membership::Member;
+use crate::replication::Members;
+use crate::ring::index::Index;
+use crate::token::{Token, TokenSet};
+
+/// Tokens a walk looks at one by one. It usually needs fewer than ten; one that must pass over a whole
+/// zone would need almost all tokens, so beyond this it sorts the remaining members instead.
+const MAX_STEPS: usize = 64;
+
+/// Larger replica sets are not precomputed, since a hostile factor must not cost memory by the gigabyte.
+const LARGEST_HOME: usize = 16;
+
+/// Tokens, their owners, and what follows from them.
+pub(super) struct Topology {
+    tokens: Box<[u32]>,
+    /// The member each token belongs to.
+    owners: Box<[u16]>,
+    /// `None` if there are no tokens.
+    index: Option<Index>,
+    /// For each token the members a walk from it selects if none extends: `home_len` numbers each.
+    homes: Box<[u16]>,
+    home_len: usize,
+    /// The group of each member, and how many groups own a token.
+    groups: Box<[u16]>,
+    group_count: usize,
+    /// The tokens of each member; with `contested`, fewer than some claim.
+    owned: Box<[TokenSet]>,
+    contested: bool,
+}
+
+/// The number of the member at this place.
+pub(super) fn number(at: usize) -> u16 {
+    u16::try_from(at).expect("a ring has at most 65534 members")
+}
+
+impl Topology {
+    pub(super) fn build(options: &Options, members: &[Member]) -> Result<Self, BuildError> {
+        if options.replication_factor == 0 {
+            return Err(BuildError::NoReplicas);
+        }
+        if members.len() > Ring::MAX_INSTANCES {
+            return Err(BuildError::TooManyInstances { found: members.len(), max: Ring::MAX_INSTANCES });
+        }
+        let claimed = members.iter().map(|member| member.instance.tokens.len()).sum();
+        if claimed > Ring::MAX_TOKENS {
+            return Err(BuildError::TooManyTokens { found: claimed, max: Ring::MAX_TOKENS });
+        }
+        let (tokens, owners) = settle_claims(members, claimed);
+        let contested = tokens.len() < claimed;
+        let groups = groups_of(options, members);
+        let mut topology = Self {
+            owned: if contested {
+                owned_sets(members.len(), &tokens, &owners)
+            } else {
+                members.iter().map(|member| member.instance.tokens.clone()).collect()
+            },
+            contested,
+            index: (!tokens.is_empty()).then(|| Index::build(&tokens)),
+            tokens,
+            homes: Box::default(),
+            home_len: 0,
+            group_count: count_groups(&owners, &groups),
+            owners,
+            groups,
+        };
+        topology.precompute_homes(usize::from(options.replication_factor));
+        Ok(topology)
+    }
+
+    /// Whether `new` members would make the topology that `old` ones made.
+    pub(super) fn fits(&self, old: &[Member], new: &[Member]) -> bool {
+        old.len() == new.len()
+            && old.iter().zip(new).all(|(old, new)| {
+                let (old, new) = (&old.instance, &new.instance);
+                // States decide only between members that claim the same token.
+                let same_claim = !self.contested || yields(old.state) == yields(new.state);
+                same_claim && old.id == new.id && old.zone == new.zone && old.tokens.same_as(&new.tokens)
+            })
+    }
+
+    pub(super) fn token_count(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// The place of the first token strictly greater than `key`, wrapping.
+    pub(super) fn successor(&self, key: Token) -> Option<usize> {
+        Some(self.index.as_ref()?.successor(&self.tokens, key.0))
+    }
+
+    pub(super) fn owner_at(&self, at: usize) -> u16 {
+        self.owners[at]
+    }
+
+    /// The members selected from the token at this place on if none of them extends; `None` if that is
+    /// not known beforehand.
+    pub(super) fn home(&self, at: usize) -> Option<&[u16]> {
+        (self.home_len > 0).then(|| &self.homes[at * self.home_len..][..self.home_len])
+    }
+
+    /// Selects from the token at `at` on, which is the first after `key`, until there are `replicas`
+    /// members and one more for each of them that extends.
+    pub(super) fn walk(
+        &self,
+        key: Token,
+        at: usize,
+        replicas: usize,
+        extends: impl Fn(u16) -> bool,
+    ) -> Members {
+        let mut selection = Selection { members: Members::new(), settled: Members::new(), wanted: replicas };
+        let steps = self.tokens.len().min(MAX_STEPS);
+        for place in (at..self.tokens.len()).chain(0..at).take(steps) {
+            if selection.is_complete(self) {
+                return selection.members;
+            }
+            let owner = self.owners[place];
+            if !selection.members.contains(&owner) {
+                selection.offer(owner, self, &extends);
+            }
+        }
+        if steps < self.tokens.len() && !selection.is_complete(self) {
+            let last_seen = self.tokens[(at + steps - 1) % self.tokens.len()];
+            for member in self.beyond(key, Token(last_seen)) {
+                if selection.is_complete(self) {
+                    break;
+                }
+                selection.offer(member, self, &extends);
+            }
+        }
+        selection.members
+    }
+
+    /// The members of which a walk from `key` has met no token when it is past `last_seen`, in the
+    /// order it will meet them. O(members · log tokens), however many tokens lie between them.
+    fn beyond(&self, key: Token, last_seen: Token) -> impl Iterator<Item = u16> {
+        let seen = key.distance_to(last_seen);
+        let first_tokens = self.owned.iter().map(|tokens| tokens.first_after(key));
+        let mut rest: Vec<(u32, u16)> = (0..)
+            .zip(first_tokens)
+            .filter_map(|(member, token)| Some((key.distance_to(token?), member)))
+            .filter(|&(distance, _)| distance > seen)
+            .collect();
+        rest.sort_unstable();
+        rest.into_iter().map(|(_, member)| member)
+    }
+
+    /// How many keys each member owns.
+    pub(super) fn owned_keys(&self) -> std::vec::IntoIter<u64> {
+        let mut keys = vec![0; self.owned.len()];
+        let mut previous = self.tokens.last().copied().unwrap_or_default();
+        for (&token, &owner) in self.tokens.iter().zip(&self.owners) {
+            // The range is [previous, token); with one token it is the whole circle, not nothing.
+            let range = u64::from(token.wrapping_sub(previous).wrapping_sub(1)) + 1;
+            keys[usize::from(owner)] += range;
+            previous = token;
+        }
+        keys.into_iter()
+    }
+
+    /// Goes backwards over the tokens: the walk from a token is its owner followed by the walk from the
+    /// next token without the owner's group. One pass, however far apart the groups lie.
+    fn precompute_homes(&mut self, replicas: usize) {
+        let len = replicas.min(self.group_count);
+        if len == 0 || len > LARGEST_HOME {
+            return;
+        }
+        let group = |member: u16| self.groups[usize::from(member)];
+        let mut home = Members::new();
+        for &owner in &self.owners {
+            if home.len() == len {
+                break;
+            }
+            if !home.iter().any(|&member| group(member) == group(owner)) {
+                home.push(owner);
+            }
+        }
+        let mut homes = vec![0; self.owners.len() * len];
+        for (&owner, slot) in self.owners.iter().zip(homes.chunks_exact_mut(len)).rev() {
+            home.retain(|member| group(*member) != group(owner));
+            home.insert(0, owner);
+            home.truncate(len);
+            slot.copy_from_slice(&home);
+        }
+        self.homes = homes.into();
+        self.home_len = len;
+    }
+}
+
+/// Members selected so far.
+struct Selection {
+    members: Members,
+    /// Groups from which no further member is wanted; no more than there are replicas.
+    settled: Members,
+    wanted: usize,
+}
+
+impl Selection {
+    fn is_complete(&self, topology: &Topology) -> bool {
+        self.members.len() >= self.wanted || self.settled.len() == topology.group_count
+    }
+
+    /// `member` was not selected before.
+    fn offer(&mut self, member: u16, topology: &Topology, extends: impl Fn(u16) -> bool) {
+        let group = topology.groups[usize::from(member)];
+        if self.settled.contains(&group) {
+            return;
+        }
+        self.members.push(member);
+        if extends(member) {
+            self.wanted += 1;
+        } else {
+            self.settled.push(group);
+        }
+    }
+}
+
+/// Whether a member in this state gives way to another that claims the same token.
+fn yields(state: State) -> bool {
+    matches!(state, State::Leaving | State::Left)
+}
+
+/// Sorts all claims and keeps the best of those to the same token.
+fn settle_claims(members: &[Member], claimed: usize) -> (Box<[u32]>, Box<[u16]>) {
+    let mut claims: Vec<(u32, bool, u16)> = Vec::with_capacity(claimed);
+    for (at, member) in members.iter().enumerate() {
+        let (yields, number) = (yields(member.instance.state), number(at));
+        claims.extend(member.instance.tokens.iter().map(|&token| (token, yields, number)));
+    }
+    claims.sort_unstable();
+    claims.dedup_by_key(|&mut (token, _, _)| token);
+    let (tokens, owners): (Vec<_>, Vec<_>) =
+        claims.into_iter().map(|(token, _, number)| (token, number)).unzip();
+    (tokens.into(), owners.into())
+}
+
+/// The tokens of each of `members` members after all claims are settled.
+fn owned_sets(members: usize, tokens: &[u32], owners: &[u16]) -> Box<[TokenSet]> {
+    let mut owned = vec![Vec::new(); members];
+    for (&token, &owner) in tokens.iter().zip(owners) {
+        owned[usize::from(owner)].push(token);
+    }
+    owned.into_iter().map(TokenSet::from).collect()
+}
+
+/// One group for each zone, and one for each member that has none or whose zone does not count.
+fn groups_of(options: &Options, members: &[Member]) -> Box<[u16]> {
+    let mut zones: HashMap<&str, u16> = HashMap::new();
+    let mut next = 0;
+    let mut fresh = || {
+        let group = next;
+        next += 1;
+        group
+    };
+    let groups = members.iter().map(|member| {
+        let zone = &*member.instance.zone;
+        if !options.zone_awareness || zone.is_empty() {
+            return fresh();
+        }
+        *zones.entry(zone).or_insert_with(&mut fresh)
+    });
+    groups.collect()
+}
+
+fn count_groups(owners: &[u16], groups: &[u16]) -> usize {
+    let mut owning = vec![false; groups.len()];
+    for &owner in owners {
+        owning[usize::from(groups[usize::from(owner)])] = true;
+    }
+    owning.into_iter().filter(|&owns| owns).count()
+}

@@ -1,0 +1,49 @@
+//! A ring that many read while one replaces it. Invariant: a reader sees one whole snapshot, old or new.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::ring::Ring;
+
+/// The current [`Ring`], for many readers.
+///
+/// Loading takes no lock and waits for nobody. Let one task publish: of two that derive from the same
+/// snapshot, the later one undoes the earlier.
+///
+/// ```
+/// use forebay_ring::{Membership, Options, Ring, SharedRing};
+///
+/// let shared = SharedRing::new(Ring::build(&Options::default(), &Membership::default(), 0)?);
+/// let before = shared.load();
+/// shared.publish(before.with_health(1_000_000_000));
+/// assert!(shared.load().shares_topology(&before));
+/// # Ok::<(), forebay_ring::BuildError>(())
+/// ```
+pub struct SharedRing {
+    current: ArcSwap<Ring>,
+}
+
+impl SharedRing {
+    /// Begins with this snapshot.
+    pub fn new(ring: Ring) -> Self {
+        Self { current: ArcSwap::from_pointee(ring) }
+    }
+
+    /// The snapshot published last. Use one for all of a request: two loads may differ.
+    pub fn load(&self) -> Arc<Ring> {
+        self.current.load_full()
+    }
+
+    /// Replaces the snapshot; readers keep the one they loaded.
+    pub fn publish(&self, ring: Ring) {
+        self.current.store(Arc::new(ring));
+    }
+}
+
+impl fmt::Debug for SharedRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SharedRing").field(&self.load()).finish()
+    }
+}
