@@ -1,9 +1,10 @@
-//! Who owns this key, given who is alive: a consistent hash ring with instance states, zones and replica
-//! sets.
+//! Who owns this key, given who is alive: a consistent hash ring with instance states, zones, replica
+//! sets and quorum writes.
 //!
 //! A write path that is spread over many instances has to agree, without asking anyone, on which
-//! instances hold a key; keep agreeing while some start, leave or stop answering; and know how many
-//! copies are enough. This crate answers who owns the key, and how many of them must acknowledge.
+//! instances hold a key; keep agreeing while some start, leave or stop answering; and know when enough
+//! copies exist to tell the client so. This crate answers the two questions in it: who owns the key, and
+//! did enough of them acknowledge.
 //!
 //! It does *not* talk to a store or to other instances, keep connections, move data when owners change,
 //! or decide when an instance is up: it is told by records and heartbeats, which you bring from wherever
@@ -49,6 +50,13 @@
 //!   decides who is alive, so no forged or skewed time keeps a dead instance in the ring.
 //! - R6: a token claimed twice has one owner for every observer of the same records, and no record is
 //!   changed to get there.
+//! - Q1: a batch has an outcome for each item; one bad item, or one that cannot be placed, fails alone.
+//! - Q2: no copy is given up because enough others exist or because the caller went away: calls end by
+//!   themselves or by their deadline.
+//! - Q3: what is in flight to an instance, and in total, never exceeds the bounds in calls and bytes.
+//! - Q4: whether an item succeeded does not depend on the order of answers. Nor does the family of its
+//!   failure while one more error than is tolerated is at least what success needs, as in a healthy
+//!   quorum of 3 or 5; otherwise two families may each suffice, and the first to do so is named.
 //!
 //! # Limits
 //!
@@ -58,15 +66,17 @@
 //! operation. A snapshot with new health costs O(instances), one with new tokens
 //! O(tokens · (log tokens + replicas)).
 //!
-//! # Time and chance
+//! # Time, chance and the network
 //!
 //! Time is an argument, `now_ns`: monotonic nanoseconds since an origin of your choice. Random tokens
-//! are a pure function of who asks.
+//! are a pure function of who asks. `quorum` takes the call to an instance as a closure and its
+//! deadlines from tokio's timer, which tests can pause.
 //!
 //! # Features
 //!
-//! Not on by default:
+//! None is on by default.
 //!
+//! - `tokio`: the module `quorum`, writes to replica sets.
 //! - `serde`: `Serialize` and `Deserialize` for options and the records of instances.
 
 mod error;
@@ -74,6 +84,8 @@ mod generate;
 mod instance;
 mod membership;
 mod operation;
+#[cfg(feature = "tokio")]
+pub mod quorum;
 mod replication;
 mod ring;
 mod shared;

@@ -1,0 +1,47 @@
+//! Writes to replica sets: one call per instance, an outcome per item, and no copy lost to impatience.
+//!
+//! [`do_batch`] looks up the replica set of every item, sends each instance one call with all of its
+//! items and resolves as soon as the fate of every item is known. Calls that are still under way then
+//! (stragglers) go on, as do all calls if the caller stops waiting: dropping the future never takes a
+//! copy away. What keeps them from piling up is a deadline for each call and a [`Targets`] shared by all
+//! batches, which bounds calls and bytes in flight per instance and in total. An instance at its bound
+//! is not called; to the batch that is a failure like any other, and the other replicas decide.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use forebay_ring::quorum::{BatchOptions, Family, ReplicaResult, Targets, do_batch};
+//! use forebay_ring::{Instance, Membership, Operation, Options, Ring, State};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut members = Membership::default();
+//! for (id, token) in [("a", 1 << 30), ("b", 2 << 30), ("c", 3 << 30)] {
+//!     let tokens = vec![token].into();
+//!     members.observe(Instance { state: State::Active, tokens, ..Instance::new(id, id) }, 0);
+//! }
+//! let ring = Ring::build(&Options::default(), &members, 0)?;
+//!
+//! let options = BatchOptions::new(Targets::default(), |_: &&str| Family::Server);
+//! let batch = do_batch(&ring, Operation::WRITE, &[7_u32, 1 << 31], |instance, items| {
+//!     let down = &*instance.id == "b";
+//!     async move { if down { ReplicaResult::Err("connection refused") } else { ReplicaResult::Ok } }
+//! }, &options);
+//!
+//! let outcome = batch.await;
+//! outcome.result()?; // two of three replicas acknowledged both items
+//! outcome.stragglers.finished().await; // if anyone wants to know
+//! # Ok(())
+//! # }
+//! ```
+
+mod batch;
+mod outcome;
+mod plan;
+mod targets;
+mod tracker;
+
+pub use batch::{Batch, BatchOptions, Items, ReplicaResult, Stragglers, do_batch};
+pub use outcome::{BatchError, BatchOutcome, Cause, Classify, Family, ItemOutcome, ReplicaError, Verdict};
+pub use plan::Item;
+pub use targets::{Full, Limits, Load, Slot, Targets};
