@@ -1,0 +1,45 @@
+//! `governor` as a second opinion, where its time per token is a whole number of nanoseconds and so exact.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use forebay_ratelimit::bucket::Bucket;
+use forebay_ratelimit::{Bound, Quota, Rate, RetryAfter};
+use governor::clock::{Clock, FakeRelativeClock};
+use proptest::prelude::*;
+
+proptest! {
+    #[test]
+    fn decisions_and_waits_are_those_of_the_generic_cell_rate_algorithm(
+        period_ns in 1..10_000_000_000_u64,
+        burst in 1..200_u32,
+        requests in prop::collection::vec((0..5_u64, -1..=1_i64, 1..210_u32), 1..80),
+    ) {
+        let burst = NonZeroU32::new(burst).unwrap();
+        let clock = FakeRelativeClock::default();
+        let theirs = governor::Quota::with_period(Duration::from_nanos(period_ns)).unwrap().allow_burst(burst);
+        let theirs = governor::RateLimiter::direct_with_clock(theirs, clock.clone());
+        let rate = Rate::per(1, Duration::from_nanos(period_ns));
+        let mut ours = Bucket::full(Quota::new(rate, u64::from(burst.get())), 0);
+        let mut now_ns = 0;
+        for (periods, jitter, cells) in requests {
+            let step_ns = (periods * periods * period_ns).saturating_add_signed(jitter);
+            clock.advance(Duration::from_nanos(step_ns));
+            now_ns += step_ns;
+            let expected = theirs.check_n(NonZeroU32::new(cells).unwrap());
+            match (ours.try_acquire(now_ns, u64::from(cells)), expected) {
+                (Ok(()), Ok(Ok(()))) => {}
+                (Err(denied), Ok(Err(not_until))) => {
+                    let wait = not_until.wait_time_from(clock.now());
+                    prop_assert_eq!(denied.retry_after, RetryAfter::After(wait));
+                }
+                (Err(denied), Err(_)) => {
+                    prop_assert_eq!((denied.bound, denied.retry_after), (Bound::Burst, RetryAfter::Never));
+                }
+                (ours, theirs) => {
+                    prop_assert!(false, "{} cells at {} ns: {:?}, but {:?}", cells, now_ns, ours, theirs);
+                }
+            }
+        }
+    }
+}

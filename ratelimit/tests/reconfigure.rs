@@ -1,0 +1,133 @@
+//! A quota that changes while it runs: what was there stays there.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use forebay_ratelimit::bucket::Bucket;
+use forebay_ratelimit::{Limiter, Oversize, Quota, Rate};
+use proptest::prelude::*;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+fn quota() -> impl Strategy<Value = Quota> {
+    (1..1_000_000_u64, 1..1_000_000_u64, 0..1_000_u64).prop_map(|(tokens, per_us, burst)| {
+        Quota::new(Rate::per(tokens, Duration::from_micros(per_us)), burst).oversize(Oversize::WhenFull)
+    })
+}
+
+proptest! {
+    /// P8. At the instant of the change nothing comes and nothing goes but what the new burst cannot hold.
+    #[test]
+    fn tokens_and_debt_survive_a_change_of_quota(
+        quotas in prop::collection::vec(quota(), 2..20),
+        steps in prop::collection::vec((0..SECOND_NS, 0..1_500_u64), 20),
+    ) {
+        let clock = Cell::new(0);
+        let limiter = Limiter::with_clock(quotas[0], || clock.get());
+        let mut bucket = Bucket::full(quotas[0], 0);
+        for (quota, (step_ns, tokens)) in quotas.iter().zip(steps) {
+            clock.set(clock.get() + step_ns);
+            let now_ns = clock.get();
+            limiter.allow(tokens);
+            let _ = bucket.try_acquire(now_ns, tokens);
+            for (before, after) in [
+                (limiter.peek(), { limiter.reconfigure(*quota); limiter.peek() }),
+                (bucket.peek(now_ns), { bucket.reconfigure(now_ns, *quota); bucket.peek(now_ns) }),
+            ] {
+                prop_assert_eq!(after.available, before.available.min(quota.burst));
+                prop_assert_eq!(after.debt, before.debt);
+                prop_assert_eq!((after.rate, after.burst), (quota.rate, quota.burst));
+            }
+        }
+    }
+
+    /// Under a storm of changes the level follows the piecewise exact one: never above it, and below it by
+    /// less than what one nanosecond mints per change.
+    #[test]
+    fn a_storm_of_changes_mints_and_loses_nothing(
+        rates in prop::collection::vec(1..1_000_000_u64, 1..40),
+        step_ns in 1..3_000_000_u64,
+    ) {
+        let burst = 1 << 40;
+        let mut bucket = Bucket::full(Quota::new(Rate::per_second(rates[0]), burst), 0);
+        bucket.try_acquire(0, burst).unwrap();
+        let (mut exact, mut lost, mut now_ns) = (0, 0, 0);
+        for rate in &rates {
+            bucket.reconfigure(now_ns, Quota::new(Rate::per_second(*rate), burst));
+            now_ns += step_ns;
+            exact += rate * step_ns;
+            lost += rate;
+        }
+        let available = bucket.peek(now_ns).available;
+        prop_assert!(available <= exact / SECOND_NS, "{} of {}", available, exact / SECOND_NS);
+        prop_assert!(available >= (exact - lost.min(exact)) / SECOND_NS, "{} of {}", available, exact / SECOND_NS);
+    }
+}
+
+#[test]
+fn flapping_between_two_quotas_is_worth_no_more_than_the_better_one() {
+    let clock = Cell::new(0);
+    let day = Rate::per(1, Duration::from_secs(86_400));
+    let quotas = [Quota::new(day, 10), Quota::new(Rate::per_second(1), 10)];
+    let limiter = Limiter::with_clock(quotas[0], || clock.get());
+    let mut admitted = 0;
+    for tick in 0..100_000 {
+        clock.set(tick * 1_000_000);
+        limiter.reconfigure(quotas[usize::from(tick % 2 == 0)]);
+        admitted += u32::from(limiter.allow(1));
+    }
+    // A burst of ten, and one a second for half of the hundred seconds.
+    assert!((59..=61).contains(&admitted), "{admitted} admitted");
+}
+
+#[test]
+fn a_larger_burst_brings_no_tokens_of_its_own() {
+    let clock = Cell::new(0);
+    let limiter = Limiter::with_clock(Quota::new(Rate::per_second(1), 10), || clock.get());
+    clock.set(3_600 * SECOND_NS);
+    limiter.reconfigure(Quota::new(Rate::per_second(1), 1_000));
+    assert_eq!(limiter.peek().available, 10);
+    clock.set(3_605 * SECOND_NS);
+    assert_eq!(limiter.peek().available, 15);
+}
+
+#[test]
+fn limited_after_unlimited_is_full_once() {
+    let clock = Cell::new(0);
+    let quota = Quota::new(Rate::per_second(1), 10);
+    let limiter = Limiter::with_clock(quota, || clock.get());
+    assert!(limiter.allow(10));
+    limiter.reconfigure(Quota::UNLIMITED);
+    let permit = limiter.try_acquire(u64::MAX).unwrap();
+    assert_eq!(permit.tokens(), 0);
+    clock.set(86_400 * SECOND_NS);
+    limiter.reconfigure(quota);
+    assert!(limiter.allow(10));
+    permit.release();
+    assert!(!limiter.allow(1));
+}
+
+#[test]
+fn a_permit_gives_back_what_it_took_and_no_more() {
+    let clock = Cell::new(0);
+    let limiter = Limiter::with_clock(Quota::new(Rate::per_second(10), 100), || clock.get());
+    let mut permit = limiter.try_acquire(80).unwrap();
+    permit.shrink_to(90);
+    assert_eq!((permit.tokens(), limiter.peek().available), (80, 20));
+    permit.shrink_to(30);
+    assert_eq!((permit.tokens(), limiter.peek().available), (30, 70));
+    permit.release();
+    assert!(limiter.peek().is_full());
+
+    let _dropped = limiter.try_acquire(60).unwrap();
+    limiter.try_acquire(30).unwrap().keep();
+    assert_eq!(limiter.peek().available, 10);
+
+    // What comes back late is clamped at full: the time in between has refilled it already.
+    let permit = limiter.try_acquire(10).unwrap();
+    clock.set(3_600 * SECOND_NS);
+    permit.release();
+    assert_eq!(limiter.peek().available, 100);
+    assert!(limiter.allow(100));
+    assert!(!limiter.allow(1));
+}
