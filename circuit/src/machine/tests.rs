@@ -1,0 +1,155 @@
+use super::*;
+
+const MS: u64 = 1_000_000;
+
+fn options() -> Options {
+    Options {
+        failure_threshold: 3,
+        open_for: Duration::from_millis(100),
+        max_open_for: Duration::from_millis(1_000),
+        jitter_percent: 0,
+        half_open_probes: 2,
+        close_after: 2,
+        half_open_max_wait: Duration::from_millis(500),
+        reset_after: Duration::from_millis(10_000),
+        ..Options::default()
+    }
+}
+
+fn machine() -> Machine {
+    Machine::new(options(), 0).unwrap()
+}
+
+/// One call that ends at once.
+fn call(machine: &mut Machine, outcome: Outcome, now_ns: u64) -> Option<Transition> {
+    let ticket = machine.admit(now_ns).0.unwrap();
+    machine.settle(ticket, outcome, now_ns)
+}
+
+fn trip(machine: &mut Machine, now_ns: u64) -> Transition {
+    (0..3).find_map(|_| call(machine, Outcome::Failure, now_ns)).unwrap()
+}
+
+#[test]
+fn failures_in_a_row_open_and_a_success_in_between_does_not() {
+    let mut machine = machine();
+    for outcome in [Outcome::Failure, Outcome::Failure, Outcome::Success, Outcome::Failure, Outcome::Ignored]
+    {
+        assert_eq!(call(&mut machine, outcome, 0), None);
+    }
+    assert_eq!(call(&mut machine, Outcome::Failure, 0), None);
+    let opened = call(&mut machine, Outcome::Failure, 7).unwrap();
+    assert_eq!((opened.from, opened.to, opened.cause), (Phase::Closed, Phase::Open, Cause::Failures));
+    assert_eq!((opened.sequence, opened.at_ns), (1, 7));
+}
+
+#[test]
+fn open_rejects_until_its_wait_is_over_and_says_half_open_from_then_on() {
+    let mut machine = machine();
+    trip(&mut machine, 0);
+    let rejected = machine.admit(100 * MS - 1).0.unwrap_err();
+    assert_eq!(rejected.retry_after, Some(Duration::from_nanos(1)));
+    assert_eq!(rejected.to_string(), "circuit breaker is open for 1ns");
+    assert_eq!(machine.state(100 * MS - 1).phase(), Phase::Open);
+    assert_eq!(machine.state(100 * MS), State::HalfOpen);
+    let (ticket, transition) = machine.admit(100 * MS);
+    assert!(ticket.is_ok());
+    assert_eq!(transition.unwrap().cause, Cause::WaitOver);
+}
+
+#[test]
+fn enough_good_probes_close_and_one_bad_probe_opens_for_twice_as_long() {
+    let mut machine = machine();
+    trip(&mut machine, 0);
+    assert_eq!(call(&mut machine, Outcome::Success, 100 * MS), None);
+    let opened = call(&mut machine, Outcome::Failure, 100 * MS).unwrap();
+    assert_eq!((opened.from, opened.to, opened.cause), (Phase::HalfOpen, Phase::Open, Cause::ProbeFailed));
+    assert_eq!(machine.state(100 * MS), State::Open { retry_after: Some(Duration::from_millis(200)) });
+
+    assert_eq!(call(&mut machine, Outcome::Success, 300 * MS), None);
+    let closed = call(&mut machine, Outcome::Success, 300 * MS).unwrap();
+    assert_eq!((closed.to, closed.cause), (Phase::Closed, Cause::ProbesSucceeded));
+}
+
+#[test]
+fn a_half_open_breaker_with_every_slot_taken_says_when_they_are_issued_again() {
+    let mut machine = machine();
+    trip(&mut machine, 0);
+    let _first = machine.admit(100 * MS).0.unwrap();
+    let _second = machine.admit(150 * MS).0.unwrap();
+    let rejected = machine.admit(160 * MS).0.unwrap_err();
+    // 500 ms after the last slot was issued.
+    assert_eq!(rejected, Rejected { retry_after: Some(Duration::from_millis(490)), state: State::HalfOpen });
+    assert_eq!(
+        rejected.to_string(),
+        "circuit breaker is half-open and every probe is out, retry after 490ms"
+    );
+}
+
+#[test]
+fn an_ignored_probe_gives_its_slot_back() {
+    let mut machine = machine();
+    trip(&mut machine, 0);
+    for _ in 0..10 {
+        assert_eq!(call(&mut machine, Outcome::Ignored, 100 * MS), None);
+    }
+    let snapshot = machine.snapshot(100 * MS);
+    assert_eq!((snapshot.in_flight, snapshot.probes.ignored, snapshot.state), (0, 10, State::HalfOpen));
+}
+
+#[test]
+fn the_wait_is_the_first_again_only_after_the_breaker_was_closed_for_long() {
+    let mut machine = machine();
+    let mut now_ns = 0;
+    let mut recover_and_trip = |closed_for_ns| {
+        now_ns += 1_000 * MS;
+        call(&mut machine, Outcome::Success, now_ns);
+        call(&mut machine, Outcome::Success, now_ns);
+        now_ns += closed_for_ns;
+        trip(&mut machine, now_ns);
+        machine.state(now_ns)
+    };
+    recover_and_trip(10_000 * MS);
+    for (closed_for_ns, wait_ms) in
+        [(0, 200), (9_999 * MS, 400), (1, 800), (0, 1_000), (0, 1_000), (10_000 * MS, 100), (0, 200)]
+    {
+        let retry_after = Some(Duration::from_millis(wait_ms));
+        assert_eq!(recover_and_trip(closed_for_ns), State::Open { retry_after });
+    }
+}
+
+#[test]
+fn forced_states_stay_until_somebody_says_otherwise() {
+    let mut machine = machine();
+    assert_eq!(machine.force_open(0).unwrap().cause, Cause::Manual);
+    assert_eq!(machine.state(u64::MAX), State::Open { retry_after: None });
+    let rejected = machine.admit(u64::MAX).0.unwrap_err();
+    assert_eq!(
+        (rejected.retry_after, rejected.to_string().as_str()),
+        (None, "circuit breaker is forced open")
+    );
+
+    assert!(machine.force_close(0).is_some());
+    for _ in 0..100 {
+        assert_eq!(call(&mut machine, Outcome::Failure, 0), None);
+    }
+    assert!(machine.snapshot(0).forced);
+    assert!(!machine.is_as_new(0));
+
+    assert_eq!(machine.reset(0), None, "closed to closed is no transition");
+    assert!(machine.is_as_new(0));
+    trip(&mut machine, 0);
+}
+
+#[test]
+fn the_end_of_time_does_not_panic() {
+    let mut machine = machine();
+    for now_ns in [0, u64::MAX - 1, u64::MAX, 0, u64::MAX] {
+        for outcome in [Outcome::Failure, Outcome::Failure, Outcome::Failure, Outcome::Success] {
+            if let (Ok(ticket), _) = machine.admit(now_ns) {
+                machine.settle(ticket, outcome, now_ns);
+            }
+        }
+        machine.snapshot(now_ns);
+    }
+}

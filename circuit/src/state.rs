@@ -1,0 +1,136 @@
+//! The states of a breaker, and what leads from one to the next.
+//!
+//! ```text
+//!                  failure_threshold failures in a row
+//!         ┌────────┐ ───────────────────────────────▶ ┌──────┐
+//!         │ Closed │                                  │ Open │◀─┐
+//!         └────────┘                                  └──────┘  │
+//!             ▲                  the wait is over and │         │ a probe failed:
+//!             │                    somebody asks      ▼         │ the wait doubles
+//!             │ close_after probes succeeded   ┌──────────┐     │
+//!             └─────────────────────────────── │ HalfOpen │ ────┘
+//!                                              └──────────┘
+//!                                                │      ▲ all slots taken and no verdict for
+//!                                                └──────┘ half_open_max_wait: a new round
+//! ```
+//!
+//! By hand, every state can be forced open or closed, where it stays, and reset to closed. The [`machine`]
+//! that walks these arrows keeps:
+//!
+//! * M1: each of them, the round included, begins a new *generation*. A ticket belongs to the generation that
+//!   issued it, and the result of another generation changes nothing.
+//! * M2: while half-open, the tickets of this generation that have not come back are never more than
+//!   `half_open_probes`.
+//! * M3: whatever tickets are lost, Open ends when its wait is over, and HalfOpen has a slot at the latest
+//!   `half_open_max_wait` after it issued the last one. So it cannot be wedged.
+//!
+//! [`machine`]: crate::machine
+
+use std::fmt;
+use std::time::Duration;
+
+/// What a breaker does with the next call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum State {
+    /// It is admitted.
+    Closed,
+    /// It is rejected.
+    Open {
+        /// How long until probes are admitted; nothing if the breaker was forced open, and stays so.
+        retry_after: Option<Duration>,
+    },
+    /// It is admitted as a probe, if one of the slots is free. Also said of an open breaker whose wait is
+    /// over, although it takes a call to move it.
+    HalfOpen,
+}
+
+/// A [`State`] by name only: for labels, and for the ends of a [`Transition`](crate::Transition).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum Phase {
+    /// Calls pass.
+    Closed,
+    /// Calls are rejected.
+    Open,
+    /// Some calls pass, to see how they fare.
+    HalfOpen,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The endpoint works.
+    Success,
+    /// The endpoint does not.
+    Failure,
+    /// It says nothing about the endpoint: cancelled, or refused for a reason of the caller's.
+    Ignored,
+}
+
+/// A refusal to call. Not an error of the program: the endpoint is down, and the caller was spared the wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rejected {
+    /// When to ask again: at the end of the wait, or, when half-open, when the slots taken will be issued
+    /// again at the latest. Nothing if the breaker was forced open.
+    pub retry_after: Option<Duration>,
+    /// Open, or half-open with every slot taken.
+    pub state: State,
+}
+
+impl State {
+    /// Its name alone.
+    pub fn phase(self) -> Phase {
+        match self {
+            Self::Closed => Phase::Closed,
+            Self::Open { .. } => Phase::Open,
+            Self::HalfOpen => Phase::HalfOpen,
+        }
+    }
+}
+
+impl Phase {
+    /// All three.
+    pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
+
+    /// `closed`, `open` or `half_open`: a label for metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// `closed`, `open for 1.5s`, `forced open`, `half-open`.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("closed"),
+            Self::Open { retry_after: Some(wait) } => write!(f, "open for {wait:?}"),
+            Self::Open { retry_after: None } => f.write_str("forced open"),
+            Self::HalfOpen => f.write_str("half-open"),
+        }
+    }
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.state, self.retry_after) {
+            (State::HalfOpen, Some(wait)) => {
+                write!(f, "circuit breaker is half-open and every probe is out, retry after {wait:?}")
+            }
+            (state, _) => write!(f, "circuit breaker is {state}"),
+        }
+    }
+}
+
+/// So that `?` carries a rejection out of functions that return boxed errors.
+impl std::error::Error for Rejected {}
