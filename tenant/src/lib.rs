@@ -1,4 +1,10 @@
 //! Whose data, and what are they allowed: tenant ids, limits and overrides under the names of Loki, validation.
 
+pub mod id;
+pub mod org;
 pub mod units;
 pub mod yaml;
+
+pub use id::{IdError, TenantId};
+pub use org::{HEADER, Org, OrgError, Tenancy};
+pub use yaml::Warning;
