@@ -1,16 +1,93 @@
 //! May this pass now, and if not, when: exact token buckets whose quotas change while they run.
 //!
-//! A bucket is one 64-bit word counting *tokens*, not time, read against what the rate has minted since an
-//! origin. [`Limiter`] is one bucket for many threads, [`bucket`] is the arithmetic alone.
+//! # The problem
+//!
+//! A service takes requests of very different size, counted in bytes or lines, from many tenants whose limits
+//! are edited while it runs. The usual limiters then fail in quiet ways: they round the rate to whole
+//! nanoseconds per token and let 66 % too much pass at 600 MB/s; they mint tokens when a thread is late with
+//! its timestamp; they fill the bucket anew on every change of a limit, or on every eviction of an idle key;
+//! they refuse for ever what is larger than the burst.
+//!
+//! Here a bucket is one 64-bit word counting *tokens*, not time, read against what the rate has minted since
+//! an origin. So it is exact at any rate, a late timestamp mints nothing, and a new limit is just a new way of
+//! minting: the word stays. [`Limiter`] is one bucket for many threads, [`Keyed`] is one per key in bounded
+//! memory, [`bucket`] is the arithmetic alone.
+//!
+//! # What it does not do
+//!
+//! It decides; it does not wait, sleep or queue. It limits one process: nothing is shared between machines.
+//! It limits rates, not concurrency.
+//!
+//! # Example
+//!
+//! ```
+//! use forebay_ratelimit::{Keyed, Oversize, Quota, Rate};
+//! use std::time::Duration;
+//!
+//! let now_ns = std::cell::Cell::new(0); // a clock to be turned by hand; `Keyed::new` uses the system's
+//! let tenants: Keyed<String, _> = Keyed::with_clock(Default::default(), || now_ns.get());
+//! let quota = Quota::new(Rate::bytes_per_second(1 << 20), 2 << 20).oversize(Oversize::WhenFull);
+//!
+//! // A push of 3 MiB is larger than the burst: it passes once, and leaves a debt of 1 MiB.
+//! assert!(tenants.try_acquire("blue", 3 << 20, quota).is_ok());
+//! let denied = tenants.try_acquire("blue", 512 << 10, quota).unwrap_err();
+//! assert_eq!(denied.retry_after.duration(), Some(Duration::from_millis(1_500)));
+//!
+//! // The operator doubles the rate: what is left of the debt stays, and is paid off sooner.
+//! let quota = Quota { rate: Rate::bytes_per_second(2 << 20), ..quota };
+//! now_ns.set(500_000_000);
+//! let denied = tenants.try_acquire("blue", 512 << 10, quota).unwrap_err();
+//! assert_eq!(denied.retry_after.duration(), Some(Duration::from_millis(500)));
+//!
+//! now_ns.set(1_000_000_000);
+//! let mut permit = tenants.try_acquire("blue", 512 << 10, quota)?;
+//! permit.shrink_to(100 << 10); // it was less after all
+//! # Ok::<(), forebay_ratelimit::Denied>(())
+//! ```
+//!
+//! # Guarantees
+//!
+//! 1. **Conformance.** In every window of length `t` at most `burst + ⌊rate·t⌋` tokens pass through a
+//!    [`Keyed`] bucket, and one more through a [`Limiter`]; where oversize requests pass, plus the part of one
+//!    of them beyond the burst. For every rate from one token in 584 years to 2^64 a second, without drift.
+//! 2. **Late time mints nothing.** A token is handed out once, whatever instants callers come with and in
+//!    whatever order. A request that took the time `d` before it was decided counts as `d` earlier, no more.
+//! 3. **A refusal takes nothing**, and in a [`Limiter`] writes nothing. Its `retry_after` is tight: one
+//!    nanosecond earlier the same request is refused again, at that instant it passes if nobody came between.
+//!    (The wait of a new key for a slot is a guess.)
+//! 4. **Tokens and debts survive** a change of quota, which is atomic in rate and burst. No debt is evicted.
+//! 5. **What comes back is what was taken**: no sequence of permits and releases makes a bucket fuller than
+//!    full or leaves a debt behind.
+//! 6. **Bounded memory**: never more than `max_keys` keys; a refused new key stores and allocates nothing.
+//! 7. **No panic** on any value of rate, burst, tokens or time.
+//!
+//! # Limits
+//!
+//! Bursts and debts count up to 2^61 tokens; a larger request is refused for ever under any limited quota. A
+//! limiter takes about 90 bytes, a key 72 and itself, in a hash table. A change of a limiter's quota blocks
+//! requests for the time of some ten stores. Going from unlimited to limited starts full. A key that was
+//! evicted when full and comes back under a larger burst has all of that. A key with the rate zero is never
+//! full again, and holds its slot until it is [forgotten](Keyed::retain).
+//!
+//! # Time and chance
+//!
+//! [`bucket`] takes `now_ns`, monotonic nanoseconds since any origin. [`Limiter::with_clock`] and
+//! [`Keyed::with_clock`] take a function for it; [`Keyed::with_hasher`] also takes the hasher.
+//!
+//! # Features
+//!
+//! `serde`: [`Rate`], [`Quota`] and [`Oversize`] can be written and read.
 
 pub mod bucket;
 mod cell;
 mod decision;
+mod keyed;
 mod limiter;
 mod quota;
 mod rate;
 
 pub use decision::{Bound, Denied, RetryAfter, Snapshot};
+pub use keyed::{Keyed, KeyedOptions, KeyedPermit, OverCap};
 pub use limiter::{Limiter, Permit};
 pub use quota::{Oversize, Quota};
 pub use rate::{Rate, RateError};

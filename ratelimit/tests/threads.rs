@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use forebay_ratelimit::{Limiter, Quota, Rate};
+use forebay_ratelimit::{Keyed, KeyedOptions, Limiter, Quota, Rate};
 
 const SECOND_NS: u64 = 1_000_000_000;
 const THREADS: u64 = 4;
@@ -11,21 +11,25 @@ const THREADS: u64 = 4;
 #[test]
 fn at_one_instant_exactly_the_burst_passes() {
     let limiter = Limiter::with_clock(Quota::new(Rate::per_second(1), 50_000), || 7);
-    let passed = AtomicU64::new(0);
+    let keyed: Keyed<u64, _> = Keyed::with_clock(KeyedOptions::default(), || 7);
+    let passed = [AtomicU64::new(0), AtomicU64::new(0)];
     thread::scope(|scope| {
         for thread in 0..THREADS {
-            let (limiter, passed) = (&limiter, &passed);
+            let (limiter, keyed, passed) = (&limiter, &keyed, &passed);
             scope.spawn(move || {
                 for call in 0..20_000 {
                     let tokens = 1 + (thread + call) % 3;
                     if limiter.allow(tokens) {
-                        passed.fetch_add(tokens, Ordering::Relaxed);
+                        passed[0].fetch_add(tokens, Ordering::Relaxed);
+                    }
+                    if keyed.allow(&(call % 2), tokens, Quota::new(Rate::per_second(1), 25_000)) {
+                        passed[1].fetch_add(tokens, Ordering::Relaxed);
                     }
                 }
             });
         }
     });
-    assert_eq!(passed.into_inner(), 50_000);
+    assert_eq!(passed.map(AtomicU64::into_inner), [50_000; 2]);
 }
 
 #[test]

@@ -1,0 +1,233 @@
+//! Many keys: quotas of their own, in bounded memory, without forgetting a debt.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use forebay_ratelimit::bucket::Bucket;
+use forebay_ratelimit::{Bound, Keyed, KeyedOptions, OverCap, Oversize, Quota, Rate, RetryAfter};
+use proptest::prelude::*;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+fn per_second(rate: u64, burst: u64) -> Quota {
+    Quota::new(Rate::per_second(rate), burst)
+}
+
+fn capped(max_keys: usize) -> KeyedOptions {
+    KeyedOptions { max_keys, ..KeyedOptions::default() }
+}
+
+/// D10. A limiter was replaced whenever its limits changed: a full burst for free, and debts forgotten.
+#[test]
+fn a_changed_quota_is_in_force_at_the_next_call_and_keeps_tokens_and_debt() {
+    let clock = Cell::new(0);
+    let keyed: Keyed<String, _> = Keyed::with_clock(capped(10), || clock.get());
+    let slow = per_second(10, 100).oversize(Oversize::WhenFull);
+    keyed.try_acquire("blue", 300, slow).unwrap().keep();
+    for burst in 100..200 {
+        assert!(!keyed.allow("blue", 1, Quota { burst, ..slow }));
+    }
+    let fast = Quota { rate: Rate::per_second(100), burst: 500, ..slow };
+    let denied = keyed.try_acquire("blue", 1, fast).unwrap_err();
+    assert_eq!(denied.retry_after, RetryAfter::After(Duration::from_millis(2_010)));
+    assert_eq!((denied.rate, denied.burst), (Rate::per_second(100), 500));
+    clock.set(2_010_000_000);
+    assert!(keyed.allow("blue", 1, fast));
+    assert!(!keyed.allow("blue", 1, fast));
+}
+
+/// D11. Limiters were evicted by age: a tenant in debt came back with a full bucket.
+#[test]
+fn a_key_in_debt_is_not_evicted_however_long_it_is_silent() {
+    let clock = Cell::new(0);
+    let keyed: Keyed<String, _> = Keyed::with_clock(capped(1), || clock.get());
+    let hourly = Quota::new(Rate::per(1, Duration::from_secs(3_600)), 24).oversize(Oversize::WhenFull);
+    keyed.try_acquire("debtor", 48, hourly).unwrap().keep();
+    clock.set(47 * 3_600 * SECOND_NS);
+    assert_eq!(keyed.evict_full(), 0);
+    let denied = keyed.try_acquire("newcomer", 1, hourly).unwrap_err();
+    assert_eq!(denied.bound, Bound::Keys);
+    assert_eq!(denied.retry_after, RetryAfter::After(Duration::from_secs(3_600)));
+    assert_eq!(keyed.peek("debtor").unwrap().available, 23);
+
+    clock.set(48 * 3_600 * SECOND_NS);
+    assert!(keyed.allow("newcomer", 1, hourly));
+    assert_eq!((keyed.len(), keyed.peek("debtor")), (1, None));
+    assert!(!keyed.allow("debtor", 24, hourly), "its slot is taken by a key in use");
+}
+
+#[test]
+fn keys_have_quotas_of_their_own() {
+    let keyed: Keyed<String, _> = Keyed::with_clock(capped(10), || 0);
+    assert!(keyed.allow("small", 5, per_second(1, 5)));
+    assert!(!keyed.allow("small", 1, per_second(1, 5)));
+    assert!(keyed.allow("large", 500, per_second(1, 500)));
+    assert!(keyed.allow("free", u64::MAX, Quota::UNLIMITED));
+    assert!(!keyed.allow("blocked", 1, Quota::new(Rate::ZERO, 0)));
+    assert_eq!(keyed.len(), 2);
+}
+
+#[test]
+fn a_refused_or_free_request_of_a_new_key_stores_nothing() {
+    let keyed: Keyed<String, _> = Keyed::with_clock(capped(10), || 0);
+    assert!(!keyed.allow("greedy", 6, per_second(1, 5)));
+    assert!(keyed.allow("idle", 0, per_second(1, 5)));
+    assert!(keyed.is_empty());
+}
+
+#[test]
+fn a_key_that_becomes_unlimited_gives_its_slot_back() {
+    let keyed: Keyed<String, _> = Keyed::with_clock(capped(1), || 0);
+    assert!(keyed.allow("blue", 5, per_second(1, 5)));
+    assert!(!keyed.allow("green", 5, per_second(1, 5)));
+    assert!(keyed.allow("blue", 5, Quota::UNLIMITED));
+    assert!(keyed.is_empty());
+    assert!(keyed.allow("green", 5, per_second(1, 5)));
+}
+
+#[test]
+fn a_full_bucket_makes_room_wherever_it_is() {
+    let clock = Cell::new(0);
+    let keyed: Keyed<u32, _> = Keyed::with_clock(capped(100), || clock.get());
+    for key in 0..99 {
+        assert!(keyed.allow(&key, 1, per_second(1, 1_000)));
+    }
+    // All but this one will be in use for a second.
+    assert!(keyed.allow(&99, 1, per_second(1_000, 1_000)));
+    clock.set(1_000_000);
+    for newcomer in 100..200 {
+        assert!(keyed.allow(&newcomer, 1, per_second(1_000, 1_000)), "{newcomer}");
+        assert_eq!(keyed.len(), 100);
+        clock.set(clock.get() + 1_000_000);
+    }
+    assert!((0..99).all(|key| keyed.peek(&key).is_some()));
+}
+
+#[test]
+fn keys_without_a_slot_share_one_bucket() {
+    let over_cap = OverCap::Shared(per_second(1, 10));
+    let options = KeyedOptions { max_keys: 2, over_cap, shards: 1 };
+    let keyed: Keyed<u32, _> = Keyed::with_clock(options, || 0);
+    for key in 0..2 {
+        assert!(!keyed.try_acquire(&key, 1, per_second(1, 1_000)).unwrap().is_shared());
+    }
+    let permit = keyed.try_acquire(&2, 6, per_second(1, 1_000)).unwrap();
+    assert!(permit.is_shared());
+    assert!(keyed.try_acquire(&3, 4, per_second(1, 1_000)).unwrap().is_shared());
+    let denied = keyed.try_acquire(&4, 1, per_second(1, 1_000)).unwrap_err();
+    assert_eq!((denied.bound, denied.burst), (Bound::Rate, 10));
+    permit.release();
+    assert!(keyed.allow(&4, 6, per_second(1, 1_000)));
+    assert_eq!(keyed.len(), 2);
+}
+
+#[test]
+fn a_permit_settles_an_estimate() {
+    let keyed: Keyed<String, _> = Keyed::with_clock(capped(10), || 0);
+    let mut permit = keyed.try_acquire("blue", 80, per_second(1, 100)).unwrap();
+    permit.shrink_to(30);
+    assert_eq!(keyed.peek("blue").unwrap().available, 70);
+    permit.release();
+    assert!(keyed.peek("blue").unwrap().is_full());
+    keyed.release("nobody", 5);
+    assert_eq!(keyed.len(), 1);
+}
+
+#[test]
+fn retain_forgets_what_the_caller_does_not_want() {
+    let keyed: Keyed<u32, _> = Keyed::with_clock(KeyedOptions::default(), || 0);
+    for key in 0..1_000 {
+        assert!(keyed.allow(&key, 1 + u64::from(key % 2), per_second(1, 2)));
+    }
+    assert_eq!(keyed.retain(|key, bucket| key % 10 == 0 || bucket.available == 0), 400);
+    assert_eq!(keyed.len(), 600);
+    assert_eq!(keyed.retain(|_, _| false), 600);
+    assert!(keyed.is_empty());
+}
+
+#[test]
+fn a_thread_that_was_late_to_the_lock_mints_nothing() {
+    let clock = Cell::new(10 * SECOND_NS);
+    let keyed: Keyed<u32, _> = Keyed::with_clock(KeyedOptions { shards: 1, ..capped(1) }, || clock.get());
+    assert!(keyed.allow(&1, 100, per_second(10, 100)));
+    clock.set(20 * SECOND_NS);
+    // A bucket is evicted at 20 s, and one comes back that saw the clock at 10 s.
+    assert!(keyed.allow(&2, 1, per_second(1_000_000_000_000, 1)));
+    clock.set(10 * SECOND_NS);
+    keyed.evict_full();
+    assert!(keyed.retain(|_, _| false) <= 1);
+    assert!(keyed.allow(&1, 100, per_second(10, 100)));
+    clock.set(20 * SECOND_NS);
+    assert!(!keyed.allow(&1, 1, per_second(10, 100)));
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Take { key: u8, tokens: u64 },
+    Return { key: u8, tokens: u64 },
+    Pass { ns: u64 },
+    EvictFull,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..12_u8, 0..120_u64).prop_map(|(key, tokens)| Step::Take { key, tokens }),
+        1 => (0..12_u8, 0..20_u64).prop_map(|(key, tokens)| Step::Return { key, tokens }),
+        4 => (0..SECOND_NS).prop_map(|ns| Step::Pass { ns }),
+        1 => Just(Step::EvictFull),
+    ]
+}
+
+/// Quotas differ by key, and rates change with every tenth second.
+fn quota_of(key: u8, now_ns: u64) -> Quota {
+    let change = now_ns / (10 * SECOND_NS) % 3;
+    let rate = Rate::per(u64::from(key) * 7 + 3 + change, Duration::from_secs(1 + change));
+    let oversize = if key.is_multiple_of(2) { Oversize::Reject } else { Oversize::WhenFull };
+    Quota { rate, burst: 60 + u64::from(key), oversize }
+}
+
+proptest! {
+    /// P9. Evicting full buckets changes no decision: against a map that keeps every bucket for ever.
+    #[test]
+    fn a_bounded_table_decides_as_one_that_keeps_every_bucket(
+        steps in prop::collection::vec(step(), 1..300),
+        max_keys in 1..12_usize,
+    ) {
+        let clock = Cell::new(0);
+        let keyed: Keyed<u8, _> = Keyed::with_clock(capped(max_keys), || clock.get());
+        let mut kept: HashMap<u8, Bucket> = HashMap::new();
+        for step in steps {
+            let now_ns = clock.get();
+            match step {
+                Step::Take { key, tokens } => {
+                    let quota = quota_of(key, now_ns);
+                    let bucket = kept.entry(key).or_insert_with(|| Bucket::full(quota, now_ns));
+                    let before = *bucket;
+                    if bucket.quota() != quota {
+                        bucket.reconfigure(now_ns, quota);
+                    }
+                    let expected = bucket.try_acquire(now_ns, tokens);
+                    match keyed.try_acquire(&key, tokens, quota) {
+                        // The table is full of keys in use: as if the request had not been made.
+                        Err(denied) if denied.bound == Bound::Keys => *bucket = before,
+                        found => prop_assert_eq!(found.map(|_| ()), expected),
+                    }
+                }
+                Step::Return { key, tokens } => {
+                    keyed.release(&key, tokens);
+                    if let Some(bucket) = kept.get_mut(&key) {
+                        bucket.release(now_ns, tokens);
+                    }
+                }
+                Step::Pass { ns } => clock.set(now_ns + ns),
+                Step::EvictFull => {
+                    keyed.evict_full();
+                    let in_use = kept.values().filter(|bucket| !bucket.is_full(now_ns)).count();
+                    prop_assert_eq!(keyed.len(), in_use);
+                }
+            }
+            prop_assert!(keyed.len() <= max_keys);
+        }
+    }
+}
