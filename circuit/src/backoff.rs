@@ -20,6 +20,11 @@ impl Backoff {
         Self { base_ns, cap_ns, jitter_percent, seed }
     }
 
+    /// The same waits, with other chances for each `number`.
+    pub(crate) fn reseeded(self, number: u64) -> Self {
+        Self { seed: self.seed ^ mix(number), ..self }
+    }
+
     /// The wait after `attempt` openings that came to nothing, beginning at `now_ns`; at least 1 ns.
     pub(crate) fn wait_ns(&self, attempt: u32, now_ns: u64) -> u64 {
         let factor = 1_u64.checked_shl(attempt).unwrap_or(u64::MAX);

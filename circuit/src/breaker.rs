@@ -69,7 +69,7 @@ impl<C: Fn() -> u64> Breaker<C> {
         Ok(Self::from_policy(Policy::try_from(options)?, clock, Some(Box::new(observer))))
     }
 
-    fn from_policy(policy: Policy, clock: C, observer: Option<Box<dyn Observer>>) -> Self {
+    pub(crate) fn from_policy(policy: Policy, clock: C, observer: Option<Box<dyn Observer>>) -> Self {
         Self { shared: Arc::new(Shared::new(policy, clock, observer)) }
     }
 
@@ -137,6 +137,11 @@ impl<C: Fn() -> u64> Breaker<C> {
     pub fn observer_panics(&self) -> u64 {
         self.shared.observer_panics()
     }
+
+    /// Whether nobody else holds a handle or a permit, and a new breaker would behave the same.
+    pub(crate) fn is_replaceable(&self, now_ns: u64) -> bool {
+        Arc::strong_count(&self.shared) == 1 && self.shared.is_as_new(now_ns)
+    }
 }
 
 impl<C> Clone for Breaker<C> {
@@ -153,7 +158,7 @@ impl<C: Fn() -> u64> fmt::Debug for Breaker<C> {
 
 /// Nanoseconds since this process first asked; monotonic, and the same origin for all breakers.
 #[expect(clippy::disallowed_methods, reason = "the edge: the clock of those who do not bring their own")]
-fn monotonic_ns() -> u64 {
+pub(crate) fn monotonic_ns() -> u64 {
     static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
     // The origin first: it must not lie after the instant it is compared with.
     let origin = *ORIGIN;

@@ -84,6 +84,11 @@ impl<C: Fn() -> u64> Shared<C> {
         self.core.lock().machine.snapshot(now_ns)
     }
 
+    /// Whether a new breaker would behave the same.
+    pub(crate) fn is_as_new(&self, now_ns: u64) -> bool {
+        self.core.lock().machine.is_as_new(now_ns)
+    }
+
     pub(crate) fn observer_panics(&self) -> u64 {
         self.observer_panics.load(Ordering::Relaxed)
     }
