@@ -205,6 +205,20 @@ fn scaled(number: &str, unit_ns: u128) -> Result<u128, UnitError> {
     Ok(u128::from(whole) * unit_ns + u128::from(numerator) * unit_ns / denominator)
 }
 
+#[cfg(feature = "serde")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+pub(crate) fn serialize_size<S: serde::Serializer>(bytes: &u64, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&display_size(*bytes))
+}
+
+#[cfg(feature = "serde")]
+pub(crate) fn serialize_duration<S: serde::Serializer>(
+    duration: &Duration,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    to.collect_str(&display_duration(*duration))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
