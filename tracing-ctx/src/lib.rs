@@ -3,7 +3,7 @@
 //! One request passes through many processes. A trace id that all of them know joins their log lines into one
 //! story, provided that every process reads the id by the same rules and loses it nowhere: not between two
 //! threads, not in a spawned task, not on the next call. This crate reads and writes the
-//! header `traceparent` of [W3C Trace Context], levels 1 and 2.
+//! headers `traceparent` and `tracestate` of [W3C Trace Context], levels 1 and 2.
 //!
 //! It does **not** record spans, export anything or need a tracing backend: what it gives you are ids that
 //! are the same everywhere. W3C Baggage, B3, Jaeger and X-Ray headers are not supported.
@@ -29,13 +29,25 @@
 
 mod hex;
 mod id;
-#[cfg(feature = "std")]
-mod random;
 mod sampler;
 mod traceparent;
 
-pub use id::{IdError, SpanId, TraceId};
 #[cfg(feature = "std")]
-pub use random::random_u64;
+pub mod carrier;
+#[cfg(feature = "std")]
+pub mod context;
+#[cfg(feature = "std")]
+mod random;
+#[cfg(feature = "std")]
+mod tracestate;
+
+pub use id::{IdError, SpanId, TraceId};
 pub use sampler::{Ratio, RatioError, Sampler};
 pub use traceparent::{MAX_TRACEPARENT_LEN, TRACEPARENT_LEN, TraceFlags, TraceParent, TraceParentError};
+
+#[cfg(feature = "std")]
+pub use context::TraceContext;
+#[cfg(feature = "std")]
+pub use random::random_u64;
+#[cfg(feature = "std")]
+pub use tracestate::{MAX_TRACESTATE_LEN, MAX_TRACESTATE_MEMBERS, TraceState, TraceStateError};

@@ -1,0 +1,193 @@
+//! The trace context: what travels with a piece of work, and what the current piece of work is.
+//!
+//! The current context is a value of the thread that only [`scope`] and the futures of
+//! [`task`](crate::task) set, each putting back what was there before. So whatever is current on return was
+//! current on entry, also after a panic.
+
+use std::cell::RefCell;
+use std::mem;
+
+use crate::{Sampler, SpanId, TraceId, TraceParent, TraceState};
+
+/// A span and what the vendors along the way have noted about its trace.
+///
+/// Cloning copies 25 bytes of ids and counts a reference.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct TraceContext {
+    /// The trace, the span that is at work, and the flags.
+    pub parent: TraceParent,
+    /// Notes of vendors, to be passed on.
+    pub state: TraceState,
+    /// Whether the span is at work in another process, from which this was received.
+    pub remote: bool,
+}
+
+impl TraceContext {
+    /// A context of this process without notes.
+    pub const fn new(parent: TraceParent) -> Self {
+        Self { parent, state: TraceState::EMPTY, remote: false }
+    }
+
+    /// A new trace with ids from `source`, sampled if `sampler` says so.
+    pub fn root(source: impl FnMut() -> u64, sampler: Sampler) -> Self {
+        let parent = TraceParent::root(source);
+        Self::new(parent.with_sampled(sampler.sample(parent.trace_id)))
+    }
+
+    /// The same trace, seen from a span of this process.
+    #[must_use]
+    pub fn child(&self, span_id: SpanId) -> Self {
+        Self { parent: self.parent.child(span_id), state: self.state.clone(), remote: false }
+    }
+
+    /// The trace.
+    pub const fn trace_id(&self) -> TraceId {
+        self.parent.trace_id
+    }
+
+    /// The span that is at work.
+    pub const fn span_id(&self) -> SpanId {
+        self.parent.parent_id
+    }
+
+    /// Whether the trace is to be recorded.
+    pub const fn is_sampled(&self) -> bool {
+        self.parent.flags.is_sampled()
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<TraceContext>> = const { RefCell::new(None) };
+}
+
+/// The context of the work this thread is doing now.
+///
+/// `None` outside of any, and while the thread is being torn down.
+pub fn current() -> Option<TraceContext> {
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+/// The ids and flags of [`current`], for log lines: a copy of 25 bytes.
+pub fn current_parent() -> Option<TraceParent> {
+    CURRENT.try_with(|current| current.borrow().as_ref().map(|context| context.parent)).ok().flatten()
+}
+
+/// Runs `work` with this context current, or with none.
+///
+/// This is for work that does not wait; futures have [`with_trace`](crate::TraceFutureExt::with_trace).
+///
+/// ```
+/// use forebay_tracing_ctx::{Sampler, TraceContext, context, random_u64};
+///
+/// let trace = TraceContext::root(random_u64, Sampler::Always);
+/// context::scope(trace.clone(), || {
+///     let here = context::current();
+///     assert_eq!(here.as_ref(), Some(&trace));
+///     // A thread begins outside of any trace. This hands it over.
+///     let thread = std::thread::spawn(|| context::scope(here, context::current_parent));
+///     assert_eq!(thread.join().unwrap(), Some(trace.parent));
+/// });
+/// assert_eq!(context::current(), None);
+/// ```
+pub fn scope<R>(context: impl Into<Option<TraceContext>>, work: impl FnOnce() -> R) -> R {
+    let mut slot = context.into();
+    let _entered = Entered::new(&mut slot);
+    work()
+}
+
+/// While this lives, the context of the slot is current and the slot holds what was current before.
+///
+/// Not to be stored anywhere: a guard that outlives a younger one would put back the wrong context.
+pub(crate) struct Entered<'slot> {
+    slot: &'slot mut Option<TraceContext>,
+}
+
+impl<'slot> Entered<'slot> {
+    pub(crate) fn new(slot: &'slot mut Option<TraceContext>) -> Self {
+        swap(slot);
+        Self { slot }
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        swap(self.slot);
+    }
+}
+
+/// No code of others runs while the cell is borrowed, so it is never found borrowed.
+fn swap(slot: &mut Option<TraceContext>) {
+    // A thread being torn down has no current context any more, and then nothing is swapped either way.
+    let _ = CURRENT.try_with(|current| mem::swap(&mut *current.borrow_mut(), slot));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    fn context(seed: u64) -> TraceContext {
+        TraceContext::root(|| seed, Sampler::Never)
+    }
+
+    #[test]
+    fn scopes_nest_and_put_back_what_was_there() {
+        assert_eq!(current(), None);
+        scope(context(1), || {
+            scope(context(2), || assert_eq!(current(), Some(context(2))));
+            assert_eq!(current(), Some(context(1)));
+            scope(None, || assert_eq!((current(), current_parent()), (None, None)));
+            assert_eq!(current_parent(), Some(context(1).parent));
+        });
+        assert_eq!(current(), None);
+    }
+
+    #[test]
+    fn a_panic_puts_back_what_was_there() {
+        scope(context(1), || {
+            let work = AssertUnwindSafe(|| scope(context(2), || panic!("on purpose")));
+            catch_unwind(work).unwrap_err();
+            assert_eq!(current(), Some(context(1)));
+        });
+    }
+
+    #[test]
+    fn a_child_keeps_all_but_the_span_and_is_of_this_process() {
+        let mut received = context(1);
+        received.state = "a=1".parse().unwrap();
+        received.remote = true;
+        let span_id = SpanId::from_source(|| 9);
+        let child = received.child(span_id);
+        assert_eq!((child.trace_id(), child.span_id()), (received.trace_id(), span_id));
+        assert_eq!((child.state, child.remote), (received.state, false));
+    }
+
+    #[test]
+    fn a_root_is_sampled_if_the_sampler_says_so() {
+        assert!(TraceContext::root(|| 1, Sampler::Always).is_sampled());
+        assert!(!TraceContext::root(|| 1, Sampler::Never).is_sampled());
+    }
+
+    #[test]
+    fn a_thread_that_is_torn_down_answers_without_panic_and_with_nothing_stale() {
+        struct Last(std::sync::mpsc::Sender<Option<TraceContext>>);
+        impl Drop for Last {
+            fn drop(&mut self) {
+                self.0.send(scope(context(1), current)).unwrap();
+            }
+        }
+        thread_local!(static LAST: RefCell<Option<Last>> = const { RefCell::new(None) });
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            LAST.set(Some(Last(sender)));
+            // Later than the last, so torn down before it on the platforms that go backwards.
+            scope(context(2), || assert!(current().is_some()));
+        })
+        .join()
+        .unwrap();
+        let answer = receiver.recv().expect("sent by the destructor");
+        assert!(answer.is_none_or(|answer| answer == context(1)), "whatever was first, nothing stale");
+    }
+}

@@ -1,0 +1,249 @@
+//! The `tracestate` header: what the vendors along the way have noted about the trace.
+//!
+//! A [`TraceState`] is valid by construction: at most 32 members, each within the grammar of level 2, and at
+//! most [`MAX_TRACESTATE_LEN`] bytes. One field is kept as it came, without copying, unless there are spaces to
+//! be cut off its ends; several are joined once.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::HeaderValue;
+
+mod member;
+
+/// Most members a list may have. One with more is dropped as a whole.
+pub const MAX_TRACESTATE_MEMBERS: usize = 32;
+
+/// Most bytes that are kept: 32 members of the greatest legal length and the commas between them.
+///
+/// The specification asks for at least 512. A longer text holds padding or is invalid, and is dropped.
+pub const MAX_TRACESTATE_LEN: usize = 32 * (member::MAX_KEY + 1 + member::MAX_VALUE) + 31;
+
+/// An ordered list of `key=value` members, the most recently changed first.
+///
+/// Two are equal if they have the same members in the same order, however these are spaced or were spread
+/// over header fields.
+#[derive(Clone, Default)]
+pub struct TraceState {
+    /// A checked list with at least one member.
+    field: Option<HeaderValue>,
+}
+
+impl TraceState {
+    /// A list without members, which is not sent.
+    pub const EMPTY: Self = Self { field: None };
+
+    /// Combines the values of all `tracestate` fields, in the order in which they came.
+    ///
+    /// Empty members are skipped. Keys that occur several times are legal and kept as they are until the
+    /// list is edited, and so are spaces and tabs except at the ends of a field. Linear in the length;
+    /// allocates only to join several fields or to cut off their ends.
+    ///
+    /// # Errors
+    ///
+    /// If there are too many members, too many bytes, or a member outside the grammar. The specification
+    /// then has the whole list dropped, and the trace continued without it.
+    pub fn from_fields<'a>(
+        fields: impl IntoIterator<Item = &'a HeaderValue>,
+    ) -> Result<Self, TraceStateError> {
+        let mut members = 0;
+        let mut only: Option<&HeaderValue> = None;
+        let mut joined = BytesMut::new();
+        for field in fields {
+            let text = member::trim(field.as_bytes());
+            let found = member::check(text, members)?;
+            if found == members {
+                continue;
+            }
+            members = found;
+            if only.is_none() && joined.is_empty() && text.len() == field.len() {
+                only = Some(field);
+                continue;
+            }
+            if let Some(first) = only.take() {
+                joined.put_slice(first.as_bytes());
+            }
+            check_len(joined.len() + 1 + text.len())?;
+            if !joined.is_empty() {
+                joined.put_u8(b',');
+            }
+            joined.put_slice(text);
+        }
+        if !joined.is_empty() {
+            return Ok(Self::checked(joined.freeze()));
+        }
+        Ok(Self { field: only.cloned() })
+    }
+
+    /// Whether there are no members.
+    pub fn is_empty(&self) -> bool {
+        self.field.is_none()
+    }
+
+    /// The list as one field has it, unchanged since it came or was edited. Empty without members.
+    pub fn as_str(&self) -> &str {
+        let text = self.field.as_ref().map(|field| field.to_str().expect("checked to be printable ascii"));
+        text.unwrap_or_default()
+    }
+
+    /// The value of the one field to send, or `None` if there is nothing to send. Does not copy.
+    pub fn to_header(&self) -> Option<HeaderValue> {
+        self.field.clone()
+    }
+
+    /// All members in order, keys that occur several times included.
+    ///
+    /// Spaces in front of a value belong to it; those behind it do not.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &str)> {
+        member::split(self.as_str())
+    }
+
+    /// The value of the first member with this key. Linear in the length.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.members().find(|member| member.0 == key).map(|member| member.1)
+    }
+
+    /// Puts a member at the front, where the one who changed the list last belongs.
+    ///
+    /// Other members of that key are removed and the rest keep their order. A list that is full loses its
+    /// last member.
+    ///
+    /// # Errors
+    ///
+    /// If the key or the value is outside the grammar. The list is then as it was.
+    pub fn insert(&mut self, key: &str, value: &str) -> Result<(), TraceStateError> {
+        if !member::is_key(key.as_bytes()) {
+            return Err(TraceStateError::Key { found: key.len() });
+        }
+        if !member::is_value(value.as_bytes()) {
+            return Err(TraceStateError::Value { found: value.len() });
+        }
+        let others = self.members().filter(|member| member.0 != key);
+        *self = Self::from_members([(key, value)].into_iter().chain(others));
+        Ok(())
+    }
+
+    /// Removes all members of this key, and says whether there were any.
+    pub fn remove(&mut self, key: &str) -> bool {
+        let found = self.get(key).is_some();
+        if found {
+            *self = Self::from_members(self.members().filter(|member| member.0 != key));
+        }
+        found
+    }
+
+    /// Writes members anew: the first of each key, without padding, as many as a list may have.
+    fn from_members<'a>(members: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut kept: Vec<(&str, &str)> = Vec::with_capacity(MAX_TRACESTATE_MEMBERS);
+        for member in members {
+            if kept.len() < MAX_TRACESTATE_MEMBERS && kept.iter().all(|before| before.0 != member.0) {
+                kept.push(member);
+            }
+        }
+        let mut text = BytesMut::new();
+        for (key, value) in kept {
+            if !text.is_empty() {
+                text.put_u8(b',');
+            }
+            text.put_slice(key.as_bytes());
+            text.put_u8(b'=');
+            text.put_slice(value.as_bytes());
+        }
+        if text.is_empty() { Self::EMPTY } else { Self::checked(text.freeze()) }
+    }
+
+    /// A list that is known to be valid and to have a member.
+    fn checked(text: Bytes) -> Self {
+        Self { field: Some(HeaderValue::from_maybe_shared(text).expect("members are printable ascii")) }
+    }
+}
+
+fn check_len(found: usize) -> Result<(), TraceStateError> {
+    if found > MAX_TRACESTATE_LEN {
+        return Err(TraceStateError::TooLong { found, limit: MAX_TRACESTATE_LEN });
+    }
+    Ok(())
+}
+
+/// Why a list is dropped, or why a member is not inserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TraceStateError {
+    /// A member of the list is outside the grammar.
+    #[error("tracestate member {at} is malformed")]
+    Member {
+        /// Which one, from 0, not counting empty members.
+        at: usize,
+    },
+    /// The list has more members than a list may have.
+    #[error("tracestate has more than {limit} members")]
+    TooManyMembers {
+        /// Most that are accepted.
+        limit: usize,
+    },
+    /// The list is longer than any that is legal.
+    #[error("tracestate of {found} bytes exceeds the limit of {limit}")]
+    TooLong {
+        /// Bytes up to and including the field that was too much.
+        found: usize,
+        /// Most that are accepted.
+        limit: usize,
+    },
+    /// A key is 1 to 256 of `a-z 0-9 _ - * / @`, and begins with a letter or a digit.
+    #[error("tracestate key of {found} bytes is malformed")]
+    Key {
+        /// Length of the key.
+        found: usize,
+    },
+    /// A value is 1 to 256 printable ASCII characters other than comma and equals sign, the last no space.
+    #[error("tracestate value of {found} bytes is malformed")]
+    Value {
+        /// Length of the value.
+        found: usize,
+    },
+}
+
+impl FromStr for TraceState {
+    type Err = TraceStateError;
+
+    /// The list that one field of this value has.
+    fn from_str(text: &str) -> Result<Self, TraceStateError> {
+        let text = member::trim(text.as_bytes());
+        let members = member::check(text, 0)?;
+        if members == 0 {
+            return Ok(Self::EMPTY);
+        }
+        Ok(Self::checked(Bytes::copy_from_slice(text)))
+    }
+}
+
+impl fmt::Display for TraceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for TraceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.members()).finish()
+    }
+}
+
+impl PartialEq for TraceState {
+    fn eq(&self, other: &Self) -> bool {
+        self.members().eq(other.members())
+    }
+}
+
+impl Eq for TraceState {}
+
+impl Hash for TraceState {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.members().for_each(|member| member.hash(state));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+use std::hash::{BuildHasher, RandomState};
+
+use super::*;
+
+fn fields(values: &[&str]) -> Result<TraceState, TraceStateError> {
+    let values: Vec<_> = values.iter().map(|value| HeaderValue::from_str(value).unwrap()).collect();
+    TraceState::from_fields(&values)
+}
+
+fn members(state: &TraceState) -> Vec<(&str, &str)> {
+    state.members().collect()
+}
+
+fn numbered(count: usize) -> String {
+    (0..count).map(|n| format!("k{n}={n}")).collect::<Vec<_>>().join(",")
+}
+
+#[test]
+fn several_fields_are_one_list_in_order() {
+    let state = fields(&["a=1,b=2", "", "c=3", " , ", "d=4"]).unwrap();
+    assert_eq!(state.as_str(), "a=1,b=2,c=3,d=4");
+    assert_eq!(state, "a=1,b=2,c=3,d=4".parse().unwrap());
+}
+
+#[test]
+fn one_field_is_kept_as_it_came_and_not_copied() {
+    let value = HeaderValue::from_str("a=1 ,,\tb=2").unwrap();
+    let state = TraceState::from_fields([&HeaderValue::from_static(" "), &value]).unwrap();
+    assert_eq!(state.as_str(), "a=1 ,,\tb=2");
+    assert_eq!(state.as_str().as_ptr(), value.as_bytes().as_ptr());
+    assert_eq!(state.to_header().unwrap().as_bytes().as_ptr(), value.as_bytes().as_ptr());
+    assert_eq!(members(&state), [("a", "1"), ("b", "2")]);
+}
+
+#[test]
+fn the_ends_of_a_field_are_cut_off() {
+    assert_eq!(fields(&[" a=1 ,b=2\t"]).unwrap().as_str(), "a=1 ,b=2");
+    assert_eq!(fields(&["", "\ta=1 ", " b=2 "]).unwrap().as_str(), "a=1,b=2");
+    assert_eq!(" a=1 ".parse::<TraceState>().unwrap().as_str(), "a=1");
+}
+
+#[test]
+fn nothing_but_empty_members_is_an_empty_list() {
+    for values in [&[][..], &[""], &[" ", "\t,, ,"]] {
+        let state = fields(values).unwrap();
+        assert!(state.is_empty() && state.to_header().is_none());
+        assert_eq!(state.as_str(), "");
+    }
+}
+
+#[test]
+fn a_value_keeps_the_spaces_in_front_of_it_and_loses_those_behind() {
+    let state: TraceState = "a= 1 \t, b=x y".parse().unwrap();
+    assert_eq!(members(&state), [("a", " 1"), ("b", "x y")]);
+}
+
+#[test]
+fn equality_and_hash_look_at_members_and_not_at_padding() {
+    let (tight, wide) = (fields(&["a=1,b=2"]).unwrap(), fields(&["a=1 ", ", b=2"]).unwrap());
+    let hasher = RandomState::new();
+    assert_eq!(tight, wide);
+    assert_eq!(hasher.hash_one(&tight), hasher.hash_one(&wide));
+    assert_ne!(tight, "b=2,a=1".parse().unwrap());
+}
+
+#[test]
+fn the_error_names_the_first_bad_member() {
+    assert_eq!(fields(&["a=1,,b=2", "C=3"]), Err(TraceStateError::Member { at: 2 }));
+    assert_eq!(fields(&[&numbered(20), &numbered(13)]), Err(TraceStateError::TooManyMembers { limit: 32 }));
+    let padded = format!("a=1{}", ",".repeat(9000));
+    let error = TraceStateError::TooLong { found: 2 * padded.len() + 1, limit: 16_447 };
+    assert_eq!(fields(&[&padded, &padded]), Err(error));
+}
+
+#[test]
+fn the_longest_legal_list_is_kept() {
+    let member = |n: usize| format!("k{n:0255}={}", "v".repeat(256));
+    let list = (0..32).map(member).collect::<Vec<_>>().join(",");
+    assert_eq!(list.len(), MAX_TRACESTATE_LEN);
+    assert_eq!(list.parse::<TraceState>().unwrap().members().count(), 32);
+}
+
+#[test]
+fn an_inserted_member_is_first_and_the_others_keep_their_order() {
+    let mut state: TraceState = "a=1, b=2 ,c=3,b=4,a=5".parse().unwrap();
+    state.insert("b", "new").unwrap();
+    assert_eq!(state.as_str(), "b=new,a=1,c=3");
+    state.insert("d", "4 ").unwrap_err();
+    assert_eq!(state.as_str(), "b=new,a=1,c=3", "a refused member changes nothing");
+}
+
+#[test]
+fn a_full_list_loses_its_last_member_to_an_inserted_one() {
+    let mut state: TraceState = numbered(32).parse().unwrap();
+    state.insert("new", "1").unwrap();
+    assert_eq!(state.as_str(), format!("new=1,{}", numbered(31)));
+    state.insert("k5", "1").unwrap();
+    assert_eq!(state.members().count(), 32, "a key that was there makes no member too many");
+}
+
+#[test]
+fn what_is_no_key_or_no_value_is_not_inserted() {
+    let mut state = TraceState::EMPTY;
+    for key in ["", "A", "a b", "ä", "_a", "@a", "a=", "a,", &"a".repeat(257)] {
+        assert_eq!(state.insert(key, "1"), Err(TraceStateError::Key { found: key.len() }), "{key:?}");
+    }
+    for value in ["", " ", "1 ", "a=b", "a,b", "\t1", "é", "\u{7f}", &"v".repeat(257)] {
+        assert_eq!(state.insert("a", value), Err(TraceStateError::Value { found: value.len() }), "{value:?}");
+    }
+    assert!(state.is_empty());
+}
+
+#[test]
+fn removing_the_last_member_leaves_nothing_to_send() {
+    let mut state: TraceState = "a=1,b=2,a=3".parse().unwrap();
+    assert!(!state.remove("c"));
+    assert_eq!(state.as_str(), "a=1,b=2,a=3", "untouched if there was nothing to remove");
+    assert!(state.remove("a"));
+    assert_eq!(state.as_str(), "b=2");
+    assert!(state.remove("b"));
+    assert!(state.to_header().is_none());
+}
+
+#[test]
+fn the_first_of_equal_keys_is_the_one_found() {
+    let state: TraceState = "a=1,a=2".parse().unwrap();
+    assert_eq!((state.get("a"), state.get("b")), (Some("1"), None));
+}
+
+#[test]
+fn it_prints_its_members() {
+    let state: TraceState = "a=1,b=2".parse().unwrap();
+    assert_eq!(format!("{state} {state:?}"), r#"a=1,b=2 {"a": "1", "b": "2"}"#);
+}

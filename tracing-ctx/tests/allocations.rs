@@ -1,0 +1,89 @@
+//! What allocates and what does not, counted by an allocator.
+
+use std::hint::black_box;
+
+use allocation_counter::measure;
+use forebay_tracing_ctx::carrier::{self, Extracted};
+use forebay_tracing_ctx::{
+    Sampler, SpanId, TRACEPARENT_LEN, TraceContext, TraceId, TraceParent, TraceState, context, random_u64,
+};
+use http::{HeaderMap, HeaderValue};
+
+const VALID: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+fn count(work: impl FnOnce()) -> u64 {
+    measure(work).count_total
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(count(|| drop(black_box(Box::new(1)))), 1);
+}
+
+#[test]
+fn a_traceparent_is_read_and_written_without_allocation() {
+    let allocations = count(|| {
+        let parent = TraceParent::parse(black_box(VALID)).unwrap();
+        let mut out = [0; TRACEPARENT_LEN];
+        parent.child(SpanId::from_source(|| 7)).write(&mut out);
+        assert_eq!(TraceParent::parse(black_box(&out)).unwrap().trace_id, parent.trace_id);
+    });
+    assert_eq!(allocations, 0);
+}
+
+#[test]
+fn refusing_a_traceparent_allocates_nothing() {
+    let allocations = count(|| {
+        for end in 0..VALID.len() {
+            TraceParent::parse(black_box(&VALID[..end])).unwrap_err();
+        }
+        TraceParent::parse(black_box(&[b'x'; 10_000])).unwrap_err();
+    });
+    assert_eq!(allocations, 0);
+}
+
+#[test]
+fn making_ids_allocates_nothing() {
+    random_u64(); // the seed
+    let allocations = count(|| {
+        black_box((TraceId::random(), SpanId::random()));
+        black_box(TraceContext::root(random_u64, Sampler::Always));
+    });
+    assert_eq!(allocations, 0);
+}
+
+#[test]
+fn a_context_of_one_tracestate_field_is_extracted_without_allocation() {
+    let mut headers = HeaderMap::new();
+    headers.insert("traceparent", HeaderValue::from_bytes(VALID).unwrap());
+    headers.insert("tracestate", HeaderValue::from_str("congo=t61rcWkgMzE, rojo=1,x=y").unwrap());
+    // Whatever a header value does when it is cloned for the first time is not what is measured.
+    drop(black_box(headers.clone()));
+    let allocations = count(|| {
+        let Extracted::Continue(context) = carrier::extract(black_box(&headers)) else { panic!("valid") };
+        assert_eq!(context.state.get("rojo"), Some("1"));
+    });
+    assert_eq!(allocations, 0);
+}
+
+#[test]
+fn refusing_a_tracestate_allocates_nothing() {
+    let field = HeaderValue::from_str(&"a=1,".repeat(33)).unwrap();
+    let bad = HeaderValue::from_str("a=1,B=2").unwrap();
+    let allocations = count(|| {
+        TraceState::from_fields(black_box([&field])).unwrap_err();
+        TraceState::from_fields(black_box([&bad, &field])).unwrap_err();
+    });
+    assert_eq!(allocations, 0);
+}
+
+#[test]
+fn entering_a_context_and_asking_for_it_allocates_nothing() {
+    let context = TraceContext::root(random_u64, Sampler::Always);
+    context::scope(context.clone(), || ()); // the thread's cell
+    let allocations = count(|| {
+        let asked = context::scope(context.clone(), context::current);
+        assert_eq!(asked.as_ref(), Some(&context));
+    });
+    assert_eq!(allocations, 0);
+}
