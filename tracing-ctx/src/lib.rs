@@ -2,8 +2,9 @@
 //!
 //! One request passes through many processes. A trace id that all of them know joins their log lines into one
 //! story, provided that every process reads the id by the same rules and loses it nowhere: not between two
-//! threads, not in a spawned task, not on the next call. This crate reads and writes the
-//! headers `traceparent` and `tracestate` of [W3C Trace Context], levels 1 and 2.
+//! threads, not in a spawned task, not on the next call. This crate reads and writes the headers
+//! `traceparent` and `tracestate` of [W3C Trace Context], levels 1 and 2, carries the context through tokio
+//! tasks, and has tower layers for both ends.
 //!
 //! It does **not** record spans, export anything or need a tracing backend: what it gives you are ids that
 //! are the same everywhere. W3C Baggage, B3, Jaeger and X-Ray headers are not supported.
@@ -23,6 +24,79 @@
 //! # Ok::<_, forebay_tracing_ctx::TraceParentError>(())
 //! ```
 //!
+//! In a server, one layer around the service and one around each client of it is all there is to do:
+//!
+//! ```
+//! # #[cfg(not(all(feature = "tower", feature = "tokio")))] fn main() {}
+//! # #[cfg(all(feature = "tower", feature = "tokio"))]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! use forebay_tracing_ctx::{TraceClientLayer, TraceServerLayer, task};
+//! use http::{HeaderName, Request, Response};
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! // What is called. Here it answers with the header it gets.
+//! let storage = service_fn(|request: Request<()>| async move {
+//!     let header = request.headers()["traceparent"].to_str()?.to_owned();
+//!     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Response::new(header))
+//! });
+//! let client = ServiceBuilder::new().layer(TraceClientLayer::new()).service(storage);
+//!
+//! // What calls it, from a task of its own.
+//! let handler = service_fn(move |_: Request<()>| {
+//!     let client = client.clone();
+//!     async move { task::spawn(client.oneshot(Request::new(()))).await? }
+//! });
+//! let mut server = ServiceBuilder::new()
+//!     .layer(TraceServerLayer::new().response_header(HeaderName::from_static("x-trace-id")))
+//!     .service(handler);
+//!
+//! let response = server.call(Request::new(())).await?;
+//! let trace_id = response.headers()["x-trace-id"].to_str()?;
+//! assert!(response.body().starts_with(&format!("00-{trace_id}-")));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Guarantees
+//!
+//! 1. What is accepted is what the specification accepts, no byte more or less. A parser written a second
+//!    time, byte by byte, agrees on mutations of valid headers.
+//! 2. An id is never zero, whatever its source yields.
+//! 3. An invalid `traceparent` starts a new trace and drops `tracestate`; an invalid `tracestate` is dropped
+//!    whole and leaves the trace alone.
+//! 4. Flags go out as they came in, except those the specification has not named. The sampling decision of a
+//!    trace is made where the trace starts.
+//! 5. Each request that goes out has a span id of its own, one `traceparent` and at most one `tracestate`.
+//! 6. What is current on a thread when a future has been polled is what was current before, also after a
+//!    panic. A task never sees the context of another.
+//! 7. Ids and `traceparent` are read and written without allocation, without `std` and without `unsafe`.
+//!
+//! # Limits
+//!
+//! | what | most | beyond it |
+//! |---|---|---|
+//! | `traceparent` of version 00 | 55 bytes, exactly | new trace |
+//! | `traceparent` of a later version | 512 bytes | new trace |
+//! | `tracestate`, all fields together | 32 members, 16447 bytes | dropped |
+//! | key, value of a member | 256 bytes each | `tracestate` dropped |
+//!
+//! # Injecting chance
+//!
+//! Ids come from any `FnMut() -> u64`: [`TraceId::from_source`], [`TraceContext::root`],
+//! [`TraceServerLayer::with_source`]. A seeded one makes every id of a run repeatable. The default is
+//! [`random_u64`], a generator per thread that the operating system seeds. There is neither clock nor disk.
+//!
+//! # Features
+//!
+//! | feature | gives |
+//! |---|---|
+//! | none | [`TraceId`], [`SpanId`], [`TraceParent`], [`Sampler`]; `no_std` |
+//! | `std` (default) | [`TraceState`], [`TraceContext`], [`carrier`], [`context`], [`random_u64`] |
+//! | `tokio` | [`task`]: contexts of futures, [`task::spawn`], [`task::spawn_blocking`] |
+//! | `tower` | [`layer`]: [`TraceServerLayer`], [`TraceClientLayer`]; contexts of futures |
+//! | `tracing` | the server's span, with the fields `trace_id` and `span_id` for every log line in it |
+//!
 //! [W3C Trace Context]: https://www.w3.org/TR/trace-context-2/
 
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
@@ -36,8 +110,12 @@ mod traceparent;
 pub mod carrier;
 #[cfg(feature = "std")]
 pub mod context;
+#[cfg(feature = "tower")]
+pub mod layer;
 #[cfg(feature = "std")]
 mod random;
+#[cfg(any(feature = "tokio", feature = "tower"))]
+pub mod task;
 #[cfg(feature = "std")]
 mod tracestate;
 
@@ -47,7 +125,11 @@ pub use traceparent::{MAX_TRACEPARENT_LEN, TRACEPARENT_LEN, TraceFlags, TracePar
 
 #[cfg(feature = "std")]
 pub use context::TraceContext;
+#[cfg(feature = "tower")]
+pub use layer::{TraceClientLayer, TraceServerLayer, Trust};
 #[cfg(feature = "std")]
 pub use random::random_u64;
+#[cfg(any(feature = "tokio", feature = "tower"))]
+pub use task::TraceFutureExt;
 #[cfg(feature = "std")]
 pub use tracestate::{MAX_TRACESTATE_LEN, MAX_TRACESTATE_MEMBERS, TraceState, TraceStateError};
