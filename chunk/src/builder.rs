@@ -1,0 +1,403 @@
+//! From entries to a chunk: an open block takes entries, is sealed when it is full, and is compressed
+//! wherever the caller likes. Whatever stage a block is in, a snapshot reads it, so what a query sees never
+//! depends on when blocks are cut, encoded or attached.
+
+mod pending;
+mod snapshot;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::damage::CorruptionPolicy;
+use crate::entry::{Entry, SymbolPair};
+use crate::error::to_u64;
+use crate::head::Head;
+use crate::iter::{Source, Stored};
+use crate::loki::decode::StoredBlock;
+use crate::loki::encode;
+use crate::loki::format::Format;
+use crate::range::TimeRange;
+use crate::symbols::Interner;
+use crate::{Codec, Error, Limits};
+
+pub use pending::{EncodedBlock, PendingBlock};
+pub use snapshot::Snapshot;
+
+/// How a [`Builder`] writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+pub struct BuilderOptions {
+    /// What to write. Default [`Format::LokiV4`]; versions 1 and 2 are only read.
+    pub format: Format,
+    /// How to compress. Default [`Codec::Snappy`], fast; [`Codec::Gzip`] is smaller and slower.
+    pub codec: Codec,
+    /// Raw bytes at which a block is sealed. Default 256 KiB. Smaller blocks compress worse, larger ones are
+    /// decompressed for less.
+    pub block_size: usize,
+    /// Encoded bytes at which the chunk is full. Default 1.5 MiB. Smaller chunks cost more requests and
+    /// index, larger ones more memory for each stream.
+    pub target_size: usize,
+    /// What a reader is going to allow: no line, metadata or block is made that it would refuse.
+    pub limits: Limits,
+}
+
+impl Default for BuilderOptions {
+    fn default() -> Self {
+        Self {
+            format: Format::default(),
+            codec: Codec::default(),
+            block_size: 256 << 10,
+            target_size: 3 << 19,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What became of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Append {
+    /// It is in the chunk.
+    Stored,
+    /// The open block had the same line with the same metadata at the same time; it was not stored again.
+    Duplicate,
+}
+
+/// Builds one chunk of one stream.
+///
+/// Entries may come in any order. All but compression is cheap, and compression is apart: [`take_full`] hands
+/// out sealed blocks, which are encoded without the builder, on another thread if need be, and then attached.
+/// A block that never comes back is encoded by [`finish`].
+///
+/// [`take_full`]: Builder::take_full
+/// [`finish`]: Builder::finish
+pub struct Builder {
+    options: BuilderOptions,
+    interner: Interner,
+    /// Shared with snapshots; whoever appends while there is one appends to a copy.
+    head: Arc<Head>,
+    blocks: Vec<Block>,
+    pairs: Vec<SymbolPair>,
+    entries: u64,
+    raw_bytes: u64,
+    bounds: Option<(i64, i64)>,
+    encoded: Sizes,
+    sealed_raw_bytes: usize,
+}
+
+/// A block after it was cut.
+#[derive(Debug)]
+enum Block {
+    Sealed { head: Arc<Head>, taken: bool },
+    Encoded(StoredBlock),
+}
+
+/// Of the blocks that are encoded.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sizes {
+    raw: usize,
+    stored: usize,
+}
+
+impl Builder {
+    /// A builder of an empty chunk. Takes no memory worth the name until the first entry.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnsupportedVersion`] and [`Error::UnsupportedCodec`] for what cannot be written,
+    /// [`Error::InvalidOption`] for sizes of zero and for blocks larger than the limits.
+    pub fn new(options: BuilderOptions) -> Result<Self, Error> {
+        let BuilderOptions { format, codec, block_size, target_size, limits } = options;
+        if !format.is_writable() {
+            return Err(Error::UnsupportedVersion { version: format.version() });
+        }
+        codec.supported()?;
+        for (option, size, max) in [
+            ("block_size", block_size, limits.block_bytes()),
+            ("target_size", target_size, limits.max_object_bytes),
+        ] {
+            if size == 0 || size > max {
+                return Err(Error::InvalidOption { option, value: to_u64(size), min: 1, max: to_u64(max) });
+            }
+        }
+        Ok(Self {
+            options,
+            interner: Interner::default(),
+            head: Arc::default(),
+            blocks: Vec::new(),
+            pairs: Vec::new(),
+            entries: 0,
+            raw_bytes: 0,
+            bounds: None,
+            encoded: Sizes::default(),
+            sealed_raw_bytes: 0,
+        })
+    }
+
+    /// Adds an entry, in amortised constant time whatever its timestamp.
+    ///
+    /// A block that is full by it is sealed, and waits for [`take_full`](Builder::take_full). The size of the
+    /// chunk is not checked: ask [`space_for`](Builder::space_for) first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LimitExceeded`] if the line is too long for the limits, or if there would be too many symbols
+    /// or blocks, in which case a new chunk may take it; [`Error::MetadataNotSupported`] if it has metadata
+    /// and the format none. The entry is not stored then.
+    pub fn append(&mut self, entry: Entry<'_>) -> Result<Append, Error> {
+        let Entry { timestamp_ns, line, metadata } = entry;
+        self.check(&entry)?;
+        self.pairs.clear();
+        for (name, value) in metadata {
+            let pair = SymbolPair { name: self.interner.intern(name), value: self.interner.intern(value) };
+            self.pairs.push(pair);
+        }
+        if !Arc::make_mut(&mut self.head).append(timestamp_ns, line, &self.pairs) {
+            return Ok(Append::Duplicate);
+        }
+        self.entries += 1;
+        self.raw_bytes += to_u64(entry.raw_bytes());
+        self.bounds = match self.bounds {
+            None => Some((timestamp_ns, timestamp_ns)),
+            Some((min, max)) => Some((min.min(timestamp_ns), max.max(timestamp_ns))),
+        };
+        if self.head_is_full() {
+            self.seal();
+        }
+        Ok(Append::Stored)
+    }
+
+    /// Refuses what a reader would refuse, and seals the block if this entry would make it so.
+    fn check(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
+        let Limits { max_line_bytes, max_symbols, max_symbol_bytes, max_blocks, .. } = self.options.limits;
+        if entry.line.len() > max_line_bytes {
+            return Err(Error::limit("max_line_bytes", entry.line.len(), max_line_bytes));
+        }
+        let pairs = entry.metadata.len();
+        if pairs > 0 {
+            let format = self.options.format;
+            if !format.has_metadata() {
+                return Err(Error::MetadataNotSupported { version: format.version() });
+            }
+            // As if all of them were new: to find out costs more than is lost at the edge.
+            let symbols = self.interner.table().len() + 2 * pairs;
+            let bytes = self.interner.table().bytes() + metadata_bytes(entry);
+            for (limit, value, max) in
+                [("max_symbols", symbols, max_symbols), ("max_symbol_bytes", bytes, max_symbol_bytes)]
+            {
+                if value > max || u32::try_from(value).is_err() {
+                    return Err(Error::limit(limit, value, max));
+                }
+            }
+        }
+        let max = self.options.limits.block_bytes();
+        let bound = entry.line.len() + 40 + 20 * pairs;
+        if bound > max {
+            return Err(Error::limit("max_block_bytes", bound, max));
+        }
+        let seals = !self.head.is_empty() && self.head.encoded_bound() + bound > max;
+        let blocks = self.blocks.len() + usize::from(seals) + 1;
+        if blocks > max_blocks {
+            return Err(Error::limit("max_blocks", blocks, max_blocks));
+        }
+        if seals {
+            self.seal();
+        }
+        Ok(())
+    }
+
+    /// A block is full by its raw bytes, or by entries too small to have any.
+    fn head_is_full(&self) -> bool {
+        let BuilderOptions { block_size, limits, .. } = self.options;
+        let max_entries = (block_size / 4).clamp(1, limits.max_entries_per_block.max(1));
+        self.head.raw_bytes() >= block_size || self.head.len() >= max_entries
+    }
+
+    fn seal(&mut self) {
+        if self.head.is_empty() {
+            return;
+        }
+        let mut head = std::mem::take(&mut self.head);
+        if let Some(head) = Arc::get_mut(&mut head) {
+            head.seal();
+        }
+        self.sealed_raw_bytes += head.raw_bytes();
+        self.blocks.push(Block::Sealed { head, taken: false });
+    }
+
+    /// The oldest block that is full and was not handed out yet. Encode it, where no lock is held, and
+    /// [`attach`](Builder::attach) the result.
+    pub fn take_full(&mut self) -> Option<PendingBlock> {
+        let BuilderOptions { format, codec, .. } = self.options;
+        self.blocks.iter_mut().find_map(|block| match block {
+            Block::Sealed { head, taken } if !*taken => {
+                *taken = true;
+                Some(PendingBlock { head: Arc::clone(head), format, codec })
+            }
+            _ => None,
+        })
+    }
+
+    /// Seals the open block, however little it holds, and hands out the oldest block that was not yet; `None`
+    /// if there is none. Called until then it empties the builder of all that is not encoded.
+    pub fn cut(&mut self) -> Option<PendingBlock> {
+        self.seal();
+        self.take_full()
+    }
+
+    /// Puts an encoded block in its place and frees what it was encoded from.
+    ///
+    /// Blocks may come back in any order. False if the block is not one of this builder's, or was attached
+    /// before; nothing has changed then.
+    pub fn attach(&mut self, block: EncodedBlock) -> bool {
+        let EncodedBlock { source, block } = block;
+        let slot = self.blocks.iter_mut().find(|slot| match slot {
+            Block::Sealed { head, .. } => Arc::ptr_eq(head, &source),
+            Block::Encoded(_) => false,
+        });
+        let Some(slot) = slot else { return false };
+        self.sealed_raw_bytes -= source.raw_bytes();
+        self.encoded.raw += source.raw_bytes();
+        self.encoded.stored += block.data.len();
+        *slot = Block::Encoded(block);
+        true
+    }
+
+    /// Whether the chunk stays within its target with this entry. An empty chunk has space for anything.
+    pub fn space_for(&self, entry: &Entry<'_>) -> bool {
+        let more = entry.line.len() + metadata_bytes(entry);
+        self.is_empty() || self.estimated_bytes() + more < self.options.target_size
+    }
+
+    /// Whether the chunk has reached its target.
+    pub fn is_full(&self) -> bool {
+        self.estimated_bytes() >= self.options.target_size
+    }
+
+    /// How much of the target is reached; 1 when full.
+    #[expect(clippy::cast_precision_loss, reason = "a ratio of sizes needs no more than 52 bits")]
+    pub fn utilization(&self) -> f64 {
+        self.estimated_bytes() as f64 / self.options.target_size as f64
+    }
+
+    /// About what [`finish`](Builder::finish) would give: encoded blocks as they are, sealed ones by the
+    /// ratio of those, the open block and the symbols as if they did not compress.
+    pub fn estimated_bytes(&self) -> usize {
+        let Sizes { raw, stored } = self.encoded;
+        let sealed = match raw {
+            0 => self.sealed_raw_bytes,
+            _ => self.sealed_raw_bytes.saturating_mul(stored) / raw,
+        };
+        self.interner.table().bytes() + stored + sealed + self.head.raw_bytes()
+    }
+
+    /// Times of the oldest and the newest entry; `None` while there is none.
+    pub fn bounds(&self) -> Option<(i64, i64)> {
+        self.bounds
+    }
+
+    /// How many entries are stored.
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// Whether nothing is stored.
+    pub fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    /// Bytes of all lines, and 8 for each metadata pair.
+    pub fn raw_bytes(&self) -> u64 {
+        self.raw_bytes
+    }
+
+    /// How it was configured.
+    pub fn options(&self) -> &BuilderOptions {
+        &self.options
+    }
+
+    /// What the builder holds in memory, in bytes: for a budget over many of them. What snapshots hold beyond
+    /// that, and blocks on their way to be attached, is not counted.
+    pub fn memory_bytes(&self) -> usize {
+        let blocks = self.blocks.iter().map(|block| match block {
+            Block::Sealed { head, .. } => head.memory_bytes(),
+            Block::Encoded(block) => block.data.len(),
+        });
+        size_of::<Self>()
+            + self.blocks.capacity() * size_of::<Block>()
+            + blocks.sum::<usize>()
+            + self.head.memory_bytes()
+            + self.interner.memory_bytes()
+    }
+
+    /// What is stored now, to be read without the builder.
+    ///
+    /// Takes a few reference counts for each block that overlaps the range, and copies no entry: cheap enough
+    /// under a lock. The first append after it copies the open block once, if the snapshot still lives.
+    pub fn snapshot(&self, range: impl Into<TimeRange>) -> Snapshot {
+        let BuilderOptions { format, codec, limits, .. } = self.options;
+        let range = range.into();
+        let overlaps = |source: &Source| source.bounds().is_some_and(|(min, max)| range.overlaps(min, max));
+        let sealed = self.blocks.iter().map(|block| match block {
+            Block::Sealed { head, .. } => Source::Memory(Arc::clone(head)),
+            Block::Encoded(block) => Source::Stored(block.clone()),
+        });
+        let open = (!self.head.is_empty()).then(|| Source::Memory(Arc::clone(&self.head)));
+        Snapshot {
+            stored: Stored { format, codec, limits, policy: CorruptionPolicy::Fail },
+            symbols: self.interner.table().clone(),
+            sources: sealed.chain(open).filter(overlaps).collect(),
+            range,
+        }
+    }
+
+    /// Encodes what is not encoded yet and puts the chunk together; `None` if nothing was stored.
+    ///
+    /// Compresses everything that was not attached, and the symbols: not for a place where a lock is held.
+    pub fn finish(mut self) -> Option<EncodedChunk> {
+        self.seal();
+        let (from_ns, through_ns) = self.bounds?;
+        let BuilderOptions { format, codec, .. } = self.options;
+        let encoded = |block| match block {
+            Block::Sealed { head, .. } => encode::block(&head, format, codec),
+            Block::Encoded(block) => block,
+        };
+        let blocks: Vec<StoredBlock> = self.blocks.into_iter().map(encoded).collect();
+        let bytes = encode::chunk(format, codec, self.interner.table(), &blocks);
+        Some(EncodedChunk { bytes, from_ns, through_ns, entries: self.entries, raw_bytes: self.raw_bytes })
+    }
+}
+
+fn metadata_bytes(entry: &Entry<'_>) -> usize {
+    entry.metadata.iter().map(|(name, value)| name.len() + value.len()).sum()
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("options", &self.options)
+            .field("entries", &self.entries)
+            .field("bounds", &self.bounds)
+            .field("blocks", &self.blocks.len())
+            .field("open_entries", &self.head.len())
+            .field("estimated_bytes", &self.estimated_bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A chunk as it is stored, without an envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedChunk {
+    /// The chunk.
+    pub bytes: Bytes,
+    /// Time of its oldest entry, nanoseconds since 1970.
+    pub from_ns: i64,
+    /// Time of its newest entry.
+    pub through_ns: i64,
+    /// How many entries it has.
+    pub entries: u64,
+    /// Bytes of all lines, and 8 for each metadata pair.
+    pub raw_bytes: u64,
+}

@@ -1,0 +1,45 @@
+//! A builder's entries at one moment, shared with the builder and safe from what it does next.
+
+use std::fmt;
+
+use crate::iter::{EntryIter, Source, Stored};
+use crate::range::{Direction, TimeRange};
+use crate::symbols::SymbolTable;
+
+/// The entries of a builder as they were at one moment. Sees nothing of what is appended later.
+#[derive(Clone)]
+pub struct Snapshot {
+    pub(super) stored: Stored,
+    pub(super) symbols: SymbolTable,
+    pub(super) sources: Vec<Source>,
+    pub(super) range: TimeRange,
+}
+
+impl Snapshot {
+    /// The entries of the range that the snapshot was taken of.
+    pub fn entries(&self, direction: Direction) -> EntryIter {
+        self.entries_in(self.range, direction)
+    }
+
+    /// The entries of `range`, as far as the snapshot was taken of it.
+    pub fn entries_in(&self, range: impl Into<TimeRange>, direction: Direction) -> EntryIter {
+        let range = self.range.intersection(range.into());
+        EntryIter::new(self.stored, self.symbols.clone(), self.sources.iter().cloned(), range, direction)
+    }
+
+    /// Times of the oldest and the newest entry of its blocks; `None` if there are none. Blocks reach beyond
+    /// the range that the snapshot was taken of.
+    pub fn bounds(&self) -> Option<(i64, i64)> {
+        let bounds = self.sources.iter().filter_map(Source::bounds);
+        bounds.reduce(|(min, max), (from, through)| (min.min(from), max.max(through)))
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("range", &self.range)
+            .field("blocks", &self.sources.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,156 @@
+//! A chunk opened from its bytes: every checksum is verified before the first entry is handed out, and no
+//! block is decompressed before it is needed.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::damage::{CorruptionPolicy, Damage, DamageKind};
+use crate::iter::{EntryIter, Source, Stored};
+use crate::loki::decode::{self, Parsed};
+use crate::loki::format::Format;
+use crate::range::{Direction, TimeRange};
+use crate::{Codec, Error, Limits};
+
+/// A chunk of log lines. Shares the bytes it was opened from.
+pub struct Chunk {
+    bytes: Bytes,
+    parsed: Parsed,
+    limits: Limits,
+    policy: CorruptionPolicy,
+}
+
+/// What a chunk's index says of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BlockMeta {
+    /// Entries.
+    pub entries: u64,
+    /// Time of the oldest entry, nanoseconds since 1970.
+    pub min_ns: i64,
+    /// Time of the newest entry.
+    pub max_ns: i64,
+    /// Where the block starts, in bytes from the start of the chunk.
+    pub offset: u64,
+    /// Bytes of all lines, and 8 for each metadata pair. Unknown in versions 1 and 2.
+    pub raw_bytes: Option<u64>,
+    /// Stored size in bytes, without checksum.
+    pub size_bytes: u64,
+}
+
+impl Chunk {
+    /// Opens a chunk. A block that is damaged is an error.
+    ///
+    /// Takes time linear in the size, and memory for the index and the symbols, which are decompressed.
+    ///
+    /// # Errors
+    ///
+    /// Every error about bytes there is: none of them is worth a retry with the same bytes.
+    pub fn open(bytes: impl Into<Bytes>, limits: &Limits) -> Result<Self, Error> {
+        Self::open_with(bytes, limits, CorruptionPolicy::Fail)
+    }
+
+    /// Opens a chunk with a choice of what to do about blocks that are damaged.
+    ///
+    /// # Errors
+    ///
+    /// As [`Chunk::open`], but for what the policy tolerates.
+    pub fn open_with(
+        bytes: impl Into<Bytes>,
+        limits: &Limits,
+        policy: CorruptionPolicy,
+    ) -> Result<Self, Error> {
+        let bytes = bytes.into();
+        let parsed = decode::parse(&bytes, limits, policy)?;
+        Ok(Self { bytes, parsed, limits: *limits, policy })
+    }
+
+    /// The entries of a range of time.
+    ///
+    /// Only blocks that overlap the range are decompressed, each when its turn comes. The iterator shares the
+    /// chunk's bytes and does not borrow the chunk.
+    pub fn entries(&self, range: impl Into<TimeRange>, direction: Direction) -> EntryIter {
+        let Parsed { format, codec, symbols, blocks, .. } = &self.parsed;
+        let stored = Stored { format: *format, codec: *codec, limits: self.limits, policy: self.policy };
+        let sources = blocks.iter().cloned().map(Source::Stored);
+        EntryIter::new(stored, symbols.clone(), sources, range.into(), direction)
+    }
+
+    /// Every block that the index names, in the order they were cut, the lost ones too.
+    pub fn blocks(&self) -> &[BlockMeta] {
+        &self.parsed.index
+    }
+
+    /// What was found to be wrong on opening. Empty for a chunk as it was written.
+    ///
+    /// What is only found when a block is decompressed is told by [`EntryIter::damage`].
+    pub fn damage(&self) -> &[Damage] {
+        &self.parsed.damage
+    }
+
+    /// Times of the oldest and the newest entry, by the index; `None` if there are no blocks.
+    pub fn bounds(&self) -> Option<(i64, i64)> {
+        let blocks = self.blocks().iter();
+        blocks.map(|block| (block.min_ns, block.max_ns)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+
+    /// How many entries there are, by the index.
+    pub fn entry_count(&self) -> u64 {
+        self.blocks().iter().fold(0, |sum, block| sum.saturating_add(block.entries))
+    }
+
+    /// Bytes of all lines, and 8 for each metadata pair; unknown in versions 1 and 2.
+    pub fn raw_bytes(&self) -> Option<u64> {
+        self.blocks().iter().try_fold(0u64, |sum, block| Some(sum.saturating_add(block.raw_bytes?)))
+    }
+
+    /// The format it is written in.
+    pub fn format(&self) -> Format {
+        self.parsed.format
+    }
+
+    /// How its blocks are compressed.
+    pub fn codec(&self) -> Codec {
+        self.parsed.codec
+    }
+
+    /// The bytes it was opened from.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunk")
+            .field("format", &self.format())
+            .field("codec", &self.codec())
+            .field("size_bytes", &self.bytes.len())
+            .field("symbols", &self.parsed.symbols.len())
+            .field("blocks", &self.blocks())
+            .field("damage", &self.damage())
+            .finish_non_exhaustive()
+    }
+}
+
+impl BlockMeta {
+    /// About what the block's entries take when decompressed.
+    pub(crate) fn expected_bytes(&self) -> usize {
+        let bytes = self.raw_bytes.map_or(0, |raw| raw.saturating_add(self.entries.saturating_mul(16)));
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    /// The most that so many entries of so many raw bytes can take when decompressed: 30 bytes for the
+    /// numbers of an entry, and 20 for each of the pairs that count 8.
+    pub(crate) fn encoded_bound(&self) -> usize {
+        let bound = self.raw_bytes.map(|raw| {
+            let entries = self.entries.saturating_mul(30);
+            raw.saturating_add(entries).saturating_add((raw / 8).saturating_mul(20))
+        });
+        bound.and_then(|bound| usize::try_from(bound).ok()).unwrap_or(usize::MAX)
+    }
+
+    pub(crate) fn damage(&self, block: usize, kind: DamageKind) -> Damage {
+        let Self { offset, size_bytes, min_ns, max_ns, .. } = *self;
+        Damage { block, offset, size_bytes, min_ns, max_ns, kind }
+    }
+}

@@ -1,0 +1,64 @@
+//! What a chunk has lost, and where. Nothing is ever left out of a read in silence: it is an error, or, if
+//! the caller asked for what is left, a [`Damage`].
+
+use crate::Error;
+
+/// What to do about a block that cannot be read.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+pub enum CorruptionPolicy {
+    /// Answer with the error.
+    #[default]
+    Fail,
+    /// Read the other blocks and report this one as [`Damage`]. A damaged index or symbol section is an error
+    /// all the same: without them no block can be trusted. So is a block that exceeds the limits.
+    SkipBlock,
+}
+
+/// A block that is not as the chunk's index says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The block's number from 0.
+    pub block: usize,
+    /// Where the index says that it starts, in bytes from the start of the chunk.
+    pub offset: u64,
+    /// Its stored size in bytes, without checksum.
+    pub size_bytes: u64,
+    /// The time of its first entry, by the index.
+    pub min_ns: i64,
+    /// The time of its last entry, by the index.
+    pub max_ns: i64,
+    /// What is wrong with it.
+    pub kind: DamageKind,
+}
+
+/// What is wrong with a block.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DamageKind {
+    /// Nothing was lost: the index has a wrong offset, and the block was found where the one before it ends.
+    /// Loki has written such chunks.
+    Moved {
+        /// Where it was found, in bytes from the start of the chunk.
+        found_offset: u64,
+    },
+    /// The block's entries cannot be read.
+    Lost {
+        /// How many entries it had, by the index.
+        entries: u64,
+        /// Why.
+        cause: Error,
+    },
+}
+
+impl Damage {
+    /// How many entries are lost by it.
+    pub fn entries_lost(&self) -> u64 {
+        match self.kind {
+            DamageKind::Moved { .. } => 0,
+            DamageKind::Lost { entries, .. } => entries,
+        }
+    }
+}

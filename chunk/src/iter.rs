@@ -1,0 +1,364 @@
+//! Entries of several blocks in one order of time. Blocks are opened only when their turn comes, kept open
+//! only while they overlap, and merged so that entries of one timestamp come by block and then by rank: the
+//! order they were appended in, or its exact reverse.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::damage::{CorruptionPolicy, Damage, DamageKind};
+use crate::entry::Entry;
+use crate::error::to_u64;
+use crate::head::Head;
+use crate::loki::decode::StoredBlock;
+use crate::loki::entries::{Context, Entries};
+use crate::loki::format::Format;
+use crate::range::{Direction, TimeRange};
+use crate::symbols::SymbolTable;
+use crate::{Codec, Error, Limits};
+
+/// Where entries come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    Stored(StoredBlock),
+    Memory(Arc<Head>),
+}
+
+impl Source {
+    pub(crate) fn bounds(&self) -> Option<(i64, i64)> {
+        match self {
+            Self::Stored(block) => Some((block.meta.min_ns, block.meta.max_ns)),
+            Self::Memory(head) => head.bounds(),
+        }
+    }
+}
+
+/// How to read the sources that are stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stored {
+    pub(crate) format: Format,
+    pub(crate) codec: Codec,
+    pub(crate) limits: Limits,
+    pub(crate) policy: CorruptionPolicy,
+}
+
+/// What a read cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ReadStats {
+    /// Blocks that were not touched because they are outside the range.
+    pub blocks_skipped: u64,
+    /// Blocks that were decompressed.
+    pub blocks_decoded: u64,
+    /// Their stored size in bytes.
+    pub stored_bytes: u64,
+    /// Their decompressed size in bytes.
+    pub decoded_bytes: u64,
+    /// Entries that were handed out.
+    pub entries: u64,
+}
+
+/// Lends the entries of a chunk or a builder one after the other.
+///
+/// An entry is borrowed from the iterator until the next call, which is why this is not an [`Iterator`]:
+///
+/// ```
+/// # fn main() -> Result<(), forebay_chunk::Error> {
+/// # use forebay_chunk::{Builder, BuilderOptions, Direction, Entry};
+/// # let mut builder = Builder::new(BuilderOptions::default())?;
+/// # builder.append(Entry::new(1, "a"))?;
+/// let mut entries = builder.snapshot(..).entries(Direction::Forward);
+/// while let Some(entry) = entries.next()? {
+///     println!("{} {}", entry.timestamp_ns, entry.line.escape_ascii());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct EntryIter {
+    stored: Stored,
+    symbols: SymbolTable,
+    range: TimeRange,
+    direction: Direction,
+    slots: Vec<Slot>,
+    /// The next key of every slot but the current one, least first.
+    heap: BinaryHeap<Reverse<Key>>,
+    current: Option<usize>,
+    /// How many entries of the current slot come before any of another slot.
+    run: usize,
+    /// Buffers to decompress into.
+    spare: Option<Entries>,
+    spent: u64,
+    stats: ReadStats,
+    damage: Vec<Damage>,
+    failure: Option<Error>,
+}
+
+/// Time and slot of an entry, both negated where the direction is backward: the least comes next.
+type Key = (i64, usize);
+
+enum Slot {
+    /// Not opened yet. The key in the heap is a lower bound of its first.
+    Waiting(Source),
+    Open(Cursor),
+    Done,
+}
+
+/// The entries `start..end` by rank that were not handed out yet.
+struct Cursor {
+    body: Body,
+    start: usize,
+    end: usize,
+}
+
+enum Body {
+    Decoded(Entries),
+    Memory(Arc<Head>),
+}
+
+impl EntryIter {
+    pub(crate) fn new(
+        stored: Stored,
+        symbols: SymbolTable,
+        sources: impl Iterator<Item = Source>,
+        range: TimeRange,
+        direction: Direction,
+    ) -> Self {
+        let mut iter = Self {
+            stored,
+            symbols,
+            range,
+            direction,
+            slots: Vec::new(),
+            heap: BinaryHeap::new(),
+            current: None,
+            run: 0,
+            spare: None,
+            spent: 0,
+            stats: ReadStats::default(),
+            damage: Vec::new(),
+            failure: None,
+        };
+        for source in sources {
+            match source.bounds() {
+                Some((min, max)) if range.overlaps(min, max) => {
+                    let edge = if direction == Direction::Forward { min } else { max };
+                    iter.heap.push(Reverse(iter.key(edge, iter.slots.len())));
+                    iter.slots.push(Slot::Waiting(source));
+                }
+                _ => iter.stats.blocks_skipped += 1,
+            }
+        }
+        iter
+    }
+
+    /// The next entry; `None` after the last.
+    ///
+    /// Takes constant time within a block, and the time to decompress a block when one is entered.
+    ///
+    /// # Errors
+    ///
+    /// A block that cannot be decoded, or more to decode than the limits allow. The iterator stays at the
+    /// error: what it handed out before is good, but not all there is.
+    #[expect(clippy::should_implement_trait, reason = "an entry is lent until the next call")]
+    pub fn next(&mut self) -> Result<Option<Entry<'_>>, Error> {
+        if self.run == 0 && !self.select()? {
+            return Ok(None);
+        }
+        self.run -= 1;
+        self.stats.entries += 1;
+        let Self { slots, current, symbols, direction, .. } = self;
+        let Some(Slot::Open(cursor)) = current.and_then(|current| slots.get_mut(current)) else {
+            unreachable!("a run is counted only in the slot that is current, which is open");
+        };
+        let rank = match direction {
+            Direction::Forward => {
+                cursor.start += 1;
+                cursor.start - 1
+            }
+            Direction::Backward => {
+                cursor.end -= 1;
+                cursor.end
+            }
+        };
+        Ok(Some(cursor.body.entry(rank, symbols).expect("a rank below the length has an entry")))
+    }
+
+    /// Whether the next call of [`next`](Self::next) may decompress a block; otherwise it takes constant
+    /// time.
+    pub fn at_edge(&self) -> bool {
+        self.run == 0
+    }
+
+    /// What the read has cost so far.
+    pub fn stats(&self) -> ReadStats {
+        self.stats
+    }
+
+    /// The blocks that were skipped because they could not be decoded, which happens only with
+    /// [`CorruptionPolicy::SkipBlock`]; those that were found on opening are told by
+    /// [`Chunk::damage`](crate::Chunk::damage).
+    pub fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// Makes the slot with the least key current and counts how far it can be read. False at the end.
+    fn select(&mut self) -> Result<bool, Error> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        if let Some(number) = self.current.take() {
+            self.put_back(number);
+        }
+        while let Some(Reverse(key)) = self.heap.pop() {
+            let number = self.slot_of(key);
+            let Some(slot) = self.slots.get_mut(number) else { continue };
+            match std::mem::replace(slot, Slot::Done) {
+                Slot::Done => {}
+                Slot::Waiting(source) => {
+                    let cursor = self.open(source).inspect_err(|error| self.failure = Some(error.clone()))?;
+                    if let (Some(cursor), Some(slot)) = (cursor, self.slots.get_mut(number)) {
+                        *slot = Slot::Open(cursor);
+                        self.put_back(number);
+                    }
+                }
+                Slot::Open(cursor) => {
+                    let bound = self.heap.peek().map(|&Reverse(bound)| bound);
+                    self.run = self.run_of(&cursor, number, bound);
+                    self.current = Some(number);
+                    if let Some(slot) = self.slots.get_mut(number) {
+                        *slot = Slot::Open(cursor);
+                    }
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Returns a slot to the heap, or its buffers to the next block if it has come to its end.
+    fn put_back(&mut self, number: usize) {
+        let Some(slot) = self.slots.get_mut(number) else { return };
+        let Slot::Open(cursor) = slot else { return };
+        let rank = match self.direction {
+            Direction::Forward => cursor.start,
+            Direction::Backward => cursor.end.wrapping_sub(1),
+        };
+        let timestamp = if cursor.start < cursor.end { cursor.body.timestamp(rank) } else { None };
+        if let Some(timestamp) = timestamp {
+            self.heap.push(Reverse(self.key(timestamp, number)));
+        } else if let Slot::Open(Cursor { body: Body::Decoded(entries), .. }) =
+            std::mem::replace(slot, Slot::Done)
+        {
+            self.spare = Some(entries);
+        }
+    }
+
+    /// How many entries of `cursor` come before `bound`.
+    fn run_of(&self, cursor: &Cursor, number: usize, bound: Option<Key>) -> usize {
+        let Some(bound) = bound else { return cursor.end - cursor.start };
+        let comes_first =
+            |rank| cursor.body.timestamp(rank).is_some_and(|timestamp| self.key(timestamp, number) < bound);
+        match self.direction {
+            Direction::Forward => partition(cursor.start, cursor.end, comes_first) - cursor.start,
+            Direction::Backward => {
+                cursor.end - partition(cursor.start, cursor.end, |rank| !comes_first(rank))
+            }
+        }
+    }
+
+    /// Decodes a source, if its turn has come; `None` if it is damaged and the policy is to skip it.
+    fn open(&mut self, source: Source) -> Result<Option<Cursor>, Error> {
+        let body = match source {
+            Source::Memory(head) => Body::Memory(head),
+            Source::Stored(block) => match self.decode(&block) {
+                Ok(entries) => Body::Decoded(entries),
+                Err(cause @ (Error::Corrupt { .. } | Error::Truncated { .. }))
+                    if self.stored.policy == CorruptionPolicy::SkipBlock =>
+                {
+                    let kind = DamageKind::Lost { entries: block.meta.entries, cause };
+                    self.damage.push(block.meta.damage(block.number, kind));
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        let len = body.len();
+        let at = |rank| body.timestamp(rank);
+        let first = self.range.first().unwrap_or(i64::MAX);
+        let last = self.range.last().unwrap_or(i64::MIN);
+        let start = partition(0, len, |rank| at(rank).is_some_and(|timestamp| timestamp < first));
+        let end = partition(start, len, |rank| at(rank).is_some_and(|timestamp| timestamp <= last));
+        Ok(Some(Cursor { body, start, end }))
+    }
+
+    fn decode(&mut self, block: &StoredBlock) -> Result<Entries, Error> {
+        let Stored { format, codec, limits, .. } = self.stored;
+        let left = limits.max_decoded_bytes.saturating_sub(self.spent);
+        let budget = usize::try_from(left).unwrap_or(usize::MAX);
+        let mut entries = self.spare.take().unwrap_or_default();
+        let context = Context { format, codec, symbols: &self.symbols, limits: &limits, budget };
+        let decoded = entries.decode(block, context);
+        // What was decoded in vain has cost the same.
+        self.spent = self.spent.saturating_add(to_u64(entries.memory_bytes()));
+        decoded?;
+        self.stats.blocks_decoded += 1;
+        self.stats.stored_bytes += to_u64(block.data.len());
+        self.stats.decoded_bytes += to_u64(entries.payload_bytes());
+        Ok(entries)
+    }
+
+    fn key(&self, timestamp: i64, slot: usize) -> Key {
+        match self.direction {
+            Direction::Forward => (timestamp, slot),
+            Direction::Backward => (!timestamp, !slot),
+        }
+    }
+
+    fn slot_of(&self, key: Key) -> usize {
+        if self.direction == Direction::Forward { key.1 } else { !key.1 }
+    }
+}
+
+impl fmt::Debug for EntryIter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EntryIter")
+            .field("range", &self.range)
+            .field("direction", &self.direction)
+            .field("stats", &self.stats)
+            .field("damage", &self.damage)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Body {
+    fn len(&self) -> usize {
+        match self {
+            Self::Decoded(entries) => entries.len(),
+            Self::Memory(head) => head.len(),
+        }
+    }
+
+    fn timestamp(&self, rank: usize) -> Option<i64> {
+        match self {
+            Self::Decoded(entries) => entries.timestamp(rank),
+            Self::Memory(head) => head.timestamp(rank),
+        }
+    }
+
+    fn entry<'a>(&'a self, rank: usize, symbols: &'a SymbolTable) -> Option<Entry<'a>> {
+        match self {
+            Self::Decoded(entries) => entries.entry(rank, symbols),
+            Self::Memory(head) => head.entry(rank, symbols),
+        }
+    }
+}
+
+/// The first of `start..end` for which `before` is false, if it is true for all before that one.
+fn partition(start: usize, end: usize, before: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (start, end);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if before(middle) { low = middle + 1 } else { high = middle }
+    }
+    low
+}

@@ -1,0 +1,279 @@
+//! The numbers of Loki's chunk format and the two kinds of integers it is made of. A [`Reader`] never goes
+//! past the bytes it was given.
+
+#![warn(clippy::indexing_slicing)]
+
+use std::fmt;
+
+use crate::error::to_u64;
+use crate::{Error, Section};
+
+/// What every chunk starts with.
+pub(crate) const MAGIC: u32 = 0x012E_E56A;
+/// Magic and version.
+pub(crate) const VERSION_END: usize = 4 + 1;
+/// The offset of the index, at the end of versions 1 to 3.
+pub(crate) const SHORT_TRAILER: usize = 8;
+/// Length and offset of the symbols and of the index, at the end of version 4.
+pub(crate) const LONG_TRAILER: usize = 4 * 8;
+/// A checksum.
+pub(crate) const CRC: usize = 4;
+
+/// The container and version of a chunk.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Format {
+    /// Always gzip. Read only.
+    #[cfg_attr(feature = "serde", serde(rename = "loki-v1"))]
+    LokiV1,
+    /// Names its codec. Read only.
+    #[cfg_attr(feature = "serde", serde(rename = "loki-v2"))]
+    LokiV2,
+    /// Names the raw size of each block. What Loki writes for schemas up to v12.
+    #[cfg_attr(feature = "serde", serde(rename = "loki-v3"))]
+    LokiV3,
+    /// Has structured metadata. What Loki writes for schemas from v13 on, and the default.
+    #[default]
+    #[cfg_attr(feature = "serde", serde(rename = "loki-v4"))]
+    LokiV4,
+}
+
+impl Format {
+    /// The version byte.
+    pub const fn version(self) -> u8 {
+        match self {
+            Self::LokiV1 => 1,
+            Self::LokiV2 => 2,
+            Self::LokiV3 => 3,
+            Self::LokiV4 => 4,
+        }
+    }
+
+    pub(crate) fn from_version(version: u8) -> Result<Self, Error> {
+        match version {
+            1 => Ok(Self::LokiV1),
+            2 => Ok(Self::LokiV2),
+            3 => Ok(Self::LokiV3),
+            4 => Ok(Self::LokiV4),
+            _ => Err(Error::UnsupportedVersion { version }),
+        }
+    }
+
+    /// Whether a builder can write it.
+    pub const fn is_writable(self) -> bool {
+        matches!(self, Self::LokiV3 | Self::LokiV4)
+    }
+
+    /// Whether its entries have structured metadata.
+    pub const fn has_metadata(self) -> bool {
+        matches!(self, Self::LokiV4)
+    }
+
+    /// Whether its index names the raw size of each block.
+    pub(crate) const fn has_raw_bytes(self) -> bool {
+        matches!(self, Self::LokiV3 | Self::LokiV4)
+    }
+
+    /// Where symbols or the first block start.
+    pub(crate) const fn header_bytes(self) -> usize {
+        match self {
+            Self::LokiV1 => VERSION_END,
+            _ => VERSION_END + 1,
+        }
+    }
+
+    pub(crate) const fn trailer_bytes(self) -> usize {
+        if self.has_metadata() { LONG_TRAILER } else { SHORT_TRAILER }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "loki-v{}", self.version())
+    }
+}
+
+/// Takes a LEB128 integer of at most 64 bits off the front, or nothing.
+#[inline]
+pub(crate) fn take_uvarint(input: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for (index, &byte) in input.iter().take(10).enumerate() {
+        if index == 9 && byte > 1 {
+            return None;
+        }
+        value |= u64::from(byte & 0x7F) << (7 * index);
+        if byte < 0x80 {
+            *input = input.get(index + 1..)?;
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// Takes a zigzag-coded integer off the front, or nothing.
+#[inline]
+pub(crate) fn take_varint(input: &mut &[u8]) -> Option<i64> {
+    let value = take_uvarint(input)?;
+    Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
+}
+
+/// Appends a LEB128 integer.
+#[inline]
+pub(crate) fn put_uvarint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(low_byte(value) | 0x80);
+        value >>= 7;
+    }
+    out.push(low_byte(value));
+}
+
+/// Appends a zigzag-coded integer.
+#[inline]
+pub(crate) fn put_varint(out: &mut Vec<u8>, value: i64) {
+    put_uvarint(out, ((value << 1) ^ (value >> 63)).cast_unsigned());
+}
+
+/// The bytes that [`put_uvarint`] appends.
+pub(crate) fn uvarint_bytes(value: u64) -> usize {
+    let bits = 64 - (value | 1).leading_zeros();
+    usize::try_from(bits.div_ceil(7)).expect("at most ten")
+}
+
+fn low_byte(value: u64) -> u8 {
+    value.to_le_bytes()[0]
+}
+
+/// Takes what a section is made of off its front, and knows where it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader<'a> {
+    rest: &'a [u8],
+    /// Offset of the end of `rest`.
+    end: usize,
+    section: Section,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads `bytes`, which start at `offset`.
+    pub(crate) fn new(bytes: &'a [u8], offset: usize, section: Section) -> Self {
+        Self { rest: bytes, end: offset + bytes.len(), section }
+    }
+
+    pub(crate) fn offset(&self) -> usize {
+        self.end - self.rest.len()
+    }
+
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    pub(crate) fn corrupt(&self, what: impl Into<String>) -> Error {
+        Error::corrupt(self.section, self.offset(), what)
+    }
+
+    #[inline]
+    pub(crate) fn uvarint(&mut self) -> Result<u64, Error> {
+        take_uvarint(&mut self.rest).ok_or_else(|| self.no_varint())
+    }
+
+    #[inline]
+    pub(crate) fn varint(&mut self) -> Result<i64, Error> {
+        take_varint(&mut self.rest).ok_or_else(|| self.no_varint())
+    }
+
+    /// A count or size that has to fit the address space; what it counts is checked by the caller.
+    #[inline]
+    pub(crate) fn size(&mut self) -> Result<usize, Error> {
+        let at = self.clone();
+        let value = self.uvarint()?;
+        usize::try_from(value).map_err(|_| at.corrupt(format!("size of {value} bytes")))
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&mut self, length: usize) -> Result<&'a [u8], Error> {
+        let Some((bytes, rest)) = self.rest.split_at_checked(length) else {
+            return Err(self.truncated(length));
+        };
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let Some((bytes, rest)) = self.rest.split_first_chunk::<N>() else {
+            return Err(self.truncated(N));
+        };
+        self.rest = rest;
+        Ok(*bytes)
+    }
+
+    pub(crate) fn be32(&mut self) -> Result<u32, Error> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    /// An offset or length of the trailer.
+    pub(crate) fn be64(&mut self) -> Result<usize, Error> {
+        let at = self.clone();
+        let value = self.array().map(u64::from_be_bytes)?;
+        usize::try_from(value).map_err(|_| at.corrupt(format!("offset or length of {value} bytes")))
+    }
+
+    /// The error that `need` bytes are not there.
+    #[cold]
+    fn truncated(&self, need: usize) -> Error {
+        Error::Truncated {
+            section: self.section,
+            offset: to_u64(self.offset()),
+            need: to_u64(need),
+            have: to_u64(self.rest.len()),
+        }
+    }
+
+    #[cold]
+    fn no_varint(&self) -> Error {
+        let ends = self.rest.iter().take(10).any(|&byte| byte < 0x80);
+        if ends || self.rest.len() >= 10 {
+            self.corrupt("integer of more than 64 bits")
+        } else {
+            self.truncated(self.rest.len() + 1)
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test that goes past the end should fail")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_come_back_and_take_the_bytes_they_say() {
+        for value in [0, 1, 0x7F, 0x80, 0x3FFF, 0x4000, u64::MAX >> 1, u64::MAX] {
+            let mut out = Vec::new();
+            put_uvarint(&mut out, value);
+            assert_eq!(out.len(), uvarint_bytes(value));
+            let mut rest = &out[..];
+            assert_eq!((take_uvarint(&mut rest), rest), (Some(value), &[][..]));
+            for end in 0..out.len() {
+                assert_eq!(take_uvarint(&mut &out[..end]), None);
+            }
+        }
+        for value in [0, -1, 1, i64::MIN, i64::MAX] {
+            let mut out = Vec::new();
+            put_varint(&mut out, value);
+            assert_eq!(take_varint(&mut &out[..]), Some(value));
+        }
+    }
+
+    #[test]
+    fn an_integer_of_more_than_64_bits_is_corrupt_and_one_without_end_cut_short() {
+        let mut long = vec![0xFF; 9];
+        long.push(2);
+        let error = Reader::new(&long, 5, Section::Index).uvarint().unwrap_err();
+        assert_eq!(error, Error::corrupt(Section::Index, 5, "integer of more than 64 bits"));
+        let error = Reader::new(&[0x80], 5, Section::Index).uvarint().unwrap_err();
+        assert_eq!(error, Error::Truncated { section: Section::Index, offset: 5, need: 2, have: 1 });
+    }
+}
