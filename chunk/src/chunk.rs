@@ -38,7 +38,8 @@ pub struct BlockMeta {
 }
 
 impl Chunk {
-    /// Opens a chunk. A block that is damaged is an error.
+    /// Opens a chunk, the inner one if it came out of an object; [`loki::Object`](crate::loki::Object) opens
+    /// the outer one. A block that is damaged is an error.
     ///
     /// Takes time linear in the size, and memory for the index and the symbols, which are decompressed.
     ///
@@ -116,6 +117,11 @@ impl Chunk {
     /// The bytes it was opened from.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    #[cfg(test)]
+    pub(crate) fn parsed(&self) -> &Parsed {
+        &self.parsed
     }
 }
 

@@ -1,4 +1,91 @@
-//! Many log lines in few bytes, read back by time: Loki chunks, both ways.
+//! Many log lines in few bytes, read back by time: Loki's chunks, written so that Loki reads them, and read
+//! whatever wrote them.
+//!
+//! A log store keeps the lines of one stream together in *chunks* of a megabyte or two: lines are collected
+//! in an open block, blocks are compressed when they are full, and the chunk ends in an index that says which
+//! block holds which time. This crate is that, in Loki's own format: a [`Builder`] for whoever takes lines
+//! in, a [`Chunk`] for whoever queries them, and [`loki`] for the object around a chunk and the key it is
+//! stored under. Buckets that Loki filled can be read, and what is written here has Loki's layout in every
+//! byte.
+//!
+//! # What it does not do
+//!
+//! It does no I/O: bytes in, bytes out. It has no index over chunks, knows nothing of query languages, and
+//! starts no thread. The codecs `lz4`, `flate` and `zstd` are refused by name, both ways. Loki's checkpoints
+//! of open heads, which lie in its log and never in a bucket, are not read.
+//!
+//! # Example
+//!
+//! ```
+//! use forebay_chunk::loki::{Envelope, Object, Schema};
+//! use forebay_chunk::{Builder, BuilderOptions, Codec, Direction, Entry, Limits};
+//!
+//! let mut builder = Builder::new(BuilderOptions { codec: Codec::None, ..BuilderOptions::default() })?;
+//! let trace = [("trace_id", "4bf92f3577b34da6")];
+//! builder.append(Entry::new(1_700_000_000_000_000_000, "GET /a 200").with_metadata(&trace))?;
+//! builder.append(Entry::new(1_700_000_002_000_000_000, "GET /c 500"))?;
+//! builder.append(Entry::new(1_700_000_001_000_000_000, "GET /b 200"))?; // late, and welcome
+//!
+//! // Full blocks are compressed where no lock is held. Readers see them at every stage.
+//! while let Some(block) = builder.take_full() {
+//!     builder.attach(block.encode());
+//! }
+//! let open = builder.snapshot(..);
+//! assert_eq!(open.entries(Direction::Backward).next()?.unwrap().line, b"GET /c 500");
+//!
+//! // The chunk, the object around it, and where to store it.
+//! let chunk = builder.finish().expect("three entries");
+//! let object = Envelope::new("tenant-a", &[("app", "web")], &chunk).encode(&chunk.bytes)?;
+//! assert!(object.key.text(Schema::V13).starts_with("tenant-a/"));
+//!
+//! // Back, with every checksum and the key verified.
+//! let object = Object::open_keyed(object.bytes, &object.key, &Limits::default())?;
+//! let mut entries = object.chunk.entries(1_700_000_001_000_000_000.., Direction::Forward);
+//! while let Some(entry) = entries.next()? {
+//!     println!("{} {}", entry.timestamp_ns, entry.line.escape_ascii());
+//! }
+//! assert_eq!(entries.stats().entries, 2);
+//! # Ok::<(), forebay_chunk::Error>(())
+//! ```
+//!
+//! # Guarantees
+//!
+//! - **Order.** A forward read gives entries by time, those of one time in the order they were appended;
+//!   backward is its exact reverse. Entries may be appended in any order.
+//! - **Stages.** A read sees the same entries whether their block is open, sealed, being compressed, or
+//!   attached.
+//! - **Duplicates.** An entry equal to one of the open block in time, line and metadata is dropped, and the
+//!   caller told. Nothing else is ever dropped: empty lines, any bytes, and any `i64` nanosecond are kept.
+//! - **Honesty.** No byte of a file is believed unchecked. A read gives the lines that were written, or an
+//!   error with section, offset and both values; with [`CorruptionPolicy::SkipBlock`] it gives what is left
+//!   and a [`Damage`] for what is not. It does not panic, whatever the bytes.
+//! - **Bounds.** Every decode takes [`Limits`]. Memory is taken in proportion to bytes that are there, not to
+//!   numbers that a file claims. A builder takes no line and makes no block that its limits would refuse to read.
+//! - **Determinism.** The same entries with the same options make the same chunk, whoever compressed which
+//!   block when. Without compression, and if no entry is late, it is byte for byte the one that Loki writes.
+//!
+//! # Limits, in numbers
+//!
+//! | what | default |
+//! |---|---|
+//! | block, raw | 256 KiB |
+//! | chunk, encoded | about 1.5 MiB |
+//! | line | 16 MiB |
+//! | block when read, decompressed | 64 MiB |
+//! | object | 256 MiB |
+//! | names and values of metadata in a chunk | 1 Mi, 64 MiB |
+//!
+//! A block never has more entries than a quarter of its size in bytes, so that empty lines fill it too.
+//!
+//! # Time, chance, disk
+//!
+//! None of them is touched. [`FlushPolicy::evaluate`], which says when to store a chunk, takes the time as an
+//! argument. Hash tables are seeded by the process; no result depends on the seed.
+//!
+//! # Features
+//!
+//! - `gzip` (default): blocks in gzip, with zlib-rs. Snappy is always there, for the envelope needs it.
+//! - `serde`: `Serialize` and `Deserialize` for options, limits, policies and keys.
 
 mod builder;
 mod chunk;
@@ -10,7 +97,7 @@ mod flush;
 mod head;
 mod iter;
 mod limits;
-mod loki;
+pub mod loki;
 mod range;
 mod symbols;
 

@@ -1,4 +1,5 @@
-//! Loki's chunks as they lie in a bucket.
+//! Loki's chunks as they lie in a bucket: the chunk itself, the envelope around it in an object, and the key
+//! under which the object is stored.
 //!
 //! A chunk, all fixed integers big-endian, checksums CRC-32C:
 //!
@@ -25,4 +26,13 @@
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod entries;
+mod envelope;
 pub(crate) mod format;
+mod json;
+mod key;
+
+pub use envelope::{EncodedObject, Envelope, METRIC_NAME, METRIC_NAME_LABEL, Object};
+pub use key::{Key, Schema, fingerprint};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! Chunks with bits flipped, ends cut off and numbers that lie. A read gives the lines that were written, or
+//! says what it cannot give; it never gives others and never panics.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use forebay_chunk::loki::{Envelope, Object};
+use forebay_chunk::{
+    Builder, BuilderOptions, Chunk, Codec, CorruptionPolicy, Damage, DamageKind, Direction, EncodedChunk,
+    Error, Format, Limits, Section,
+};
+use proptest::prelude::*;
+
+#[path = "support/handmade.rs"]
+mod handmade;
+#[path = "support/owned.rs"]
+mod owned;
+use handmade::{Block, Handmade, NONE, crc, line, line_with};
+use owned::{Owned, collect};
+
+const POLICIES: [CorruptionPolicy; 2] = [CorruptionPolicy::Fail, CorruptionPolicy::SkipBlock];
+
+fn small(format: Format, codec: Codec) -> (EncodedChunk, Vec<Owned>) {
+    let options = BuilderOptions { format, codec, block_size: 40, ..BuilderOptions::default() };
+    let mut builder = Builder::new(options).unwrap();
+    let entries: Vec<Owned> = (0..9i64)
+        .map(|n| {
+            let pairs = if format.has_metadata() && n % 2 == 0 { 1 } else { 0 };
+            let metadata = vec![(b"pod".to_vec(), n.to_string().into_bytes()); pairs];
+            Owned { timestamp_ns: 1_700_000_000_000 + n, line: b"a line, a line ".to_vec(), metadata }
+        })
+        .collect();
+    for entry in &entries {
+        entry.lend(|entry| builder.append(entry)).unwrap();
+    }
+    let chunk = builder.finish().unwrap();
+    assert!(Chunk::open(chunk.bytes.clone(), &Limits::default()).unwrap().blocks().len() >= 3);
+    (chunk, entries)
+}
+
+fn each_kind() -> impl Iterator<Item = (Format, Codec)> {
+    let codecs = Codec::ALL.into_iter().filter(|codec| codec.is_supported());
+    codecs.flat_map(|codec| [(Format::LokiV3, codec), (Format::LokiV4, codec)])
+}
+
+/// What can be read, with what is reported to be lost.
+fn read(bytes: &[u8], policy: CorruptionPolicy) -> Result<(Vec<Owned>, Vec<Damage>), Error> {
+    let chunk = Chunk::open_with(bytes.to_vec(), &Limits::default(), policy)?;
+    let mut entries = chunk.entries(.., Direction::Forward);
+    let found = collect(&mut entries)?;
+    Ok((found, [chunk.damage(), entries.damage()].concat()))
+}
+
+/// Asserts that `bytes`, a damaged form of a chunk of `entries`, are refused or read without a wrong line,
+/// and every line that is missing is reported.
+fn assert_honest(bytes: &[u8], entries: &[Owned], what: &str) {
+    for policy in POLICIES {
+        let Ok((found, damage)) = read(bytes, policy) else { continue };
+        let lost: u64 = damage.iter().map(Damage::entries_lost).sum();
+        assert_eq!(found.len() as u64 + lost, entries.len() as u64, "{what}, {policy:?}");
+        let lost_ranges = || damage.iter().filter(|damage| damage.entries_lost() > 0);
+        let kept: Vec<&Owned> = entries
+            .iter()
+            .filter(|entry| !lost_ranges().any(|d| (d.min_ns..=d.max_ns).contains(&entry.timestamp_ns)))
+            .collect();
+        assert_eq!(found.iter().collect::<Vec<_>>(), kept, "{what}, {policy:?}");
+        assert!(policy == CorruptionPolicy::SkipBlock || lost == 0, "{what}");
+    }
+}
+
+#[test]
+fn any_flipped_bit_is_an_error_or_is_reported() {
+    for (format, codec) in each_kind() {
+        let (chunk, entries) = small(format, codec);
+        let mut refused = 0;
+        for bit in 0..chunk.bytes.len() * 8 {
+            let mut broken = chunk.bytes.to_vec();
+            broken[bit / 8] ^= 1 << (bit % 8);
+            assert_honest(&broken, &entries, &format!("{format} {codec}, bit {bit}"));
+            refused += usize::from(read(&broken, CorruptionPolicy::Fail).is_err());
+        }
+        // Every bit of a chunk means something.
+        assert_eq!(refused, chunk.bytes.len() * 8, "{format} {codec}");
+    }
+}
+
+#[test]
+fn any_cut_is_an_error() {
+    for (format, codec) in each_kind() {
+        let (chunk, _) = small(format, codec);
+        for policy in POLICIES {
+            for end in 0..chunk.bytes.len() {
+                let error = read(&chunk.bytes[..end], policy).unwrap_err();
+                assert_eq!(error == Error::Empty, end == 0, "{format} {codec}, cut to {end}");
+                assert!(read(&[&chunk.bytes[..end], &chunk.bytes[end + 1..]].concat(), policy).is_err());
+            }
+        }
+    }
+}
+
+#[test]
+fn any_flipped_bit_of_an_object_is_noticed_by_its_key() {
+    let (chunk, _) = small(Format::LokiV4, Codec::None);
+    let object = Envelope::new("t", &[("app", "x")], &chunk).encode(&chunk.bytes).unwrap();
+    let limits = Limits::default();
+    for bit in 0..object.bytes.len() * 8 {
+        let mut broken = object.bytes.to_vec();
+        broken[bit / 8] ^= 1 << (bit % 8);
+        let error = Object::open_keyed(broken.clone(), &object.key, &limits).unwrap_err();
+        assert!(matches!(error, Error::ChecksumMismatch { section: Section::Object, .. }));
+        let _ = Object::open(broken, &limits);
+    }
+    for end in 0..object.bytes.len() {
+        assert!(Object::open(object.bytes.slice(..end), &limits).is_err(), "cut to {end}");
+    }
+}
+
+#[test]
+fn an_object_that_is_not_the_one_of_its_key_is_refused() {
+    let (chunk, _) = small(Format::LokiV4, Codec::None);
+    let object = Envelope::new("t", &[("app", "x")], &chunk).encode(&chunk.bytes).unwrap();
+    let field = |change: fn(&mut forebay_chunk::loki::Key)| {
+        let mut key = object.key.clone();
+        change(&mut key);
+        match Object::open_keyed(object.bytes.clone(), &key, &Limits::default()).map(|_| ()) {
+            Err(Error::WrongMetadata { field, expected, found }) if expected != found => field,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(field(|key| key.tenant.push('x')), "tenant");
+    assert_eq!(field(|key| key.fingerprint += 1), "fingerprint");
+    assert_eq!(field(|key| key.from_ms -= 1), "from_ms");
+    assert_eq!(field(|key| key.through_ms += 1), "through_ms");
+    let found = Object::open_keyed(object.bytes.clone(), &object.key, &Limits::default()).unwrap();
+    assert_eq!(found.key(), object.key);
+}
+
+fn two_lines() -> Block {
+    Block::new(2, 1, 2, 2, [line(1, b"a"), line(2, b"b")].concat())
+}
+
+/// The error of a chunk of version 3 with one block.
+fn error_of(block: Block) -> String {
+    read(&Handmade::new(3, NONE, vec![block]).bytes(), CorruptionPolicy::Fail).unwrap_err().to_string()
+}
+
+#[test]
+fn an_index_that_lies_about_its_blocks_is_found_out() {
+    assert!(read(&Handmade::new(3, NONE, vec![two_lines()]).bytes(), CorruptionPolicy::Fail).is_ok());
+    type Lie = fn(&mut Block);
+    let lies: [(&str, Lie); 7] = [
+        ("2 entries, the index names 3", |block| block.entries = 3),
+        ("more entries than the 1 that the index names", |block| block.entries = 1),
+        ("entry at 1 ns in a block from 2 to 2 ns", |block| block.min_ns = 2),
+        ("entry at 2 ns in a block from 0 to 1 ns", |block| (block.min_ns, block.max_ns) = (0, 1)),
+        ("block 0 from 3 to 2 ns", |block| block.min_ns = 3),
+        ("checksum", |block| block.size_error = -1),
+        ("cut short", |block| block.size_error = i64::MAX / 2),
+    ];
+    for (expected, lie) in lies {
+        let mut block = two_lines();
+        lie(&mut block);
+        let error = error_of(block);
+        assert!(error.contains(expected), "{error}, expected {expected}");
+    }
+    let mut counted = Handmade::new(3, NONE, vec![two_lines()]);
+    for count_error in [1, u64::MAX, u64::MAX - 1, u64::MAX / 2] {
+        counted.count_error = count_error;
+        assert!(read(&counted.bytes(), CorruptionPolicy::SkipBlock).is_err());
+    }
+}
+
+#[test]
+fn entries_that_lie_about_themselves_are_found_out() {
+    let v4 = |payload: Vec<u8>| {
+        let mut chunk = Handmade::new(4, NONE, vec![Block::new(1, 1, 1, 1000, payload)]);
+        chunk.symbols = (2, b"\x01a\x01b".to_vec());
+        read(&chunk.bytes(), CorruptionPolicy::Fail).map(|(found, _)| found)
+    };
+    assert_eq!(v4(line_with(1, b"x", &[0, 1])).unwrap()[0].metadata, [(b"a".to_vec(), b"b".to_vec())]);
+    let start = line(1, b"x");
+    let lies: [(&str, Vec<u8>); 8] = [
+        ("symbol 2 of a table of 2", line_with(1, b"x", &[0, 2])),
+        ("metadata of 1 pairs in 2 bytes", [&start[..], &[2, 1, 0]].concat()),
+        ("metadata of 1 pairs in 4 bytes", [&start[..], &[4, 1, 0, 0, 0]].concat()),
+        ("metadata of 0 pairs in 2 bytes", [&start[..], &[2, 0, 0]].concat()),
+        ("metadata without a number of pairs", [&start[..], &[0]].concat()),
+        ("cut short", [&start[..], &[9, 0]].concat()),
+        ("more than 64 bits", vec![0xFF; 10]),
+        ("exceeded by 18446744073709551615", [&[2][..], &handmade::uvarint(u64::MAX)].concat()),
+    ];
+    for (expected, payload) in lies {
+        let error = v4(payload).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}, expected {expected}");
+    }
+}
+
+#[test]
+fn a_block_that_does_not_decode_is_skipped_if_one_asks_and_then_reported() {
+    let mut lying = two_lines();
+    lying.entries = 3;
+    let blocks = vec![two_lines(), lying, Block::new(1, 9, 9, 1, line(9, b"c"))];
+    let bytes = Handmade::new(3, NONE, blocks).bytes();
+    let chunk = Chunk::open_with(bytes.clone(), &Limits::default(), CorruptionPolicy::SkipBlock).unwrap();
+    assert_eq!(chunk.damage(), []);
+    let mut entries = chunk.entries(.., Direction::Forward);
+    let found = collect(&mut entries).unwrap();
+    assert_eq!(found.iter().map(|entry| entry.timestamp_ns).collect::<Vec<_>>(), [1, 2, 9]);
+    let [damage] = entries.damage() else { panic!("{:?}", entries.damage()) };
+    assert_eq!((damage.block, damage.min_ns, damage.max_ns, damage.entries_lost()), (1, 1, 2, 3));
+    assert!(matches!(&damage.kind, DamageKind::Lost { cause: Error::Corrupt { .. }, .. }));
+
+    // Without the wish to skip, the iterator stays at the error.
+    let chunk = Chunk::open(bytes, &Limits::default()).unwrap();
+    let mut entries = chunk.entries(.., Direction::Backward);
+    assert_eq!(entries.next().unwrap().unwrap().line, b"c");
+    let error = entries.next().unwrap_err();
+    assert_eq!(entries.next().unwrap_err(), error);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+    /// Checksums keep damage from the parser; this hands it damage under checksums that are right.
+    #[test]
+    fn bytes_that_lie_under_right_checksums_do_not_make_it_panic(
+        payload in prop::collection::vec(any::<u8>(), 0..60),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+        version in 1u8..=4,
+        codec in prop::sample::select(vec![0u8, 1, 4]),
+        numbers in prop::array::uniform4(any::<u64>()),
+        fix: bool,
+    ) {
+        let [entries, raw_bytes, min, max] = numbers;
+        let mut chunk = Handmade::new(version, codec, vec![
+            Block::new(entries % 30, min.cast_signed(), max.cast_signed(), raw_bytes % 5000, payload.clone()),
+            two_lines(),
+        ]);
+        chunk.symbols = (raw_bytes % 7, payload);
+        let mut bytes = chunk.bytes();
+        for (index, value) in changes {
+            let at = index.index(bytes.len());
+            bytes[at] = value;
+        }
+        if fix && version < 4 {
+            let index_end = bytes.len() - 12;
+            let start: [u8; 8] = bytes[index_end + 4..].try_into().unwrap();
+            let start = usize::try_from(u64::from_be_bytes(start)).unwrap_or(usize::MAX);
+            if let Some(index) = bytes.get(start..index_end) {
+                let sum = crc(index);
+                bytes[index_end..index_end + 4].copy_from_slice(&sum);
+            }
+        }
+        for policy in POLICIES {
+            let _ = read(&bytes, policy);
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_do_not_make_it_panic(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..200),
+        version in 0u8..6,
+    ) {
+        let _ = Object::open(bytes.clone(), &Limits::default());
+        let _ = read(&bytes, CorruptionPolicy::SkipBlock);
+        if let Some(start) = bytes.first_chunk_mut::<5>() {
+            *start = [0x01, 0x2E, 0xE5, 0x6A, version];
+        }
+        let _ = read(&bytes, CorruptionPolicy::SkipBlock);
+    }
+}
