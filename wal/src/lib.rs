@@ -1,1 +1,117 @@
-//! A segmented write-ahead log: appended, synced, replayed, every claim with a test that would fail without it.
+//! A segmented write-ahead log: appended, synced, replayed.
+//!
+//! An ingester that answers "accepted" before its data is somewhere safe loses it with the next power cut. This
+//! crate is the somewhere: [`Wal::append`] returns when the record is on the media, many callers share one sync,
+//! and after a crash [`Wal::reader`] gives back every record that was acknowledged, or opening fails and says
+//! which are damaged. It never guesses: a torn tail and rotten bytes are told apart by proof that is in the file.
+//!
+//! What it does not do: replicate, index, compress, or decide what to keep. It does not repair damaged records,
+//! and it does not keep records in memory.
+//!
+//! ```
+//! use forebay_wal::{Lsn, Options, Wal};
+//!
+//! # let scratch = tempfile::tempdir()?;
+//! # let dir = scratch.path().join("wal");
+//! let (wal, report) = Wal::open(&dir, Options::default())?;
+//! assert!(report.clean);
+//!
+//! let first = wal.append("one line")?; // durable from here on
+//! wal.append_batch(["both", "or none"])?;
+//!
+//! for record in wal.reader(Lsn::FIRST) {
+//!     let record = record?;
+//!     println!("{} {:?}", record.lsn, record.bytes);
+//! }
+//!
+//! wal.truncate_before(first.next())?; // what is stored elsewhere may go, by whole segments
+//! wal.close()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Guarantees
+//!
+//! They rest on the assumptions A1 to A6 in [`format`](mod@format), and each names the test that would fail
+//! without it. Numbers that are missing belong to parts that do not exist yet.
+//!
+//! - **G1** `Ok(lsn)`: after any crash every record up to `lsn`, from the low watermark on, is read back, or an
+//!   error names the damaged range (`tests/crash.rs`, `tests/golden.rs`).
+//! - **G2** What is read back is one contiguous run of LSNs (`tests/crash.rs`, `tests/model.rs`).
+//! - **G3** [`AppendError::Rejected`]: the records never appear. [`AppendError::Indeterminate`]: once or not at
+//!   all (`tests/faults.rs`).
+//! - **G4** A batch appears whole or not at all (`tests/crash.rs`).
+//! - **G7** The first failed sync ends all writing until the log is reopened; nothing is called durable after it
+//!   (`tests/faults.rs`).
+//! - **G8** Reopened after that, the log does not trust the page cache: what no later frame proves to have been
+//!   synced is written and synced again (`tests/faults.rs`).
+//! - **G9** Only bytes that no sync had confirmed are cut off; all else that is not whole refuses to open
+//!   (`tests/golden.rs`).
+//! - **G10** Repair is idempotent, may itself be interrupted anywhere, and keeps what it cuts in `quarantine/`
+//!   (`tests/crash.rs`).
+//! - **G11** After [`Wal::truncate_before`] records below the watermark it returned never come back, and no other
+//!   is removed (`tests/truncate.rs`, `tests/crash.rs`).
+//! - **G12** On a full disk appends are refused, while opening, reading and truncating work; appends resume by
+//!   themselves (`tests/faults.rs`).
+//! - **G13** One opener at a time, in all processes (`tests/append.rs`).
+//! - **G15** Any bytes on disk: no panic, no endless loop, no allocation beyond what the file holds
+//!   (`tests/golden.rs`).
+//! - **G16** Dropping an append future neither loses nor duplicates a record and blocks nobody
+//!   (`tests/append.rs`).
+//! - **G17** Logs of every format version ever written stay readable (`tests/golden.rs`).
+//!
+//! # Limits
+//!
+//! Record or batch 64 MiB ([`Options::max_record_bytes`], at most 256 MiB); segment 8 KiB to 16 GiB; 2⁶⁴ records.
+//! Memory: [`Options::max_inflight_bytes`] for records that wait, and one frame, or the fragments of one record,
+//! per reader. A lone record of 64 bytes takes 104 on disk, in a group of 100 about 65. Opening reads the whole log once; an append costs
+//! one write and one sync, shared by all that wait. Unix only.
+//!
+//! # Time, disk and chance
+//!
+//! [`Options::time`] takes clocks and [`Options::salt_seed`] the seed of salts; [`Wal::open_in`] takes any
+//! [`fs::Fs`] and starts no thread. `fs::sim::SimFs` (feature `sim`) is a disk that crashes on request,
+//! `fs::conformance` (feature `conformance`) checks a file system of your own.
+//!
+//! # Features
+//!
+//! - `tokio`: `aio::AsyncWal`, futures for appends and one committing thread per log.
+//! - `sim`: the deterministic disk.
+//! - `conformance`: the suite for implementations of [`fs::Fs`].
+
+#[cfg(feature = "tokio")]
+pub mod aio;
+mod commit;
+mod directory;
+mod error;
+pub mod format;
+mod frame;
+pub mod fs;
+mod group;
+mod home;
+mod leader;
+mod log;
+mod lsn;
+mod options;
+mod payload;
+mod reader;
+mod record;
+mod recovery;
+mod repair;
+mod reserve;
+mod scan;
+mod segment;
+mod stats;
+mod truncate;
+mod writer;
+
+pub use error::{
+    AppendError, Damage, DamageClass, Failure, InvalidOption, OpenError, Pinned, ReadError, Reject, Torn,
+};
+pub use lsn::{Lsn, Watermarks};
+pub use options::{Options, RepairPolicy, Time};
+pub use payload::Payload;
+pub use reader::{Reader, Record};
+pub use recovery::RecoveryReport;
+pub use stats::{Rejections, Stats};
+pub use truncate::{Pin, Truncated, Usage};
+pub use writer::Wal;

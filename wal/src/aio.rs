@@ -1,0 +1,236 @@
+//! The async front: futures wait, one committer writes.
+//!
+//! A record is in the queue before its future exists, so dropping the future changes nothing but who is told.
+//! No task ever blocks on the disk: the committer has a thread of its own, or is run by a simulation as a task.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::ops::Range;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
+
+use tokio::sync::oneshot;
+
+use crate::commit::{Done, Outcome, Request, Waiter, Work};
+use crate::error::{AppendError, Reject};
+use crate::fs::{Fs, StdFs};
+use crate::payload::Payload;
+use crate::truncate::Truncated;
+use crate::{Lsn, Wal};
+
+/// A log for async code; a clone is another handle to the same one.
+///
+/// Make one per log and clone it. What has been appended is committed even if every handle is dropped. Reading,
+/// pinning and asking for numbers do not wait for the committer: they are on [`wal`](Self::wal).
+pub struct AsyncWal<F: Fs = StdFs> {
+    wal: Wal<F>,
+    alive: Arc<Alive<F>>,
+}
+
+/// Tells the committer when the last handle is gone.
+struct Alive<F: Fs>(Wal<F>);
+
+impl<F: Fs> Drop for Alive<F> {
+    fn drop(&mut self) {
+        self.0.inner.committer.notify_one();
+    }
+}
+
+impl<F: Fs> AsyncWal<F> {
+    /// Starts the thread that commits. It ends when the log is closed, or when the last handle is dropped and
+    /// all is committed.
+    ///
+    /// # Errors
+    /// The system's, if it makes no more threads.
+    pub fn start(wal: Wal<F>) -> io::Result<Self> {
+        let (this, committer) = Self::unstarted(wal);
+        std::thread::Builder::new().name("wal-committer".into()).spawn(move || committer.run())?;
+        Ok(this)
+    }
+
+    /// The front and its committer apart: a deterministic simulation runs [`Committer::run_async`] as a task, or
+    /// calls [`Committer::step`] when it likes.
+    pub fn unstarted(wal: Wal<F>) -> (Self, Committer<F>) {
+        let alive = Arc::new(Alive(wal.clone()));
+        let committer = Committer { wal: wal.clone(), alive: Arc::downgrade(&alive) };
+        (Self { wal, alive }, committer)
+    }
+
+    /// Appends one record. It is queued by this call, in the order of calls, whether or not the future is ever
+    /// polled; the future is ready when the record is durable.
+    pub fn append(&self, record: impl Into<Payload>) -> Append {
+        Append(self.append_batch([record]))
+    }
+
+    /// Appends records that stand or fall together, as [`Wal::append_batch`].
+    pub fn append_batch<I>(&self, records: I) -> AppendBatch
+    where
+        I: IntoIterator,
+        I::Item: Into<Payload>,
+    {
+        AppendBatch(match self.wal.inner.batch(records) {
+            Ok(batch) => self.submit(Work::Append(batch)),
+            Err(error) => Answer::Refused(Some(error)),
+        })
+    }
+
+    /// As [`Wal::truncate_before`]; the committer does the work.
+    ///
+    /// # Errors
+    /// As [`Wal::truncate_before`].
+    pub async fn truncate_before(&self, lsn: Lsn) -> Result<Truncated, AppendError> {
+        match self.submit(Work::Truncate(lsn.0)).await? {
+            Done::Truncated(truncated) => Ok(truncated),
+            _ => unreachable!("a truncation is answered with what it did"),
+        }
+    }
+
+    /// As [`Wal::rotate`]; the committer does the work.
+    ///
+    /// # Errors
+    /// As [`Wal::rotate`].
+    pub async fn rotate(&self) -> Result<(), AppendError> {
+        self.submit(Work::Rotate).await.map(drop)
+    }
+
+    /// As [`Wal::close`]; the committer does the work, and ends.
+    ///
+    /// # Errors
+    /// As [`Wal::close`].
+    pub async fn close(&self) -> Result<(), AppendError> {
+        let outcome = self.submit(Work::Close).await.map(drop);
+        if let Err(AppendError::Rejected(Reject::Poisoned)) = outcome {
+            self.wal.inner.unlock();
+        }
+        outcome
+    }
+
+    /// The log itself.
+    pub fn wal(&self) -> &Wal<F> {
+        &self.wal
+    }
+
+    fn submit(&self, work: Work) -> Answer {
+        let (sender, receiver) = oneshot::channel();
+        self.wal.inner.push(Request::new(work, Waiter::Task(sender)));
+        self.wal.inner.committer.notify_one();
+        Answer::Waiting(receiver)
+    }
+}
+
+impl<F: Fs> Clone for AsyncWal<F> {
+    fn clone(&self) -> Self {
+        Self { wal: self.wal.clone(), alive: self.alive.clone() }
+    }
+}
+
+impl<F: Fs> fmt::Debug for AsyncWal<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncWal").field("wal", &self.wal).finish_non_exhaustive()
+    }
+}
+
+/// Commits what tasks append. Dropped before its time, it refuses what they wait for with
+/// [`Reject::Closed`], and everything they append later.
+#[must_use = "nothing is committed until it runs"]
+pub struct Committer<F: Fs = StdFs> {
+    wal: Wal<F>,
+    alive: Weak<Alive<F>>,
+}
+
+impl<F: Fs> Committer<F> {
+    /// Commits until the log is closed or poisoned, or all handles are gone; blocks this thread.
+    pub fn run(self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        // Dropped on an error, the committer refuses what tasks wait for.
+        if let Ok(runtime) = runtime {
+            runtime.block_on(self.run_async());
+        }
+    }
+
+    /// As [`run`](Self::run), as a task that does its I/O where it is polled: for simulated disks. Between two
+    /// groups it lets other tasks run, so that they join the next.
+    pub async fn run_async(mut self) {
+        let bell = self.wal.inner.committer.clone();
+        loop {
+            let mut rung = pin!(bell.notified());
+            // Counted as a listener before looking, so that no ring is missed in between.
+            rung.as_mut().enable();
+            if self.step() {
+                tokio::task::yield_now().await;
+            } else if self.wal.inner.is_done() || self.alive.upgrade().is_none() {
+                return;
+            } else {
+                rung.await;
+            }
+        }
+    }
+
+    /// Commits one group, if anything waits and nobody else commits; whether it did.
+    pub fn step(&mut self) -> bool {
+        self.wal.inner.commit()
+    }
+}
+
+impl<F: Fs> Drop for Committer<F> {
+    fn drop(&mut self) {
+        self.wal.inner.close_tasks();
+    }
+}
+
+impl<F: Fs> fmt::Debug for Committer<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Committer").field("wal", &self.wal).finish_non_exhaustive()
+    }
+}
+
+/// Future of [`AsyncWal::append`].
+#[derive(Debug)]
+#[must_use = "the record is queued; whether it became durable is told here only"]
+pub struct Append(AppendBatch);
+
+impl Future for Append {
+    type Output = Result<Lsn, AppendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(ready!(Pin::new(&mut self.0).poll(cx)).map(|lsns| lsns.start))
+    }
+}
+
+/// Future of [`AsyncWal::append_batch`].
+#[derive(Debug)]
+#[must_use = "the records are queued; whether they became durable is told here only"]
+pub struct AppendBatch(Answer);
+
+impl Future for AppendBatch {
+    type Output = Result<Range<Lsn>, AppendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match ready!(Pin::new(&mut self.0).poll(cx))? {
+            Done::Appended(lsns) => Poll::Ready(Ok(Lsn(lsns.start)..Lsn(lsns.end))),
+            _ => unreachable!("an append is answered with its LSNs"),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Answer {
+    Waiting(oneshot::Receiver<Outcome>),
+    Refused(Option<AppendError>),
+}
+
+impl Future for Answer {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        match &mut *self {
+            Self::Waiting(receiver) => {
+                let answer = ready!(Pin::new(receiver).poll(cx));
+                Poll::Ready(answer.expect("every request is answered, a dropped one by its own drop"))
+            }
+            Self::Refused(error) => Poll::Ready(Err(error.take().unwrap_or(Reject::Closed.into()))),
+        }
+    }
+}

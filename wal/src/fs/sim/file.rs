@@ -1,0 +1,106 @@
+//! Handles to simulated files: every call is one operation, and may meet its fault.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+
+use super::inode::PAGE;
+use super::{Fault, Op, SimFs};
+use crate::fs::File;
+
+/// An open file of a [`SimFs`].
+pub struct SimFile {
+    pub(super) fs: SimFs,
+    pub(super) number: u64,
+}
+
+impl fmt::Debug for SimFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimFile").field("inode", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        let mut state = self.fs.state.lock();
+        let inode = state.disk.inode(self.number);
+        inode.handles = inode.handles.saturating_sub(1);
+    }
+}
+
+impl File for SimFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut state = self.fs.state.lock();
+        let len = match state.begin(Op::Read)? {
+            Some(Fault::Error(kind) | Fault::Partial(kind)) => return Err(kind.into()),
+            Some(Fault::Short) => buf.len().div_ceil(2),
+            None => buf.len(),
+        };
+        Ok(state.disk.inode(self.number).read(&mut buf[..len], offset))
+    }
+
+    fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let mut state = self.fs.state.lock();
+        let fault = state.begin(Op::Write)?;
+        let mut bytes = bufs.iter().map(|buf| &buf[..]).collect::<Vec<_>>().concat();
+        match fault {
+            Some(Fault::Error(kind)) => return Err(kind.into()),
+            Some(Fault::Partial(_)) => bytes.truncate(bytes.len() / 2),
+            Some(Fault::Short) => bytes.truncate(bytes.len().div_ceil(2)),
+            None => {}
+        }
+        let free = state.free_pages();
+        let inode = state.disk.inode(self.number);
+        if free != u64::MAX {
+            while !bytes.is_empty() && inode.holes(offset, offset + bytes.len() as u64) > free {
+                let end = offset + bytes.len() as u64;
+                let page = (end - 1) / PAGE * PAGE;
+                bytes.truncate(usize::try_from(page.saturating_sub(offset)).unwrap_or(usize::MAX));
+            }
+            if bytes.is_empty() && fault.is_none() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
+        inode.write(&bytes, offset);
+        match fault {
+            Some(Fault::Partial(kind)) => Err(kind.into()),
+            _ => Ok(bytes.len()),
+        }
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        let number = self.number;
+        self.fs.op(Op::Size, |disk| Ok(disk.inode(number).len()))
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let number = self.number;
+        self.fs.op(Op::SetLen, |disk| {
+            disk.inode(number).set_len(len);
+            Ok(())
+        })
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let mut state = self.fs.state.lock();
+        if let Some(Fault::Error(kind) | Fault::Partial(kind)) = state.begin(Op::Allocate)? {
+            return Err(kind.into());
+        }
+        let free = state.free_pages();
+        let inode = state.disk.inode(self.number);
+        if inode.holes(0, len) > free {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        inode.allocate(len);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.fs.state.lock();
+        let fault = state.begin(Op::Sync)?;
+        state.sync(self.number, fault)
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}

@@ -1,0 +1,209 @@
+//! One simulated file: what the process sees, what is on the media, and every page and length in between that a
+//! power cut may leave behind.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use super::disk::{Chance, Fate};
+
+pub(super) const PAGE: u64 = 4096;
+const PAGE_LEN: usize = 4096;
+const SECTOR: usize = 512;
+
+pub(super) type Page = Arc<[u8; PAGE_LEN]>;
+
+/// Preallocated segments are mostly zeros: they share one page.
+static ZEROS: LazyLock<Page> = LazyLock::new(|| Arc::new([0; PAGE_LEN]));
+
+/// A file's content by page; a page that is missing is a hole and reads as zeros.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Inode {
+    cache: BTreeMap<u64, Page>,
+    cache_len: u64,
+    media: BTreeMap<u64, Page>,
+    media_len: u64,
+    /// Versions since the last sync, oldest first; `None` is a page cut off.
+    dirty: BTreeMap<u64, Vec<Option<Page>>>,
+    lens: Vec<u64>,
+    /// Open handles: they keep the space of a file without a name.
+    pub(super) handles: usize,
+}
+
+impl Inode {
+    pub(super) fn len(&self) -> u64 {
+        self.cache_len
+    }
+
+    pub(super) fn allocated_pages(&self) -> u64 {
+        self.cache.len() as u64
+    }
+
+    /// Pages in `from..to` that are holes so far.
+    pub(super) fn holes(&self, from: u64, to: u64) -> u64 {
+        if from >= to {
+            return 0;
+        }
+        let (first, last) = (from / PAGE, (to - 1) / PAGE);
+        (last - first + 1) - self.cache.range(first..=last).count() as u64
+    }
+
+    pub(super) fn read(&self, buf: &mut [u8], offset: u64) -> usize {
+        let mut done = 0;
+        while done < buf.len() && offset + (done as u64) < self.cache_len {
+            let at = offset + done as u64;
+            let start = within(at);
+            let left = usize::try_from(self.cache_len - at).unwrap_or(usize::MAX);
+            let n = (PAGE_LEN - start).min(buf.len() - done).min(left);
+            let target = &mut buf[done..done + n];
+            match self.cache.get(&(at / PAGE)) {
+                Some(page) => target.copy_from_slice(&page[start..start + n]),
+                None => target.fill(0),
+            }
+            done += n;
+        }
+        done
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8], offset: u64) {
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = offset + done as u64;
+            let start = within(at);
+            let n = (PAGE_LEN - start).min(bytes.len() - done);
+            let part = &bytes[done..done + n];
+            if part == ZEROS.as_slice() {
+                self.put(at / PAGE, ZEROS.clone());
+            } else {
+                self.edit(at / PAGE, |page| page[start..start + n].copy_from_slice(part));
+            }
+            done += n;
+        }
+        let end = offset + bytes.len() as u64;
+        if !bytes.is_empty() && end > self.cache_len {
+            self.put_len(end);
+        }
+    }
+
+    pub(super) fn set_len(&mut self, len: u64) {
+        if len < self.cache_len {
+            let kept = len.div_ceil(PAGE);
+            let cut: Vec<u64> = self.cache.range(kept..).map(|(&number, _)| number).collect();
+            for number in cut {
+                self.cache.remove(&number);
+                self.dirty.entry(number).or_default().push(None);
+            }
+            if within(len) > 0 && self.cache.contains_key(&(len / PAGE)) {
+                self.edit(len / PAGE, |page| page[within(len)..].fill(0));
+            }
+        }
+        self.put_len(len);
+    }
+
+    /// Fills holes in `0..len` with pages of zeros.
+    pub(super) fn allocate(&mut self, len: u64) {
+        for number in 0..len.div_ceil(PAGE) {
+            if !self.cache.contains_key(&number) {
+                self.put(number, ZEROS.clone());
+            }
+        }
+        if len > self.cache_len {
+            self.put_len(len);
+        }
+    }
+
+    /// What a sync that works does.
+    pub(super) fn persist(&mut self) {
+        for number in std::mem::take(&mut self.dirty).into_keys() {
+            match self.cache.get(&number) {
+                Some(page) => self.media.insert(number, page.clone()),
+                None => self.media.remove(&number),
+            };
+        }
+        self.lens.clear();
+        self.media_len = self.cache_len;
+    }
+
+    /// What a sync that fails, or lies, may do first: some pages reach the media, all are marked clean.
+    pub(super) fn lose(&mut self, chance: &mut Chance) {
+        for number in std::mem::take(&mut self.dirty).into_keys() {
+            if chance.flip() {
+                match self.cache.get(&number) {
+                    Some(page) => self.media.insert(number, page.clone()),
+                    None => self.media.remove(&number),
+                };
+            }
+        }
+        self.lens.clear();
+    }
+
+    /// The cache forgets what the media does not have.
+    pub(super) fn revert(&mut self) {
+        self.cache.clone_from(&self.media);
+        self.cache_len = self.media_len;
+        self.dirty.clear();
+        self.lens.clear();
+    }
+
+    /// Independent things a power cut decides about this file.
+    pub(super) fn effects(&self) -> usize {
+        self.dirty.len() + usize::from(!self.lens.is_empty())
+    }
+
+    /// The file after a power cut; everything in the answer is durable.
+    pub(super) fn crash(&self, fate: &mut Fate) -> Self {
+        let mut pages = self.media.clone();
+        for (number, versions) in &self.dirty {
+            match fate.page(self.media.get(number), versions) {
+                Some(page) => pages.insert(*number, page),
+                None => pages.remove(number),
+            };
+        }
+        let len = if self.lens.is_empty() { self.media_len } else { fate.len(self.media_len, &self.lens) };
+        let mut image = Self { cache: pages, cache_len: u64::MAX, ..Self::default() };
+        image.set_len(len);
+        image.persist();
+        image.media.clone_from(&image.cache);
+        image
+    }
+
+    fn put_len(&mut self, len: u64) {
+        if len != self.cache_len {
+            self.cache_len = len;
+            self.lens.push(len);
+        }
+    }
+
+    fn put(&mut self, number: u64, page: Page) {
+        self.cache.insert(number, page.clone());
+        self.dirty.entry(number).or_default().push(Some(page));
+    }
+
+    fn edit(&mut self, number: u64, change: impl FnOnce(&mut [u8; PAGE_LEN])) {
+        let page = self.cache.entry(number).or_insert_with(|| Arc::new([0; PAGE_LEN]));
+        change(Arc::make_mut(page));
+        self.dirty.entry(number).or_default().push(Some(page.clone()));
+    }
+}
+
+/// A page put together from sectors of its versions, as a torn write leaves it.
+pub(super) fn torn(
+    media: Option<&Page>,
+    versions: &[Option<Page>],
+    mut choose: impl FnMut() -> usize,
+) -> Option<Page> {
+    let mut image = [0; PAGE_LEN];
+    for start in (0..PAGE_LEN).step_by(SECTOR) {
+        let page = match choose().checked_sub(1) {
+            None => media,
+            Some(version) => versions.get(version).and_then(Option::as_ref),
+        };
+        if let Some(page) = page {
+            image[start..start + SECTOR].copy_from_slice(&page[start..start + SECTOR]);
+        }
+    }
+    Some(Arc::new(image))
+}
+
+fn within(at: u64) -> usize {
+    usize::try_from(at % PAGE).expect("less than a page")
+}

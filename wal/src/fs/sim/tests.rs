@@ -1,0 +1,130 @@
+use std::io::IoSlice;
+
+use super::*;
+use crate::fs::{File, conformance, write_all};
+
+fn write(file: &SimFile, bytes: &[u8], offset: u64) -> io::Result<()> {
+    write_all(file, &mut [IoSlice::new(bytes)], offset)
+}
+
+/// A disk with a durable file `/f` of one page of ones.
+fn with_file() -> (SimFs, SimFile) {
+    let fs = SimFs::new(1);
+    fs.plant("/f", &[1; 4096]).unwrap();
+    let file = fs.open(Path::new("/f")).unwrap();
+    (fs, file)
+}
+
+#[test]
+fn the_simulated_disk_conforms() {
+    let fs = SimFs::new(0);
+    fs.create_dir(Path::new("/c")).unwrap();
+    conformance::suite(&fs, Path::new("/c"));
+}
+
+#[test]
+fn unsynced_bytes_survive_in_any_subset_and_synced_bytes_always() {
+    let (fs, file) = with_file();
+    write(&file, &[2; 8192], 0).unwrap();
+    assert_eq!(fs.effects(), 3, "two pages and a length");
+    assert_eq!(fs.crash(Survive::Nothing).peek("/f").unwrap(), [1; 4096]);
+    assert_eq!(fs.crash(Survive::Everything).peek("/f").unwrap(), [2; 8192]);
+    assert_eq!(fs.crash(Survive::Only(0)).peek("/f").unwrap(), [2; 4096]);
+    let hole = fs.crash(Survive::AllBut(0)).peek("/f").unwrap();
+    assert_eq!((&hole[..4096], &hole[4096..]), (&[1; 4096][..], &[2; 4096][..]));
+    file.sync_data().unwrap();
+    assert_eq!(fs.effects(), 0);
+    assert_eq!(fs.crash(Survive::Nothing).peek("/f").unwrap(), [2; 8192]);
+}
+
+#[test]
+fn a_page_tears_between_sectors_and_never_inside_one() {
+    let (fs, file) = with_file();
+    write(&file, &[2; 4096], 0).unwrap();
+    let mut torn = 0;
+    for seed in 0..64 {
+        let bytes = fs.crash(Survive::Seeded(seed)).peek("/f").unwrap();
+        let sectors: Vec<&[u8]> = bytes.chunks(512).collect();
+        assert!(sectors.iter().all(|s| s.iter().all(|b| b == &s[0])));
+        torn += usize::from(sectors.iter().any(|s| s[0] != bytes[0]));
+    }
+    assert!(torn > 8, "{torn} of 64 images are torn");
+}
+
+#[test]
+fn names_survive_only_with_their_directory() {
+    let fs = SimFs::new(0);
+    let file = fs.create_new(Path::new("/a")).unwrap();
+    write(&file, b"x", 0).unwrap();
+    file.sync_all().unwrap();
+    assert!(fs.crash(Survive::Nothing).peek("/a").is_err(), "a synced file may lose its name");
+    fs.sync_dir(Path::new("/")).unwrap();
+    fs.rename(Path::new("/a"), Path::new("/b")).unwrap();
+    assert_eq!(fs.crash(Survive::Nothing).names("/").unwrap(), ["a"]);
+    assert_eq!(fs.crash(Survive::Everything).names("/").unwrap(), ["b"]);
+    fs.sync_dir(Path::new("/")).unwrap();
+    fs.remove(Path::new("/b")).unwrap();
+    assert_eq!(fs.crash(Survive::Nothing).peek("/b").unwrap(), b"x", "a removed file comes back");
+}
+
+#[test]
+fn a_failed_sync_leaves_what_its_model_says() {
+    for (model, seen) in [(SyncModel::KeepCache, 2), (SyncModel::RevertCache, 1), (SyncModel::Lie, 2)] {
+        let lost = (0..16).filter(|&seed| {
+            let fs = SimFs::new(seed);
+            fs.plant("/f", &[1; 4096]).unwrap();
+            let file = fs.open(Path::new("/f")).unwrap();
+            fs.set_sync_model(model);
+            write(&file, &[2; 4096], 0).unwrap();
+            fs.fail_at(fs.op_count(), Fault::Error(io::ErrorKind::Other));
+            assert_eq!(file.sync_data().is_ok(), model == SyncModel::Lie);
+            file.sync_data().expect("the second sync has nothing to do");
+            let after = fs.crash(Survive::Nothing).peek("/f").unwrap()[0];
+            assert!(after == 2 || fs.peek("/f").unwrap()[0] == seen);
+            after == 1
+        });
+        let lost = lost.count();
+        assert!((1..16).contains(&lost), "{model:?}: {lost} of 16 lost");
+    }
+}
+
+#[test]
+fn a_full_disk_takes_overwrites_and_nothing_new() {
+    let (fs, file) = with_file();
+    fs.set_budget(Some(8192));
+    write(&file, &[3; 4096], 0).unwrap();
+    let error = write(&file, &[3; 12_000], 0).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    assert_eq!(fs.allocated(), 8192, "what fitted was written");
+    assert_eq!(file.allocate(12_000).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    fs.set_budget(None);
+    write(&file, &[3; 12_000], 0).unwrap();
+}
+
+#[test]
+fn after_the_crash_nothing_works_and_a_restart_keeps_the_cache() {
+    let (fs, file) = with_file();
+    let lock = fs.try_lock(Path::new("/LOCK")).unwrap().unwrap();
+    write(&file, &[2; 10], 0).unwrap();
+    fs.crash_at(fs.op_count());
+    assert!(write(&file, &[3; 10], 0).is_err());
+    assert!(file.sync_data().is_err() && fs.has_crashed());
+    let next = fs.restart();
+    assert_eq!(next.peek("/f").unwrap()[..10], [2; 10]);
+    assert_eq!(next.crash(Survive::Nothing).peek("/f").unwrap()[..10], [1; 10]);
+    assert!(next.try_lock(Path::new("/LOCK")).unwrap().is_some());
+    drop(lock);
+}
+
+#[test]
+fn faults_strike_the_operation_with_their_number() {
+    let (fs, file) = with_file();
+    let op = fs.op_count();
+    fs.fail_at(op, Fault::Partial(io::ErrorKind::Other));
+    fs.fail_at(op + 1, Fault::Short);
+    assert!(file.write_vectored_at(&[IoSlice::new(&[5; 8])], 0).is_err());
+    assert_eq!(fs.peek("/f").unwrap()[..8], [5, 5, 5, 5, 1, 1, 1, 1]);
+    assert_eq!(file.write_vectored_at(&[IoSlice::new(&[6; 8])], 0).unwrap(), 4);
+    assert_eq!(file.write_vectored_at(&[IoSlice::new(&[7; 8])], 0).unwrap(), 8);
+    assert_eq!(fs.count(Op::Write), 3);
+}

@@ -1,0 +1,58 @@
+//! What all parts of one open log share: where it lives, its settings and its accounts.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::directory::Directory;
+use crate::fs::{File, Fs};
+use crate::options::Options;
+use crate::stats::Counters;
+
+pub(crate) struct Home<F: Fs> {
+    pub(crate) fs: F,
+    pub(crate) dir: PathBuf,
+    pub(crate) options: Options,
+    pub(crate) log_id: [u8; 16],
+    pub(crate) salts: Salts,
+    pub(crate) directory: Mutex<Directory>,
+    pub(crate) counters: Counters,
+}
+
+impl<F: Fs> Home<F> {
+    /// Syncs a file and keeps the account of it.
+    pub(crate) fn sync(&self, file: &F::File) -> std::io::Result<()> {
+        let begin = self.options.time.monotonic_ns();
+        let result = file.sync_data();
+        let took = self.options.time.monotonic_ns().saturating_sub(begin);
+        self.counters.synced(took, result.is_ok());
+        result
+    }
+}
+
+/// Salts from a seed (splitmix64): no two of a log are alike for all practical purposes.
+#[derive(Debug)]
+pub(crate) struct Salts {
+    state: AtomicU64,
+}
+
+impl Salts {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { state: AtomicU64::new(seed) }
+    }
+
+    /// A seed from the process's random state, which the system's entropy fills.
+    pub(crate) fn random_seed() -> u64 {
+        use std::hash::{BuildHasher, RandomState};
+        RandomState::new().hash_one(())
+    }
+
+    pub(crate) fn next(&self) -> u64 {
+        const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+        let z = self.state.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
+        let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}

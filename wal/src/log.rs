@@ -1,0 +1,184 @@
+//! The end of the log: which segment takes the next group, and how it is followed by another.
+//!
+//! Order of a rotation: the successor is durable with its name, then the seal that names it is written and
+//! synced, then the successor gets its first group (I1, I2).
+
+use parking_lot::Mutex;
+
+use crate::directory::Entry;
+use crate::error::{AppendError, Pinned};
+use crate::frame::Kind;
+use crate::fs::Fs;
+use crate::group::Batch;
+use crate::home::Home;
+use crate::reserve::Reserve;
+use crate::segment::{Link, Place, Segment};
+
+/// Who pins the log, asked only when its size is at the limit.
+pub(crate) type Quota<'a> = &'a dyn Fn() -> Option<Pinned>;
+
+/// The last segment.
+pub(crate) enum Tail<F: Fs> {
+    /// There is none yet.
+    Empty,
+    /// Left by a crash: behind its end may lie frames that only the media knows. It is sealed before anything
+    /// else is written, or wiped where no successor can be had.
+    Frozen(Segment<F>),
+    /// Takes frames.
+    Active(Segment<F>),
+}
+
+pub(crate) struct Log<F: Fs> {
+    pub(crate) tail: Tail<F>,
+    pub(crate) next_lsn: u64,
+    /// Records below are gone, durably.
+    pub(crate) low: u64,
+    pub(crate) epoch: u64,
+    /// Whether the last frame says that the log was closed cleanly.
+    pub(crate) clean: bool,
+}
+
+/// Room is needed for records, or for the control frames that may use the last of a segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Need {
+    Records(u64),
+    Control(u64),
+}
+
+impl<F: Fs> Log<F> {
+    fn place(&self) -> Place {
+        Place { next_lsn: self.next_lsn, low: self.low, epoch: self.epoch }
+    }
+
+    /// Bytes of records that fit the active segment.
+    pub(crate) fn room(&self) -> u64 {
+        match &self.tail {
+            Tail::Active(segment) => segment.room(false),
+            Tail::Empty | Tail::Frozen(_) => 0,
+        }
+    }
+
+    /// Whether the last segment has a frame, so that there is something to end.
+    pub(crate) fn is_started(&self) -> bool {
+        match &self.tail {
+            Tail::Empty => false,
+            Tail::Frozen(_) => true,
+            Tail::Active(segment) => segment.started,
+        }
+    }
+
+    /// Brings an active segment to the tail that has room. On an error the log is as before, except that it may
+    /// have rotated.
+    pub(crate) fn make_room(
+        &mut self,
+        home: &Home<F>,
+        reserve: &Mutex<Reserve<F>>,
+        need: Need,
+        quota: Quota<'_>,
+    ) -> Result<(), AppendError> {
+        let (bytes, control) = match need {
+            Need::Records(bytes) => (bytes, false),
+            Need::Control(bytes) => (bytes, true),
+        };
+        let capacity = home.options.segment_bytes.max(Segment::<F>::capacity_for(bytes));
+        loop {
+            if let Tail::Active(segment) = &self.tail
+                && segment.room(control) >= bytes
+            {
+                return Ok(());
+            }
+            // Locked only now: somebody may be filling the next segment with zeros while this one has room.
+            let rotated = self.rotate(home, &mut reserve.lock(), capacity, quota);
+            match (rotated, &self.tail) {
+                (Ok(()), _) => {}
+                // No successor to be had: a log left by a crash must still be able to go on.
+                (Err(AppendError::Rejected(_)), Tail::Frozen(segment)) if segment.room(control) >= bytes => {
+                    segment.wipe(home)?;
+                    self.thaw();
+                }
+                (Err(error), _) => return Err(error),
+            }
+        }
+    }
+
+    /// Seals the tail and puts the successor in its place.
+    pub(crate) fn rotate(
+        &mut self,
+        home: &Home<F>,
+        reserve: &mut Reserve<F>,
+        capacity: u64,
+        quota: Quota<'_>,
+    ) -> Result<(), AppendError> {
+        let place = self.place();
+        let mut next = reserve.obtain(home, capacity, quota)?;
+        let link = match &mut self.tail {
+            Tail::Empty => Ok(Link::default()),
+            Tail::Frozen(segment) | Tail::Active(segment) => segment.seal(home, place, &next.header),
+        };
+        match link {
+            Ok(link) => next.link = link,
+            Err(error) => {
+                reserve.put_back(next);
+                return Err(error);
+            }
+        }
+        if let Tail::Frozen(old) | Tail::Active(old) = &self.tail {
+            let bytes = old.shrink();
+            home.directory.lock().resize(old.number(), bytes);
+            home.counters.rotated();
+        }
+        home.directory.lock().activate(Entry {
+            segment: next.number(),
+            base: self.next_lsn,
+            bytes: next.header.capacity,
+        });
+        self.tail = Tail::Active(next);
+        self.clean = false;
+        Ok(())
+    }
+
+    /// Writes and syncs the batches as one group; the LSN of the first record.
+    pub(crate) fn append<'a>(
+        &mut self,
+        home: &Home<F>,
+        batches: impl Iterator<Item = &'a Batch> + Clone,
+    ) -> Result<u64, AppendError> {
+        let place = self.place();
+        let Tail::Active(segment) = &mut self.tail else {
+            unreachable!("make_room leaves an active segment")
+        };
+        let mut encoder = segment.encoder(place, home.options.max_frame);
+        encoder.batches(place.next_lsn, batches.clone());
+        segment.commit(home, &encoder.finish())?;
+        self.next_lsn += batches.map(Batch::count).sum::<u64>();
+        self.clean = false;
+        Ok(place.next_lsn)
+    }
+
+    /// Writes and syncs one control frame.
+    pub(crate) fn control(
+        &mut self,
+        home: &Home<F>,
+        reserve: &Mutex<Reserve<F>>,
+        (kind, body): (Kind, &[u8]),
+        quota: Quota<'_>,
+    ) -> Result<(), AppendError> {
+        self.make_room(home, reserve, Need::Control(Segment::<F>::control_len(body)), quota)?;
+        let place = self.place();
+        let Tail::Active(segment) = &mut self.tail else {
+            unreachable!("make_room leaves an active segment")
+        };
+        let mut encoder = segment.encoder(place, home.options.max_frame);
+        encoder.control(kind, place.next_lsn, body);
+        segment.commit(home, &encoder.finish())?;
+        self.clean = kind == Kind::CLEAN_CLOSE;
+        Ok(())
+    }
+
+    fn thaw(&mut self) {
+        self.tail = match std::mem::replace(&mut self.tail, Tail::Empty) {
+            Tail::Frozen(segment) => Tail::Active(segment),
+            other => other,
+        };
+    }
+}

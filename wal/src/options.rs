@@ -1,0 +1,165 @@
+//! What a log may be told when it is opened; checked once, before anything is touched.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::InvalidOption;
+use crate::format::{Checksum, HEADER_LEN, MAX_FRAME, MAX_RECORD, MAX_SEGMENT};
+
+/// Settings of a log. They may differ from one opening to the next: what is on disk carries its own.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Size of a segment file in bytes, header included; rounded up to 4 KiB. Default 64 MiB, 8 KiB to 16 GiB.
+    /// Space is given back by whole segments, so a large one holds old records longer; a small one rotates more
+    /// often, at two syncs each. A record that does not fit gets a segment of its own size.
+    pub segment_bytes: u64,
+    /// Longest body of one frame in bytes; rounded up to 8. Default 1 MiB, 512 B to 256 MiB. A damaged byte
+    /// costs a frame, and a reader holds one in memory.
+    pub max_frame: u32,
+    /// Longest record, or batch, in bytes, a few for each length included. Default 64 MiB, at most 256 MiB.
+    pub max_record_bytes: u64,
+    /// Most bytes that the segment files may take, the one made ahead included. Default none. At least two
+    /// segments; beyond it appends are refused with [`Reject::QuotaExceeded`](crate::Reject::QuotaExceeded)
+    /// until [`truncate_before`](crate::Wal::truncate_before) makes room.
+    pub max_log_bytes: Option<u64>,
+    /// Most bytes of records that may wait for their sync. Default 16 MiB. Beyond it appends are refused with
+    /// [`Reject::Backpressure`](crate::Reject::Backpressure); one record larger than this is taken when nothing
+    /// else waits.
+    pub max_inflight_bytes: u64,
+    /// What to do with bytes behind the last whole group. Default [`RepairPolicy::TruncateTail`].
+    pub repair: RepairPolicy,
+    /// Whether the bytes that a repair cuts off are first copied to `quarantine/` in the log's directory.
+    /// Default true.
+    pub quarantine: bool,
+    /// Guards segments made from now on. Default CRC-32/IEEE.
+    pub checksum: Checksum,
+    /// Where salts and the log's identity come from. Default `None`: from the process's random state. Give a
+    /// seed where a run must be repeatable, and nowhere else: two logs of one seed share their identity.
+    pub salt_seed: Option<u64>,
+    /// Clocks, for statistics and the date in segment headers. Default the system's.
+    pub time: Time,
+}
+
+/// What to do when the last segment does not end cleanly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum RepairPolicy {
+    /// Refuse to open, and say where and how much: somebody wants to look first.
+    Fail,
+    /// Cut off what no sync had confirmed: the answer to those appends never was `Ok`. Damage anywhere else
+    /// still refuses to open.
+    #[default]
+    TruncateTail,
+}
+
+/// The two clocks of a log. Nothing that is written to disk depends on them, but for a date nobody reads back.
+#[derive(Clone)]
+pub struct Time {
+    monotonic_ns: Arc<dyn Fn() -> u64 + Send + Sync>,
+    unix_ns: Arc<dyn Fn() -> i64 + Send + Sync>,
+}
+
+impl Time {
+    /// Clocks of the caller's: monotonic nanoseconds since any origin, and wall time in nanoseconds since 1970.
+    pub fn new(
+        monotonic_ns: impl Fn() -> u64 + Send + Sync + 'static,
+        unix_ns: impl Fn() -> i64 + Send + Sync + 'static,
+    ) -> Self {
+        Self { monotonic_ns: Arc::new(monotonic_ns), unix_ns: Arc::new(unix_ns) }
+    }
+
+    /// Both clocks stand at zero.
+    pub fn frozen() -> Self {
+        Self::new(|| 0, || 0)
+    }
+
+    /// The system's clocks.
+    #[expect(clippy::disallowed_methods, reason = "the edge of the crate: the default of an injected clock")]
+    pub fn system() -> Self {
+        use std::time::{Instant, SystemTime, UNIX_EPOCH};
+        let origin = Instant::now();
+        Self::new(
+            move || u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            || {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+            },
+        )
+    }
+
+    pub(crate) fn monotonic_ns(&self) -> u64 {
+        (self.monotonic_ns)()
+    }
+
+    pub(crate) fn unix_ns(&self) -> i64 {
+        (self.unix_ns)()
+    }
+}
+
+impl fmt::Debug for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Time").finish_non_exhaustive()
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+            max_frame: 1 << 20,
+            max_record_bytes: 64 << 20,
+            max_log_bytes: None,
+            max_inflight_bytes: 16 << 20,
+            repair: RepairPolicy::default(),
+            quarantine: true,
+            checksum: Checksum::default(),
+            salt_seed: None,
+            time: Time::system(),
+        }
+    }
+}
+
+impl Options {
+    /// Rounds what may be rounded and refuses the rest.
+    pub(crate) fn checked(mut self) -> Result<Self, InvalidOption> {
+        self.segment_bytes = within("segment_bytes", self.segment_bytes, 2 * HEADER_LEN, MAX_SEGMENT)?
+            .next_multiple_of(HEADER_LEN);
+        within("max_frame", u64::from(self.max_frame), 512, u64::from(MAX_FRAME))?;
+        self.max_frame = self.max_frame.next_multiple_of(8);
+        within("max_record_bytes", self.max_record_bytes, 1, MAX_RECORD)?;
+        if let Some(limit) = self.max_log_bytes {
+            within("max_log_bytes", limit, 2 * self.segment_bytes, u64::MAX)?;
+        }
+        Ok(self)
+    }
+}
+
+fn within(option: &'static str, value: u64, min: u64, max: u64) -> Result<u64, InvalidOption> {
+    if (min..=max).contains(&value) { Ok(value) } else { Err(InvalidOption { option, value, min, max }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        Options::default().checked().unwrap();
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_bounds() {
+        let options = Options { segment_bytes: 4096, ..Options::default() };
+        let error = options.checked().unwrap_err();
+        assert_eq!(error.to_string(), "segment_bytes is 4096, must be 8192 to 17179869184");
+        let options = Options { max_log_bytes: Some(64 << 20), ..Options::default() };
+        assert_eq!(options.checked().unwrap_err().option, "max_log_bytes");
+    }
+
+    #[test]
+    fn sizes_are_rounded_up() {
+        let options = Options { segment_bytes: 8193, max_frame: 513, ..Options::default() };
+        let options = options.checked().unwrap();
+        assert_eq!((options.segment_bytes, options.max_frame), (12_288, 520));
+    }
+}

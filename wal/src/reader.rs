@@ -1,0 +1,207 @@
+//! Reading records back, one frame in memory at a time: for replay after opening, and at any time later.
+//!
+//! A reader sees a record once it is durable and not before, so that what was read cannot be taken back.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::Lsn;
+use crate::directory::{Entry, segment_path};
+use crate::error::{Damage, DamageClass, ReadError};
+use crate::format::{Digest, HEADER_LEN, HEADER_USED, Header};
+use crate::frame::{FRAME_HEADER_LEN, Frag, Kind};
+use crate::fs::{File, Fs, StdFs, read_full};
+use crate::leader::Inner;
+use crate::record::Records;
+use crate::scan::Window;
+use crate::truncate::Pin;
+
+/// A record of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Record {
+    /// Its number; the next record's is one more.
+    pub lsn: Lsn,
+    /// What was appended: a slice of the frame it was stored in.
+    pub bytes: Bytes,
+}
+
+/// Records in order, from where the reader was made up to what is durable.
+///
+/// `None` says that the reader has caught up: asked again later, it goes on with what has been appended since.
+/// An error ends it; a new reader from [`next_lsn`](Self::next_lsn) tries again.
+///
+/// A reader pins the log where it reads, under the name `reader`, and so holds back
+/// [`truncate_before`](crate::Wal::truncate_before): drop it when done. It keeps one frame in memory, or the
+/// fragments of one record; reading costs one copy and one checksum of every byte.
+pub struct Reader<F: Fs = StdFs> {
+    inner: Arc<Inner<F>>,
+    pin: Pin,
+    segment: Option<Open<F>>,
+    window: Window,
+    /// Records below are skipped.
+    from: u64,
+    /// LSN of the next frame.
+    lsn: u64,
+    /// Records of the frame before it that are still to be given out, and the LSN of the first.
+    ready: (u64, Records),
+    /// Durable when last looked at.
+    limit: u64,
+    fragments: Vec<u8>,
+    failed: bool,
+}
+
+struct Open<F: Fs> {
+    file: F::File,
+    path: PathBuf,
+    number: u64,
+    digest: Digest,
+    size: u64,
+    offset: u64,
+}
+
+impl<F: Fs> Reader<F> {
+    pub(crate) fn new(inner: Arc<Inner<F>>, from: Lsn) -> Self {
+        let pin = inner.pin("reader".into(), from);
+        let from = pin.lsn().0;
+        Self {
+            inner,
+            pin,
+            segment: None,
+            window: Window::default(),
+            from,
+            lsn: from,
+            ready: (from, Records::new(Bytes::new())),
+            limit: 0,
+            fragments: Vec::new(),
+            failed: false,
+        }
+    }
+
+    /// LSN of the record that comes next.
+    pub fn next_lsn(&self) -> Lsn {
+        Lsn(self.ready.0.max(self.from))
+    }
+
+    /// Takes in one frame; `None` from the file system is retried by nobody.
+    fn step(&mut self) -> Result<(), ReadError> {
+        let mut open = match self.segment.take() {
+            Some(open) => open,
+            None => {
+                let entry = self.inner.home.directory.lock().holding(self.lsn);
+                let entry = entry.expect("there are durable records, so there is a segment");
+                self.lsn = entry.base;
+                self.open(entry)?
+            }
+        };
+        let frame = self.window.frame(&open.file, (open.offset, open.size), &open.digest);
+        let frame =
+            frame.map_err(|source| ReadError::Io { operation: "read", path: open.path.clone(), source })?;
+        let (frame, body) = match frame {
+            Some((frame, _, body)) if frame.first_lsn == self.lsn => (frame, body),
+            _ => return Err(corrupt(open.number, open.offset, self.lsn..self.limit)),
+        };
+        let records = u64::from(frame.records);
+        let wanted = self.lsn + records > self.from;
+        match (frame.kind, frame.frag) {
+            (Kind::DATA, Frag::Whole) if wanted => {
+                self.ready = (self.lsn, Records::new(Bytes::copy_from_slice(body)));
+            }
+            (Kind::DATA, Frag::First | Frag::Middle) => self.fragments.extend_from_slice(body),
+            (Kind::DATA, Frag::Last) => {
+                self.fragments.extend_from_slice(body);
+                let body = std::mem::take(&mut self.fragments);
+                if wanted {
+                    self.ready = (self.lsn, Records::new(body.into()));
+                }
+            }
+            _ => {}
+        }
+        self.lsn += records;
+        open.offset += frame.frame_len();
+        self.segment = Some(if frame.kind == Kind::SEAL {
+            let next = self.inner.home.directory.lock().after(open.number);
+            self.open(next.expect("there are durable records behind the seal"))?
+        } else {
+            open
+        });
+        Ok(())
+    }
+
+    fn open(&mut self, entry: Entry) -> Result<Open<F>, ReadError> {
+        self.pin.advance(Lsn(self.from.max(entry.base)));
+        self.window.clear();
+        let path = segment_path(&self.inner.home.dir, entry.segment);
+        let opened = self.inner.home.fs.open_read(&path).and_then(|file| {
+            let mut block = [0_u8; HEADER_USED];
+            read_full(&file, &mut block, 0)?;
+            Ok((file.size()?, file, block))
+        });
+        let (size, file, block) = match opened {
+            Ok(opened) => opened,
+            Err(source) => return Err(ReadError::Io { operation: "open", path, source }),
+        };
+        match Header::decode(&block) {
+            Ok(header) if header.segment == entry.segment => {
+                let digest = header.digest();
+                Ok(Open { file, path, number: entry.segment, digest, size, offset: HEADER_LEN })
+            }
+            _ => Err(corrupt(entry.segment, 0, self.lsn..self.limit)),
+        }
+    }
+}
+
+impl<F: Fs> Iterator for Reader<F> {
+    type Item = Result<Record, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        loop {
+            match self.ready.1.next() {
+                Some(Some(bytes)) => {
+                    let lsn = self.ready.0;
+                    self.ready.0 += 1;
+                    if lsn >= self.from {
+                        return Some(Ok(Record { lsn: Lsn(lsn), bytes }));
+                    }
+                    continue;
+                }
+                Some(None) => {
+                    self.failed = true;
+                    let segment = self.segment.as_ref().map_or((0, 0), |open| (open.number, open.offset));
+                    return Some(Err(corrupt(segment.0, segment.1, self.ready.0..self.limit)));
+                }
+                None => {}
+            }
+            if self.lsn >= self.limit {
+                let durable = self.inner.durable();
+                if durable <= self.limit || self.lsn >= durable {
+                    return None;
+                }
+                // What was read ahead of the durable end has been overwritten since.
+                self.window.clear();
+                self.limit = durable;
+            }
+            if let Err(error) = self.step() {
+                self.failed = true;
+                return Some(Err(error));
+            }
+        }
+    }
+}
+
+impl<F: Fs> fmt::Debug for Reader<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("next_lsn", &self.next_lsn()).finish_non_exhaustive()
+    }
+}
+
+fn corrupt(segment: u64, offset: u64, lsns: std::ops::Range<u64>) -> ReadError {
+    let bytes = offset..offset + FRAME_HEADER_LEN as u64;
+    let lsns = Lsn(lsns.start)..Lsn(lsns.end);
+    ReadError::Corrupt(Damage { segment, bytes, lsns, class: DamageClass::DamagedDurable })
+}

@@ -1,0 +1,323 @@
+//! Opening a log: judging what is on disk, without changing it. [`crate::repair`] acts on the verdict.
+//!
+//! The steps are those of the format's document. A torn tail and damage are told apart by proof: whatever a
+//! frame, a seal or a later segment shows to have been synced and is not whole is damage.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::Lsn;
+use crate::directory::{Name, segment_path};
+use crate::error::{Damage, DamageClass, OpenError, Torn};
+use crate::format::{FIRST_LSN, HEADER_LEN, HEADER_USED, Header, HeaderError};
+use crate::fs::{File, Fs, read_full};
+use crate::scan::{Residue, Walk, residue};
+
+/// What opening a log found and did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// Whether the log was closed, or is new; otherwise its writer died.
+    pub clean: bool,
+    /// Segments with records.
+    pub segments: usize,
+    /// Records that can be read.
+    pub records: u64,
+    /// Bytes of frame bodies in those segments.
+    pub bytes: u64,
+    /// The first record that can be read, if any can.
+    pub first_lsn: Lsn,
+    /// What the next record gets.
+    pub next_lsn: Lsn,
+    /// Records below were proven durable by what follows them; those from here on were written and synced once
+    /// more before the log was opened.
+    pub proven_lsn: Lsn,
+    /// What was cut off the end.
+    pub torn: Option<Torn>,
+    /// Segment files below the low watermark that an interrupted truncation had left.
+    pub leftovers: usize,
+    /// Nanoseconds by the given clock.
+    pub elapsed_ns: u64,
+}
+
+/// A segment file with a readable header.
+pub(crate) struct Found<F: Fs> {
+    pub(crate) path: PathBuf,
+    pub(crate) file: F::File,
+    pub(crate) size: u64,
+    pub(crate) header: Header,
+}
+
+/// A segment of the log that is whole, oldest first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whole {
+    pub(crate) segment: u64,
+    pub(crate) base: u64,
+    pub(crate) size: u64,
+    pub(crate) data_bytes: u64,
+}
+
+/// What is on disk, and what is to be done about it.
+pub(crate) struct Verdict<F: Fs> {
+    /// All segments with a start frame; the last of them is `last`.
+    pub(crate) chain: Vec<Whole>,
+    pub(crate) last: Option<(Found<F>, Walk)>,
+    /// A segment without a start frame that takes the next group: the one that the seal of `last` names, or the
+    /// first of the log.
+    pub(crate) next: Option<Found<F>>,
+    /// A segment made ahead, which nothing names yet.
+    pub(crate) reserve: Option<Found<F>>,
+    /// In `next` if there is one, otherwise in `last`.
+    pub(crate) torn: Option<Torn>,
+    /// The reserve is not as it was made.
+    pub(crate) discard_reserve: bool,
+    /// Segments below the low watermark.
+    pub(crate) leftovers: Vec<u64>,
+}
+
+/// The files of a log that is locked.
+pub(crate) struct Survey<'a, F: Fs> {
+    pub(crate) fs: &'a F,
+    pub(crate) dir: &'a Path,
+    pub(crate) segments: BTreeSet<u64>,
+    pub(crate) spares: Vec<PathBuf>,
+}
+
+impl<'a, F: Fs> Survey<'a, F> {
+    /// Step 1: what files there are.
+    pub(crate) fn list(fs: &'a F, dir: &'a Path) -> Result<Self, OpenError> {
+        let mut survey = Self { fs, dir, segments: BTreeSet::new(), spares: Vec::new() };
+        for name in fs.list(dir).map_err(cannot("list", dir))? {
+            match Name::parse(&name) {
+                Name::Segment(number) => drop(survey.segments.insert(number)),
+                Name::Spare => survey.spares.push(dir.join(name)),
+                Name::Other => {}
+            }
+        }
+        Ok(survey)
+    }
+
+    /// Steps 2 to 5.
+    pub(crate) fn judge(&self) -> Result<Verdict<F>, OpenError> {
+        let (last, mut unstarted) = self.ends()?;
+        let named = last.as_ref().is_none_or(|(_, walk)| walk.seal.is_some());
+        let mut verdict = Verdict {
+            chain: Vec::new(),
+            last: None,
+            next: if named { unstarted.pop() } else { None },
+            reserve: unstarted.pop(),
+            torn: None,
+            discard_reserve: false,
+            leftovers: Vec::new(),
+        };
+        if let Some(extra) = unstarted.pop() {
+            return Err(damaged(&extra, HEADER_LEN..extra.size, 0..0));
+        }
+        if let Some((found, walk)) = last {
+            match walk.seal {
+                Some(_) => check_seal(&found, &walk, &mut verdict)?,
+                None => check_end(&found, &walk, &mut verdict)?,
+            }
+            self.check_chain(&found, &walk, &mut verdict)?;
+            check_reserve(&found, walk.next_lsn, &mut verdict)?;
+            verdict.last = Some((found, walk));
+        } else if let Some(first) = verdict.next.take() {
+            verdict.torn = torn(&first, HEADER_LEN, FIRST_LSN, check_unstarted(&first, FIRST_LSN)?);
+            check_reserve(&first, FIRST_LSN, &mut verdict)?;
+            verdict.next = Some(first);
+        }
+        Ok(verdict)
+    }
+
+    /// Step 2: the last segment with a start frame, and the ones without behind it, the highest first.
+    #[expect(clippy::type_complexity, reason = "two answers of one look, taken apart at once")]
+    fn ends(&self) -> Result<(Option<(Found<F>, Walk)>, Vec<Found<F>>), OpenError> {
+        let mut unstarted = Vec::new();
+        for (&number, below) in self.segments.iter().rev().zip(1..) {
+            let found = self.find(number)?;
+            let walk = self.walk(&found)?;
+            if walk.start.is_some() {
+                return Ok((Some((found, walk)), unstarted));
+            }
+            unstarted.push(found);
+            let missing_below = number > 1 && !self.segments.contains(&(number - 1));
+            if missing_below {
+                return Err(missing(number - 1, 0, 0));
+            }
+            if below > 2 {
+                // At most the segment that a seal names, and the one made ahead of it.
+                break;
+            }
+        }
+        Ok((None, unstarted))
+    }
+
+    /// Step 4: back from the last segment to the low watermark, each tied to the one before.
+    fn check_chain(&self, last: &Found<F>, walk: &Walk, verdict: &mut Verdict<F>) -> Result<(), OpenError> {
+        let low = walk.low;
+        let mut start = walk.start.expect("the last segment has a start frame");
+        let mut salt = last.header.salt;
+        let whole = |found: &Found<F>, walk: &Walk| Whole {
+            segment: found.header.segment,
+            base: walk.start.map_or(FIRST_LSN, |start| start.base_lsn),
+            size: found.size,
+            data_bytes: walk.data_bytes,
+        };
+        verdict.chain.push(whole(last, walk));
+        while start.base_lsn > low && start.prev_segment != 0 {
+            let number = start.prev_segment;
+            if !self.segments.contains(&number) || number >= start.segment {
+                return Err(missing(number, low, start.base_lsn));
+            }
+            let found = self.find(number)?;
+            if found.header.log_id != last.header.log_id {
+                return Err(foreign(&found));
+            }
+            let walk = self.walk(&found)?;
+            let (Some(before), Some(seal)) = (walk.start, walk.seal) else {
+                let from = if walk.start.is_some() { walk.next_lsn } else { low };
+                return Err(damaged(&found, walk.end..start.prev_end, from..start.base_lsn));
+            };
+            let tied = walk.end == start.prev_end && walk.last_hcrc == start.prev_last_hcrc;
+            let tied = tied && seal.next_segment == start.segment && seal.next_salt == salt;
+            if !tied || seal.end_lsn != start.base_lsn {
+                return Err(foreign(&found));
+            }
+            verdict.chain.push(whole(&found, &walk));
+            (start, salt) = (before, found.header.salt);
+        }
+        if start.base_lsn > low {
+            return Err(missing(start.segment.saturating_sub(1), low, start.base_lsn));
+        }
+        verdict.chain.reverse();
+        verdict.leftovers = self.segments.range(..start.segment).copied().collect();
+        Ok(())
+    }
+
+    fn find(&self, number: u64) -> Result<Found<F>, OpenError> {
+        let path = segment_path(self.dir, number);
+        let file = self.fs.open(&path).map_err(cannot("open", &path))?;
+        let size = file.size().map_err(cannot("measure", &path))?;
+        let mut block = [0; HEADER_USED];
+        read_full(&file, &mut block, 0).map_err(cannot("read", &path))?;
+        let header = Header::decode(&block).map_err(|error| match error {
+            HeaderError::Unsupported(what) => OpenError::Unsupported { segment: number, offset: 0, what },
+            error => OpenError::Corrupt(Damage {
+                segment: number,
+                bytes: 0..HEADER_LEN,
+                lsns: Lsn(0)..Lsn(0),
+                class: DamageClass::BadHeader(error),
+            }),
+        })?;
+        // What lies behind the capacity was never ours.
+        let found = Found { path, file, size: size.min(header.capacity), header };
+        if found.header.segment == number { Ok(found) } else { Err(foreign(&found)) }
+    }
+
+    fn walk(&self, found: &Found<F>) -> Result<Walk, OpenError> {
+        let walk = Walk::over(&found.file, &found.header, found.size).map_err(cannot("read", &found.path))?;
+        walk.map_err(|unknown| OpenError::Unsupported {
+            segment: found.header.segment,
+            offset: unknown.offset,
+            what: unknown.what,
+        })
+    }
+}
+
+/// Step 3, sealed: the segment that follows must be there, and may hold a torn first group.
+fn check_seal<F: Fs>(last: &Found<F>, walk: &Walk, verdict: &mut Verdict<F>) -> Result<(), OpenError> {
+    let seal = walk.seal.expect("asked for a sealed segment");
+    let Some(next) = &verdict.next else {
+        return Err(missing(seal.next_segment, walk.next_lsn, walk.next_lsn));
+    };
+    let named = next.header.segment == seal.next_segment && next.header.salt == seal.next_salt;
+    if !named || next.header.log_id != last.header.log_id {
+        return Err(foreign(next));
+    }
+    verdict.torn = torn(next, HEADER_LEN, walk.next_lsn, check_unstarted(next, walk.next_lsn)?);
+    Ok(())
+}
+
+/// Step 3, not sealed: where the segment ends, and whether what lies behind was ever synced.
+fn check_end<F: Fs>(last: &Found<F>, walk: &Walk, verdict: &mut Verdict<F>) -> Result<(), OpenError> {
+    let found = residue(&last.file, &last.header, (walk.end, last.size), walk.next_lsn)
+        .map_err(cannot("read", &last.path))?;
+    if walk.synced.max(found.synced) > walk.end {
+        let (end, lsn) = found.next.unwrap_or((found.end, found.end_lsn));
+        return Err(damaged(last, walk.end..end, walk.next_lsn..lsn));
+    }
+    if last.size < last.header.capacity {
+        // The length was durable before the first frame, and only a sealed segment is ever shortened.
+        return Err(damaged(last, last.size..last.header.capacity, walk.next_lsn..walk.next_lsn));
+    }
+    verdict.torn = torn(last, walk.end, walk.next_lsn, found);
+    Ok(())
+}
+
+/// Step 3, the reserve: nothing is written there before the segment in front of it is sealed.
+fn check_reserve<F: Fs>(front: &Found<F>, next_lsn: u64, verdict: &mut Verdict<F>) -> Result<(), OpenError> {
+    let Some(reserve) = &verdict.reserve else { return Ok(()) };
+    let found = residue(&reserve.file, &reserve.header, (HEADER_LEN, reserve.size), next_lsn)
+        .map_err(cannot("read", &reserve.path))?;
+    if found.any {
+        return Err(damaged(front, 0..front.size, next_lsn..found.end_lsn));
+    }
+    let as_made = found.end == HEADER_LEN && reserve.size >= reserve.header.capacity;
+    verdict.discard_reserve = !as_made || reserve.header.log_id != front.header.log_id;
+    Ok(())
+}
+
+/// A segment that should have no frame: what it has, if none of that was ever synced.
+fn check_unstarted<F: Fs>(found: &Found<F>, next_lsn: u64) -> Result<Residue, OpenError> {
+    let residue = residue(&found.file, &found.header, (HEADER_LEN, found.size), next_lsn)
+        .map_err(cannot("read", &found.path))?;
+    if residue.synced > HEADER_LEN {
+        let (end, lsn) = residue.next.unwrap_or((residue.end, residue.end_lsn));
+        return Err(damaged(found, HEADER_LEN..end, next_lsn..lsn));
+    }
+    if found.size < found.header.capacity {
+        return Err(damaged(found, found.size..found.header.capacity, next_lsn..next_lsn));
+    }
+    Ok(residue)
+}
+
+fn torn<F: Fs>(found: &Found<F>, from: u64, next_lsn: u64, residue: Residue) -> Option<Torn> {
+    (residue.end > from).then_some(Torn {
+        segment: found.header.segment,
+        bytes: from..residue.end,
+        lsns: Lsn(next_lsn)..Lsn(residue.end_lsn),
+        quarantine: None,
+    })
+}
+
+pub(crate) fn cannot(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    move |source| OpenError::Io { operation, path: path.to_path_buf(), source }
+}
+
+fn damaged<F: Fs>(found: &Found<F>, bytes: std::ops::Range<u64>, lsns: std::ops::Range<u64>) -> OpenError {
+    OpenError::Corrupt(Damage {
+        segment: found.header.segment,
+        bytes,
+        lsns: Lsn(lsns.start)..Lsn(lsns.end),
+        class: DamageClass::DamagedDurable,
+    })
+}
+
+fn missing(segment: u64, from: u64, to: u64) -> OpenError {
+    OpenError::Corrupt(Damage {
+        segment,
+        bytes: 0..0,
+        lsns: Lsn(from)..Lsn(to),
+        class: DamageClass::MissingSegment,
+    })
+}
+
+fn foreign<F: Fs>(found: &Found<F>) -> OpenError {
+    OpenError::Corrupt(Damage {
+        segment: found.header.segment,
+        bytes: 0..found.size,
+        lsns: Lsn(0)..Lsn(0),
+        class: DamageClass::Foreign,
+    })
+}

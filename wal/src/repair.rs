@@ -1,0 +1,268 @@
+//! Acting on a verdict: quarantine, write again what no sync has proven, cut, and hand over a log that can go on.
+//!
+//! Every step may be interrupted: the next opening comes to the same verdict, or to what is left of the work.
+//! Nothing here needs space, except the copy of a torn tail.
+
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+
+use crate::Lsn;
+use crate::directory::{Directory, Entry, QUARANTINE, segment_path};
+use crate::error::{OpenError, Torn};
+use crate::format::{FIRST_LSN, HEADER_LEN};
+use crate::fs::{File, Fs, create_dir_all, is_full, parent, read_full, write_all, write_zeros};
+use crate::log::{Log, Tail};
+use crate::options::{Options, RepairPolicy};
+use crate::recovery::{Found, RecoveryReport, Survey, Verdict, cannot};
+use crate::reserve::Reserve;
+use crate::scan::Walk;
+use crate::segment::{Link, Segment};
+
+/// A log that can be written and read.
+pub(crate) struct Recovered<F: Fs> {
+    pub(crate) log: Log<F>,
+    pub(crate) reserve: Reserve<F>,
+    pub(crate) directory: Directory,
+    pub(crate) log_id: Option<[u8; 16]>,
+    pub(crate) report: RecoveryReport,
+}
+
+impl<F: Fs> Survey<'_, F> {
+    /// Steps 6 to 9.
+    pub(crate) fn repair(
+        &self,
+        mut verdict: Verdict<F>,
+        options: &Options,
+    ) -> Result<Recovered<F>, OpenError> {
+        if let Some(torn) = verdict.torn.take() {
+            if options.repair == RepairPolicy::Fail {
+                return Err(OpenError::TornTail(torn));
+            }
+            verdict.torn = Some(self.quarantine(torn, &mut verdict, options)?);
+        }
+        if verdict.discard_reserve {
+            self.discard(&mut verdict)?;
+        }
+        let clean = is_clean(&verdict);
+        if let Some((found, walk)) = &verdict.last {
+            let torn = verdict.torn.as_ref().filter(|torn| torn.segment == found.header.segment);
+            let zeros = if clean { None } else { Some(torn.map_or(walk.end, |torn| torn.bytes.end)) };
+            confirm(found, walk, zeros).map_err(cannot("repair", &found.path))?;
+        }
+        if let Some(next) = &verdict.next {
+            // Its first group may have been written and taken back where only the media knows.
+            write_zeros(&next.file, HEADER_LEN, next.size)
+                .and_then(|()| next.file.sync_data())
+                .map_err(cannot("repair", &next.path))?;
+        }
+        self.tidy(&verdict, clean)?;
+        Ok(assemble(verdict, clean))
+    }
+
+    /// Step 6: copies a torn tail to `quarantine/`, durably, before anything touches it.
+    fn quarantine(
+        &self,
+        mut torn: Torn,
+        verdict: &mut Verdict<F>,
+        options: &Options,
+    ) -> Result<Torn, OpenError> {
+        if !options.quarantine {
+            return Ok(torn);
+        }
+        let path = match self.copy(&torn) {
+            Err(error) if is_full(&error) && self.give_up_reserve(verdict)? => self.copy(&torn),
+            other => other,
+        };
+        torn.quarantine = Some(path.map_err(|error| match is_full(&error) {
+            true => {
+                OpenError::QuarantineFull { segment: torn.segment, bytes: torn.bytes.end - torn.bytes.start }
+            }
+            false => cannot("quarantine", &segment_path(self.dir, torn.segment))(error),
+        })?);
+        Ok(torn)
+    }
+
+    /// The segment made ahead is space as well.
+    fn give_up_reserve(&self, verdict: &mut Verdict<F>) -> Result<bool, OpenError> {
+        let Some(reserve) = verdict.reserve.take() else { return Ok(false) };
+        verdict.discard_reserve = false;
+        self.fs.remove(&reserve.path).map_err(cannot("remove", &reserve.path))?;
+        Ok(true)
+    }
+
+    fn copy(&self, torn: &Torn) -> io::Result<PathBuf> {
+        let dir = self.dir.join(QUARANTINE);
+        create_dir_all(self.fs, &dir)?;
+        let target = self.free_name(&format!("wal-{:016x}-{}.torn", torn.segment, torn.bytes.start))?;
+        let spare = dir.join("copy.tmp");
+        match self.fs.remove(&spare) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let source = self.fs.open_read(&segment_path(self.dir, torn.segment))?;
+        let copy = self.fs.create_new(&spare)?;
+        let result = transfer(&source, torn.bytes.clone(), |bytes, at| {
+            write_all(&copy, &mut [IoSlice::new(bytes)], at - torn.bytes.start)
+        });
+        if let Err(error) = result.and_then(|()| copy.sync_all()) {
+            // The first error is the one to tell.
+            let _ = self.fs.remove(&spare);
+            return Err(error);
+        }
+        self.fs.rename(&spare, &target)?;
+        self.fs.sync_dir(&dir)?;
+        Ok(target)
+    }
+
+    /// Moves a reserve that is not as it was made out of the way; no seal names it.
+    fn discard(&self, verdict: &mut Verdict<F>) -> Result<(), OpenError> {
+        let Some(reserve) = verdict.reserve.take() else { return Ok(()) };
+        let dir = self.dir.join(QUARANTINE);
+        let moved = create_dir_all(self.fs, &dir)
+            .and_then(|()| self.free_name(&format!("wal-{:016x}.seg", reserve.header.segment)))
+            .and_then(|target| self.fs.rename(&reserve.path, &target))
+            .and_then(|()| self.fs.sync_dir(&dir))
+            .and_then(|()| self.fs.sync_dir(self.dir));
+        moved.map_err(cannot("quarantine", &reserve.path))
+    }
+
+    /// A path in `quarantine/` that nothing has yet.
+    fn free_name(&self, name: &str) -> io::Result<PathBuf> {
+        let dir = self.dir.join(QUARANTINE);
+        let taken = self.fs.list(&dir)?;
+        let mut candidate = name.to_owned();
+        for copy in 1..=taken.len() {
+            if !taken.contains(&candidate) {
+                break;
+            }
+            candidate = format!("{name}.{copy}");
+        }
+        Ok(dir.join(candidate))
+    }
+
+    /// Step 8: removes spares and what lies below the low watermark, and makes all names durable.
+    fn tidy(&self, verdict: &Verdict<F>, clean: bool) -> Result<(), OpenError> {
+        for spare in &self.spares {
+            self.fs.remove(spare).map_err(cannot("remove", spare))?;
+        }
+        for &number in &verdict.leftovers {
+            let path = segment_path(self.dir, number);
+            self.fs.remove(&path).map_err(cannot("remove", &path))?;
+        }
+        // Whoever closed the log had synced the directory; whoever died may have been about to.
+        let closed = clean && verdict.last.is_some();
+        if !closed || !self.spares.is_empty() || !verdict.leftovers.is_empty() {
+            self.fs.sync_dir(self.dir).map_err(cannot("sync", self.dir))?;
+        }
+        if self.segments.is_empty() {
+            // A process that died between making the directory and syncing its name has left no other trace.
+            self.fs.sync_dir(parent(self.dir)).map_err(cannot("sync", parent(self.dir)))?;
+        }
+        Ok(())
+    }
+}
+
+fn is_clean<F: Fs>(verdict: &Verdict<F>) -> bool {
+    let closed = verdict.last.as_ref().is_none_or(|(_, walk)| walk.clean);
+    closed && verdict.torn.is_none()
+}
+
+/// Step 7: writes again what no later frame proves synced, zeroes behind the end up to `zeros` and a bit further,
+/// and syncs. The page cache may show frames, or zeros, that the media does not have.
+fn confirm<F: Fs>(found: &Found<F>, walk: &Walk, zeros: Option<u64>) -> io::Result<()> {
+    transfer(&found.file, walk.synced..walk.end, |bytes, at| {
+        write_all(&found.file, &mut [IoSlice::new(bytes)], at)
+    })?;
+    if let Some(zeros) = zeros.filter(|_| walk.seal.is_none()) {
+        // One page is enough to break a chain of frames that begins at the end.
+        let to = zeros.max(walk.end + HEADER_LEN).min(found.size);
+        write_zeros(&found.file, walk.end, to)?;
+    }
+    found.file.sync_data()
+}
+
+fn transfer<R: File>(
+    source: &R,
+    range: std::ops::Range<u64>,
+    mut sink: impl FnMut(&[u8], u64) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buf = vec![0; 64 << 10];
+    let mut at = range.start;
+    while at < range.end {
+        let want = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(buf.len());
+        let n = read_full(source, &mut buf[..want], at)?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        sink(&buf[..n], at)?;
+        at += n as u64;
+    }
+    Ok(())
+}
+
+/// Step 9: the log as it goes on.
+fn assemble<F: Fs>(verdict: Verdict<F>, clean: bool) -> Recovered<F> {
+    let entry = |whole: &crate::recovery::Whole| Entry {
+        segment: whole.segment,
+        base: whole.base,
+        bytes: whole.size,
+    };
+    let mut entries: Vec<Entry> = verdict.chain.iter().map(entry).collect();
+    let walk = verdict.last.as_ref().map(|(_, walk)| walk.clone());
+    let next_lsn = walk.as_ref().map_or(FIRST_LSN, |walk| walk.next_lsn);
+    let low = walk.as_ref().map_or(FIRST_LSN, |walk| walk.low);
+    let proven = walk.as_ref().map_or(FIRST_LSN, |walk| walk.proven_lsn);
+    let report = RecoveryReport {
+        clean,
+        segments: entries.len(),
+        records: next_lsn - low,
+        bytes: verdict.chain.iter().map(|whole| whole.data_bytes).sum(),
+        first_lsn: Lsn(low),
+        next_lsn: Lsn(next_lsn),
+        proven_lsn: Lsn(proven.max(low)),
+        torn: verdict.torn.clone(),
+        leftovers: verdict.leftovers.len(),
+        elapsed_ns: 0,
+    };
+    let any = verdict.last.as_ref().map(|(found, _)| found).or(verdict.next.as_ref());
+    let log_id = any.map(|found| found.header.log_id);
+    let epoch = walk.as_ref().and_then(|walk| walk.start).map_or(0, |start| start.epoch).saturating_add(1);
+    let tail = match (verdict.next, verdict.last) {
+        (Some(next), last) => {
+            let mut segment = Segment::unstarted(next.file, next.header);
+            if let Some((found, walk)) = last {
+                segment.link = Link { segment: found.header.segment, end: walk.end, hcrc: walk.last_hcrc };
+            }
+            entries.push(Entry { segment: segment.number(), base: next_lsn, bytes: next.size });
+            Tail::Active(segment)
+        }
+        (None, Some((found, walk))) => {
+            let segment = Segment {
+                file: found.file,
+                header: found.header,
+                link: Link::default(),
+                started: true,
+                end: walk.end,
+                frames: walk.frames,
+                data_bytes: walk.data_bytes,
+                last_hcrc: walk.last_hcrc,
+                repaired: verdict.torn.is_some(),
+            };
+            if clean { Tail::Active(segment) } else { Tail::Frozen(segment) }
+        }
+        (None, None) => Tail::Empty,
+    };
+    let ready = verdict.reserve.map(|reserve| Segment::unstarted(reserve.file, reserve.header));
+    let next_segment = match &tail {
+        Tail::Empty => 1,
+        Tail::Active(segment) | Tail::Frozen(segment) => segment.number() + 1,
+    };
+    let reserved = ready.as_ref().map_or(0, |segment| segment.header.capacity);
+    Recovered {
+        log: Log { tail, next_lsn, low, epoch, clean },
+        reserve: Reserve::new(next_segment, ready),
+        directory: Directory::new(entries, reserved),
+        log_id,
+        report,
+    }
+}

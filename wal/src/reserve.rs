@@ -1,0 +1,136 @@
+//! The segment made ahead, so that rotation creates nothing while appends wait.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::error::{AppendError, Reject};
+use crate::fs::Fs;
+use crate::home::Home;
+use crate::leader::Inner;
+use crate::log::Quota;
+use crate::segment::Segment;
+
+/// At most one segment file beyond the one being written; durable, without frames.
+pub(crate) struct Reserve<F: Fs> {
+    ready: Option<Segment<F>>,
+    /// Number of the segment after the one being written.
+    next: u64,
+}
+
+impl<F: Fs> Reserve<F> {
+    pub(crate) fn new(next: u64, ready: Option<Segment<F>>) -> Self {
+        Self { ready, next }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ready.is_none()
+    }
+
+    /// Makes the next segment if there is none; whether it made one.
+    pub(crate) fn prepare(&mut self, home: &Home<F>, quota: Quota<'_>) -> Result<bool, AppendError> {
+        if self.ready.is_some() {
+            return Ok(false);
+        }
+        self.make(home, home.options.segment_bytes, quota)?;
+        Ok(true)
+    }
+
+    /// The next segment, with room for at least `capacity` bytes of file.
+    pub(crate) fn obtain(
+        &mut self,
+        home: &Home<F>,
+        capacity: u64,
+        quota: Quota<'_>,
+    ) -> Result<Segment<F>, AppendError> {
+        if self.ready.as_ref().is_none_or(|ready| ready.header.capacity < capacity) {
+            // A larger file takes the name of the smaller one; whichever survives a crash is empty and durable.
+            self.make(home, capacity, quota)?;
+        }
+        let segment = self.ready.take().expect("made above if there was none");
+        self.next += 1;
+        Ok(segment)
+    }
+
+    /// The segment was not needed after all.
+    pub(crate) fn put_back(&mut self, segment: Segment<F>) {
+        self.next = segment.number();
+        self.ready = Some(segment);
+    }
+
+    fn make(&mut self, home: &Home<F>, capacity: u64, quota: Quota<'_>) -> Result<(), AppendError> {
+        if let Some(limit) = home.options.max_log_bytes {
+            let directory = home.directory.lock();
+            let used = directory.bytes();
+            if used - directory.reserved_bytes() + capacity > limit {
+                drop(directory);
+                return Err(Reject::QuotaExceeded { limit, used, pinned_by: quota() }.into());
+            }
+        }
+        let segment = Segment::create(home, self.next, capacity)?;
+        home.directory.lock().set_reserved(capacity);
+        self.ready = Some(segment);
+        Ok(())
+    }
+}
+
+/// Wakes the thread that makes segments.
+#[derive(Debug, Default)]
+pub(crate) struct Doorbell {
+    state: Mutex<(bool, bool)>,
+    changed: Condvar,
+}
+
+impl Doorbell {
+    pub(crate) fn ring(&self) {
+        self.state.lock().0 = true;
+        self.changed.notify_one();
+    }
+
+    fn stop(&self) {
+        self.state.lock().1 = true;
+        self.changed.notify_one();
+    }
+
+    /// Blocks until it rings; `false` when it is over.
+    fn wait(&self) -> bool {
+        let mut state = self.state.lock();
+        while !state.0 && !state.1 {
+            self.changed.wait(&mut state);
+        }
+        state.0 = false;
+        !state.1
+    }
+}
+
+/// The thread that makes segments ahead; dropping it waits for the one it is at.
+pub(crate) struct Reserver {
+    stop: Box<dyn Fn() + Send + Sync>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reserver {
+    pub(crate) fn spawn<F: Fs>(inner: Arc<Inner<F>>) -> io::Result<Self> {
+        let bell = inner.clone();
+        let thread = std::thread::Builder::new().name("wal-reserver".into()).spawn(move || {
+            inner.doorbell.ring();
+            while inner.doorbell.wait() {
+                // A refusal is told to the append that needs the segment; a failure has poisoned the log.
+                let _ = inner.prepare();
+            }
+        })?;
+        Ok(Self { stop: Box::new(move || bell.doorbell.stop()), thread: Some(thread) })
+    }
+}
+
+impl Drop for Reserver {
+    fn drop(&mut self) {
+        (self.stop)();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has poisoned nothing: it only leaves the work to the appends.
+            let _ = thread.join();
+        }
+    }
+}

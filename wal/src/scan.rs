@@ -1,0 +1,300 @@
+//! Walking the frames of one segment file in bounded memory, for recovery and for readers.
+//!
+//! A walk believes a frame only if its checksums, its place in the order of LSNs and its synced offset fit, and
+//! a group only if all of it is there. So it ends at the byte where the first untrue thing begins.
+
+use std::io;
+
+use crate::format::{ALIGN, Digest, FIRST_LSN, HEADER_LEN, Header, MAX_FRAME, MAX_NUMBER, Unsupported};
+use crate::frame::{FRAME_HEADER_LEN, Frag, FrameHeader, Kind, Seal, SegmentStart, low_watermark};
+use crate::fs::{File, read_full};
+use crate::record::count_records;
+
+/// A stretch of a file in memory; what is asked for in order is read in large pieces.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    buf: Vec<u8>,
+    start: u64,
+    /// How much of `buf` was read.
+    valid: usize,
+}
+
+const WINDOW: usize = 64 << 10;
+static ZEROS: [u8; WINDOW] = [0; WINDOW];
+
+impl Window {
+    /// Forgets what was read: it may have changed.
+    pub(crate) fn clear(&mut self) {
+        self.valid = 0;
+    }
+
+    /// The bytes `at..at + len`, or fewer where the file, of `size` bytes, ends.
+    fn bytes<R: File>(&mut self, file: &R, (at, size): (u64, u64), len: usize) -> io::Result<&[u8]> {
+        let skip = at.checked_sub(self.start).and_then(|skip| usize::try_from(skip).ok());
+        let held = skip.filter(|skip| self.valid >= *skip && self.valid - skip >= len);
+        let skip = match held {
+            Some(skip) => skip,
+            None => {
+                let left = usize::try_from(size.saturating_sub(at)).unwrap_or(usize::MAX);
+                let want = len.max(WINDOW.min(left));
+                if self.buf.len() < want {
+                    self.buf = vec![0; want];
+                }
+                self.valid = 0;
+                self.start = at;
+                self.valid = read_full(file, self.buf.get_mut(..want).unwrap_or_default(), at)?;
+                0
+            }
+        };
+        let rest = self.buf.get(skip..self.valid).unwrap_or_default();
+        Ok(rest.get(..len).unwrap_or(rest))
+    }
+
+    /// The frame at `at`, if it is whole; `size` is the length of the file.
+    pub(crate) fn frame<R: File>(
+        &mut self,
+        file: &R,
+        (at, size): (u64, u64),
+        digest: &Digest,
+    ) -> io::Result<Option<(FrameHeader, u32, &[u8])>> {
+        let head = self.bytes(file, (at, size), FRAME_HEADER_LEN)?;
+        let Some(head) = head.first_chunk::<FRAME_HEADER_LEN>() else { return Ok(None) };
+        let Some(header) = FrameHeader::decode(head, digest) else { return Ok(None) };
+        let hcrc = crate::format::u32_at(head, 0);
+        // The length is the writer's word by now, and still no reason to allocate more than there is to read.
+        let inside = at + header.frame_len() <= size.next_multiple_of(ALIGN);
+        if !inside || header.body_len > MAX_FRAME {
+            return Ok(None);
+        }
+        let len = FRAME_HEADER_LEN + usize::try_from(header.body_len).expect("at most 256 MiB");
+        let Some(body) = self.bytes(file, (at, size), len)?.get(FRAME_HEADER_LEN..len) else {
+            return Ok(None);
+        };
+        if digest.sum(body) != header.body_crc {
+            return Ok(None);
+        }
+        Ok(Some((header, hcrc, body)))
+    }
+}
+
+/// What the whole groups at the start of a segment say.
+#[derive(Debug, Clone)]
+pub(crate) struct Walk {
+    /// Where the last whole group ends.
+    pub(crate) end: u64,
+    /// Up to where frames prove that the segment was synced.
+    pub(crate) synced: u64,
+    /// The LSN that the proof reaches.
+    pub(crate) proven_lsn: u64,
+    pub(crate) start: Option<SegmentStart>,
+    pub(crate) seal: Option<Seal>,
+    /// LSN after the last record.
+    pub(crate) next_lsn: u64,
+    pub(crate) low: u64,
+    pub(crate) frames: u64,
+    pub(crate) data_bytes: u64,
+    pub(crate) records: u64,
+    pub(crate) last_hcrc: u32,
+    /// Whether the last frame says that the log was closed.
+    pub(crate) clean: bool,
+    /// A group was begun in fragments and is not over.
+    open: bool,
+}
+
+/// Why a walk cannot go on, although the bytes are whole.
+#[derive(Debug)]
+pub(crate) struct Unknown {
+    pub(crate) offset: u64,
+    pub(crate) what: Unsupported,
+}
+
+impl Walk {
+    fn new() -> Self {
+        Self {
+            end: HEADER_LEN,
+            synced: HEADER_LEN,
+            proven_lsn: 0,
+            start: None,
+            seal: None,
+            next_lsn: 0,
+            low: 0,
+            frames: 0,
+            data_bytes: 0,
+            records: 0,
+            last_hcrc: 0,
+            clean: false,
+            open: false,
+        }
+    }
+
+    /// Walks a segment from its first frame.
+    pub(crate) fn over<R: File>(file: &R, header: &Header, size: u64) -> io::Result<Result<Self, Unknown>> {
+        let digest = header.digest();
+        let mut window = Window::default();
+        let mut walk = Self::new();
+        let mut whole = walk.clone();
+        // Group boundaries since the last proof of a sync, to name the LSN that the next proof reaches.
+        let mut unproven: Vec<(u64, u64)> = Vec::new();
+        while walk.seal.is_none() {
+            let at = walk.end;
+            let Some((frame, hcrc, body)) = window.frame(file, (at, size), &digest)? else { break };
+            let synced = frame.synced();
+            let next_lsn = if walk.start.is_none() { frame.first_lsn } else { walk.next_lsn };
+            if synced > at || synced < walk.synced || frame.first_lsn != next_lsn {
+                break;
+            }
+            match walk.step(&frame, body, header.segment) {
+                Step::Fits => {}
+                Step::Broken => break,
+                Step::Unknown(what) => return Ok(Err(Unknown { offset: at, what })),
+            }
+            unproven.push((at, next_lsn));
+            if let Some(reached) = unproven.iter().rposition(|(offset, _)| *offset <= synced) {
+                walk.proven_lsn = unproven.get(reached).map_or(walk.proven_lsn, |(_, lsn)| *lsn);
+                unproven.drain(..reached);
+            }
+            walk.synced = synced;
+            walk.end = at + frame.frame_len();
+            walk.frames += 1;
+            walk.last_hcrc = hcrc;
+            if !walk.open {
+                whole.clone_from(&walk);
+            }
+        }
+        // Fragments at the end prove a sync as well as any frame.
+        whole.synced = walk.synced;
+        whole.proven_lsn = walk.proven_lsn;
+        Ok(Ok(whole))
+    }
+
+    /// Takes in a frame that is whole and in its place.
+    fn step(&mut self, frame: &FrameHeader, body: &[u8], segment: u64) -> Step {
+        let whole = frame.frag == Frag::Whole && !self.open;
+        let control = whole && frame.records == 0;
+        if self.start.is_none() && (frame.kind != Kind::SEGMENT_START || !control) {
+            return Step::Broken;
+        }
+        if frame.codec != 0 {
+            return Step::Unknown(Unsupported::Codec(frame.codec));
+        }
+        let fits = match frame.kind {
+            Kind::DATA => self.data(frame, body),
+            Kind::SEGMENT_START => {
+                self.start = SegmentStart::decode(body).filter(|start| {
+                    let place = start.segment == segment && start.base_lsn == frame.first_lsn;
+                    let bounds = (FIRST_LSN..=MAX_NUMBER).contains(&start.base_lsn);
+                    place && bounds && self.start.is_none() && start.low_watermark <= start.base_lsn
+                });
+                self.start.is_some_and(|start| {
+                    self.next_lsn = start.base_lsn;
+                    self.low = start.low_watermark;
+                    control
+                })
+            }
+            Kind::SEAL => {
+                self.seal = Seal::decode(body).filter(|seal| {
+                    let sums = seal.frames == self.frames && seal.data_bytes == self.data_bytes;
+                    sums && seal.end_lsn == self.next_lsn
+                });
+                self.seal.is_some() && control
+            }
+            Kind::LOW_WATERMARK => match low_watermark(body).filter(|low| *low <= self.next_lsn) {
+                Some(low) => {
+                    self.low = self.low.max(low);
+                    control
+                }
+                None => false,
+            },
+            Kind::PAD | Kind::CLEAN_CLOSE => control,
+            kind if kind.is_ignorable() => {
+                self.next_lsn += u64::from(frame.records);
+                whole
+            }
+            kind => return Step::Unknown(Unsupported::Kind(kind.0)),
+        };
+        self.clean = frame.kind == Kind::CLEAN_CLOSE;
+        if fits { Step::Fits } else { Step::Broken }
+    }
+
+    fn data(&mut self, frame: &FrameHeader, body: &[u8]) -> bool {
+        let records = u64::from(frame.records);
+        let fits = match frame.frag {
+            Frag::Whole => !self.open && records > 0 && count_records(body) == Some(records),
+            Frag::First => !self.open && records == 0,
+            Frag::Middle => self.open && records == 0,
+            Frag::Last => self.open && records > 0,
+        };
+        self.open = matches!(frame.frag, Frag::First | Frag::Middle);
+        self.next_lsn += records;
+        self.records += records;
+        self.data_bytes += u64::from(frame.body_len);
+        fits
+    }
+}
+
+enum Step {
+    Fits,
+    Broken,
+    Unknown(Unsupported),
+}
+
+/// What lies behind the end of a walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Residue {
+    /// Behind the last byte that is not zero; the start if all are.
+    pub(crate) end: u64,
+    /// Up to where frames found there prove that the segment was synced.
+    pub(crate) synced: u64,
+    /// Whether frames were found there.
+    pub(crate) any: bool,
+    /// The first group found there that begins behind the start: its offset and first LSN.
+    pub(crate) next: Option<(u64, u64)>,
+    /// LSN after the last record that frames found there speak of.
+    pub(crate) end_lsn: u64,
+}
+
+/// Looks through the bytes from `from` on, at every place where a frame could start.
+pub(crate) fn residue<R: File>(
+    file: &R,
+    header: &Header,
+    (from, size): (u64, u64),
+    next_lsn: u64,
+) -> io::Result<Residue> {
+    let digest = header.digest();
+    let mut found = Residue { end: from, synced: 0, any: false, next: None, end_lsn: next_lsn };
+    let len = (WINDOW as u64).min(size.saturating_sub(from));
+    let mut buf = vec![0; usize::try_from(len).unwrap_or(WINDOW) + FRAME_HEADER_LEN];
+    let mut at = from;
+    while at < size {
+        let n = read_full(file, &mut buf, at)?;
+        let fresh = buf.get(..n.min(WINDOW)).unwrap_or_default();
+        // Most of a segment is zeros, and comparing is much faster than looking.
+        let zeros = ZEROS.get(..fresh.len()) == Some(fresh);
+        if let Some(last) = (!zeros).then(|| fresh.iter().rposition(|&byte| byte != 0)).flatten() {
+            found.end = at + last as u64 + 1;
+            for skip in (0..fresh.len()).step_by(8) {
+                let bytes = buf.get(skip..n).and_then(|bytes| bytes.first_chunk());
+                let Some(bytes) = bytes.filter(|bytes| **bytes != [0; FRAME_HEADER_LEN]) else { continue };
+                let offset = at + skip as u64;
+                if let Some(frame) = FrameHeader::decode(bytes, &digest)
+                    && frame.synced() <= offset
+                    // Records take a byte at least, so a frame cannot be further ahead than the bytes between.
+                    && (next_lsn..=next_lsn.saturating_add(offset - from)).contains(&frame.first_lsn)
+                {
+                    found.synced = found.synced.max(frame.synced());
+                    found.any = true;
+                    if offset > from && matches!(frame.frag, Frag::Whole | Frag::First) {
+                        found.next.get_or_insert((offset, frame.first_lsn));
+                    }
+                    let end_lsn = frame.first_lsn.saturating_add(u64::from(frame.records));
+                    found.end_lsn = found.end_lsn.max(end_lsn);
+                }
+            }
+        }
+        if n == 0 {
+            break;
+        }
+        at += fresh.len() as u64;
+    }
+    Ok(found)
+}

@@ -1,0 +1,212 @@
+//! The segment being written: its file, where it ends, and a write that is either synced or taken back.
+//!
+//! Everything before `end` is on the media; nothing of this log is at or behind it. So `synced8` of the next
+//! frame is `end`, and a failed write leaves no byte under a number that the next one will use (I4, I6).
+
+use std::io::{self, IoSlice};
+use std::path::Path;
+
+use crate::directory::{segment_path, spare_path};
+use crate::error::{AppendError, Failure, Reject};
+use crate::format::{HEADER_LEN, Header};
+use crate::frame::{Kind, Seal, SegmentStart, frame_len};
+use crate::fs::{File, Fs, is_full, write_all, write_zeros};
+use crate::group::{Encoder, Group};
+use crate::home::Home;
+
+/// Bytes of a seal in the file.
+pub(crate) const SEAL_LEN: u64 = 32 + Seal::LEN as u64;
+/// Bytes of a segment start in the file.
+const START_LEN: u64 = 32 + SegmentStart::LEN as u64;
+/// Bytes at the end of a segment that records leave free: for the seal, and for low watermarks of truncations
+/// while no further segment can be had.
+const CONTROL_RESERVE: u64 = 1024;
+
+/// How a segment is tied to the one before; all zero in the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Link {
+    pub(crate) segment: u64,
+    pub(crate) end: u64,
+    pub(crate) hcrc: u32,
+}
+
+/// Where the log stands when a frame is built.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) next_lsn: u64,
+    pub(crate) low: u64,
+    pub(crate) epoch: u64,
+}
+
+pub(crate) struct Segment<F: Fs> {
+    pub(crate) file: F::File,
+    pub(crate) header: Header,
+    pub(crate) link: Link,
+    /// Whether its start frame is written.
+    pub(crate) started: bool,
+    pub(crate) end: u64,
+    pub(crate) frames: u64,
+    pub(crate) data_bytes: u64,
+    pub(crate) last_hcrc: u32,
+    /// Whether a recovery cut it at `end`.
+    pub(crate) repaired: bool,
+}
+
+impl<F: Fs> Segment<F> {
+    /// A segment file with a header and no frame.
+    pub(crate) fn unstarted(file: F::File, header: Header) -> Self {
+        Self {
+            file,
+            header,
+            link: Link::default(),
+            started: false,
+            end: HEADER_LEN,
+            frames: 0,
+            data_bytes: 0,
+            last_hcrc: 0,
+            repaired: false,
+        }
+    }
+
+    /// Makes a segment file that is durable with its name: zero-filled, so that later writes change no metadata
+    /// and need no space. A failure leaves at most a spare file that the next opening removes.
+    pub(crate) fn create(home: &Home<F>, number: u64, capacity: u64) -> Result<Self, AppendError> {
+        let header = Header {
+            checksum: home.options.checksum,
+            log_id: home.log_id,
+            segment: number,
+            salt: home.salts.next(),
+            capacity,
+            created_unix_ns: home.options.time.unix_ns(),
+        };
+        let spare = spare_path(&home.dir, number);
+        let file = match Self::fill(home, &spare, &header) {
+            Ok(file) => file,
+            Err(error) => {
+                // What stays behind is removed by the next attempt or opening.
+                let _ = home.fs.remove(&spare);
+                return Err(refusal(&error).into());
+            }
+        };
+        let path = segment_path(&home.dir, number);
+        home.fs.rename(&spare, &path).map_err(|error| refusal(&error))?;
+        let synced = home.fs.sync_dir(&home.dir);
+        synced.map_err(|cause| AppendError::Indeterminate(Failure::new("syncing the directory", cause)))?;
+        Ok(Self::unstarted(file, header))
+    }
+
+    fn fill(home: &Home<F>, spare: &Path, header: &Header) -> io::Result<F::File> {
+        let file = match home.fs.create_new(spare) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                home.fs.remove(spare)?;
+                home.fs.create_new(spare)?
+            }
+            other => other?,
+        };
+        file.allocate(header.capacity)?;
+        write_zeros(&file, 0, header.capacity)?;
+        write_all(&file, &mut [IoSlice::new(&header.encode())], 0)?;
+        file.sync_all()?;
+        Ok(file)
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.header.segment
+    }
+
+    /// Bytes of frames that still fit: of records, or of control frames.
+    pub(crate) fn room(&self, control: bool) -> u64 {
+        let start = if self.started { 0 } else { START_LEN };
+        let kept = if control { SEAL_LEN } else { CONTROL_RESERVE };
+        self.header.capacity.saturating_sub(self.end + start + kept)
+    }
+
+    /// Size of a file in which `need` bytes of records fit.
+    pub(crate) fn capacity_for(need: u64) -> u64 {
+        (HEADER_LEN + START_LEN + need + CONTROL_RESERVE).next_multiple_of(HEADER_LEN)
+    }
+
+    /// An encoder for the next group; it begins with the start frame where that is still due.
+    pub(crate) fn encoder(&self, place: Place, max_frame: u32) -> Encoder {
+        let mut encoder = Encoder::new(self.header.digest(), self.end, max_frame);
+        if !self.started {
+            let start = SegmentStart {
+                segment: self.number(),
+                base_lsn: place.next_lsn,
+                prev_segment: self.link.segment,
+                prev_last_lsn: place.next_lsn - 1,
+                prev_end: self.link.end,
+                prev_last_hcrc: self.link.hcrc,
+                low_watermark: place.low,
+                epoch: place.epoch,
+            };
+            encoder.control(Kind::SEGMENT_START, place.next_lsn, &start.encode());
+        }
+        encoder
+    }
+
+    /// Seals the segment; `next` is durable. Answers how the next is tied to it.
+    pub(crate) fn seal(&mut self, home: &Home<F>, place: Place, next: &Header) -> Result<Link, AppendError> {
+        let mut encoder = self.encoder(place, home.options.max_frame);
+        let seal = Seal {
+            end_lsn: place.next_lsn,
+            frames: self.frames + u64::from(!self.started),
+            data_bytes: self.data_bytes,
+            next_segment: next.segment,
+            next_salt: next.salt,
+            flags: if self.repaired { Seal::REPAIRED } else { 0 },
+        };
+        encoder.control(Kind::SEAL, place.next_lsn, &seal.encode());
+        self.commit(home, &encoder.finish())?;
+        Ok(Link { segment: self.number(), end: self.end, hcrc: self.last_hcrc })
+    }
+
+    /// Writes and syncs a group. `Rejected`: it is taken back, durably. `Indeterminate`: the log is poisoned.
+    pub(crate) fn commit(&mut self, home: &Home<F>, group: &Group) -> Result<(), AppendError> {
+        if let Err(error) = write_all(&self.file, &mut group.slices(), self.end) {
+            home.counters.write_failed();
+            let taken_back = write_zeros(&self.file, self.end, self.end + group.len);
+            taken_back
+                .and_then(|()| home.sync(&self.file))
+                .map_err(|cause| AppendError::Indeterminate(Failure::new("taking back a write", cause)))?;
+            return Err(refusal(&error).into());
+        }
+        home.sync(&self.file)
+            .map_err(|cause| AppendError::Indeterminate(Failure::new("syncing a segment", cause)))?;
+        home.counters.written(group.len);
+        self.started = true;
+        self.end += group.len;
+        self.frames += group.frames;
+        self.data_bytes += group.data_bytes;
+        self.last_hcrc = group.last_hcrc;
+        Ok(())
+    }
+
+    /// Zeroes all behind the end, durably, so that the segment can go on although a crash may have left frames
+    /// there that this process cannot see.
+    pub(crate) fn wipe(&self, home: &Home<F>) -> Result<(), AppendError> {
+        write_zeros(&self.file, self.end, self.header.capacity).map_err(|error| refusal(&error))?;
+        home.sync(&self.file)
+            .map_err(|cause| AppendError::Indeterminate(Failure::new("syncing a segment", cause)))
+    }
+
+    /// Gives back the space behind the seal, where that is a page or more; answers the length of the file. Not
+    /// synced: a crash may leave the file at either length, and the seal ends it all the same.
+    pub(crate) fn shrink(&self) -> u64 {
+        let capacity = self.header.capacity;
+        if capacity.saturating_sub(self.end) < HEADER_LEN || self.file.set_len(self.end).is_err() {
+            return capacity;
+        }
+        self.end
+    }
+
+    /// Bytes of a control frame with this body.
+    pub(crate) fn control_len(body: &[u8]) -> u64 {
+        frame_len(body.len() as u64)
+    }
+}
+
+/// A failed call that changed nothing durable.
+fn refusal(error: &io::Error) -> Reject {
+    if is_full(error) { Reject::NoSpace } else { Reject::Io { kind: error.kind() } }
+}

@@ -1,0 +1,131 @@
+//! Numbers for dashboards: counted where things happen, read without a lock.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use crate::error::Reject;
+
+/// What a log has done since it was opened, and how it stands. A snapshot; the fields are read one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Records acknowledged.
+    pub appended_records: u64,
+    /// Bytes of those records.
+    pub appended_bytes: u64,
+    /// Bytes written for them and for the log itself, zero-filling not counted.
+    pub physical_bytes: u64,
+    /// Groups written, each with one sync.
+    pub groups: u64,
+    /// Syncs of segment files.
+    pub syncs: u64,
+    /// Nanoseconds spent in them.
+    pub sync_ns: u64,
+    /// Syncs that failed.
+    pub sync_failures: u64,
+    /// Writes that failed.
+    pub write_failures: u64,
+    /// Segments sealed and followed by the next.
+    pub rotations: u64,
+    /// Requests refused, by reason.
+    pub rejected: Rejections,
+    /// Bytes of records that wait for their sync.
+    pub inflight_bytes: u64,
+    /// Segments with records.
+    pub segments: u64,
+    /// Bytes that the segment files take, the one made ahead included.
+    pub disk_bytes: u64,
+    /// Whether a failure has ended all writing until the log is reopened.
+    pub poisoned: bool,
+}
+
+/// Refused requests by [`Reject`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each is the reason of that name")]
+pub struct Rejections {
+    pub no_space: u64,
+    pub quota_exceeded: u64,
+    pub too_large: u64,
+    pub backpressure: u64,
+    pub closed: u64,
+    pub poisoned: u64,
+    pub io: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    appended_records: AtomicU64,
+    appended_bytes: AtomicU64,
+    physical_bytes: AtomicU64,
+    groups: AtomicU64,
+    syncs: AtomicU64,
+    sync_ns: AtomicU64,
+    sync_failures: AtomicU64,
+    write_failures: AtomicU64,
+    rotations: AtomicU64,
+    rejected: [AtomicU64; 7],
+    poisoned: AtomicBool,
+}
+
+impl Counters {
+    pub(crate) fn appended(&self, records: u64, bytes: u64) {
+        self.appended_records.fetch_add(records, Relaxed);
+        self.appended_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn written(&self, bytes: u64) {
+        self.groups.fetch_add(1, Relaxed);
+        self.physical_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn synced(&self, ns: u64, ok: bool) {
+        self.syncs.fetch_add(1, Relaxed);
+        self.sync_ns.fetch_add(ns, Relaxed);
+        self.sync_failures.fetch_add(u64::from(!ok), Relaxed);
+    }
+
+    pub(crate) fn write_failed(&self) {
+        self.write_failures.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn rotated(&self) {
+        self.rotations.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn poisoned(&self) {
+        self.poisoned.store(true, Relaxed);
+    }
+
+    pub(crate) fn rejected(&self, reason: &Reject) {
+        let index = match reason {
+            Reject::NoSpace => 0,
+            Reject::QuotaExceeded { .. } => 1,
+            Reject::TooLarge { .. } => 2,
+            Reject::Backpressure { .. } => 3,
+            Reject::Closed => 4,
+            Reject::Poisoned => 5,
+            Reject::Io { .. } => 6,
+        };
+        self.rejected[index].fetch_add(1, Relaxed);
+    }
+
+    /// The counters; what only the log knows is left at zero.
+    pub(crate) fn snapshot(&self) -> Stats {
+        let [no_space, quota_exceeded, too_large, backpressure, closed, poisoned, io] =
+            [0, 1, 2, 3, 4, 5, 6].map(|index: usize| self.rejected[index].load(Relaxed));
+        Stats {
+            appended_records: self.appended_records.load(Relaxed),
+            appended_bytes: self.appended_bytes.load(Relaxed),
+            physical_bytes: self.physical_bytes.load(Relaxed),
+            groups: self.groups.load(Relaxed),
+            syncs: self.syncs.load(Relaxed),
+            sync_ns: self.sync_ns.load(Relaxed),
+            sync_failures: self.sync_failures.load(Relaxed),
+            write_failures: self.write_failures.load(Relaxed),
+            rotations: self.rotations.load(Relaxed),
+            rejected: Rejections { no_space, quota_exceeded, too_large, backpressure, closed, poisoned, io },
+            poisoned: self.poisoned.load(Relaxed),
+            ..Stats::default()
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Dropping whole segments below an LSN, and the pins that hold it back.
+//!
+//! The low watermark is durable before the first file is unlinked. So recovery knows which files a truncation
+//! was about to remove, whichever of them a crash brings back, and a file missing above the watermark is damage.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::Lsn;
+use crate::directory::{Directory, segment_path};
+use crate::error::{AppendError, Failure, Pinned};
+use crate::format::FIRST_LSN;
+use crate::frame::Kind;
+use crate::fs::Fs;
+use crate::home::Home;
+use crate::log::{Log, Quota};
+use crate::reserve::Reserve;
+
+/// What a truncation did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Truncated {
+    /// Segments removed.
+    pub segments: usize,
+    /// Bytes of their files.
+    pub bytes: u64,
+    /// Records below this LSN never come back: what was asked for, or the oldest pin.
+    pub low: Lsn,
+    /// Segments that should have gone and whose files the system would not remove; the next truncation, or
+    /// opening, tries again.
+    pub remaining: usize,
+}
+
+/// How much of the disk a log takes and who keeps it from giving some back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of the segment files, the one made ahead included.
+    pub log_bytes: u64,
+    /// Segments with records.
+    pub segments: usize,
+    /// [`Options::max_log_bytes`](crate::Options::max_log_bytes).
+    pub limit: Option<u64>,
+    /// The oldest pin.
+    pub pinned_by: Option<Pinned>,
+}
+
+/// Holds a log's records from an LSN on; dropping it lets go.
+///
+/// Pins live in memory: an application that needs records after a restart takes its pins before it truncates.
+#[must_use = "a pin that is dropped holds nothing"]
+pub struct Pin {
+    pins: Arc<Mutex<Pins>>,
+    id: u64,
+}
+
+impl Pin {
+    /// The first record that is held: what was asked for, or the low watermark where that was higher already.
+    pub fn lsn(&self) -> Lsn {
+        self.pins.lock().held.get(&self.id).map_or(Lsn::FIRST, |(_, lsn)| Lsn(*lsn))
+    }
+
+    /// Lets go of records below `lsn`; a lower LSN than before changes nothing.
+    pub fn advance(&self, lsn: Lsn) {
+        if let Some((_, held)) = self.pins.lock().held.get_mut(&self.id) {
+            *held = lsn.0.max(*held);
+        }
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.pins.lock().held.remove(&self.id);
+    }
+}
+
+impl fmt::Debug for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pin").field("lsn", &self.lsn()).finish_non_exhaustive()
+    }
+}
+
+/// All pins of a log, and the LSN below which none can be taken any more.
+#[derive(Debug)]
+pub(crate) struct Pins {
+    held: BTreeMap<u64, (Arc<str>, u64)>,
+    next_id: u64,
+    floor: u64,
+}
+
+impl Pins {
+    pub(crate) fn new(low: u64) -> Self {
+        Self { held: BTreeMap::new(), next_id: 0, floor: low.max(FIRST_LSN) }
+    }
+
+    pub(crate) fn pin(pins: &Arc<Mutex<Self>>, name: Arc<str>, lsn: u64) -> Pin {
+        let mut this = pins.lock();
+        let id = this.next_id;
+        this.next_id += 1;
+        let lsn = lsn.max(this.floor);
+        this.held.insert(id, (name, lsn));
+        Pin { pins: pins.clone(), id }
+    }
+
+    /// The oldest pin and the bytes from it on.
+    pub(crate) fn oldest(&self, directory: &Directory) -> Option<Pinned> {
+        let (name, lsn) = self.held.values().min_by_key(|(_, lsn)| *lsn)?;
+        Some(Pinned { name: name.clone(), lsn: Lsn(*lsn), bytes: directory.bytes_from(*lsn) })
+    }
+
+    /// How far a truncation to `lsn` may go; pins taken from now on stay above. Answers the former floor too.
+    fn lower(&mut self, lsn: u64) -> (u64, u64) {
+        let oldest = self.held.values().map(|(_, lsn)| *lsn).min().unwrap_or(u64::MAX);
+        let before = self.floor;
+        self.floor = before.max(lsn.min(oldest));
+        (self.floor, before)
+    }
+}
+
+impl<F: Fs> Log<F> {
+    /// Makes the watermark durable, then unlinks what lies below it.
+    pub(crate) fn truncate(
+        &mut self,
+        home: &Home<F>,
+        reserve: &Mutex<Reserve<F>>,
+        pins: &Mutex<Pins>,
+        (lsn, quota): (u64, Quota<'_>),
+    ) -> Result<Truncated, AppendError> {
+        let (low, before) = pins.lock().lower(lsn.min(self.next_lsn));
+        if low > self.low {
+            let body = low.to_le_bytes();
+            if let Err(error) = self.control(home, reserve, (Kind::LOW_WATERMARK, &body), quota) {
+                pins.lock().floor = before;
+                return Err(error);
+            }
+            self.low = low;
+        }
+        let mut done = Truncated { segments: 0, bytes: 0, low: Lsn(self.low), remaining: 0 };
+        let doomed = home.directory.lock().take_below(self.low);
+        for entry in doomed {
+            match home.fs.remove(&segment_path(&home.dir, entry.segment)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    home.directory.lock().put_back(entry);
+                    done.remaining += 1;
+                }
+                _ => {
+                    done.segments += 1;
+                    done.bytes += entry.bytes;
+                }
+            }
+        }
+        if done.segments > 0 {
+            let synced = home.fs.sync_dir(&home.dir);
+            synced
+                .map_err(|cause| AppendError::Indeterminate(Failure::new("syncing the directory", cause)))?;
+        }
+        Ok(done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pins(low: u64) -> Arc<Mutex<Pins>> {
+        Arc::new(Mutex::new(Pins::new(low)))
+    }
+
+    #[test]
+    fn the_oldest_pin_stops_a_truncation_until_it_advances_or_drops() {
+        let pins = pins(1);
+        let old = Pins::pin(&pins, "old".into(), 10);
+        let young = Pins::pin(&pins, "young".into(), 20);
+        assert_eq!(pins.lock().lower(30).0, 10);
+        assert_eq!(&*pins.lock().oldest(&Directory::default()).unwrap().name, "old");
+        old.advance(Lsn(15));
+        old.advance(Lsn(3));
+        assert_eq!((old.lsn(), pins.lock().lower(30).0), (Lsn(15), 15));
+        drop(old);
+        assert_eq!(pins.lock().lower(30).0, 20);
+        drop(young);
+        assert_eq!(pins.lock().lower(30).0, 30);
+    }
+
+    #[test]
+    fn a_pin_cannot_reach_below_what_is_gone_or_going() {
+        let pins = pins(5);
+        assert_eq!(Pins::pin(&pins, "a".into(), 1).lsn(), Lsn(5));
+        pins.lock().lower(9);
+        assert_eq!(Pins::pin(&pins, "b".into(), 1).lsn(), Lsn(9));
+    }
+}

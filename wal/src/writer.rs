@@ -1,0 +1,218 @@
+//! The blocking front: whoever appends writes and syncs for all who wait.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::commit::{Done, Work};
+use crate::directory::LOCK;
+use crate::error::{AppendError, Failure, OpenError, Reject};
+use crate::fs::{Fs, StdFs, create_dir_all};
+use crate::home::{Home, Salts};
+use crate::leader::Inner;
+use crate::options::Options;
+use crate::payload::Payload;
+use crate::reader::Reader;
+use crate::recovery::{RecoveryReport, Survey, cannot};
+use crate::reserve::Reserver;
+use crate::stats::{Counters, Stats};
+use crate::truncate::{Pin, Truncated, Usage};
+use crate::{Lsn, Watermarks};
+
+/// A write-ahead log; a clone is another handle to the same one.
+///
+/// Dropping the last handle unlocks the directory; [`close`](Self::close) also marks the log as complete.
+pub struct Wal<F: Fs = StdFs> {
+    // Stops the thread before the last handle lets go of the lock.
+    _reserver: Option<Arc<Reserver>>,
+    pub(crate) inner: Arc<Inner<F>>,
+}
+
+impl Wal {
+    /// Opens or makes a log in `dir`, with a thread that makes segments ahead.
+    ///
+    /// # Errors
+    /// [`OpenError`]; its variants say what to do. Damage to durable records always refuses to open.
+    pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<(Self, RecoveryReport), OpenError> {
+        let dir = dir.as_ref();
+        let (mut wal, report) = Self::open_in(StdFs, dir, options)?;
+        wal._reserver =
+            Some(Arc::new(Reserver::spawn(wal.inner.clone()).map_err(cannot("start a thread for", dir))?));
+        Ok((wal, report))
+    }
+}
+
+impl<F: Fs> Wal<F> {
+    /// As [`Wal::open`] on any file system and without a thread: unless [`reserve`](Self::reserve) is called now
+    /// and then, the append that fills a segment makes the next one.
+    ///
+    /// # Errors
+    /// As [`Wal::open`].
+    pub fn open_in(
+        fs: F,
+        dir: impl AsRef<Path>,
+        options: Options,
+    ) -> Result<(Self, RecoveryReport), OpenError> {
+        let dir = dir.as_ref();
+        let options = options.checked()?;
+        let begin = options.time.monotonic_ns();
+        create_dir_all(&fs, dir).map_err(cannot("make", dir))?;
+        let lock = fs.try_lock(&dir.join(LOCK)).map_err(cannot("lock", dir))?;
+        let lock = lock.ok_or_else(|| OpenError::Locked { dir: dir.to_path_buf() })?;
+        let survey = Survey::list(&fs, dir)?;
+        let found = survey.repair(survey.judge()?, &options)?;
+        let mut report = found.report;
+        report.elapsed_ns = options.time.monotonic_ns().saturating_sub(begin);
+        let seed = options.salt_seed.unwrap_or_else(Salts::random_seed);
+        let salts = Salts::new(seed ^ found.log.epoch.rotate_left(32) ^ report.next_lsn.0);
+        let log_id = found.log_id.unwrap_or_else(|| {
+            let halves = [salts.next().to_le_bytes(), salts.next().to_le_bytes()];
+            let mut id = [0; 16];
+            id.iter_mut().zip(halves.iter().flatten()).for_each(|(to, from)| *to = *from);
+            id
+        });
+        let home = Home {
+            fs: fs.clone(),
+            dir: dir.to_path_buf(),
+            options,
+            log_id,
+            salts,
+            directory: Mutex::new(found.directory),
+            counters: Counters::default(),
+        };
+        let inner = Inner::new(home, found.log, found.reserve, lock);
+        Ok((Self { _reserver: None, inner: Arc::new(inner) }, report))
+    }
+
+    /// Appends one record and returns when it is durable. Threads that append at the same time share a sync.
+    ///
+    /// # Errors
+    /// [`AppendError::Rejected`]: it never appears. [`AppendError::Indeterminate`]: it appears once or not at all.
+    pub fn append(&self, record: impl Into<Payload>) -> Result<Lsn, AppendError> {
+        Ok(self.append_batch([record])?.start)
+    }
+
+    /// Appends records that stand or fall together, with consecutive LSNs, and returns when they are durable.
+    /// An empty batch does nothing.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append); for all records alike.
+    pub fn append_batch<I>(&self, records: I) -> Result<Range<Lsn>, AppendError>
+    where
+        I: IntoIterator,
+        I::Item: Into<Payload>,
+    {
+        let batch = self.inner.batch(records)?;
+        match self.inner.submit(Work::Append(batch))? {
+            Done::Appended(lsns) => Ok(Lsn(lsns.start)..Lsn(lsns.end)),
+            _ => unreachable!("an append is answered with its LSNs"),
+        }
+    }
+
+    /// Reads from `from`, or from the low watermark if that is higher, up to what is durable. Pins the log while
+    /// it lives.
+    pub fn reader(&self, from: Lsn) -> Reader<F> {
+        Reader::new(self.inner.clone(), from)
+    }
+
+    /// Gives back the segments whose records all lie below `lsn`, as far as no pin holds them. Records below the
+    /// returned [`low`](Truncated::low) never come back. Costs one sync, and one of the directory if segments go.
+    ///
+    /// # Errors
+    /// [`AppendError::Rejected`]: nothing was removed. [`AppendError::Indeterminate`]: the log is poisoned, and
+    /// some of what was asked for may be gone.
+    pub fn truncate_before(&self, lsn: Lsn) -> Result<Truncated, AppendError> {
+        match self.inner.submit(Work::Truncate(lsn.0))? {
+            Done::Truncated(truncated) => Ok(truncated),
+            _ => unreachable!("a truncation is answered with what it did"),
+        }
+    }
+
+    /// Holds records from `lsn` on until the pin is advanced or dropped. The name is what
+    /// [`usage`](Self::usage) and [`Reject::QuotaExceeded`] accuse.
+    pub fn pin(&self, name: impl Into<Arc<str>>, lsn: Lsn) -> Pin {
+        self.inner.pin(name.into(), lsn)
+    }
+
+    /// Ends the segment that is being written, so that its records can be given back without later ones.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn rotate(&self) -> Result<(), AppendError> {
+        self.inner.submit(Work::Rotate).map(drop)
+    }
+
+    /// Makes the next segment now, if it is not there; whether it made one. [`Wal::open`] has a thread for this.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append): nothing is lost, the log tries again when it needs the segment.
+    pub fn reserve(&self) -> Result<bool, AppendError> {
+        self.inner.prepare()
+    }
+
+    /// Waits for all appends before it, marks the log as complete, and unlocks the directory, whatever the
+    /// answer; later appends are refused. On an error only the mark is missing: what was acknowledged is durable.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn close(&self) -> Result<(), AppendError> {
+        let outcome = self.inner.submit(Work::Close).map(drop);
+        if let Err(AppendError::Rejected(Reject::Poisoned)) = outcome {
+            self.inner.unlock();
+        }
+        outcome
+    }
+
+    /// How much the log takes, and who holds the oldest records.
+    pub fn usage(&self) -> Usage {
+        let pinned_by = self.inner.pinned_by();
+        let limit = self.inner.home.options.max_log_bytes;
+        let directory = self.inner.home.directory.lock();
+        Usage { log_bytes: directory.bytes(), segments: directory.len(), limit, pinned_by }
+    }
+
+    /// How far the log has come.
+    pub fn watermarks(&self) -> Watermarks {
+        let durable = Lsn(self.inner.durable());
+        Watermarks { appended: durable, durable, low: Lsn(self.inner.low()) }
+    }
+
+    /// What the next record gets, if nothing else is appended before it.
+    pub fn next_lsn(&self) -> Lsn {
+        self.watermarks().appended
+    }
+
+    /// What the log has done since it was opened.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.inner.home.counters.snapshot();
+        stats.inflight_bytes = self.inner.inflight();
+        let directory = self.inner.home.directory.lock();
+        stats.segments = directory.len() as u64;
+        stats.disk_bytes = directory.bytes();
+        stats
+    }
+
+    /// The operation whose failure ended all writing, if one did.
+    pub fn poisoned(&self) -> Option<Failure> {
+        self.inner.poisoned()
+    }
+}
+
+impl<F: Fs> Clone for Wal<F> {
+    fn clone(&self) -> Self {
+        Self { _reserver: self._reserver.clone(), inner: self.inner.clone() }
+    }
+}
+
+impl<F: Fs> fmt::Debug for Wal<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wal")
+            .field("dir", &self.inner.home.dir)
+            .field("watermarks", &self.watermarks())
+            .field("poisoned", &self.poisoned().is_some())
+            .finish_non_exhaustive()
+    }
+}

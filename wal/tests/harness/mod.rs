@@ -1,0 +1,231 @@
+//! A log on a simulated disk beside a ledger of what it has promised.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use forebay_wal::fs::Fs;
+use forebay_wal::fs::sim::SimFs;
+use forebay_wal::{AppendError, Lsn, OpenError, Options, ReadError, RecoveryReport, Time, Wal};
+
+pub(crate) const DIR: &str = "/log";
+
+/// Small segments and frames, so that a few records rotate and fragment.
+pub(crate) fn options() -> Options {
+    Options {
+        segment_bytes: 8192,
+        max_frame: 512,
+        salt_seed: Some(42),
+        time: Time::frozen(),
+        ..Options::default()
+    }
+}
+
+/// A record that is unlike every other: its number, then bytes that depend on it.
+pub(crate) fn record(id: u64, len: usize) -> Vec<u8> {
+    let mut bytes = format!("{id}:").into_bytes();
+    bytes.extend((0..len as u64).map(|i| (id * 31 + i * 7).to_le_bytes()[0]));
+    bytes
+}
+
+/// Everything a reader gives, by LSN.
+pub(crate) fn read_all<F: Fs>(wal: &Wal<F>) -> Vec<(u64, Vec<u8>)> {
+    let records = wal.reader(Lsn(0)).map(|record| record.map(|r| (r.lsn.0, r.bytes.to_vec())));
+    records.collect::<Result<_, _>>().expect("a log that was opened can be read")
+}
+
+/// Something to do with a log.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    /// One record of about this length.
+    Append(usize),
+    /// Records of about these lengths.
+    Batch(Vec<usize>),
+    /// Below this share, in percent, of the records there are.
+    Truncate(u64),
+    Rotate,
+    Reserve,
+    Close,
+    /// Drop the log without closing it, and open it again.
+    Reopen,
+}
+
+/// What the log has said so far.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ledger {
+    /// Acknowledged, or seen after an opening.
+    pub(crate) acked: BTreeMap<u64, Vec<u8>>,
+    /// The one batch whose fate is open.
+    pub(crate) maybe: Option<Vec<Vec<u8>>>,
+    /// Rejected, or found missing after an opening.
+    pub(crate) never: BTreeSet<Vec<u8>>,
+    /// The low watermark is at least, and at most, here.
+    pub(crate) low: (u64, u64),
+    next_id: u64,
+}
+
+impl Ledger {
+    /// G1 to G4, G11: what was read back is what was promised, and a whole undecided batch at most.
+    pub(crate) fn check(&self, report: &RecoveryReport, records: &[(u64, Vec<u8>)]) {
+        let (first, next) = (report.first_lsn.0, report.next_lsn.0);
+        let lsns: Vec<u64> = records.iter().map(|(lsn, _)| *lsn).collect();
+        assert_eq!(lsns, (first..next).collect::<Vec<_>>(), "G2: one contiguous run");
+        assert!((self.low.0.max(1)..=self.low.1.max(1)).contains(&first), "G11: {first} of {:?}", self.low);
+        let found: BTreeMap<u64, &Vec<u8>> = records.iter().map(|(lsn, bytes)| (*lsn, bytes)).collect();
+        for (lsn, bytes) in self.acked.range(first..) {
+            assert_eq!(found.get(lsn), Some(&bytes), "G1: acknowledged record {lsn}");
+        }
+        let extra: Vec<&Vec<u8>> =
+            records.iter().filter(|(lsn, _)| !self.acked.contains_key(lsn)).map(|(_, bytes)| bytes).collect();
+        if !extra.is_empty() {
+            let maybe: Vec<&Vec<u8>> = self.maybe.iter().flatten().collect();
+            assert_eq!(extra, maybe, "G3, G4: nothing but one whole undecided batch");
+        }
+        for (lsn, bytes) in records {
+            assert!(!self.never.contains(bytes), "G3: rejected record at {lsn}");
+        }
+    }
+
+    /// After an opening nothing is undecided: what is there stays, what is not never comes.
+    pub(crate) fn absorb(&mut self, report: &RecoveryReport, records: &[(u64, Vec<u8>)]) {
+        self.check(report, records);
+        self.acked.extend(records.iter().cloned());
+        for bytes in self.maybe.take().into_iter().flatten() {
+            if !records.iter().any(|(_, found)| *found == bytes) {
+                self.never.insert(bytes);
+            }
+        }
+        self.low = (report.first_lsn.0, report.first_lsn.0);
+    }
+}
+
+/// A log, its disk and its ledger.
+pub(crate) struct Session {
+    pub(crate) disk: SimFs,
+    pub(crate) options: Options,
+    pub(crate) wal: Option<Wal<SimFs>>,
+    pub(crate) ledger: Ledger,
+}
+
+impl Session {
+    pub(crate) fn new(disk: SimFs, options: Options) -> Self {
+        Self { disk, options, wal: None, ledger: Ledger::default() }
+    }
+
+    /// Opens the log and checks it against the ledger.
+    pub(crate) fn open(&mut self) -> Result<RecoveryReport, OpenError> {
+        self.wal = None;
+        let (wal, report) = Wal::open_in(self.disk.clone(), DIR, self.options.clone())?;
+        // A fault strikes once: what it spoils is asked for again.
+        let mut read = wal.reader(Lsn(0)).collect::<Result<Vec<_>, _>>();
+        if read.is_err() {
+            read = wal.reader(Lsn(0)).collect();
+        }
+        let read = match read {
+            Err(ReadError::Io { operation, path, source }) if self.disk.has_crashed() => {
+                return Err(OpenError::Io { operation, path, source });
+            }
+            read => read.expect("a log that was opened can be read"),
+        };
+        let records: Vec<_> = read.into_iter().map(|r| (r.lsn.0, r.bytes.to_vec())).collect();
+        self.ledger.absorb(&report, &records);
+        self.wal = Some(wal);
+        Ok(report)
+    }
+
+    /// Does one step, opening the log if it is not; whether it succeeded. What it answered is in the ledger.
+    pub(crate) fn step(&mut self, step: &Step) -> bool {
+        if self.wal.as_ref().is_none_or(|wal| wal.poisoned().is_some()) && self.open().is_err() {
+            return false;
+        }
+        let Some(wal) = self.wal.clone() else { return false };
+        match step {
+            Step::Append(len) => self.append(&wal, &[*len]),
+            Step::Batch(lens) => self.append(&wal, lens),
+            Step::Truncate(percent) => {
+                let (low, next) = (wal.watermarks().low.0, wal.next_lsn().0);
+                let to = low + (next - low) * percent / 100;
+                let before = self.ledger.low.1;
+                self.ledger.low.1 = to.max(before);
+                match wal.truncate_before(Lsn(to)) {
+                    Ok(done) => {
+                        assert_eq!(done.low.0, to.max(low));
+                        self.ledger.low = (done.low.0, done.low.0);
+                        true
+                    }
+                    Err(AppendError::Rejected(_)) => {
+                        self.ledger.low.1 = before;
+                        false
+                    }
+                    Err(_) => false,
+                }
+            }
+            Step::Rotate => wal.rotate().is_ok(),
+            Step::Reserve => wal.reserve().is_ok(),
+            Step::Close => {
+                self.wal = None;
+                wal.close().is_ok()
+            }
+            Step::Reopen => {
+                drop(wal);
+                self.open().is_ok()
+            }
+        }
+    }
+
+    fn append(&mut self, wal: &Wal<SimFs>, lens: &[usize]) -> bool {
+        let first = self.ledger.next_id;
+        self.ledger.next_id += lens.len() as u64;
+        let batch: Vec<Vec<u8>> = lens.iter().zip(first..).map(|(len, id)| record(id, *len)).collect();
+        let next = wal.next_lsn();
+        match wal.append_batch(batch.clone()) {
+            Ok(lsns) => {
+                assert_eq!(lsns, next..Lsn(next.0 + batch.len() as u64), "LSNs are given in order");
+                self.ledger.acked.extend((lsns.start.0..).zip(batch));
+                true
+            }
+            Err(AppendError::Rejected(_)) => {
+                self.ledger.never.extend(batch);
+                assert_eq!(wal.next_lsn(), next, "a rejected batch takes no LSN");
+                false
+            }
+            Err(_) => {
+                assert_eq!(wal.next_lsn(), next, "G7: nothing becomes durable by a failure");
+                self.ledger.maybe = Some(batch);
+                false
+            }
+        }
+    }
+}
+
+/// A life of a log with everything in it: rotation by size and by request, with and without a reserve, fragments,
+/// a record larger than a segment, truncation, clean and unclean ends.
+pub(crate) fn life() -> Vec<Step> {
+    use Step::{Append, Batch, Close, Reopen, Reserve, Rotate, Truncate};
+    vec![
+        Append(10),
+        Append(300),
+        Batch(vec![20, 700, 0]),
+        Rotate,
+        Reserve,
+        Append(40),
+        Append(2500),
+        Append(900),
+        Batch(vec![5, 5]),
+        Truncate(60),
+        Append(10_000),
+        Append(7),
+        Reopen,
+        Append(11),
+        Truncate(50),
+        Close,
+        Append(12),
+        Reserve,
+        Append(1500),
+        Reopen,
+        Reopen,
+        Truncate(100),
+        Append(13),
+        Rotate,
+        Append(14),
+    ]
+}

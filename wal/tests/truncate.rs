@@ -1,0 +1,129 @@
+//! Giving back whole segments, and what holds them.
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod harness;
+
+use std::io::ErrorKind;
+
+use forebay_wal::fs::sim::{Fault, Op, SimFs, Survive};
+use forebay_wal::{DamageClass, Lsn, OpenError, Wal};
+use harness::{DIR, options, read_all, record};
+
+/// A log of five segments with two records each, LSNs 1 to 10, the last of them being written.
+fn log() -> (SimFs, Wal<SimFs>) {
+    let disk = SimFs::new(0);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+    for id in 1..=10 {
+        wal.append(record(id, 10)).unwrap();
+        if id % 2 == 0 && id < 10 {
+            wal.rotate().unwrap();
+        }
+    }
+    assert_eq!(wal.usage().segments, 5);
+    (disk, wal)
+}
+
+fn first_after(disk: &SimFs) -> u64 {
+    let (wal, report) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+    let records = read_all(&wal);
+    assert_eq!(records.first().map_or(report.next_lsn.0, |(lsn, _)| *lsn), report.first_lsn.0);
+    report.first_lsn.0
+}
+
+#[test]
+fn only_whole_segments_go_and_the_watermark_hides_the_rest() {
+    let (disk, wal) = log();
+    let before = wal.usage().log_bytes;
+    let done = wal.truncate_before(Lsn(6)).unwrap();
+    assert_eq!((done.segments, done.low, done.remaining), (2, Lsn(6), 0));
+    assert_eq!(wal.usage().log_bytes, before - done.bytes);
+    assert_eq!(read_all(&wal).first().unwrap().0, 6, "record 5 is on disk and gone");
+    assert_eq!(wal.watermarks().low, Lsn(6));
+    assert_eq!(first_after(&disk.crash(Survive::Nothing)), 6);
+    assert_eq!(wal.truncate_before(Lsn(3)).unwrap().low, Lsn(6), "the watermark never sinks");
+    let done = wal.truncate_before(Lsn(999)).unwrap();
+    assert_eq!((done.segments, done.low), (2, Lsn(11)), "the segment being written stays");
+    assert_eq!(wal.append("next").unwrap(), Lsn(11));
+    assert_eq!(first_after(&disk.crash(Survive::Nothing)), 11);
+}
+
+#[test]
+fn removed_files_that_come_back_stay_gone() {
+    let (disk, wal) = log();
+    // The files vanish, the directory is not synced: any subset may be back after the crash.
+    disk.fail_at(disk.op_count() + 5, Fault::Error(ErrorKind::Other));
+    assert!(wal.truncate_before(Lsn(7)).is_err());
+    assert_eq!(disk.effects(), 3, "three names are in the air");
+    for survive in
+        [Survive::Nothing, Survive::Everything, Survive::Only(0), Survive::Only(1), Survive::AllBut(1)]
+    {
+        let image = disk.crash(survive);
+        let (_, report) = Wal::open_in(image.clone(), DIR, options()).unwrap();
+        let expected = match survive {
+            Survive::Nothing => 3,
+            Survive::Everything => 0,
+            Survive::Only(_) => 2,
+            _ => 1,
+        };
+        assert_eq!((report.first_lsn, report.leftovers), (Lsn(7), expected), "{survive:?}");
+        assert_eq!(image.names(DIR).unwrap().iter().filter(|name| name.starts_with("wal-")).count(), 2);
+    }
+}
+
+#[test]
+fn a_segment_missing_above_the_watermark_is_damage() {
+    let (disk, wal) = log();
+    wal.truncate_before(Lsn(4)).unwrap();
+    for (number, lsns) in [(2, Lsn(4)..Lsn(5)), (3, Lsn(4)..Lsn(7))] {
+        let image = disk.crash(Survive::Nothing);
+        forebay_wal::fs::Fs::remove(&image, format!("{DIR}/wal-{number:016x}.seg").as_ref()).unwrap();
+        match Wal::open_in(image, DIR, options()) {
+            Err(OpenError::Corrupt(damage)) => {
+                assert_eq!((damage.class, damage.segment), (DamageClass::MissingSegment, number));
+                assert_eq!(damage.lsns, lsns);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_removed_is_tried_again() {
+    let (disk, wal) = log();
+    disk.fail_at(disk.op_count() + 2, Fault::Error(ErrorKind::PermissionDenied));
+    let done = wal.truncate_before(Lsn(5)).unwrap();
+    assert_eq!((done.segments, done.remaining), (1, 1));
+    let done = wal.truncate_before(Lsn(5)).unwrap();
+    assert_eq!((done.segments, done.remaining), (1, 0));
+    assert_eq!(disk.count(Op::Remove), 3);
+}
+
+#[test]
+fn pins_and_readers_hold_what_they_need() {
+    let (_, wal) = log();
+    let pin = wal.pin("index", Lsn(4));
+    assert_eq!(wal.truncate_before(Lsn(9)).unwrap().low, Lsn(4));
+    pin.advance(Lsn(7));
+    let mut reader = wal.reader(Lsn(5));
+    assert_eq!(wal.truncate_before(Lsn(9)).unwrap().low, Lsn(5));
+    let rest: Vec<u64> = reader.by_ref().map(|record| record.unwrap().lsn.0).collect();
+    assert_eq!(rest, [5, 6, 7, 8, 9, 10]);
+    assert_eq!(wal.truncate_before(Lsn(9)).unwrap().low, Lsn(7), "a reader lets go of what it has read");
+    drop((pin, reader));
+    assert_eq!(wal.truncate_before(Lsn(9)).unwrap().low, Lsn(9));
+    assert_eq!(wal.pin("late", Lsn(1)).lsn(), Lsn(9), "what is gone cannot be pinned");
+}
+
+#[test]
+fn a_low_watermark_survives_rotation_and_more_truncations() {
+    let (disk, wal) = log();
+    for lsn in 2..=10 {
+        wal.truncate_before(Lsn(lsn)).unwrap();
+        assert_eq!(first_after(&disk.crash(Survive::Nothing)), lsn);
+    }
+    wal.rotate().unwrap();
+    assert_eq!(first_after(&disk.crash(Survive::Nothing)), 10);
+    wal.append("x").unwrap();
+    assert_eq!(first_after(&disk.crash(Survive::Nothing)), 10);
+}
