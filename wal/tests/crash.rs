@@ -1,0 +1,151 @@
+//! The plug is pulled at every operation, and what was not synced survives in every way the disk model knows.
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod harness;
+
+use forebay_wal::Wal;
+use forebay_wal::fs::sim::{Op, SimFs, Survive};
+use harness::{DIR, Session, Step, life, options, read_all};
+
+/// Runs the life on a disk that loses power at operation `op`.
+fn die_at(op: u64) -> Session {
+    let disk = SimFs::new(op);
+    disk.crash_at(op);
+    let mut session = Session::new(disk, options());
+    for step in life() {
+        session.step(&step);
+        if session.disk.has_crashed() {
+            break;
+        }
+    }
+    session.wal = None;
+    session
+}
+
+/// Number of operations of a life without a crash.
+fn lifetime() -> u64 {
+    let mut session = Session::new(SimFs::new(0), options());
+    for step in life() {
+        assert!(session.step(&step), "{step:?}");
+    }
+    session.disk.op_count()
+}
+
+/// Operations that change the disk; between two of them every crash is the same.
+fn changes(disk: &SimFs) -> u64 {
+    use Op::{Allocate, CreateDir, CreateNew, Lock, Remove, Rename, SetLen, Sync, SyncDir, Write};
+    let ops = [Allocate, CreateDir, CreateNew, Lock, Remove, Rename, SetLen, Sync, SyncDir, Write];
+    ops.iter().map(|op| disk.count(*op)).sum()
+}
+
+/// The life cut short after every operation that changes the disk.
+fn deaths() -> impl Iterator<Item = (u64, Session)> {
+    let mut before = None;
+    (0..=lifetime()).map(|op| (op, die_at(op))).filter(move |(_, died)| {
+        let changes = Some(changes(&died.disk));
+        std::mem::replace(&mut before, changes) != changes
+    })
+}
+
+/// All images for few effects, the adversarial ones and some by chance for many.
+fn images(disk: &SimFs) -> Vec<Survive> {
+    let effects = disk.effects();
+    if effects == 0 {
+        return vec![Survive::Nothing];
+    }
+    let mut images = vec![Survive::Nothing, Survive::Everything];
+    if effects <= 12 {
+        images.extend((0..effects).flat_map(|n| [Survive::Only(n), Survive::AllBut(n)]));
+    } else {
+        images.extend([0, 1, effects / 2, effects - 1].map(Survive::Only));
+        images.extend([0, 1, effects / 2, effects - 1].map(Survive::AllBut));
+    }
+    images.extend((0..3).map(Survive::Seeded));
+    images
+}
+
+/// The log goes on after the crash, and a second power cut finds everything it said since.
+fn lives_on(mut session: Session, what: &str) {
+    session.open().unwrap_or_else(|error| panic!("{what}: {error}"));
+    for step in [Step::Append(33), Step::Batch(vec![1, 600, 2]), Step::Append(1200)] {
+        assert!(session.step(&step), "{what}: {step:?}");
+    }
+    session.wal = None;
+    session.disk = session.disk.crash(Survive::Nothing);
+    session.open().unwrap_or_else(|error| panic!("{what}, again: {error}"));
+}
+
+#[test]
+fn every_acknowledged_record_survives_a_crash_at_every_operation() {
+    let mut images_seen = 0;
+    for (op, died) in deaths() {
+        for survive in images(&died.disk) {
+            let mut session = Session::new(died.disk.crash(survive), options());
+            session.ledger = died.ledger.clone();
+            lives_on(session, &format!("died at {op}, {survive:?}"));
+            images_seen += 1;
+        }
+    }
+    assert!(images_seen > 500, "{images_seen} images");
+}
+
+#[test]
+fn a_crash_of_the_process_alone_loses_nothing_either() {
+    for (op, died) in deaths() {
+        let mut session = Session::new(died.disk.restart(), options());
+        session.ledger = died.ledger.clone();
+        lives_on(session, &format!("killed at {op}"));
+    }
+}
+
+#[test]
+fn recovery_that_crashes_at_every_operation_comes_to_the_same_answer() {
+    let mut repairs = 0;
+    for (op, died) in deaths() {
+        let seed = Survive::Seeded(op ^ 5);
+        let image = died.disk.crash(seed);
+        let calm = image.crash(Survive::Nothing);
+        let (wal, report) = Wal::open_in(calm.clone(), DIR, options()).unwrap();
+        let expected = (read_all(&wal), report.next_lsn, report.first_lsn);
+        died.ledger.check(&report, &expected.0);
+        repairs += usize::from(report.torn.is_some());
+        for again in 0..calm.op_count() {
+            let disk = image.crash(Survive::Nothing);
+            disk.crash_at(again);
+            if Wal::open_in(disk.clone(), DIR, options()).is_ok() {
+                // The rest of the operations were reads of the records.
+                break;
+            }
+            let last = [Survive::Nothing, Survive::Everything, Survive::Seeded(again)];
+            for survive in last {
+                let disk = disk.crash(survive);
+                let (wal, report) = Wal::open_in(disk, DIR, options()).unwrap_or_else(|error| {
+                    panic!("died at {op}, recovery at {again}, {survive:?}: {error}")
+                });
+                let found = (read_all(&wal), report.next_lsn, report.first_lsn);
+                assert!(found == expected, "died at {op}, recovery at {again}, {survive:?}");
+            }
+        }
+    }
+    assert!(repairs >= 3, "{repairs} torn tails were repaired");
+}
+
+#[test]
+fn what_a_repair_cuts_off_is_kept() {
+    let mut kept = 0;
+    let images =
+        |(op, died): (u64, Session)| (0..4).map(move |seed| (op, died.disk.crash(Survive::Seeded(seed))));
+    for (op, image) in deaths().flat_map(images) {
+        let before = image.restart();
+        let (wal, report) = Wal::open_in(image.clone(), DIR, options()).unwrap();
+        drop(wal);
+        let Some(torn) = report.torn else { continue };
+        let segment = before.peek(format!("{DIR}/wal-{:016x}.seg", torn.segment)).unwrap();
+        let range = usize::try_from(torn.bytes.start).unwrap()..usize::try_from(torn.bytes.end).unwrap();
+        let copy = image.crash(Survive::Nothing).peek(torn.quarantine.unwrap()).unwrap();
+        assert_eq!(copy, segment[range], "died at {op}");
+        kept += 1;
+    }
+    assert!(kept > 10, "{kept} tails were kept");
+}
