@@ -135,6 +135,28 @@ fn a_bucket_that_idled_while_the_counter_wrapped_is_full_and_not_in_debt() {
 }
 
 #[test]
+fn giving_back_without_end_leaves_a_full_bucket() {
+    let quota = Quota::new(Rate::per_second(1), Quota::MAX_BURST);
+    let mut bucket = Bucket::full(quota, 0);
+    for tokens in [1, u64::MAX, Quota::MAX_BURST, u64::MAX, u64::MAX] {
+        bucket.release(0, tokens);
+        assert_eq!(bucket.peek(0).available, Quota::MAX_BURST);
+    }
+    bucket.try_acquire(0, Quota::MAX_BURST).unwrap();
+    assert!(bucket.try_acquire(0, 1).is_err());
+}
+
+#[test]
+fn a_change_of_quota_that_comes_late_mints_nothing() {
+    let quota = Quota::new(Rate::per_second(10), 100);
+    let mut bucket = Bucket::full(quota, 10 * SECOND_NS);
+    bucket.try_acquire(10 * SECOND_NS, 100).unwrap();
+    bucket.reconfigure(SECOND_NS, Quota { burst: 1_000, ..quota });
+    assert_eq!(bucket.peek(10 * SECOND_NS).available, 0);
+    assert_eq!(bucket.peek(11 * SECOND_NS).available, 10);
+}
+
+#[test]
 fn unlimited_admits_everything_and_returns_to_a_full_bucket_not_to_a_hoard() {
     let quota = Quota::new(Rate::per_second(1), 5);
     let mut bucket = Bucket::full(quota, 0);
