@@ -27,6 +27,20 @@ fn an_observer_that_panics_is_counted_and_told_of_the_next() {
 }
 
 #[test]
+fn a_thread_that_read_the_clock_early_does_not_take_the_breaker_back_in_time() {
+    let (clock, (sent, told)) = (Arc::new(AtomicU64::new(10)), mpsc::channel());
+    let now_ns = Arc::clone(&clock);
+    let observer = move |transition: Transition| sent.send(transition.at_ns).unwrap();
+    let breaker = Breaker::with_observer(fragile(), move || now_ns.load(Ordering::SeqCst), observer).unwrap();
+    breaker.force_open();
+    clock.store(5, Ordering::SeqCst);
+    breaker.reset();
+    clock.store(11, Ordering::SeqCst);
+    breaker.force_open();
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [10, 10, 11]);
+}
+
+#[test]
 fn nobody_waits_for_a_slow_observer_but_the_thread_that_runs_it() {
     let (started, finish) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
     let (sent, told) = mpsc::channel();

@@ -119,6 +119,21 @@ fn the_wait_is_the_first_again_only_after_the_breaker_was_closed_for_long() {
 }
 
 #[test]
+fn a_ticket_of_another_generation_says_nothing() {
+    let mut machine = machine();
+    let [stale, later] = [(); 2].map(|()| machine.admit(0).0.unwrap());
+    trip(&mut machine, 0);
+    assert_eq!(machine.settle(stale, Outcome::Failure, 0), None);
+    let probe = machine.admit(100 * MS).0.unwrap();
+    let before = machine.snapshot(100 * MS);
+    assert_eq!(machine.settle(later, Outcome::Success, 100 * MS), None);
+    assert_eq!(machine.snapshot(100 * MS), before);
+    assert_eq!(before.in_flight, 1);
+    machine.settle(probe, Outcome::Ignored, 100 * MS);
+    assert_eq!(machine.snapshot(100 * MS).in_flight, 0);
+}
+
+#[test]
 fn forced_states_stay_until_somebody_says_otherwise() {
     let mut machine = machine();
     assert_eq!(machine.force_open(0).unwrap().cause, Cause::Manual);
