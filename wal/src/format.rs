@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-pub use crate::frame::{Frag, FrameHeader, Kind, Seal, SegmentStart};
+pub use crate::frame::{FRAME_HEADER_LEN, Frag, FrameHeader, Kind, Seal, SegmentStart};
 
 /// First eight bytes of a segment: not text, and damaged by anything that takes it for text.
 pub const MAGIC: [u8; 8] = [0x89, b'L', b'I', b'W', 0x0D, 0x0A, 0x1A, 0x0A];

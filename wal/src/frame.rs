@@ -5,7 +5,7 @@
 use crate::format::{Digest, byte_at, put, u32_at, u64_at};
 
 /// Bytes before a frame's body.
-pub(crate) const FRAME_HEADER_LEN: usize = 32;
+pub const FRAME_HEADER_LEN: usize = 32;
 
 /// What a frame carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -244,6 +244,61 @@ fn threads_that_wait_share_one_frame_and_one_sync() {
 }
 
 #[test]
+fn threads_append_read_rotate_and_truncate_at_once() {
+    let disk = SimFs::new(0);
+    let wal = open(&disk, options());
+    let acked = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (wal, acked) = (&wal, &acked);
+            scope.spawn(move || {
+                for id in 0..60 {
+                    let bytes = record(thread * 1000 + id, usize::try_from(id * 41 % 700).unwrap());
+                    let lsn = wal.append(bytes.clone()).unwrap();
+                    acked.lock().push((lsn.0, bytes));
+                }
+            });
+        }
+        let wal = &wal;
+        scope.spawn(move || {
+            for lsn in 0..40 {
+                wal.rotate().unwrap();
+                wal.reserve().unwrap();
+                wal.truncate_before(Lsn(lsn * 2)).unwrap();
+            }
+        });
+        scope.spawn(move || {
+            let mut reader = wal.reader(Lsn::FIRST);
+            let mut next = reader.next_lsn();
+            while next < Lsn(241) {
+                let Some(read) = reader.next() else {
+                    std::thread::yield_now();
+                    continue;
+                };
+                assert_eq!(read.unwrap().lsn, next, "in order, without gaps, while all else goes on");
+                next = next.next();
+            }
+        });
+    });
+    let mut acked = acked.into_inner();
+    acked.sort();
+    let (after, report) = Wal::open_in(disk.crash(Survive::Nothing), DIR, options()).unwrap();
+    let low = usize::try_from(report.first_lsn.0 - 1).unwrap();
+    assert!(acked.len() == 240 && read_all(&after) == acked[low..]);
+}
+
+#[test]
+fn handles_may_be_sent_and_shared() {
+    fn shared<T: Send + Sync + 'static>() {}
+    shared::<Wal>();
+    shared::<forebay_wal::Pin>();
+    shared::<AppendError>();
+    shared::<OpenError>();
+    fn sent<T: Send + 'static>() {}
+    sent::<forebay_wal::Reader>();
+}
+
+#[test]
 fn what_waits_is_bounded_and_refused_beyond() {
     let (wal, gate, _) = gated(Options { max_inflight_bytes: 1000, ..options() });
     gate.set(true);

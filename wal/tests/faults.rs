@@ -44,7 +44,8 @@ fn promises_hold(op: u64, session: &mut Session) {
 
 #[test]
 fn any_one_operation_may_fail() {
-    for fault in [Fault::Error(ErrorKind::Other), Fault::Partial(ErrorKind::Other)] {
+    let kind = ErrorKind::Other;
+    for fault in [Fault::Error(kind), Fault::Partial(kind), Fault::Late(kind)] {
         lives_with(fault, SyncModel::KeepCache, |op, session, _| promises_hold(op, session));
     }
 }
@@ -93,6 +94,92 @@ fn a_write_that_fails_half_way_is_taken_back_and_the_log_goes_on() {
     assert_eq!(report.torn, None);
     assert_eq!(read_all(&after), [(1, b"a".to_vec()), (2, b"c".to_vec())]);
     assert_eq!((wal.stats().write_failures, wal.stats().rejected.no_space), (1, 1));
+}
+
+#[test]
+fn a_write_that_fails_when_all_is_stored_stays_away_too() {
+    let (disk, wal) = with_fault(Op::Write, Fault::Late(ErrorKind::Other));
+    let refused = wal.append("b").unwrap_err();
+    assert!(matches!(refused, AppendError::Rejected(Reject::Io { kind: ErrorKind::Other })), "{refused}");
+    for survive in [Survive::Nothing, Survive::Everything].into_iter().chain((0..16).map(Survive::Seeded)) {
+        let (after, _) = Wal::open_in(disk.crash(survive), DIR, options()).unwrap();
+        assert_eq!(read_all(&after), [(1, b"a".to_vec())], "{survive:?}");
+    }
+}
+
+/// What a group can leave that only the media knows: it was stored, the write failed all the same, it was zeroed in
+/// the cache, and the sync of the zeros failed. Whatever the log shows next must be what it shows ever after.
+#[cfg(feature = "tokio")]
+mod ghosts {
+    use forebay_wal::aio::AsyncWal;
+
+    use super::*;
+
+    /// A record whose frame, behind the start frame, ends with the first page of frames.
+    const TO_PAGE_END: usize = 4096 - 96 - 32 - 2;
+    /// A record whose frame is a page.
+    const PAGE: usize = 4096 - 32 - 2;
+
+    fn options() -> Options {
+        Options { segment_bytes: 1 << 15, max_frame: 4096, ..harness::options() }
+    }
+
+    /// Appends records of these lengths as one group of a frame each, which becomes a ghost.
+    fn haunt(wal: Wal<SimFs>, disk: &SimFs, lens: [usize; 3]) {
+        let (log, mut committer) = AsyncWal::unstarted(wal);
+        disk.fail_at(disk.op_count(), Fault::Late(ErrorKind::Other));
+        disk.fail_at(disk.op_count() + 2, Fault::Error(ErrorKind::Other));
+        let group = lens.map(|len| log.append(vec![0xEE; len]));
+        assert!(committer.step());
+        assert_eq!(log.wal().poisoned().unwrap().operation, "taking back a write");
+        drop(group);
+    }
+
+    /// Opens the haunted log, appends records of these lengths, and pulls the plug.
+    fn lays_them_to_rest(disk: &SimFs, lens: &[usize], what: &str) {
+        let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+        for len in lens {
+            wal.append(vec![1; *len]).unwrap();
+        }
+        let seen = read_all(&wal);
+        let (wal, _) = Wal::open_in(disk.crash(Survive::Nothing), DIR, options()).unwrap();
+        assert!(read_all(&wal) == seen, "{what}");
+    }
+
+    #[test]
+    fn behind_the_end_of_a_segment() {
+        for (seed, appends) in (0..32).flat_map(|seed| [(seed, 0), (seed, 1)]) {
+            let disk = SimFs::new(seed);
+            let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+            wal.append(vec![0; TO_PAGE_END]).unwrap();
+            haunt(wal, &disk, [PAGE; 3]);
+            lays_them_to_rest(&disk, &[PAGE; 1][..appends], &format!("seed {seed}"));
+        }
+    }
+
+    #[test]
+    fn behind_the_end_where_no_other_segment_can_be_had() {
+        for seed in 0..32 {
+            let disk = SimFs::new(seed);
+            let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+            wal.append(vec![0; TO_PAGE_END]).unwrap();
+            haunt(wal, &disk, [PAGE; 3]);
+            disk.set_budget(Some(0));
+            lays_them_to_rest(&disk, &[PAGE], &format!("seed {seed}"));
+        }
+    }
+
+    #[test]
+    fn in_a_segment_that_was_never_started() {
+        for seed in 0..32 {
+            let disk = SimFs::new(seed);
+            let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+            wal.append("a").unwrap();
+            wal.rotate().unwrap();
+            haunt(wal, &disk, [TO_PAGE_END, PAGE, PAGE]);
+            lays_them_to_rest(&disk, &[TO_PAGE_END], &format!("seed {seed}"));
+        }
+    }
 }
 
 #[test]

@@ -254,6 +254,25 @@ fn a_missing_or_misplaced_segment_is_noticed() {
     }
 }
 
+#[test]
+fn a_frame_of_another_log_is_no_frame_of_this_one() {
+    let log = |seed, records: u64| {
+        let disk = SimFs::new(0);
+        let options = Options { salt_seed: Some(seed), ..options() };
+        let (wal, _) = Wal::open_in(disk.clone(), DIR, options).unwrap();
+        (0..records).for_each(|id| assert_eq!(wal.append("same length").unwrap(), Lsn(id + 1)));
+        disk.peek(format!("{DIR}/{}", name(1))).unwrap()
+    };
+    let (mut ours, theirs) = (log(1, 2), log(2, 3));
+    let behind = frames(&ours).last().unwrap().end.next_multiple_of(8);
+    let last = *frames(&theirs).last().unwrap();
+    assert_eq!(last.at, behind, "their third frame lies where ours would");
+    ours[last.at..last.end].copy_from_slice(&theirs[last.at..last.end]);
+    let (wal, report) = Wal::open_in(plant(&[ours]), DIR, options()).unwrap();
+    assert_eq!(read_all(&wal).len(), 2);
+    assert_eq!(report.torn.unwrap().lsns, Lsn(3)..Lsn(3), "not a header is believed");
+}
+
 /// A change that a disk, or somebody, may make to the files of a log.
 #[derive(Debug, Clone)]
 enum Edit {

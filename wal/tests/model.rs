@@ -39,6 +39,7 @@ fn event() -> impl Strategy<Value = Event> {
         Just(Fault::Error(ErrorKind::Other)),
         Just(Fault::Partial(ErrorKind::Other)),
         Just(Fault::Partial(ErrorKind::StorageFull)),
+        Just(Fault::Late(ErrorKind::Other)),
         Just(Fault::Short),
     ];
     prop_oneof![

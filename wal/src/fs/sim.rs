@@ -43,6 +43,8 @@ pub enum Fault {
     Error(io::ErrorKind),
     /// A write stores its first half and then fails; other operations as [`Fault::Error`].
     Partial(io::ErrorKind),
+    /// It happens, and fails all the same.
+    Late(io::ErrorKind),
     /// A read or write handles half of what was offered and says so; other operations work.
     Short,
 }
@@ -224,6 +226,7 @@ impl SimFs {
         let mut state = self.state.lock();
         match state.begin(op)? {
             Some(Fault::Error(kind) | Fault::Partial(kind)) => Err(kind.into()),
+            Some(Fault::Late(kind)) => run(&mut state.disk).and_then(|_| Err(kind.into())),
             Some(Fault::Short) | None => run(&mut state.disk),
         }
     }
@@ -274,9 +277,12 @@ impl State {
     }
 
     fn sync(&mut self, number: u64, fault: Option<Fault>) -> io::Result<()> {
-        let Some(Fault::Error(kind) | Fault::Partial(kind)) = fault else {
-            self.disk.inode(number).persist();
-            return Ok(());
+        let kind = match fault {
+            Some(Fault::Error(kind) | Fault::Partial(kind)) => kind,
+            late => {
+                self.disk.inode(number).persist();
+                return if let Some(Fault::Late(kind)) = late { Err(kind.into()) } else { Ok(()) };
+            }
         };
         let inode = self.disk.inode(number);
         inode.lose(&mut self.chance);

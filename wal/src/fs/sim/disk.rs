@@ -39,7 +39,7 @@ impl Chance {
         self.next() & 1 == 1
     }
 
-    fn below(&mut self, n: usize) -> usize {
+    pub(super) fn below(&mut self, n: usize) -> usize {
         usize::try_from(self.next() % n as u64).expect("less than a usize")
     }
 }

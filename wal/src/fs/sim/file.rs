@@ -31,7 +31,7 @@ impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.fs.state.lock();
         let len = match state.begin(Op::Read)? {
-            Some(Fault::Error(kind) | Fault::Partial(kind)) => return Err(kind.into()),
+            Some(Fault::Error(kind) | Fault::Partial(kind) | Fault::Late(kind)) => return Err(kind.into()),
             Some(Fault::Short) => buf.len().div_ceil(2),
             None => buf.len(),
         };
@@ -46,7 +46,7 @@ impl File for SimFile {
             Some(Fault::Error(kind)) => return Err(kind.into()),
             Some(Fault::Partial(_)) => bytes.truncate(bytes.len() / 2),
             Some(Fault::Short) => bytes.truncate(bytes.len().div_ceil(2)),
-            None => {}
+            Some(Fault::Late(_)) | None => {}
         }
         let free = state.free_pages();
         let inode = state.disk.inode(self.number);
@@ -62,7 +62,7 @@ impl File for SimFile {
         }
         inode.write(&bytes, offset);
         match fault {
-            Some(Fault::Partial(kind)) => Err(kind.into()),
+            Some(Fault::Partial(kind) | Fault::Late(kind)) => Err(kind.into()),
             _ => Ok(bytes.len()),
         }
     }
@@ -82,7 +82,8 @@ impl File for SimFile {
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         let mut state = self.fs.state.lock();
-        if let Some(Fault::Error(kind) | Fault::Partial(kind)) = state.begin(Op::Allocate)? {
+        let fault = state.begin(Op::Allocate)?;
+        if let Some(Fault::Error(kind) | Fault::Partial(kind)) = fault {
             return Err(kind.into());
         }
         let free = state.free_pages();
@@ -91,7 +92,7 @@ impl File for SimFile {
             return Err(io::ErrorKind::StorageFull.into());
         }
         inode.allocate(len);
-        Ok(())
+        if let Some(Fault::Late(kind)) = fault { Err(kind.into()) } else { Ok(()) }
     }
 
     fn sync_data(&self) -> io::Result<()> {

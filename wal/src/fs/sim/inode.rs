@@ -123,14 +123,14 @@ impl Inode {
         self.media_len = self.cache_len;
     }
 
-    /// What a sync that fails, or lies, may do first: some pages reach the media, all are marked clean.
+    /// What a sync that fails, or lies, may do first: of each page some version reaches the media, perhaps one
+    /// that has been overwritten since, and all are marked clean.
     pub(super) fn lose(&mut self, chance: &mut Chance) {
-        for number in std::mem::take(&mut self.dirty).into_keys() {
-            if chance.flip() {
-                match self.cache.get(&number) {
-                    Some(page) => self.media.insert(number, page.clone()),
-                    None => self.media.remove(&number),
-                };
+        for (number, versions) in std::mem::take(&mut self.dirty) {
+            match chance.below(versions.len() + 1).checked_sub(1).and_then(|n| versions.get(n)) {
+                Some(Some(page)) => drop(self.media.insert(number, page.clone())),
+                Some(None) => drop(self.media.remove(&number)),
+                None => {}
             }
         }
         self.lens.clear();
