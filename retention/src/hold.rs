@@ -3,10 +3,14 @@
 
 use std::collections::HashMap;
 
+pub use place::{MAX_NAMED, MAX_TEXT_BYTES, Placed, place, release};
+
 use crate::chunk::{ChunkMeta, TimeRange};
 use crate::index::Index;
 use crate::policy::Scope;
 use crate::selector::Selector;
+
+mod place;
 
 /// An order to keep data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +48,7 @@ pub struct Release {
 }
 
 impl Hold {
-    /// A hold on all time.
+    /// A hold on all time. It is in force once [`place`] has returned.
     pub fn new(
         id: impl Into<String>,
         scope: Scope,

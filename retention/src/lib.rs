@@ -10,6 +10,7 @@ mod index;
 mod plan;
 mod policy;
 pub mod selector;
+pub mod store;
 
 pub use chunk::{Chunk, ChunkMeta, InvertedRange, TimeRange};
 pub use clock::{ClockDoubt, ClockHealth, Now};
