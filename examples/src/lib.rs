@@ -1,1 +1,53 @@
-//! The reference pipeline.
+//! The reference pipeline: log lines go in over Loki's push API, are safe, and come back; assembled from the eight
+//! crates of this workspace and well-kept libraries, to be read, taken apart and copied.
+//!
+//! ```text
+//!  ship, or any Loki client
+//!      │  POST /loki/api/v1/push
+//!      ▼
+//!  http            who sends (tenant), which trace (tracing-ctx)
+//!  push            the body: unpacked under limits, decoded, borrowed
+//!  distributor     what is valid (tenant), whether it is too much (ratelimit), where it goes (ring)
+//!      │  record   one message for each ingester, written once; circuit and ring::quorum around each call
+//!      │  rpc      gRPC between processes, the same bytes inside one
+//!      ▼
+//!  ingester        appended as received and synced (wal), then in memory by stream (chunk); then acknowledged
+//!      │  flush    size, age, idle, memory pressure, pinned log
+//!      ▼
+//!  storage         the object, synced (circuit) → the index entry, durable → the log may forget
+//!      ▲  index    which chunks hold which streams
+//!      │
+//!  query           ingesters, then the store; merged, each entry once
+//!  compactor       what is past its period goes, what is held stays (retention)
+//! ```
+//!
+//! A process has the parts its configuration names: [`pipeline::start`] puts them together, [`supervisor`] starts
+//! ingesters as processes of their own. Each promise stands at the top of the module that keeps it.
+
+pub mod client;
+pub mod clock;
+pub mod compactor;
+pub mod config;
+pub mod demo;
+pub mod distributor;
+pub mod http;
+pub mod http_client;
+pub mod index;
+pub mod ingester;
+pub mod labels;
+pub mod loggen;
+pub mod logql;
+pub mod members;
+pub mod metrics;
+pub mod offload;
+pub mod pipeline;
+pub mod push;
+pub mod query;
+pub mod random;
+pub mod record;
+pub mod rpc;
+pub mod ship;
+pub mod storage;
+pub mod supervisor;
+pub mod varint;
+pub mod wire;

@@ -1,0 +1,256 @@
+//! The reference pipeline as a program.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use forebay_examples::config::{Config, Target};
+use forebay_examples::demo::{self, Scrape};
+use forebay_examples::http_client::HttpClient;
+use forebay_examples::pipeline::{self, Neighbours, Running};
+use forebay_examples::ship::{self, Shipper};
+use forebay_examples::supervisor::{self, Supervisor};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Takes log lines in over Loki's push API, keeps them safe, and gives them back.
+///
+/// Without a file it runs everything in one process, for the single tenant `fake`, with Loki's limits except
+/// ingestion_rate_mb 1024, ingestion_burst_size_mb 1024 and max_global_streams_per_user 100000. What is in force is
+/// shown under /config.
+///
+/// RUST_LOG sets what is logged to standard error: info by default, `debug` shows every push with its trace id.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "\
+Try it:
+  pipeline --demo                      make lines, send them, query them, stay up
+  pipeline --ship /var/log/dpkg.log    the same with a real file
+  pipeline --ingesters 3 --replication-factor 3
+                                       three child processes, each line on all of them
+  curl -H 'Content-Type: application/json' http://127.0.0.1:3100/loki/api/v1/push \\
+    -d '{\"streams\":[{\"stream\":{\"app\":\"x\"},\"values\":[[\"'$(date +%s%N)'\",\"hello\"]]}]}'
+  curl -G http://127.0.0.1:3100/loki/api/v1/query_range --data-urlencode 'query={app=\"x\"}'"
+)]
+struct Arguments {
+    /// A configuration under Loki's names; flags win over it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Everything that is kept goes here [default: ./data].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where the HTTP port is [default: 127.0.0.1:3100]. Port 0 takes a free one.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Where the gRPC port is, if this process needs one [default: 127.0.0.1:0].
+    #[arg(long, value_name = "ADDR")]
+    grpc_listen: Option<String>,
+    /// Take the tenant of a request from X-Scope-OrgID.
+    #[arg(long)]
+    auth: bool,
+    /// Which parts run in this process.
+    #[arg(long, value_enum)]
+    target: Option<Target>,
+    /// Keep lines in this many child processes, each with its own log and zone, instead of this one.
+    #[arg(long, value_name = "N")]
+    ingesters: Option<usize>,
+    /// Copies of each line before it is stored.
+    #[arg(long, value_name = "R")]
+    replication_factor: Option<u8>,
+    /// Leave a child that died down.
+    #[arg(long, requires = "ingesters")]
+    no_restart: bool,
+    /// gRPC address of the process with the index, for a target that has none.
+    #[arg(long, value_name = "ADDR")]
+    index: Option<String>,
+    /// An ingester in another process: ID=ADDR or ID=ADDR@ZONE. May be given several times.
+    #[arg(long, value_name = "ID=ADDR[@ZONE]", value_parser = neighbour)]
+    join: Vec<(String, String, String)>,
+    /// Name of this ingester.
+    #[arg(long, value_name = "ID")]
+    instance_id: Option<String>,
+    /// Failure domain of this ingester.
+    #[arg(long)]
+    zone: Option<String>,
+    /// Make lines from a seed, send them through the HTTP port, query them and print what happened.
+    #[arg(long, conflicts_with = "ship")]
+    demo: bool,
+    /// Lines that --demo makes.
+    #[arg(long, default_value_t = 1_000_000, requires = "demo")]
+    lines: u64,
+    /// Seed of the lines that --demo makes.
+    #[arg(long, default_value_t = 1, requires = "demo")]
+    seed: u64,
+    /// Send these files through the HTTP port and print what happened.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    ship: Vec<PathBuf>,
+    /// Stop when standard input ends: how a parent keeps its children from outliving it.
+    #[arg(long, hide = true)]
+    child: bool,
+    /// Exit after --demo or --ship instead of staying up.
+    #[arg(long)]
+    once: bool,
+}
+
+fn neighbour(text: &str) -> Result<(String, String, String), String> {
+    let (id, rest) = text.split_once('=').ok_or("expected ID=ADDR or ID=ADDR@ZONE")?;
+    let (addr, zone) = rest.split_once('@').unwrap_or((rest, ""));
+    Ok((id.to_owned(), addr.to_owned(), zone.to_owned()))
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let config = configure(&arguments)?;
+    let metrics = forebay_examples::metrics::install()?;
+    let neighbours = Neighbours {
+        index: arguments.index.clone(),
+        ingesters: arguments.join.clone(),
+        expects_ingesters: arguments.ingesters.is_some(),
+    };
+    // Before the parts start: a signal that comes while a log is replayed must not kill the process half-way.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let running = pipeline::start(config.clone(), neighbours, Some(metrics)).await?;
+    let children = match arguments.ingesters {
+        Some(count) => Some(start_children(count, &arguments, &config, &running).await?),
+        None => None,
+    };
+    running.members.beat().await;
+    let url = format!("http://{}", running.http);
+    println!("listening on {url}");
+    if let Some(grpc) = running.grpc {
+        println!("{}{grpc}", supervisor::GRPC_LINE);
+    }
+    let work = async {
+        if arguments.demo {
+            let tenant = config.auth_enabled.then(|| "demo".to_owned());
+            let options = demo::Options { lines: arguments.lines, seed: arguments.seed, tenant };
+            demo::run(&url, options).await?;
+        } else if !arguments.ship.is_empty() {
+            ship(&url, &arguments.ship).await?;
+        }
+        anyhow::Ok(())
+    };
+    let outcome = tokio::select! {
+        outcome = work => match outcome {
+            Ok(()) if arguments.once => Ok(()),
+            Ok(()) => {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                    () = told_to_stop(arguments.child) => {}
+                }
+                Ok(())
+            }
+            failed => failed,
+        },
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    tracing::info!("stopping");
+    let children_clean = match children {
+        Some(children) => children.stop().await,
+        None => true,
+    };
+    running.stop().await?;
+    outcome?;
+    anyhow::ensure!(children_clean, "an ingester did not store everything; its log keeps the rest");
+    Ok(())
+}
+
+fn configure(arguments: &Arguments) -> anyhow::Result<Config> {
+    let mut config = match &arguments.config {
+        None => Config::default(),
+        Some(path) => {
+            let (config, warnings) = Config::read(path)?;
+            for warning in warnings {
+                tracing::warn!(file = %path.display(), "{warning}");
+            }
+            config
+        }
+    };
+    if let Some(dir) = &arguments.data_dir {
+        config.common.path_prefix = dir.clone();
+    }
+    if let Some(listen) = &arguments.listen {
+        (config.server.http_listen_address, config.server.http_listen_port) = address(listen)?;
+    }
+    if let Some(listen) = &arguments.grpc_listen {
+        (config.server.grpc_listen_address, config.server.grpc_listen_port) = address(listen)?;
+    }
+    config.auth_enabled |= arguments.auth;
+    config.target = arguments.target.unwrap_or(config.target);
+    config.common.replication_factor =
+        arguments.replication_factor.unwrap_or(config.common.replication_factor);
+    anyhow::ensure!(config.common.replication_factor > 0, "--replication-factor is at least 1");
+    if let Some(id) = &arguments.instance_id {
+        config.common.instance_id = id.clone();
+    }
+    if let Some(zone) = &arguments.zone {
+        config.common.instance_availability_zone = zone.clone();
+    }
+    if let Some(count) = arguments.ingesters {
+        anyhow::ensure!(count > 0, "--ingesters is at least 1");
+        anyhow::ensure!(config.target == Target::All, "--ingesters goes with --target all");
+        let copies = usize::from(config.common.replication_factor);
+        anyhow::ensure!(
+            count >= copies,
+            "--replication-factor {copies} needs at least as many ingesters, not {count}"
+        );
+    }
+    Ok(config)
+}
+
+fn address(text: &str) -> anyhow::Result<(String, u16)> {
+    let (host, port) = text.rsplit_once(':').with_context(|| format!("{text:?} is not HOST:PORT"))?;
+    Ok((host.to_owned(), port.parse().with_context(|| format!("{port:?} is not a port"))?))
+}
+
+async fn start_children(
+    count: usize,
+    arguments: &Arguments,
+    config: &Config,
+    running: &Running,
+) -> anyhow::Result<Supervisor> {
+    let index = running.grpc.context("a process with children has a gRPC port")?;
+    let mut passed = vec!["--index".to_owned(), index.to_string()];
+    let data_dir = config.common.path_prefix.display().to_string();
+    passed.extend(["--data-dir".to_owned(), data_dir]);
+    passed.extend(["--replication-factor".to_owned(), config.common.replication_factor.to_string()]);
+    if let Some(path) = &arguments.config {
+        passed.extend(["--config".to_owned(), path.display().to_string()]);
+    }
+    let options = supervisor::Options {
+        program: std::env::current_exe()?,
+        arguments: passed,
+        count,
+        restart: !arguments.no_restart,
+        stop_timeout: config.shutdown_timeout + Duration::from_secs(2),
+    };
+    Supervisor::start(options, running.members.clone()).await
+}
+
+/// Sends `files` to the server at `url` and prints what became of them.
+async fn ship(url: &str, files: &[PathBuf]) -> anyhow::Result<()> {
+    let client = HttpClient::new(url)?;
+    let before = Scrape::fetch(&client).await?;
+    let mut shipper = Shipper::new(url, ship::Options::default())?;
+    let shipped = shipper.ship(files).await?;
+    let flushed = client.post("/flush", "text/plain", &http::HeaderMap::new(), bytes::Bytes::new()).await?;
+    flushed.success()?;
+    println!("{}", demo::ship_table(&shipped, &Scrape::fetch(&client).await?.since(&before)));
+    println!(
+        "try\n  curl -sG {url}/loki/api/v1/query_range --data-urlencode 'query={{job=\"ship\"}}' -d limit=3"
+    );
+    Ok(())
+}
+
+/// Ends when the parent of a child process tells it to stop.
+async fn told_to_stop(is_child: bool) {
+    if is_child { supervisor::told_to_stop().await } else { std::future::pending().await }
+}

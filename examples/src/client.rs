@@ -1,0 +1,68 @@
+//! What the other parts ask of ingesters, whether these live in the same process or behind gRPC: the same calls with
+//! the same bytes, so that moving a part out of the process changes no logic.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use forebay_wal::fs::Fs;
+
+use crate::index::Span;
+use crate::ingester::{Ingester, PushError};
+use crate::labels::Labels;
+use crate::logql::Matcher;
+use crate::wire::{Health, Pushed, Select};
+
+/// Why an ingester could not be read.
+#[non_exhaustive]
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct ReadFailed(pub String);
+
+/// One ingester, wherever it is.
+#[async_trait]
+pub trait IngesterClient: Send + Sync + 'static {
+    /// Keeps a record: see [`Ingester::push`].
+    async fn push(&self, record: Bytes) -> Result<Pushed, PushError>;
+
+    /// Reads entries from memory: see [`Ingester::select`].
+    async fn select(&self, select: Select) -> Result<Vec<Bytes>, ReadFailed>;
+
+    /// The labels of streams in memory.
+    async fn series(&self, tenant: &str, matchers: &[Matcher], span: Span)
+    -> Result<Vec<Labels>, ReadFailed>;
+
+    /// Writes every chunk and waits until all are stored.
+    async fn flush(&self) -> Result<(), ReadFailed>;
+
+    /// How it is. Also its heartbeat.
+    async fn health(&self, peers: usize) -> Result<Health, ReadFailed>;
+}
+
+#[async_trait]
+impl<F: Fs> IngesterClient for Ingester<F> {
+    async fn push(&self, record: Bytes) -> Result<Pushed, PushError> {
+        Self::push(self, record).await
+    }
+
+    async fn select(&self, select: Select) -> Result<Vec<Bytes>, ReadFailed> {
+        Self::select(self, select).await.map_err(|e| ReadFailed(e.to_string()))
+    }
+
+    async fn series(
+        &self,
+        tenant: &str,
+        matchers: &[Matcher],
+        span: Span,
+    ) -> Result<Vec<Labels>, ReadFailed> {
+        Ok(Self::series(self, tenant, matchers, span))
+    }
+
+    async fn flush(&self) -> Result<(), ReadFailed> {
+        Self::flush(self).await;
+        Ok(())
+    }
+
+    async fn health(&self, peers: usize) -> Result<Health, ReadFailed> {
+        self.set_peers(peers);
+        Ok(Self::health(self))
+    }
+}

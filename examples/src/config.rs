@@ -1,0 +1,353 @@
+//! The pipeline's configuration: Loki's names and units where Loki has them, read through `tenant`'s YAML tree, so
+//! that a mistake is told with line, column and the nearest known name.
+
+mod table;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use forebay_chunk::Codec;
+use forebay_ring::Require;
+use forebay_tenant::yaml::{self, Warning};
+use forebay_tenant::{Limits, units};
+use serde::{Serialize, Serializer};
+
+/// Everything that can be configured. [`Default`] is a single process for one tenant, `fake`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Config {
+    /// Whether requests name their tenant in `X-Scope-OrgID`. Without it all belong to `fake`.
+    pub auth_enabled: bool,
+    /// Which parts run in this process.
+    pub target: Target,
+    /// How long a stop may take.
+    #[serde(serialize_with = "duration")]
+    pub shutdown_timeout: Duration,
+    /// Addresses.
+    pub server: Server,
+    /// What all parts share.
+    pub common: Common,
+    /// Taking in.
+    pub distributor: Distributor,
+    /// Keeping.
+    pub ingester: Ingester,
+    /// Deleting.
+    pub compactor: Compactor,
+    /// What every tenant may.
+    pub limits_config: Limits,
+    /// What single tenants may.
+    pub runtime_config: RuntimeConfig,
+}
+
+/// Parts of the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// All of them.
+    All,
+    /// Takes pushes in.
+    Distributor,
+    /// Keeps lines until they are stored.
+    Ingester,
+    /// Answers queries.
+    Querier,
+    /// Deletes what may go.
+    Compactor,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Server {
+    /// Address of the HTTP port. Default `127.0.0.1`.
+    pub http_listen_address: String,
+    /// The HTTP port; 0 takes a free one. Default 3100.
+    pub http_listen_port: u16,
+    /// Address of the gRPC port. Default `127.0.0.1`.
+    pub grpc_listen_address: String,
+    /// The gRPC port; 0 takes a free one. Default 0.
+    pub grpc_listen_port: u16,
+}
+
+/// What all parts share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Common {
+    /// Directory for everything that is kept. Default `./data`.
+    pub path_prefix: PathBuf,
+    /// Copies of each line before it is stored. Default 1.
+    pub replication_factor: u8,
+    /// Failure domain of this process. Default none.
+    pub instance_availability_zone: String,
+    /// Name of this process in the ring. Default `ingester-0`.
+    pub instance_id: String,
+}
+
+/// Taking in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Distributor {
+    /// Largest body of a push, packed. Default 100 MiB.
+    #[serde(serialize_with = "size")]
+    pub max_recv_msg_size: u64,
+    /// Largest body of a push, unpacked. Default 500 MiB.
+    #[serde(serialize_with = "size")]
+    pub max_decompressed_size: u64,
+    /// Copies that must be synced before a push is acknowledged: `one`, `quorum`, `all`. Default `quorum`.
+    pub require: Require,
+    /// The same for single tenants.
+    pub require_overrides: BTreeMap<String, Require>,
+    /// How long an ingester may take for one push. Default 10 s.
+    #[serde(serialize_with = "duration")]
+    pub push_timeout: Duration,
+    /// Bytes under way to one ingester before pushes to it fail at once. Default 256 MiB.
+    #[serde(serialize_with = "size")]
+    pub max_inflight_bytes: u64,
+}
+
+/// Keeping.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ingester {
+    /// The log.
+    pub wal: Wal,
+    /// How blocks are compressed: `none`, `gzip`, `snappy`. Default `snappy`.
+    #[serde(serialize_with = "display")]
+    pub chunk_encoding: Codec,
+    /// Raw bytes of a block. Default 256 KiB.
+    #[serde(serialize_with = "size")]
+    pub chunk_block_size: u64,
+    /// Stored bytes of a chunk. Default 1.5 MiB.
+    #[serde(serialize_with = "size")]
+    pub chunk_target_size: u64,
+    /// A chunk without new lines for so long is stored. Default 30 m.
+    #[serde(serialize_with = "duration")]
+    pub chunk_idle_period: Duration,
+    /// A chunk that spans more is stored. Default 2 h.
+    #[serde(serialize_with = "duration")]
+    pub max_chunk_age: Duration,
+    /// How often chunks are looked at. Default 1 s.
+    #[serde(serialize_with = "duration")]
+    pub flush_check_period: Duration,
+    /// Chunks encoded at the same time. Default 2.
+    pub concurrent_flushes: usize,
+    /// Memory for lines; 0 is a quarter of the machine's. Default 0.
+    #[serde(serialize_with = "size")]
+    pub memory_limit: u64,
+}
+
+/// The log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Wal {
+    /// The most the log may take on disk. Default 1 GiB.
+    #[serde(serialize_with = "size")]
+    pub max_bytes: u64,
+    /// Bytes of a segment; 0 is a sixteenth of `max_bytes`, at most 64 MiB. Default 0.
+    #[serde(serialize_with = "size")]
+    pub segment_bytes: u64,
+}
+
+/// Deleting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Compactor {
+    /// Whether chunks past their retention are deleted. Default no.
+    pub retention_enabled: bool,
+    /// How often. Default 10 m.
+    #[serde(serialize_with = "duration")]
+    pub compaction_interval: Duration,
+    /// How long a chunk stays after it was marked. Default 2 h.
+    #[serde(serialize_with = "duration")]
+    pub retention_delete_delay: Duration,
+    /// The largest part of a tenant's chunks that one sweep may delete, in percent. Default 20.
+    pub max_delete_percent: u32,
+    /// Age at which an object that nothing refers to is deleted. Default 24 h.
+    #[serde(serialize_with = "duration")]
+    pub orphan_age: Duration,
+}
+
+/// What single tenants may.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RuntimeConfig {
+    /// A file with `overrides`. Default none.
+    pub file: Option<PathBuf>,
+    /// How often it is looked at. Default 10 s.
+    #[serde(serialize_with = "duration")]
+    pub period: Duration,
+}
+
+/// A configuration that cannot be used.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file says something that is not understood.
+    #[error("{}: {source}", path.display())]
+    Yaml {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        source: yaml::Error,
+    },
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            auth_enabled: false,
+            target: Target::All,
+            shutdown_timeout: Duration::from_secs(10),
+            server: Server {
+                http_listen_address: "127.0.0.1".to_owned(),
+                http_listen_port: 3100,
+                grpc_listen_address: "127.0.0.1".to_owned(),
+                grpc_listen_port: 0,
+            },
+            common: Common {
+                path_prefix: PathBuf::from("data"),
+                replication_factor: 1,
+                instance_availability_zone: String::new(),
+                instance_id: "ingester-0".to_owned(),
+            },
+            distributor: Distributor {
+                max_recv_msg_size: 100 * MIB,
+                max_decompressed_size: 500 * MIB,
+                require: Require::Quorum,
+                require_overrides: BTreeMap::new(),
+                push_timeout: Duration::from_secs(10),
+                max_inflight_bytes: 256 * MIB,
+            },
+            ingester: Ingester {
+                wal: Wal { max_bytes: 1024 * MIB, segment_bytes: 0 },
+                chunk_encoding: Codec::Snappy,
+                chunk_block_size: 256 * KIB,
+                chunk_target_size: 1536 * KIB,
+                chunk_idle_period: Duration::from_mins(30),
+                max_chunk_age: Duration::from_hours(2),
+                flush_check_period: Duration::from_secs(1),
+                concurrent_flushes: 2,
+                memory_limit: 0,
+            },
+            compactor: Compactor {
+                retention_enabled: false,
+                compaction_interval: Duration::from_mins(10),
+                retention_delete_delay: Duration::from_hours(2),
+                max_delete_percent: 20,
+                orphan_age: Duration::from_hours(24),
+            },
+            limits_config: Limits {
+                ingestion_rate_mb: 1024.0,
+                ingestion_burst_size_mb: 1024.0,
+                max_global_streams_per_user: 100_000,
+                ..Limits::default()
+            },
+            runtime_config: RuntimeConfig { file: None, period: Duration::from_secs(10) },
+        }
+    }
+}
+
+impl Config {
+    /// Reads `text` over the defaults. What Loki has and this pipeline does not use becomes a warning.
+    ///
+    /// # Errors
+    /// [`yaml::Error`] with line, column, what was found and what is expected.
+    pub fn parse(text: &str) -> Result<(Self, Vec<Warning>), yaml::Error> {
+        let (mut config, mut warnings) = (Self::default(), Vec::new());
+        yaml::parse(text)?
+            .fields(&table::ROOT, &mut warnings, |set, node, warnings| set(&mut config, node, warnings))?;
+        Ok((config, warnings))
+    }
+
+    /// Reads the file at `path` over the defaults.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    #[expect(clippy::disallowed_methods, reason = "the edge: a configuration is a file that the user names")]
+    pub fn read(path: &Path) -> Result<(Self, Vec<Warning>), ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text).map_err(|source| ConfigError::Yaml { path: path.to_owned(), source })
+    }
+
+    /// The configuration as YAML that [`parse`](Self::parse) reads back.
+    pub fn to_yaml(&self) -> String {
+        serde_saphyr::to_string(self).expect("a tree of scalars and maps with text keys is always YAML")
+    }
+}
+
+fn duration<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&units::display_duration(*value))
+}
+
+fn size<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&units::display_size(*value))
+}
+
+fn display<T: std::fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_can_be_read_back() {
+        let mut config = Config::default();
+        config.distributor.require_overrides.insert("team-a".to_owned(), Require::All);
+        config.runtime_config.file = Some("overrides.yaml".into());
+        config.limits_config.retention_stream = vec![forebay_tenant::StreamRetention {
+            selector: "{app=\"x\"}".to_owned(),
+            period: Duration::from_hours(48),
+            priority: 3,
+        }];
+        let (read, warnings) = Config::parse(&config.to_yaml()).unwrap();
+        assert_eq!(read, config);
+        assert_eq!(warnings, []);
+    }
+
+    #[test]
+    fn a_loki_file_loads_with_warnings() {
+        let text = "
+auth_enabled: true
+server: {http_listen_port: 3200, grpc_listen_port: 9096, log_level: info}
+common: {path_prefix: /loki, replication_factor: 3, ring: {kvstore: {store: inmemory}}}
+schema_config: {configs: [{from: 2024-04-01, store: tsdb, schema: v13}]}
+ingester: {chunk_encoding: gzip, wal: {dir: /wal, enabled: true}, chunk_idle_period: 1h}
+limits_config: {ingestion_rate_mb: 8, query_timeout: 1m}
+query_range: {align_queries_with_step: true}
+";
+        let (config, warnings) = Config::parse(text).unwrap();
+        assert!(config.auth_enabled);
+        assert_eq!(config.server.http_listen_port, 3200);
+        assert_eq!(config.common.replication_factor, 3);
+        assert_eq!(config.ingester.chunk_encoding, Codec::Gzip);
+        assert!(warnings.len() >= 6, "{warnings:?}");
+        assert!(warnings.iter().any(|w| w.to_string().contains("recognised, not used")));
+    }
+
+    #[test]
+    fn an_unknown_name_is_an_error_with_line_column_and_the_nearest() {
+        let error = Config::parse("ingester:\n  chunk_idle_perod: 1h\n").unwrap_err().to_string();
+        assert!(error.contains("line 2 column 3") && error.contains("chunk_idle_period"), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_makes_no_sense_says_what_is_expected() {
+        for (text, expected) in [
+            ("common: {replication_factor: 0}", "1"),
+            ("target: everything", "distributor"),
+            ("ingester: {chunk_encoding: lz4}", "none, gzip"),
+            ("distributor: {require: most}", "quorum"),
+            ("ingester: {chunk_block_size: 0}", "at least"),
+        ] {
+            let error = Config::parse(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}

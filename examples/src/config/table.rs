@@ -1,0 +1,251 @@
+//! Every name of the configuration: those that are used with what they set, those of Loki that load with a warning.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use forebay_chunk::Codec;
+use forebay_ring::Require;
+use forebay_tenant::yaml::Status::{Recognised, Used};
+use forebay_tenant::yaml::{Error, Node, Table, Warning};
+
+use super::{Config, Target};
+
+/// Sets what a name stands for.
+pub(super) type Set = fn(&mut Config, &Node, &mut Vec<Warning>) -> Result<(), Error>;
+
+type Outcome = Result<(), Error>;
+
+pub(super) static ROOT: Table<Set> = Table::new(&[
+    ("analytics", Recognised),
+    ("auth_enabled", Used(|c, n, _| scalar(&mut c.auth_enabled, n, Node::bool))),
+    ("ballast_bytes", Recognised),
+    ("bloom_build", Recognised),
+    ("bloom_gateway", Recognised),
+    ("chunk_store_config", Recognised),
+    ("common", Used(|c, n, w| n.fields(&COMMON, w, |set, n, w| set(c, n, w)))),
+    ("compactor", Used(|c, n, w| n.fields(&COMPACTOR, w, |set, n, w| set(c, n, w)))),
+    ("compactor_grpc_client", Recognised),
+    ("distributor", Used(|c, n, w| n.fields(&DISTRIBUTOR, w, |set, n, w| set(c, n, w)))),
+    ("frontend", Recognised),
+    ("frontend_worker", Recognised),
+    ("index_gateway", Recognised),
+    ("ingest_limits", Recognised),
+    ("ingest_limits_frontend", Recognised),
+    ("ingester", Used(|c, n, w| n.fields(&INGESTER, w, |set, n, w| set(c, n, w)))),
+    ("ingester_client", Recognised),
+    ("kafka_config", Recognised),
+    ("limits_config", Used(|c, n, w| c.limits_config.apply(n, w))),
+    ("memberlist", Recognised),
+    ("metrics_namespace", Recognised),
+    ("operational_config", Recognised),
+    ("pattern_ingester", Recognised),
+    ("profiling", Recognised),
+    ("querier", Recognised),
+    ("query_range", Recognised),
+    ("query_scheduler", Recognised),
+    ("ruler", Recognised),
+    ("ruler_storage", Recognised),
+    ("runtime_config", Used(|c, n, w| n.fields(&RUNTIME, w, |set, n, w| set(c, n, w)))),
+    ("schema_config", Recognised),
+    ("server", Used(|c, n, w| n.fields(&SERVER, w, |set, n, w| set(c, n, w)))),
+    ("shutdown_delay", Recognised),
+    ("shutdown_timeout", Used(|c, n, _| scalar(&mut c.shutdown_timeout, n, Node::duration))),
+    ("storage_config", Recognised),
+    ("table_manager", Recognised),
+    ("target", Used(|c, n, _| scalar(&mut c.target, n, target))),
+    ("tracing", Recognised),
+    ("ui", Recognised),
+]);
+
+static SERVER: Table<Set> = Table::new(&[
+    ("graceful_shutdown_timeout", Used(|c, n, _| scalar(&mut c.shutdown_timeout, n, Node::duration))),
+    ("grpc_listen_address", Used(|c, n, _| scalar(&mut c.server.grpc_listen_address, n, text))),
+    ("grpc_listen_port", Used(|c, n, _| scalar(&mut c.server.grpc_listen_port, n, port))),
+    ("grpc_server_max_concurrent_streams", Recognised),
+    ("grpc_server_max_recv_msg_size", Recognised),
+    ("grpc_server_max_send_msg_size", Recognised),
+    ("http_listen_address", Used(|c, n, _| scalar(&mut c.server.http_listen_address, n, text))),
+    ("http_listen_port", Used(|c, n, _| scalar(&mut c.server.http_listen_port, n, port))),
+    ("http_path_prefix", Recognised),
+    ("http_server_idle_timeout", Recognised),
+    ("http_server_read_timeout", Recognised),
+    ("http_server_write_timeout", Recognised),
+    ("http_tls_config", Recognised),
+    ("log_format", Recognised),
+    ("log_level", Recognised),
+    ("log_request_headers", Recognised),
+    ("register_instrumentation", Recognised),
+]);
+
+static COMMON: Table<Set> = Table::new(&[
+    ("compactor_address", Recognised),
+    ("compactor_grpc_address", Recognised),
+    ("instance_addr", Recognised),
+    ("instance_availability_zone", Used(|c, n, _| scalar(&mut c.common.instance_availability_zone, n, text))),
+    ("instance_id", Used(|c, n, _| scalar(&mut c.common.instance_id, n, text))),
+    ("instance_interface_names", Recognised),
+    ("path_prefix", Used(|c, n, _| scalar(&mut c.common.path_prefix, n, path))),
+    ("replication_factor", Used(|c, n, _| scalar(&mut c.common.replication_factor, n, replication_factor))),
+    ("ring", Recognised),
+    ("storage", Recognised),
+]);
+
+static DISTRIBUTOR: Table<Set> = Table::new(&[
+    (
+        "max_decompressed_size",
+        Used(|c, n, _| scalar(&mut c.distributor.max_decompressed_size, n, positive_size)),
+    ),
+    ("max_inflight_bytes", Used(|c, n, _| scalar(&mut c.distributor.max_inflight_bytes, n, positive_size))),
+    ("max_recv_msg_size", Used(|c, n, _| scalar(&mut c.distributor.max_recv_msg_size, n, positive_size))),
+    ("otlp_config", Recognised),
+    ("push_timeout", Used(|c, n, _| scalar(&mut c.distributor.push_timeout, n, positive_duration))),
+    ("push_worker_count", Recognised),
+    ("rate_store", Recognised),
+    ("require", Used(|c, n, _| scalar(&mut c.distributor.require, n, require))),
+    (
+        "require_overrides",
+        Used(|c, n, w| {
+            n.entries(w, |entry, _| {
+                c.distributor.require_overrides.insert(entry.key().to_owned(), require(entry.value())?);
+                Ok(())
+            })
+        }),
+    ),
+    ("ring", Recognised),
+    ("write_failures_logging", Recognised),
+]);
+
+static INGESTER: Table<Set> = Table::new(&[
+    ("autoforget_unhealthy", Recognised),
+    ("chunk_block_size", Used(|c, n, _| scalar(&mut c.ingester.chunk_block_size, n, positive_size))),
+    ("chunk_encoding", Used(|c, n, _| scalar(&mut c.ingester.chunk_encoding, n, codec))),
+    ("chunk_idle_period", Used(|c, n, _| scalar(&mut c.ingester.chunk_idle_period, n, positive_duration))),
+    ("chunk_retain_period", Recognised),
+    ("chunk_target_size", Used(|c, n, _| scalar(&mut c.ingester.chunk_target_size, n, positive_size))),
+    ("concurrent_flushes", Used(|c, n, _| scalar(&mut c.ingester.concurrent_flushes, n, positive_count))),
+    ("flush_check_period", Used(|c, n, _| scalar(&mut c.ingester.flush_check_period, n, positive_duration))),
+    ("flush_op_backoff", Recognised),
+    ("flush_op_timeout", Recognised),
+    ("index_shards", Recognised),
+    ("lifecycler", Recognised),
+    ("max_chunk_age", Used(|c, n, _| scalar(&mut c.ingester.max_chunk_age, n, positive_duration))),
+    ("max_dropped_streams", Recognised),
+    ("max_returned_stream_errors", Recognised),
+    ("memory_limit", Used(|c, n, _| scalar(&mut c.ingester.memory_limit, n, Node::size))),
+    ("query_store_max_look_back_period", Recognised),
+    ("shutdown_marker_path", Recognised),
+    ("sync_min_utilization", Recognised),
+    ("sync_period", Recognised),
+    ("wal", Used(|c, n, w| n.fields(&WAL, w, |set, n, w| set(c, n, w)))),
+]);
+
+static WAL: Table<Set> = Table::new(&[
+    ("checkpoint_duration", Recognised),
+    ("dir", Recognised),
+    ("enabled", Recognised),
+    ("flush_on_shutdown", Recognised),
+    ("max_bytes", Used(|c, n, _| scalar(&mut c.ingester.wal.max_bytes, n, log_size))),
+    ("replay_memory_ceiling", Recognised),
+    ("segment_bytes", Used(|c, n, _| scalar(&mut c.ingester.wal.segment_bytes, n, Node::size))),
+]);
+
+static COMPACTOR: Table<Set> = Table::new(&[
+    (
+        "compaction_interval",
+        Used(|c, n, _| scalar(&mut c.compactor.compaction_interval, n, positive_duration)),
+    ),
+    ("compactor_ring", Recognised),
+    ("delete_request_cancel_period", Recognised),
+    ("delete_request_store", Recognised),
+    ("max_compaction_parallelism", Recognised),
+    ("max_delete_percent", Used(|c, n, _| scalar(&mut c.compactor.max_delete_percent, n, percent))),
+    ("orphan_age", Used(|c, n, _| scalar(&mut c.compactor.orphan_age, n, Node::duration))),
+    (
+        "retention_delete_delay",
+        Used(|c, n, _| scalar(&mut c.compactor.retention_delete_delay, n, Node::duration)),
+    ),
+    ("retention_delete_worker_count", Recognised),
+    ("retention_enabled", Used(|c, n, _| scalar(&mut c.compactor.retention_enabled, n, Node::bool))),
+    ("retention_table_timeout", Recognised),
+    ("upload_parallelism", Recognised),
+    ("working_directory", Recognised),
+]);
+
+static RUNTIME: Table<Set> = Table::new(&[
+    ("file", Used(|c, n, _| scalar(&mut c.runtime_config.file, n, |n| path(n).map(Some)))),
+    ("period", Used(|c, n, _| scalar(&mut c.runtime_config.period, n, positive_duration))),
+]);
+
+/// Sets a scalar, unless the node is null.
+fn scalar<'n, T>(field: &mut T, node: &'n Node, read: impl FnOnce(&'n Node) -> Result<T, Error>) -> Outcome {
+    if !node.is_null() {
+        *field = read(node)?;
+    }
+    Ok(())
+}
+
+fn text(node: &Node) -> Result<String, Error> {
+    node.str().map(str::to_owned)
+}
+
+fn path(node: &Node) -> Result<PathBuf, Error> {
+    node.str().map(PathBuf::from)
+}
+
+fn port(node: &Node) -> Result<u16, Error> {
+    node.u64()?.try_into().map_err(|_| node.expected("a port of 0 to 65535"))
+}
+
+fn percent(node: &Node) -> Result<u32, Error> {
+    node.u64()?
+        .try_into()
+        .ok()
+        .filter(|p| (1..=100).contains(p))
+        .ok_or_else(|| node.expected("a percentage of 1 to 100"))
+}
+
+fn replication_factor(node: &Node) -> Result<u8, Error> {
+    node.u64()?
+        .try_into()
+        .ok()
+        .filter(|f| *f > 0)
+        .ok_or_else(|| node.expected("a replication factor of 1 to 255"))
+}
+
+fn positive_count(node: &Node) -> Result<usize, Error> {
+    node.usize().ok().filter(|n| *n > 0).ok_or_else(|| node.expected("a count of at least 1"))
+}
+
+fn positive_size(node: &Node) -> Result<u64, Error> {
+    let size = node.size()?;
+    if size > 0 { Ok(size) } else { Err(node.expected("a size of at least 1 byte")) }
+}
+
+fn log_size(node: &Node) -> Result<u64, Error> {
+    let size = node.size()?;
+    if size >= 1 << 20 { Ok(size) } else { Err(node.expected("a size of at least 1 MiB")) }
+}
+
+fn positive_duration(node: &Node) -> Result<Duration, Error> {
+    let duration = node.duration()?;
+    if duration.is_zero() { Err(node.expected("a duration above 0")) } else { Ok(duration) }
+}
+
+fn target(node: &Node) -> Result<Target, Error> {
+    use clap::ValueEnum;
+    Target::from_str(node.str()?, true)
+        .map_err(|_| node.expected("all, distributor, ingester, querier or compactor"))
+}
+
+fn codec(node: &Node) -> Result<Codec, Error> {
+    match node.str()? {
+        "none" => Ok(Codec::None),
+        "gzip" => Ok(Codec::Gzip),
+        "snappy" => Ok(Codec::Snappy),
+        _ => Err(node.expected("one of none, gzip, snappy")),
+    }
+}
+
+fn require(node: &Node) -> Result<Require, Error> {
+    node.str()?.parse().map_err(|_| node.expected("one, quorum or all"))
+}

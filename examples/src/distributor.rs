@@ -1,0 +1,369 @@
+//! Takes pushes in: who sends, what of it is valid, whether it is too much, and to which ingesters it goes.
+//!
+//! The order of the checks is Loki's, since it decides which reason is counted: labels, then each entry, then the
+//! rate of what is left, which refuses the whole push; the stream limit is the ingesters'.
+
+mod report;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_circuit::{Breaker, Registry};
+use forebay_ratelimit::{Keyed, KeyedOptions, Oversize, Quota, Rate, RetryAfter};
+use forebay_ring::quorum::{
+    BatchOptions, Cause, Family, Items, ReplicaResult, Targets, Verdict as Acked, do_batch,
+};
+use forebay_ring::{Operation, Require, token_for};
+use forebay_tenant::{Limits, Overrides, Reason, Validator, Verdict, labels};
+use forebay_tracing_ctx::TraceFutureExt;
+use smallvec::SmallVec;
+use tracing::Instrument;
+
+use crate::client::IngesterClient;
+use crate::clock::{Clock, monotonic_ns};
+use crate::ingester::PushError;
+use crate::members::Members;
+use crate::push::{LabelSet, Line, Stream};
+use crate::record::{Push, Writer};
+
+pub use report::{Discards, Report};
+
+/// How a distributor behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Copies that must be synced before a push is acknowledged.
+    pub requirements: Requirements,
+    /// How long an ingester may take for one push.
+    pub push_timeout: Duration,
+    /// What may be under way to ingesters.
+    pub targets: forebay_ring::quorum::Limits,
+    /// When an ingester is left alone.
+    pub circuit: forebay_circuit::Options,
+    /// Lines and metadata that no chunk can hold are refused whatever the tenant's limits say.
+    pub chunk_limits: forebay_chunk::Limits,
+}
+
+/// How many copies make a push acknowledged, by tenant.
+#[derive(Debug, Clone, Default)]
+pub struct Requirements {
+    /// For tenants that are not named.
+    pub default: Require,
+    /// For those that are.
+    pub tenants: BTreeMap<String, Require>,
+}
+
+impl Requirements {
+    /// The requirement for pushes of `tenant`.
+    pub fn of(&self, tenant: &str) -> Require {
+        self.tenants.get(tenant).copied().unwrap_or(self.default)
+    }
+}
+
+/// What became of a push.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Everything is stored.
+    Stored,
+    /// What was valid is stored, the rest is not.
+    Invalid(Report),
+    /// Nothing is stored: the tenant sends too fast.
+    RateLimited {
+        /// What was asked and what there is.
+        message: String,
+        /// When to try again, if ever.
+        retry_after: Option<Duration>,
+    },
+    /// The streams within the limit are stored, the others are not.
+    StreamLimited(Report),
+    /// Some streams did not reach a quorum; the report counts what did.
+    Unavailable {
+        /// What was acknowledged, and why the rest was not.
+        message: String,
+    },
+}
+
+/// A replica's failure.
+#[derive(Debug, Clone, thiserror::Error)]
+enum ReplicaFailure {
+    #[error(transparent)]
+    Push(#[from] PushError),
+    #[error("{0} streams are active, the limit is {1}")]
+    StreamLimit(u64, u64),
+    #[error("left alone after failures")]
+    Open,
+    #[error("not in the ring any more")]
+    Gone,
+}
+
+impl ReplicaFailure {
+    fn family(&self) -> Family {
+        match self {
+            Self::StreamLimit(..) => Family::Throttled,
+            Self::Push(PushError::Record(_)) => Family::Client,
+            _ => Family::Server,
+        }
+    }
+}
+
+/// A distributor. Cheap to clone.
+#[derive(Clone)]
+pub struct Distributor {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: Options,
+    overrides: Arc<Overrides>,
+    members: Members,
+    clock: Clock,
+    rates: Keyed<String>,
+    breakers: Registry<Arc<str>>,
+    batch: BatchOptions<ReplicaFailure>,
+}
+
+impl std::fmt::Debug for Distributor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Distributor").field("options", &self.shared.options).finish_non_exhaustive()
+    }
+}
+
+impl Distributor {
+    /// A distributor to the ingesters in `members`.
+    ///
+    /// # Errors
+    /// Options of the circuit breakers that are out of range.
+    pub fn new(
+        members: Members,
+        overrides: Arc<Overrides>,
+        clock: Clock,
+        options: Options,
+    ) -> anyhow::Result<Self> {
+        let breakers = Registry::with_clock(options.circuit, 1 << 16, monotonic_ns as fn() -> u64)?
+            .with_observer(|id: &Arc<str>, t| crate::metrics::breaker(&format!("ingester/{id}"), t));
+        let mut batch = BatchOptions::new(Targets::new(options.targets), ReplicaFailure::family);
+        batch.deadline = options.push_timeout;
+        let rates = Keyed::with_clock(KeyedOptions::default(), monotonic_ns as fn() -> u64);
+        Ok(Self { shared: Arc::new(Shared { options, overrides, members, clock, rates, breakers, batch }) })
+    }
+
+    /// Stores what is valid of `streams`, if the tenant's rate allows.
+    pub async fn push(&self, tenant: &str, streams: Vec<Stream<'_>>) -> Outcome {
+        let limits = Arc::clone(self.shared.overrides.load().limits(tenant));
+        let (push, mut report) = self.validate(tenant, &limits, streams);
+        let bytes: u64 = push.sections().iter().map(|s| s.bytes as u64).sum();
+        let lines: u64 = push.sections().iter().map(|s| u64::from(s.entries)).sum();
+        if let Err(outcome) = self.charge(tenant, &limits, bytes, lines) {
+            return outcome;
+        }
+        if lines > 0
+            && let Err(outcome) = self.replicate(tenant, push, &mut report).await
+        {
+            return outcome;
+        }
+        metrics::counter!("forebay_received_lines_total", "tenant" => tenant.to_owned()).increment(lines);
+        metrics::counter!("forebay_received_bytes_total", "tenant" => tenant.to_owned()).increment(bytes);
+        tracing::debug!(tenant, lines, bytes, "push taken");
+        report.finish(tenant)
+    }
+
+    /// The record of what is valid, and a report of what is not.
+    fn validate(&self, tenant: &str, limits: &Limits, streams: Vec<Stream<'_>>) -> (Push, Report) {
+        let lines = streams.iter().flat_map(|s| &s.lines);
+        let capacity = lines.map(|l| l.line.len() + 24).sum::<usize>() + 64 * streams.len();
+        let mut writer = Writer::new(tenant, capacity);
+        let mut report = Report::default();
+        let validator = Validator::new(limits, self.shared.clock.wall_ns());
+        let mut unescaped = String::new();
+        for stream in &streams {
+            report.seen(stream);
+            if stream.lines.is_empty() {
+                continue;
+            }
+            let pairs = match &stream.labels {
+                LabelSet::Text(text) => match labels::parse(text, &mut unescaped) {
+                    Ok(pairs) => pairs,
+                    Err(error) => {
+                        report.discard_stream(
+                            stream,
+                            error.reason(),
+                            &format_args!("labels {text:?}: {error}"),
+                        );
+                        continue;
+                    }
+                },
+                LabelSet::Pairs(pairs) => {
+                    let mut pairs: Vec<(&str, &str)> = pairs
+                        .iter()
+                        .map(|(n, v)| (n.as_ref(), v.as_ref()))
+                        .filter(|(_, v)| !v.is_empty())
+                        .collect();
+                    pairs.sort_by_key(|(name, _)| *name);
+                    pairs
+                }
+            };
+            if let Err(rejection) = validator.labels(&pairs) {
+                report.discard_stream(stream, rejection.reason(), &rejection);
+                continue;
+            }
+            writer.begin(&pairs);
+            for line in &stream.lines {
+                self.validate_line(&validator, limits, line, &mut writer, &mut report);
+            }
+            writer.end();
+        }
+        (writer.finish(), report)
+    }
+
+    fn validate_line(
+        &self,
+        validator: &Validator<'_>,
+        limits: &Limits,
+        line: &Line<'_>,
+        writer: &mut Writer,
+        report: &mut Report,
+    ) {
+        let metadata: SmallVec<[(&str, &str); 8]> =
+            line.metadata.iter().map(|(n, v)| (n.as_ref(), v.as_ref())).collect();
+        let (keep, suffix) = match validator.entry(line.timestamp_ns, &line.line, &metadata) {
+            Verdict::Accept => (line.line.len(), ""),
+            Verdict::Truncate { keep } => (keep, limits.max_line_size_truncate_identifier.as_str()),
+            Verdict::Discard(rejection) => return report.discard_line(line, rejection.reason(), &rejection),
+        };
+        let chunk = &self.shared.options.chunk_limits;
+        let size = keep + suffix.len();
+        if size > chunk.max_line_bytes {
+            let why =
+                format_args!("line of {size} bytes exceeds what a chunk holds, {}", chunk.max_line_bytes);
+            return report.discard_line(line, Reason::LineTooLong, &why);
+        }
+        let metadata_bytes: usize = metadata.iter().map(|(n, v)| n.len() + v.len()).sum();
+        if metadata_bytes > chunk.max_symbol_bytes || metadata.len() > chunk.max_symbols / 2 {
+            let why = format_args!("metadata of {metadata_bytes} bytes exceeds what a chunk holds");
+            return report.discard_line(line, Reason::StructuredMetadataTooLarge, &why);
+        }
+        writer.entry(line.timestamp_ns, [&line.line[..keep], suffix.as_bytes()], &metadata);
+    }
+
+    fn charge(&self, tenant: &str, limits: &Limits, bytes: u64, lines: u64) -> Result<(), Outcome> {
+        let rate = Rate::from_f64_per_second(limits.ingestion_rate_bytes()).unwrap_or(Rate::ZERO);
+        // A push larger than the burst passes once the bucket is full, and is paid off afterwards: agents batch as
+        // they like, and to refuse such a push for ever would lose it.
+        let quota =
+            Quota { oversize: Oversize::WhenFull, ..Quota::new(rate, limits.ingestion_burst_bytes()) };
+        let Err(denied) = self.shared.rates.try_acquire(tenant, bytes, quota).map(|permit| permit.keep())
+        else {
+            return Ok(());
+        };
+        report::count(tenant, Reason::RateLimited, lines, bytes);
+        metrics::counter!("forebay_limiter_denied_total", "tenant" => tenant.to_owned(), "bound" => denied.bound.as_str())
+            .increment(1);
+        let retry_after = match denied.retry_after {
+            RetryAfter::After(wait) => Some(wait),
+            RetryAfter::Never => None,
+        };
+        Err(Outcome::RateLimited {
+            message: format!("ingestion rate limit exceeded for {tenant}: {denied}"),
+            retry_after,
+        })
+    }
+
+    /// Sends the sections to their ingesters and waits until each is decided.
+    async fn replicate(&self, tenant: &str, push: Push, report: &mut Report) -> Result<(), Outcome> {
+        let shared = &self.shared;
+        let ring = shared.members.ring();
+        let sections = push.sections().iter().enumerate();
+        let items: Vec<(u32, usize)> =
+            sections.map(|(i, s)| (token_for(tenant, push.labels(i)).0, s.bytes)).collect();
+        let push = Arc::new(push);
+        let options =
+            BatchOptions { require: shared.options.requirements.of(tenant), ..shared.batch.clone() };
+        let batch = do_batch(
+            &ring,
+            Operation::WRITE,
+            &items,
+            |instance, items| {
+                let id = Arc::clone(&instance.id);
+                let (client, breaker) = (shared.members.client(&id), shared.breakers.get(&id).ok());
+                let record = push.select(&items);
+                send(id, client, breaker, record, items).in_current_trace().in_current_span()
+            },
+            &options,
+        );
+        let outcome = batch.await;
+        let mut failed = 0;
+        for (index, item) in outcome.items.iter().enumerate() {
+            if item.verdict.is_ok() {
+                continue;
+            }
+            let section = &push.sections()[index];
+            let over = outcome.errors_of(index).find_map(|e| match &e.cause {
+                Cause::Replied(failure @ ReplicaFailure::StreamLimit(..)) => Some(failure),
+                _ => None,
+            });
+            match (item.verdict, over) {
+                (Acked::Failed { family: Family::Throttled }, Some(failure)) => {
+                    report.over_stream_limit(section, &push.stream(index), failure);
+                }
+                _ => failed += 1,
+            }
+        }
+        if failed > 0 {
+            let first = outcome
+                .errors
+                .first()
+                .map_or_else(|| "the ring has too few healthy ingesters".to_owned(), ToString::to_string);
+            let stored = items.len() - failed - report.over_limit();
+            let message = format!(
+                "{failed} of {} streams did not reach {} of their replicas, {stored} did; first failure: {first}",
+                items.len(),
+                shared.options.requirements.of(tenant),
+            );
+            tracing::warn!(tenant, "{message}");
+            return Err(Outcome::Unavailable { message });
+        }
+        Ok(())
+    }
+}
+
+/// Sends a record to one ingester.
+async fn send(
+    id: Arc<str>,
+    client: Option<Arc<dyn IngesterClient>>,
+    breaker: Option<Breaker>,
+    record: bytes::Bytes,
+    items: Items,
+) -> ReplicaResult<ReplicaFailure> {
+    let Some(client) = client else { return ReplicaResult::Err(ReplicaFailure::Gone) };
+    let permit = match breaker.as_ref().map(Breaker::try_acquire).transpose() {
+        Ok(permit) => permit,
+        Err(_) => return ReplicaResult::Err(ReplicaFailure::Open),
+    };
+    let started = monotonic_ns();
+    let result = client.push(record).await;
+    let outcome = if result.is_ok() { "ok" } else { "error" };
+    let seconds = monotonic_ns().saturating_sub(started) as f64 / 1e9;
+    metrics::histogram!("forebay_replica_push_seconds", "instance" => id.to_string(), "outcome" => outcome)
+        .record(seconds);
+    if let Some(permit) = permit {
+        match &result {
+            // An ingester that says it is busy answers; it is not broken.
+            Ok(_) | Err(PushError::Busy { .. } | PushError::Record(_)) => permit.success(),
+            Err(_) => permit.failure(),
+        }
+    }
+    match result {
+        Ok(pushed) if pushed.refused.is_empty() => ReplicaResult::Ok,
+        Ok(pushed) => {
+            let refused = pushed.refused.into_iter().filter_map(|r| {
+                let item = items.get(usize::try_from(r.section).ok()?)?;
+                Some((*item, ReplicaFailure::StreamLimit(r.active, r.limit)))
+            });
+            ReplicaResult::PerItem(refused.collect())
+        }
+        Err(error) => {
+            tracing::debug!(instance = %id, %error, "replica failed");
+            ReplicaResult::Err(error.into())
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What operators ask: readiness, metrics, configuration, ring, flush, legal holds, the retention plan.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use forebay_retention::hold::Placed;
+use forebay_retention::{Error as RetentionError, Hold, Plan, Scope, Selector, TimeRange};
+use serde::{Deserialize, Serialize};
+
+use super::params::Params;
+use super::{Failure, Parts, Shared};
+use crate::compactor::Compactor;
+use crate::members::MemberView;
+
+pub(super) async fn ready(State(parts): Shared) -> Result<&'static str, Failure> {
+    if !parts.ready.load(Ordering::Acquire) {
+        return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "starting or stopping"));
+    }
+    if parts.distributor.is_some() && parts.members.healthy() == 0 {
+        return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "no ingester is healthy"));
+    }
+    Ok("ready\n")
+}
+
+pub(super) async fn metrics(State(parts): Shared) -> Result<Response, Failure> {
+    let handle =
+        parts.metrics.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "no metrics are recorded"))?;
+    handle.run_upkeep();
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response())
+}
+
+pub(super) async fn config(State(parts): Shared) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], parts.config.to_yaml()).into_response()
+}
+
+#[derive(Serialize)]
+pub(super) struct RingView {
+    replication_factor: u8,
+    healthy: usize,
+    members: Vec<MemberView>,
+}
+
+pub(super) async fn ring(State(parts): Shared) -> Json<RingView> {
+    Json(RingView {
+        replication_factor: parts.config.common.replication_factor,
+        healthy: parts.members.healthy(),
+        members: parts.members.view(),
+    })
+}
+
+pub(super) async fn flush(State(parts): Shared) -> Result<StatusCode, Failure> {
+    let clients = match &parts.ingester {
+        Some(own) => vec![std::sync::Arc::clone(own)],
+        None => parts.members.clients(),
+    };
+    for client in clients {
+        client.flush().await.map_err(|e| Failure::new(StatusCode::SERVICE_UNAVAILABLE, e.to_string()))?;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What a client says of a hold; the rest is ours.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewHold {
+    /// Made up where it is missing.
+    id: Option<String>,
+    /// By default the tenant of the request.
+    tenant: Option<String>,
+    /// A stream selector; by default all streams.
+    selector: Option<String>,
+    /// RFC 3339; by default all time.
+    start: Option<jiff::Timestamp>,
+    end: Option<jiff::Timestamp>,
+    case: String,
+    reason: String,
+}
+
+pub(super) async fn holds(
+    State(parts): Shared,
+    headers: HeaderMap,
+) -> Result<Json<BTreeMap<&'static str, Vec<Hold>>>, Failure> {
+    let tenant = parts.tenant(&headers)?;
+    let all = compactor(&parts)?.holds().await.map_err(failed)?;
+    let own = all.into_iter().filter(|hold| hold.scope.includes(tenant.as_str())).collect();
+    Ok(Json(BTreeMap::from([("holds", own)])))
+}
+
+pub(super) async fn place_hold(
+    State(parts): Shared,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<(StatusCode, Json<Placed>), Failure> {
+    let tenant = parts.tenant(&headers)?;
+    let new: NewHold = serde_json::from_slice(&body)
+        .map_err(|e| Failure::bad_request(format_args!("malformed hold: {e}")))?;
+    if new.tenant.as_deref().is_some_and(|named| named != tenant.as_str()) {
+        return Err(Failure::bad_request("a hold is placed by the tenant it belongs to"));
+    }
+    let selector = match &new.selector {
+        None => Selector::everything(),
+        Some(text) => Selector::parse_loki(text).map_err(Failure::bad_request)?,
+    };
+    let compactor = compactor(&parts)?;
+    let id = new.id.unwrap_or_else(|| format!("hold-{:016x}", forebay_tracing_ctx::random_u64()));
+    let scope = Scope::Tenant(tenant.as_str().to_owned());
+    let mut hold = Hold::new(id, scope, selector, new.case, new.reason, compactor.wall_ns());
+    if new.start.is_some() || new.end.is_some() {
+        let ns = |time: Option<jiff::Timestamp>, open: i64| {
+            time.map_or(open, |t| t.as_nanosecond().try_into().unwrap_or(open))
+        };
+        let (min_ns, max_ns) = (ns(new.start, i64::MIN), ns(new.end, i64::MAX));
+        hold = hold.within(TimeRange::new(min_ns, max_ns).map_err(Failure::bad_request)?);
+    }
+    let placed = compactor.place(hold).await.map_err(failed)?;
+    Ok((StatusCode::CREATED, Json(placed)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewRelease {
+    reason: String,
+}
+
+pub(super) async fn release_hold(
+    State(parts): Shared,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<StatusCode, Failure> {
+    let tenant = parts.tenant(&headers)?;
+    let release: NewRelease = serde_json::from_slice(&body)
+        .map_err(|e| Failure::bad_request(format_args!("a release needs {{\"reason\": \"…\"}}: {e}")))?;
+    let compactor = compactor(&parts)?;
+    let known = compactor.holds().await.map_err(failed)?;
+    if !known.iter().any(|hold| hold.id == id && hold.scope.includes(tenant.as_str())) {
+        return Err(failed(RetentionError::HoldUnknown { id }));
+    }
+    compactor.release(&id, release.reason).await.map_err(failed)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn retention_plan(
+    State(parts): Shared,
+    headers: HeaderMap,
+    _: Params,
+) -> Result<Json<Plan>, Failure> {
+    let tenant = parts.tenant(&headers)?;
+    Ok(Json(compactor(&parts)?.plan(tenant.as_str()).await.map_err(failed)?))
+}
+
+fn compactor(parts: &Parts) -> Result<&Compactor, Failure> {
+    parts.compactor.as_ref().ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "no compactor here"))
+}
+
+fn failed(error: RetentionError) -> Failure {
+    let status = match &error {
+        RetentionError::HoldExists { .. } | RetentionError::HoldReleased { .. } => StatusCode::CONFLICT,
+        RetentionError::HoldUnknown { .. } => StatusCode::NOT_FOUND,
+        RetentionError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Failure::new(status, format!("{:#}", anyhow::Error::new(error)))
+}

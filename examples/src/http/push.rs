@@ -1,0 +1,86 @@
+//! `POST /loki/api/v1/push`.
+
+use std::time::Duration;
+
+use axum::body::Body as HttpBody;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+
+use super::{Failure, Shared};
+use crate::distributor::Outcome;
+use crate::push::{Body, ContentType, Encoding, PushError};
+
+/// What a client that was refused for its stream limit should wait: streams end by being idle.
+const STREAM_LIMIT_RETRY_SECONDS: u64 = 60;
+
+pub(super) async fn push(State(parts): Shared, headers: HeaderMap, body: HttpBody) -> Response {
+    match take(&parts, &headers, body).await {
+        Ok(outcome) => answer(outcome),
+        Err(failure) => failure.into_response(),
+    }
+}
+
+async fn take(parts: &super::Parts, headers: &HeaderMap, body: HttpBody) -> Result<Outcome, Failure> {
+    let tenant = parts.tenant(headers)?;
+    let text = |name| headers.get(name).map(|v: &http::HeaderValue| v.to_str().unwrap_or("not text"));
+    let content = ContentType::parse(text(header::CONTENT_TYPE)).map_err(refused)?;
+    let encoding = Encoding::parse(text(header::CONTENT_ENCODING)).map_err(refused)?;
+    let sizes = &parts.config.distributor;
+    let packed = read(headers, body, sizes.max_recv_msg_size).await?;
+    let body = Body::unpack(packed, content, encoding, sizes.max_decompressed_size).map_err(refused)?;
+    let streams = body.streams().map_err(refused)?;
+    let distributor = parts
+        .distributor
+        .as_ref()
+        .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "no distributor here"))?;
+    Ok(distributor.push(tenant.as_str(), streams).await)
+}
+
+/// The body, at most `limit` bytes; one that says it is longer is not read at all.
+async fn read(headers: &HeaderMap, body: HttpBody, limit: u64) -> Result<Bytes, Failure> {
+    let too_large = |size: u64| refused(PushError::TooLarge { what: "body", size, limit });
+    let claimed = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+    if let Some(size) = claimed.filter(|size| *size > limit) {
+        return Err(too_large(size));
+    }
+    match Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX)).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(e) if e.is::<http_body_util::LengthLimitError>() => Err(too_large(limit + 1)),
+        Err(e) => Err(Failure::bad_request(format_args!("body cannot be read: {e}"))),
+    }
+}
+
+fn refused(error: PushError) -> Failure {
+    let status = match &error {
+        PushError::Malformed { .. } => StatusCode::BAD_REQUEST,
+        PushError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        PushError::ContentType(_) | PushError::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        PushError::NoStreams => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    Failure::new(status, error.to_string())
+}
+
+fn answer(outcome: Outcome) -> Response {
+    match outcome {
+        Outcome::Stored => StatusCode::NO_CONTENT.into_response(),
+        Outcome::Invalid(report) => Failure::bad_request(report).into_response(),
+        Outcome::RateLimited { message, retry_after } => {
+            let failure = Failure::new(StatusCode::TOO_MANY_REQUESTS, message);
+            failure.retry_after(retry_after.map_or(STREAM_LIMIT_RETRY_SECONDS, whole_seconds)).into_response()
+        }
+        Outcome::StreamLimited(report) => Failure::new(StatusCode::TOO_MANY_REQUESTS, report.to_string())
+            .retry_after(STREAM_LIMIT_RETRY_SECONDS)
+            .into_response(),
+        Outcome::Unavailable { message } => {
+            Failure::new(StatusCode::SERVICE_UNAVAILABLE, message).retry_after(1).into_response()
+        }
+    }
+}
+
+/// Rounded up: a client that comes back a moment early is refused again.
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait + Duration::from_nanos(999_999_999)).as_secs().max(1)
+}

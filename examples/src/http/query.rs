@@ -1,0 +1,196 @@
+//! The query routes, with Loki's parameters and answers.
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use forebay_chunk::Direction;
+
+use super::params::Params;
+use super::{Failure, Parts, Shared};
+use crate::index::Span;
+use crate::logql::{Logs, Matcher, Query, QueryError};
+use crate::query::answer;
+use crate::query::{CountQuery, ExecuteError, LogQuery, MAX_POINTS, Querier};
+
+/// Lines in an answer where the request does not say.
+const DEFAULT_LIMIT: usize = 100;
+/// Most lines in an answer, Loki's `max_entries_limit_per_query`.
+const MAX_LIMIT: usize = 5000;
+const SECOND_NS: i64 = 1_000_000_000;
+
+pub(super) async fn range(
+    State(parts): Shared,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, Failure> {
+    let tenant = parts.tenant(&headers)?;
+    let (start_ns, end_ns) = params.range_ns(parts.clock.wall_ns())?;
+    match parse(&params)? {
+        Query::Logs(logs) => {
+            // The end is not part of the range, as in Loki.
+            let span = Span { from_ns: start_ns, through_ns: end_ns.saturating_sub(1).max(start_ns) };
+            lines(&parts, tenant.as_str(), logs, span, &headers, &params).await
+        }
+        Query::CountOverTime { logs, range_ns, offset_ns } => {
+            let step_ns = match params.duration_ns("step")? {
+                Some(step_ns) => step_ns,
+                None => default_step_ns(start_ns, end_ns),
+            };
+            let points = (i128::from(end_ns) - i128::from(start_ns)) / i128::from(step_ns) + 1;
+            if points > i128::from(MAX_POINTS) {
+                let message =
+                    format!("{points} points exceed the limit of {MAX_POINTS}: ask for a larger step");
+                return Err(Failure::bad_request(message));
+            }
+            let query = CountQuery { logs, range_ns, offset_ns, start_ns, end_ns, step_ns };
+            let counts = querier(&parts)?.counts(tenant.as_str(), query).await.map_err(failed)?;
+            counts.stages.record();
+            Ok(answer::json(answer::matrix(&counts)))
+        }
+    }
+}
+
+pub(super) async fn instant(
+    State(parts): Shared,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, Failure> {
+    let tenant = parts.tenant(&headers)?;
+    let time_ns = params.time_ns("time")?.unwrap_or_else(|| parts.clock.wall_ns());
+    match parse(&params)? {
+        Query::Logs(logs) => {
+            let since_ns = params.duration_ns("since")?.unwrap_or(3600 * SECOND_NS);
+            let span = Span { from_ns: time_ns.saturating_sub(since_ns), through_ns: time_ns };
+            lines(&parts, tenant.as_str(), logs, span, &headers, &params).await
+        }
+        Query::CountOverTime { logs, range_ns, offset_ns } => {
+            let query = CountQuery {
+                logs,
+                range_ns,
+                offset_ns,
+                start_ns: time_ns,
+                end_ns: time_ns,
+                step_ns: SECOND_NS,
+            };
+            let counts = querier(&parts)?.counts(tenant.as_str(), query).await.map_err(failed)?;
+            counts.stages.record();
+            Ok(answer::json(answer::vector(&counts)))
+        }
+    }
+}
+
+async fn lines(
+    parts: &Parts,
+    tenant: &str,
+    logs: Logs,
+    span: Span,
+    headers: &HeaderMap,
+    params: &Params,
+) -> Result<Response, Failure> {
+    let limit = params.count("limit")?.unwrap_or(DEFAULT_LIMIT);
+    if limit > MAX_LIMIT {
+        return Err(Failure::bad_request(format_args!(
+            "limit {limit} exceeds the limit of {MAX_LIMIT} lines"
+        )));
+    }
+    let direction = match params.text("direction").map(str::to_ascii_lowercase).as_deref() {
+        None | Some("backward") => Direction::Backward,
+        Some("forward") => Direction::Forward,
+        Some(other) => {
+            return Err(Failure::bad_request(format_args!(
+                "direction {other:?} is neither forward nor backward"
+            )));
+        }
+    };
+    let flags =
+        headers.get("x-loki-response-encoding-flags").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let categorize = flags.split(',').any(|flag| flag.trim() == "categorize-labels");
+    let query = LogQuery { logs, span, direction, limit };
+    let lines = querier(parts)?.lines(tenant, query).await.map_err(failed)?;
+    lines.stages.record();
+    Ok(answer::json(answer::streams(&lines, categorize)))
+}
+
+pub(super) async fn labels(
+    State(parts): Shared,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, Failure> {
+    values(&parts, &headers, &params, None).await
+}
+
+pub(super) async fn label_values(
+    State(parts): Shared,
+    headers: HeaderMap,
+    Path(name): Path<String>,
+    params: Params,
+) -> Result<Response, Failure> {
+    values(&parts, &headers, &params, Some(&name)).await
+}
+
+async fn values(
+    parts: &Parts,
+    headers: &HeaderMap,
+    params: &Params,
+    name: Option<&str>,
+) -> Result<Response, Failure> {
+    let tenant = parts.tenant(headers)?;
+    let matchers = match params.text("query") {
+        None => Vec::new(),
+        Some(text) => Logs::parse_selector(text).map_err(Failure::bad_request)?,
+    };
+    let span = span(parts, params)?;
+    let found = querier(parts)?.label_values(tenant.as_str(), name, &matchers, span).await.map_err(failed)?;
+    Ok(answer::json(answer::data(&found)))
+}
+
+pub(super) async fn series(
+    State(parts): Shared,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, Failure> {
+    let tenant = parts.tenant(&headers)?;
+    let selectors: Vec<Vec<Matcher>> = params
+        .all("match")
+        .map(Logs::parse_selector)
+        .collect::<Result<_, _>>()
+        .map_err(Failure::bad_request)?;
+    let span = span(&parts, &params)?;
+    let found = querier(&parts)?.series(tenant.as_str(), &selectors, span).await.map_err(failed)?;
+    Ok(answer::json(answer::data(&found)))
+}
+
+fn span(parts: &Parts, params: &Params) -> Result<Span, Failure> {
+    let since = params.text("start").is_some() || params.text("since").is_some();
+    let now_ns = parts.clock.wall_ns();
+    let (mut from_ns, through_ns) = params.range_ns(now_ns)?;
+    if !since {
+        // Loki's default for labels and series.
+        from_ns = through_ns.saturating_sub(6 * 3600 * SECOND_NS);
+    }
+    Ok(Span { from_ns, through_ns })
+}
+
+fn parse(params: &Params) -> Result<Query, Failure> {
+    Query::parse(params.query()?).map_err(|e: QueryError| Failure::bad_request(e))
+}
+
+fn querier(parts: &Parts) -> Result<&Querier, Failure> {
+    parts.querier.as_ref().ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "no querier here"))
+}
+
+fn failed(error: ExecuteError) -> Failure {
+    let status = match &error {
+        ExecuteError::Ingesters { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    let error = anyhow::Error::new(error);
+    tracing::warn!(error = %format_args!("{error:#}"), "query failed");
+    Failure::new(status, format!("{error:#}"))
+}
+
+/// Loki's default: 250 points, no finer than a second.
+fn default_step_ns(start_ns: i64, end_ns: i64) -> i64 {
+    let seconds = (i128::from(end_ns) - i128::from(start_ns)) / 250 / i128::from(SECOND_NS);
+    i64::try_from(seconds.max(1)).unwrap_or(i64::MAX / SECOND_NS).saturating_mul(SECOND_NS)
+}

@@ -1,0 +1,347 @@
+//! Keeps lines: in the log until they are synced, in memory until they are stored.
+//!
+//! Invariants. I1: an acknowledged record is synced in the log. I2: an entry leaves memory only when its chunk is
+//! stored and found through the index. I3: the log forgets a record only when all its entries have left memory, so
+//! what a crash takes from memory the log gives back. I4: nothing is compressed, synced or read from disk while a
+//! stream is locked.
+
+mod flush;
+mod read;
+mod stream;
+mod tenants;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use forebay_chunk::{BuilderOptions, FlushPolicy, PendingBlock};
+use forebay_tenant::{Overrides, limits::stream_limit};
+use forebay_tracing_ctx::task;
+use forebay_wal::aio::AsyncWal;
+use forebay_wal::fs::Fs;
+use forebay_wal::{AppendError, Lsn, Reject};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+use tracing::Instrument;
+
+use crate::clock::{Clock, monotonic_ns};
+use crate::record::{Record, RecordError};
+use crate::storage::Storage;
+use crate::wire::{Health, Pushed, Refused};
+
+use flush::Ticket;
+use stream::{Expected, Stream};
+use tenants::Tenants;
+
+/// How an ingester behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Chunks: format, codec, block size, target size.
+    pub chunks: BuilderOptions,
+    /// When to flush a chunk.
+    pub flush: FlushPolicy,
+    /// How often that is looked at.
+    pub flush_check: Duration,
+    /// Memory for lines; beyond it pushes are refused.
+    pub memory_limit: usize,
+    /// Replication factor, for the share of a tenant's global stream limit.
+    pub replication_factor: usize,
+    /// Chunks written at the same time.
+    pub flush_parallelism: usize,
+}
+
+/// Why a record was not kept. Nothing of it was, where the variant does not say otherwise.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PushError {
+    /// The sender is broken.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// Send it again later: memory, log or disk is full.
+    #[error("ingester is busy: {reason}")]
+    Busy {
+        /// What is full.
+        reason: String,
+    },
+    /// Send it elsewhere: this ingester is stopping, or its log is out of order.
+    #[error("ingester is unavailable: {reason}")]
+    Unavailable {
+        /// Why.
+        reason: String,
+    },
+    /// Send it again: it may have been kept or not.
+    #[error("ingester cannot tell whether it kept the record: {reason}")]
+    Indeterminate {
+        /// What failed.
+        reason: String,
+    },
+}
+
+impl From<AppendError> for PushError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Rejected(reject @ (Reject::Closed | Reject::Poisoned)) => {
+                Self::Unavailable { reason: reject.to_string() }
+            }
+            AppendError::Rejected(reject) => Self::Busy { reason: reject.to_string() },
+            AppendError::Indeterminate(failure) => {
+                Self::Indeterminate { reason: format!("{failure}: {}", failure.cause) }
+            }
+            other => Self::Indeterminate { reason: other.to_string() },
+        }
+    }
+}
+
+/// An ingester. Cheap to clone.
+#[derive(Debug)]
+pub struct Ingester<F: Fs> {
+    shared: Arc<Shared<F>>,
+}
+
+impl<F: Fs> Clone for Ingester<F> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+#[derive(Debug)]
+struct Shared<F: Fs> {
+    log: AsyncWal<F>,
+    options: Options,
+    clock: Clock,
+    overrides: Arc<Overrides>,
+    storage: Storage,
+    tenants: Tenants,
+    /// Healthy ingesters, as far as this one knows.
+    peers: AtomicUsize,
+    memory: AtomicUsize,
+    /// Where the log stood when records that are not in memory yet were begun.
+    applying: Mutex<BTreeMap<u64, usize>>,
+    closed: AtomicBool,
+    wake: Notify,
+    flushed: Notify,
+    blocks: mpsc::UnboundedSender<(Arc<Stream>, PendingBlock)>,
+    tickets: mpsc::UnboundedSender<Ticket>,
+    queued: AtomicUsize,
+    chunks: AtomicU64,
+    raw_bytes: AtomicU64,
+    stored_bytes: AtomicU64,
+}
+
+impl<F: Fs> Ingester<F> {
+    /// An ingester on an open log: replays what the log holds, then takes pushes. Its background work ends when
+    /// it is [stopped](Self::stop).
+    ///
+    /// # Errors
+    /// What the log could not be read for, or a record that does not parse.
+    pub async fn start(
+        log: AsyncWal<F>,
+        storage: Storage,
+        overrides: Arc<Overrides>,
+        clock: Clock,
+        options: Options,
+    ) -> anyhow::Result<Self> {
+        let (blocks, pending) = mpsc::unbounded_channel();
+        let (tickets, queue) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            log,
+            options,
+            clock,
+            overrides,
+            storage,
+            tenants: Tenants::default(),
+            peers: AtomicUsize::new(1),
+            memory: AtomicUsize::new(0),
+            applying: Mutex::default(),
+            closed: AtomicBool::new(false),
+            wake: Notify::new(),
+            flushed: Notify::new(),
+            blocks,
+            tickets,
+            queued: AtomicUsize::new(0),
+            chunks: AtomicU64::new(0),
+            raw_bytes: AtomicU64::new(0),
+            stored_bytes: AtomicU64::new(0),
+        });
+        tokio::spawn(flush::encode_blocks(Arc::downgrade(&shared), pending));
+        tokio::spawn(flush::write_chunks(Arc::downgrade(&shared), queue));
+        let ingester = Self { shared };
+        ingester.replay().await?;
+        tokio::spawn(flush::watch(Arc::downgrade(&ingester.shared)));
+        Ok(ingester)
+    }
+
+    /// Keeps the record in `bytes`: when this returns, all of it but the refused sections is synced.
+    ///
+    /// Dropping the future takes nothing back: what was begun is finished.
+    ///
+    /// # Errors
+    /// [`PushError`].
+    pub async fn push(&self, bytes: Bytes) -> Result<Pushed, PushError> {
+        let record = Record::parse(bytes)?;
+        let shared = Arc::clone(&self.shared);
+        let task = task::spawn(async move { shared.keep(record).await }.in_current_span());
+        task.await.unwrap_or_else(|e| Err(PushError::Indeterminate { reason: e.to_string() }))
+    }
+
+    /// Tells how many ingesters are healthy, for the share of global limits.
+    pub fn set_peers(&self, healthy: usize) {
+        self.shared.peers.store(healthy.max(1), Ordering::Relaxed);
+    }
+
+    /// How it is.
+    pub fn health(&self) -> Health {
+        let shared = &self.shared;
+        let (stats, usage) = (shared.log.wal().stats(), shared.log.wal().usage());
+        Health {
+            streams: shared.tenants.len() as u64,
+            memory_bytes: shared.memory.load(Ordering::Relaxed) as u64,
+            wal_bytes: usage.log_bytes,
+            wal_syncs: stats.syncs,
+            chunks: shared.chunks.load(Ordering::Relaxed),
+            raw_bytes: shared.raw_bytes.load(Ordering::Relaxed),
+            stored_bytes: shared.stored_bytes.load(Ordering::Relaxed),
+            wal_appended_bytes: stats.physical_bytes,
+        }
+    }
+
+    /// Reads the log into memory, storing chunks on the way where memory would not hold it all.
+    async fn replay(&self) -> anyhow::Result<()> {
+        let shared = &self.shared;
+        let mut records = 0_u64;
+        let mut reader = shared.log.wal().reader(Lsn(0));
+        loop {
+            let (back, batch) = crate::offload::offload(move || {
+                let batch: Vec<_> = reader.by_ref().take(256).collect();
+                (reader, batch)
+            })
+            .await;
+            reader = back;
+            if batch.is_empty() {
+                break;
+            }
+            for record in batch {
+                let record = record?;
+                let parsed = Record::parse(record.bytes)
+                    .map_err(|e| anyhow::anyhow!("record {} of the log: {e}", record.lsn.0))?;
+                let streams = shared.tenants.open(&parsed, monotonic_ns(), |_| None).streams;
+                shared.apply(&parsed, &streams, record.lsn);
+                records += 1;
+            }
+            while shared.memory.load(Ordering::Relaxed) > shared.options.memory_limit / 2 {
+                shared.relieve(shared.options.memory_limit / 4);
+                shared.drained().await;
+            }
+        }
+        metrics::counter!("forebay_wal_replayed_records_total").increment(records);
+        tracing::info!(records, streams = shared.tenants.len(), "log replayed");
+        Ok(())
+    }
+}
+
+impl<F: Fs> Shared<F> {
+    async fn keep(self: Arc<Self>, record: Record) -> Result<Pushed, PushError> {
+        self.admit()?;
+        let limits = self.overrides.load().limits(record.tenant()).clone();
+        let peers = self.peers.load(Ordering::Relaxed);
+        let limit = |_: &str| {
+            let (local, global) = (limits.max_streams_per_user, limits.max_global_streams_per_user);
+            stream_limit(local, global, self.options.replication_factor, peers)
+        };
+        let opened = self.tenants.open(&record, monotonic_ns(), limit);
+        let refused = opened.refused.iter().map(|r| Refused {
+            section: u32::try_from(r.section).unwrap_or(u32::MAX),
+            active: r.active as u64,
+            limit: r.limit as u64,
+        });
+        let pushed = Pushed { refused: refused.collect() };
+        let bytes = if opened.refused.is_empty() {
+            record.bytes().clone()
+        } else {
+            let keep: Vec<bool> = opened.streams.iter().map(Option::is_some).collect();
+            if !keep.contains(&true) {
+                return Ok(pushed);
+            }
+            record.retain(&keep)
+        };
+        let applying = Applying::begin(&self);
+        let lsn = self.log.append(bytes).await?;
+        self.apply(&record, &opened.streams, lsn);
+        drop(applying);
+        tracing::debug!(tenant = record.tenant(), lsn = lsn.0, streams = opened.streams.len(), "record kept");
+        Ok(pushed)
+    }
+
+    fn admit(&self) -> Result<(), PushError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(PushError::Unavailable { reason: "it is stopping".to_owned() });
+        }
+        let (used, limit) = (self.memory.load(Ordering::Relaxed), self.options.memory_limit);
+        if used > limit {
+            self.wake.notify_one();
+            return Err(PushError::Busy {
+                reason: format!("{used} bytes of lines in memory, the limit is {limit}"),
+            });
+        }
+        Ok(())
+    }
+
+    /// Puts the entries of `record` into their streams.
+    fn apply(&self, record: &Record, streams: &[Option<Expected>], lsn: Lsn) {
+        for (section, stream) in record.sections().zip(streams) {
+            let Some(stream) = stream else { continue };
+            let applied = stream.apply(&section, lsn, &self.options.chunks, monotonic_ns());
+            self.account(applied.memory);
+            for ticket in applied.full {
+                self.enqueue(stream, ticket);
+            }
+            for block in applied.blocks {
+                // The receiver outlives every push: it ends only with `Shared` itself.
+                let _ = self.blocks.send((Arc::clone(stream), block));
+            }
+        }
+        if self.memory.load(Ordering::Relaxed) > self.options.memory_limit / 5 * 4 {
+            self.wake.notify_one();
+        }
+    }
+
+    fn account(&self, change: isize) {
+        let memory = if change >= 0 {
+            self.memory.fetch_add(change.unsigned_abs(), Ordering::Relaxed)
+        } else {
+            self.memory.fetch_sub(change.unsigned_abs(), Ordering::Relaxed)
+        };
+        metrics::gauge!("forebay_ingester_memory_bytes").set(memory as f64);
+    }
+}
+
+/// While it lives, the log keeps what was appended since it began.
+struct Applying<F: Fs> {
+    shared: Arc<Shared<F>>,
+    from: u64,
+}
+
+impl<F: Fs> Applying<F> {
+    fn begin(shared: &Arc<Shared<F>>) -> Self {
+        let mut applying = shared.applying.lock();
+        // Read under the lock: whoever computes what the log may forget holds it too.
+        let from = shared.log.wal().next_lsn().0;
+        *applying.entry(from).or_default() += 1;
+        drop(applying);
+        Self { shared: Arc::clone(shared), from }
+    }
+}
+
+impl<F: Fs> Drop for Applying<F> {
+    fn drop(&mut self) {
+        let mut applying = self.shared.applying.lock();
+        if let Some(count) = applying.get_mut(&self.from) {
+            *count -= 1;
+            if *count == 0 {
+                applying.remove(&self.from);
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! One stream in memory: the chunk being built, and the chunks on their way to the store.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use forebay_chunk::{
+    Builder, BuilderOptions, ChunkState, EncodedBlock, Entry, FlushPolicy, FlushReason, PendingBlock,
+    Snapshot, TimeRange,
+};
+use forebay_wal::Lsn;
+use parking_lot::Mutex;
+
+use crate::labels::Labels;
+use crate::record::Section;
+
+/// A stream of one tenant.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) tenant: Arc<str>,
+    pub(super) labels: Labels,
+    state: Mutex<State>,
+}
+
+/// A stream that waits for a record.
+#[derive(Debug)]
+pub(super) struct Expected(Arc<Stream>);
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.0.state.lock().expected -= 1;
+    }
+}
+
+impl Deref for Expected {
+    type Target = Arc<Stream>;
+
+    fn deref(&self) -> &Arc<Stream> {
+        &self.0
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    open: Option<Open>,
+    leaving: Vec<Arc<Leaving>>,
+    /// Records that are about to be applied; keeps the stream from being forgotten.
+    expected: usize,
+    appended_ns: u64,
+}
+
+/// The chunk that takes entries.
+#[derive(Debug)]
+struct Open {
+    builder: Builder,
+    first_lsn: Lsn,
+    opened_ns: u64,
+    memory: usize,
+}
+
+/// A chunk on its way to the store, readable until it is found there.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    snapshot: Snapshot,
+    first_lsn: Lsn,
+    memory: usize,
+}
+
+/// A chunk that was closed: what to write, and what to let go of when that is done.
+#[derive(Debug)]
+pub(super) struct Closed {
+    pub(super) builder: Builder,
+    pub(super) leaving: Arc<Leaving>,
+    pub(super) reason: FlushReason,
+    /// Bytes in memory that were not accounted for yet.
+    pub(super) memory: isize,
+}
+
+/// What applying a section led to.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    /// Change of the bytes in memory.
+    pub(super) memory: isize,
+    /// Chunks that became full.
+    pub(super) full: Vec<Closed>,
+    /// Blocks that are ready to be compressed.
+    pub(super) blocks: Vec<PendingBlock>,
+}
+
+impl Stream {
+    pub(super) fn new(tenant: Arc<str>, labels: Labels, now_ns: u64) -> Self {
+        Self { tenant, labels, state: Mutex::new(State { appended_ns: now_ns, ..State::default() }) }
+    }
+
+    /// Announces a record: the stream is not forgotten while the announcement lives.
+    pub(super) fn expect(self: &Arc<Self>) -> Expected {
+        self.state.lock().expected += 1;
+        Expected(Arc::clone(self))
+    }
+
+    /// Appends the entries of `section`, which the log holds at `lsn`.
+    pub(super) fn apply(
+        &self,
+        section: &Section<'_>,
+        lsn: Lsn,
+        options: &BuilderOptions,
+        now_ns: u64,
+    ) -> Applied {
+        let mut applied = Applied::default();
+        let mut state = self.state.lock();
+        state.appended_ns = now_ns;
+        for entry in section.entries() {
+            let entry = Entry::new(entry.timestamp_ns, entry.line).with_metadata(entry.metadata.as_slice());
+            if state.open.as_ref().is_some_and(|open| !open.builder.space_for(&entry)) {
+                applied.full.extend(state.close(FlushReason::Full));
+            }
+            state.append(entry, lsn, options, now_ns, &mut applied);
+        }
+        if let Some(open) = &mut state.open {
+            while let Some(block) = open.builder.take_full() {
+                applied.blocks.push(block);
+            }
+            applied.memory += open.measure();
+        }
+        applied
+    }
+
+    /// Puts a compressed block in its place; the change of the bytes in memory.
+    pub(super) fn attach(&self, block: EncodedBlock) -> isize {
+        let mut state = self.state.lock();
+        let Some(open) = &mut state.open else { return 0 };
+        open.builder.attach(block);
+        open.measure()
+    }
+
+    /// Closes the chunk where `policy` says so.
+    pub(super) fn close_due(&self, policy: &FlushPolicy, now_ns: u64) -> Option<Closed> {
+        let mut state = self.state.lock();
+        let open = state.open.as_ref()?;
+        let (min_ns, max_ns) = open.builder.bounds()?;
+        let chunk = ChunkState {
+            size_bytes: open.builder.estimated_bytes() as u64,
+            min_ns,
+            max_ns,
+            opened_ns: open.opened_ns,
+            appended_ns: state.appended_ns,
+        };
+        let reason = policy.evaluate(&chunk, now_ns)?;
+        state.close(reason)
+    }
+
+    /// Closes the chunk, whatever it holds.
+    pub(super) fn close(&self, reason: FlushReason) -> Option<Closed> {
+        self.state.lock().close(reason)
+    }
+
+    /// Lets go of a chunk that is stored and indexed; the bytes that are free now.
+    pub(super) fn forget(&self, leaving: &Arc<Leaving>) -> usize {
+        self.state.lock().leaving.retain(|other| !Arc::ptr_eq(other, leaving));
+        leaving.memory
+    }
+
+    /// The first record of the log that the stream still needs.
+    pub(super) fn first_lsn(&self) -> Option<Lsn> {
+        let state = self.state.lock();
+        let open = state.open.iter().map(|open| open.first_lsn);
+        open.chain(state.leaving.iter().map(|leaving| leaving.first_lsn)).min()
+    }
+
+    /// The first record the open chunk needs, and its bytes in memory.
+    pub(super) fn open_chunk(&self) -> Option<(Lsn, usize)> {
+        self.state.lock().open.as_ref().map(|open| (open.first_lsn, open.memory))
+    }
+
+    /// Whether nothing is held or expected and nothing came since `idle_before_ns`.
+    pub(super) fn is_idle(&self, idle_before_ns: u64) -> bool {
+        let state = self.state.lock();
+        state.open.is_none()
+            && state.leaving.is_empty()
+            && state.expected == 0
+            && state.appended_ns <= idle_before_ns
+    }
+
+    /// What can be read of `range`: chunks on their way out, then the open one.
+    pub(super) fn snapshots(&self, range: TimeRange) -> Vec<Snapshot> {
+        let state = self.state.lock();
+        let leaving = state.leaving.iter().map(|leaving| leaving.snapshot.clone());
+        leaving.chain(state.open.iter().map(|open| open.builder.snapshot(range))).collect()
+    }
+
+    /// Whether any entry may lie in `range`.
+    pub(super) fn overlaps(&self, range: TimeRange) -> bool {
+        let state = self.state.lock();
+        let open = state.open.iter().filter_map(|open| open.builder.bounds());
+        let leaving = state.leaving.iter().filter_map(|leaving| leaving.snapshot.bounds());
+        open.chain(leaving).any(|(min, max)| range.overlaps(min, max))
+    }
+}
+
+impl State {
+    fn append(
+        &mut self,
+        entry: Entry<'_>,
+        lsn: Lsn,
+        options: &BuilderOptions,
+        now_ns: u64,
+        applied: &mut Applied,
+    ) {
+        let open = self.open.get_or_insert_with(|| Open::new(options, lsn, now_ns));
+        open.first_lsn = open.first_lsn.min(lsn);
+        if open.builder.append(entry).is_err() {
+            // The entry does not fit this chunk (too many symbols, say): it opens the next one, where it fits
+            // since validation bounds each line.
+            applied.full.extend(self.close(FlushReason::Full));
+            let mut open = Open::new(options, lsn, now_ns);
+            if let Err(e) = open.builder.append(entry) {
+                tracing::error!(error = %e, "an entry fits no chunk; it stays in the log");
+            }
+            self.open = Some(open);
+        }
+    }
+
+    fn close(&mut self, reason: FlushReason) -> Option<Closed> {
+        let mut open = self.open.take()?;
+        let change = open.measure();
+        let Open { builder, first_lsn, memory, .. } = open;
+        let leaving = Arc::new(Leaving { snapshot: builder.snapshot(..), first_lsn, memory });
+        self.leaving.push(Arc::clone(&leaving));
+        Some(Closed { builder, leaving, reason, memory: change })
+    }
+}
+
+impl Open {
+    fn new(options: &BuilderOptions, first_lsn: Lsn, opened_ns: u64) -> Self {
+        let builder =
+            Builder::new(*options).expect("the options were checked when the pipeline was configured");
+        Self { builder, first_lsn, opened_ns, memory: 0 }
+    }
+
+    /// Brings `memory` up to date; the change.
+    fn measure(&mut self) -> isize {
+        let now = self.builder.memory_bytes();
+        let change = now.cast_signed() - self.memory.cast_signed();
+        self.memory = now;
+        change
+    }
+}

@@ -1,0 +1,140 @@
+use super::*;
+use proptest::prelude::*;
+
+fn logs(text: &str) -> Logs {
+    match Query::parse(text).unwrap() {
+        Query::Logs(logs) => logs,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_selector_matches_as_loki_has_it() {
+    let labels = [("app", "api"), ("env", "prod")];
+    for (selector, expected) in [
+        (r#"{app="api"}"#, true),
+        (r#"{app="api", env=~"pr.*",}"#, true),
+        (r#"{app="api",env!~"pro"}"#, true),
+        (r#"{app=~"ap"}"#, false),
+        (r#"{app="api", missing=""}"#, true),
+        (r#"{app="api", missing!="x"}"#, true),
+        (r#"{app="api", missing=~".+"}"#, false),
+        (r#"{app!="web", app=~".+"}"#, true),
+        ("{app=`api`}", true),
+        (r#"{app="\x61p\u0069"}"#, true),
+    ] {
+        assert_eq!(all_match(&logs(selector).matchers, &labels), expected, "{selector}");
+    }
+}
+
+#[test]
+fn line_filters_all_have_to_pass() {
+    for (filters, line, expected) in [
+        (r#"|= "err""#, "an error", true),
+        (r#"|= "err" != "time""#, "error: timeout", false),
+        (r#"|~ "e.r" !~ `t\d+`"#, "err t1", false),
+        (r#"|~ "(?i)ERR""#, "error", true),
+        (r#"|= "warn" or "error""#, "error", true),
+        (r#"!= "warn" or "error""#, "error", false),
+        (r#"|= """#, "anything", true),
+    ] {
+        let query = format!(r#"{{app="x"}} {filters}"#);
+        assert_eq!(logs(&query).keeps(line.as_bytes()), expected, "{query} on {line}");
+    }
+}
+
+#[test]
+fn count_over_time_takes_its_range_before_or_behind_the_filters() {
+    for text in [
+        r#"count_over_time({app="x"} |= "e" [1h30m])"#,
+        r#"count_over_time({app="x"}[90m] |= "e")"#,
+        r#"(count_over_time({app="x"} |= "e" [5400s]))"#,
+    ] {
+        let Query::CountOverTime { logs, range_ns, offset_ns } = Query::parse(text).unwrap() else {
+            panic!("{text}")
+        };
+        assert_eq!((logs.filters.len(), range_ns, offset_ns), (1, 5_400_000_000_000, 0), "{text}");
+    }
+    let text = r#"count_over_time({app="x"}[5m] offset 1h)"#;
+    assert!(matches!(Query::parse(text), Ok(Query::CountOverTime { offset_ns: 3_600_000_000_000, .. })));
+}
+
+#[test]
+fn what_is_not_built_is_refused_by_name_and_position() {
+    for (text, at, name) in [
+        (r#"rate({app="x"}[5m])"#, 0, "rate"),
+        (r#"sum by (app) (count_over_time({app="x"}[5m]))"#, 0, "sum"),
+        (r#"{app="x"} | json"#, 10, "| json"),
+        (r#"{app="x"} |= "a" | level="e""#, 17, "label filter"),
+        (r#"{app="x"} |> "<_> a""#, 10, "pattern filter"),
+        (r#"{app="x"} |= ip("1.2.3.4")"#, 13, "ip filter"),
+        (r#"count_over_time({app="x"}[5m]) > 1"#, 31, "binary"),
+        ("1 + 1", 0, "arithmetic"),
+    ] {
+        match Query::parse(text) {
+            Err(QueryError::NotSupported { at: found, what }) => {
+                assert_eq!(found, at, "{text}");
+                assert!(what.contains(name), "{text}: {what}");
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_not_logql_is_refused_with_its_position() {
+    for (text, at) in [
+        ("", 0),
+        ("{", 1),
+        (r#"{app}"#, 4),
+        (r#"{app="x""#, 8),
+        (r#"{app="x"} foo"#, 10),
+        (r#"{app=~"("}"#, 6),
+        (r#"{app="x"} |= err"#, 13),
+        (r#"{app="x} "#, 5),
+        (r#"{app="\q"}"#, 6),
+        (r#"count_over_time({app="x"})"#, 25),
+        (r#"count_over_time({app="x"}[0s])"#, 26),
+        (r#"count_over_time({app="x"}[5q])"#, 26),
+        ("{app=\"x\"} \u{fffd}", 10),
+    ] {
+        match Query::parse(text) {
+            Err(QueryError::Syntax { at: found, .. }) => assert_eq!(found, at, "{text}"),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_selector_that_would_read_everything_is_refused() {
+    for text in ["{}", r#"{app=""}"#, r#"{app=~".*"}"#, r#"{app!="x"}"#] {
+        assert_eq!(Query::parse(text).unwrap_err(), QueryError::MatchesEverything, "{text}");
+    }
+    assert!(Logs::parse_selector("{}").unwrap().is_empty(), "series may list everything");
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_parsed_or_refused(text: String) {
+        drop(Query::parse(&text));
+    }
+
+    #[test]
+    fn any_text_of_logql_pieces_is_parsed_or_refused(
+        pieces in prop::collection::vec(
+            prop::sample::select(vec![
+                "{", "}", "app", "=", "\"x\"", "|=", "|", "[", "5m", "]", "(", ")", "count_over_time", "or", ",", "!~",
+                "offset", "-", "1", "`", "\"", "\\", "json",
+            ]),
+            0..12,
+        )
+    ) {
+        drop(Query::parse(&pieces.concat()));
+    }
+
+    #[test]
+    fn nesting_is_bounded_by_the_text(depth in 0_usize..64) {
+        let text = format!("{}{{app=\"x\"}}{}", "(".repeat(depth), ")".repeat(depth));
+        prop_assert!(Query::parse(&text).is_ok());
+    }
+}

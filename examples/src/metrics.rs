@@ -1,0 +1,58 @@
+//! The metrics, under the names the documentation gives them, and the recorder that `/metrics` shows.
+
+use forebay_circuit::{Phase, Transition};
+use forebay_wal::{Stats, Usage, Watermarks};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Buckets of everything measured in seconds.
+const SECONDS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Installs the recorder of this process.
+///
+/// # Errors
+/// Where one is installed already.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .install_recorder()
+}
+
+/// Shows what the log counted.
+pub fn log(stats: &Stats, usage: &Usage, watermarks: &Watermarks) {
+    let totals = [
+        ("forebay_wal_appended_records_total", stats.appended_records),
+        ("forebay_wal_appended_bytes_total", stats.appended_bytes),
+        ("forebay_wal_physical_bytes_total", stats.physical_bytes),
+        ("forebay_wal_groups_total", stats.groups),
+        ("forebay_wal_syncs_total", stats.syncs),
+        ("forebay_wal_sync_failures_total", stats.sync_failures),
+    ];
+    for (name, value) in totals {
+        metrics::counter!(name).absolute(value);
+    }
+    let gauges = [
+        ("forebay_wal_disk_bytes", usage.log_bytes),
+        ("forebay_wal_segments", usage.segments as u64),
+        ("forebay_wal_appended_lsn", watermarks.appended.0),
+        ("forebay_wal_durable_lsn", watermarks.durable.0),
+        ("forebay_wal_low_lsn", watermarks.low.0),
+        ("forebay_wal_poisoned", u64::from(stats.poisoned)),
+    ];
+    for (name, value) in gauges {
+        metrics::gauge!(name).set(value as f64);
+    }
+}
+
+/// Shows that a circuit breaker changed.
+pub fn breaker(name: &str, transition: Transition) {
+    let state = match transition.to {
+        Phase::Closed => 0.0,
+        Phase::HalfOpen => 1.0,
+        _ => 2.0,
+    };
+    tracing::info!(breaker = name, from = %transition.from, to = %transition.to, "circuit breaker");
+    metrics::gauge!("forebay_breaker_state", "name" => name.to_owned()).set(state);
+    metrics::counter!("forebay_breaker_transitions_total", "name" => name.to_owned(), "to" => transition.to.as_str())
+        .increment(1);
+}

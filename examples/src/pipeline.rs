@@ -1,0 +1,385 @@
+//! The parts of one process, put together by its configuration, and taken down in the right order.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use forebay_chunk::{BuilderOptions, FlushPolicy};
+use forebay_circuit::Breaker;
+use forebay_retention::store::redb::RedbState;
+use forebay_ring::quorum;
+use forebay_tenant::{Overrides, Tenancy};
+use forebay_wal::aio::AsyncWal;
+use forebay_wal::fs::StdFs;
+use forebay_wal::{OpenError, RecoveryReport, Wal};
+use metrics_exporter_prometheus::PrometheusHandle;
+use object_store::local::LocalFileSystem;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+
+use crate::client::IngesterClient;
+use crate::clock::{Clock, monotonic_ns};
+use crate::compactor::{self, Compactor};
+use crate::config::{Config, Target};
+use crate::distributor::{self, Distributor, Requirements};
+use crate::http::{self, Parts};
+use crate::index::{Index, RedbIndex};
+use crate::ingester::{self, Ingester};
+use crate::members::{Members, beat_forever};
+use crate::offload::offload;
+use crate::query::Querier;
+use crate::rpc::{RemoteIndex, RemoteIngester, index_server, ingester_server};
+use crate::storage::Storage;
+
+/// Streams that an ingester may be sent at the same time.
+const MAX_CALLS: usize = 4096;
+/// How long a log that somebody has open is waited for, and how often it is looked at.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_CHECK: Duration = Duration::from_millis(50);
+
+/// Where the other parts are, for a process that does not have them all.
+#[derive(Debug, Clone, Default)]
+pub struct Neighbours {
+    /// The process with the index.
+    pub index: Option<String>,
+    /// Ingesters in other processes: id, address, zone.
+    pub ingesters: Vec<(String, String, String)>,
+    /// Whether ingesters join later, as child processes do.
+    pub expects_ingesters: bool,
+}
+
+/// A process that serves.
+#[derive(Debug)]
+pub struct Running {
+    /// Where its HTTP port is.
+    pub http: SocketAddr,
+    /// Where its gRPC port is, if it has one.
+    pub grpc: Option<SocketAddr>,
+    /// The ingesters it knows.
+    pub members: Members,
+    config: Arc<Config>,
+    ingester: Option<Ingester<StdFs>>,
+    ready: Arc<AtomicBool>,
+    stop: watch::Sender<bool>,
+    servers: Vec<JoinHandle<()>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Starts the parts that `config.target` names.
+///
+/// # Errors
+/// A directory, log, index or address that cannot be used, each named.
+pub async fn start(
+    config: Config,
+    neighbours: Neighbours,
+    metrics: Option<PrometheusHandle>,
+) -> anyhow::Result<Running> {
+    let config = Arc::new(config);
+    let clock = Clock::System;
+    let target = config.target;
+    let has = |part| target == Target::All || target == part;
+    let dir = config.common.path_prefix.clone();
+    make_dir(&dir)?;
+
+    let overrides = Arc::new(Overrides::new(config.limits_config.clone()));
+    let mut tasks = Vec::new();
+    if let Some(file) = config.runtime_config.file.clone() {
+        reload(&overrides, &file).with_context(|| format!("runtime configuration {}", file.display()))?;
+        tasks.push(tokio::spawn(watch_overrides(Arc::clone(&overrides), file, config.runtime_config.period)));
+    }
+
+    let index: Arc<dyn Index> = match &neighbours.index {
+        Some(addr) => Arc::new(RemoteIndex::new(addr)?),
+        None if has(Target::Compactor) => Arc::new(RedbIndex::open(&dir.join("index.redb"))?),
+        None => anyhow::bail!(
+            "a {target:?} on its own needs --index, the gRPC address of the compactor or of `all`"
+        ),
+    };
+    let objects = dir.join("objects");
+    make_dir(&objects)?;
+    let objects = LocalFileSystem::new_with_prefix(&objects).context("object store")?.with_fsync(true);
+    let circuit = forebay_circuit::Options::default();
+    let puts = Breaker::with_observer(circuit, monotonic_ns as fn() -> u64, |t| {
+        crate::metrics::breaker("objects", t)
+    })?;
+    let storage = Storage::new(Arc::new(objects), Arc::clone(&index), puts);
+
+    let members = Members::new(config.common.replication_factor, has_zones(&neighbours), clock)?;
+    let local_ingester = has(Target::Ingester) && !neighbours.expects_ingesters;
+    let ingester = if local_ingester {
+        Some(open_ingester(&config, storage.clone(), Arc::clone(&overrides), clock).await?)
+    } else {
+        None
+    };
+    let own: Option<Arc<dyn IngesterClient>> =
+        ingester.clone().map(|own| Arc::new(own) as Arc<dyn IngesterClient>);
+    if let Some(own) = &own {
+        let common = &config.common;
+        members.join(
+            &common.instance_id,
+            "in this process",
+            &common.instance_availability_zone,
+            Arc::clone(own),
+        )?;
+    }
+    for (id, addr, zone) in &neighbours.ingesters {
+        members.join(id, addr, zone, Arc::new(RemoteIngester::new(addr)?))?;
+    }
+    tasks.push(tokio::spawn(beat_forever(members.clone())));
+
+    let options = distributor_options(&config);
+    let querier = Querier::new(members.clone(), storage.clone(), options.requirements.clone());
+    let distributor = Distributor::new(members.clone(), Arc::clone(&overrides), clock, options)?;
+    let compactor = if has(Target::Compactor) {
+        let state = RedbState::open(dir.join("retention.redb")).context("retention state")?;
+        let compactor =
+            Compactor::new(storage, Arc::new(state), overrides, clock, compactor_options(&config));
+        tasks.push(tokio::spawn(compactor.clone().run()));
+        Some(compactor)
+    } else {
+        None
+    };
+
+    let (stop, stopped) = watch::channel(false);
+    let ready = Arc::new(AtomicBool::new(true));
+    let mut servers = Vec::new();
+    let needs_grpc = target != Target::All || neighbours.expects_ingesters;
+    let grpc = if needs_grpc {
+        let server = &config.server;
+        let listener = listen(&server.grpc_listen_address, server.grpc_listen_port).await?;
+        let addr = listener.local_addr()?;
+        let local_index = has(Target::Compactor).then(|| Arc::clone(&index));
+        servers.push(tokio::spawn(serve_grpc(listener, own.clone(), local_index, stopped.clone())));
+        Some(addr)
+    } else {
+        None
+    };
+    let parts = Parts {
+        tenancy: if config.auth_enabled { Tenancy::Multi } else { Tenancy::default() },
+        clock,
+        members: members.clone(),
+        distributor: has(Target::Distributor).then_some(distributor),
+        querier: has(Target::Querier).then_some(querier),
+        ingester: if target == Target::Ingester { own } else { None },
+        compactor,
+        metrics,
+        ready: Arc::clone(&ready),
+        config: Arc::clone(&config),
+    };
+    let listener = listen(&config.server.http_listen_address, config.server.http_listen_port).await?;
+    let http = listener.local_addr()?;
+    servers.push(tokio::spawn(serve_http(listener, parts, stopped)));
+    Ok(Running { http, grpc, members, config, ingester, ready, stop, servers, tasks })
+}
+
+impl Running {
+    /// Leaves the ring, stops taking requests, stores what is in memory.
+    ///
+    /// # Errors
+    /// Where the store did not take everything in time; the log keeps it.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.ready.store(false, Ordering::Release);
+        if self.ingester.is_some() {
+            self.members.leave(&self.config.common.instance_id)?;
+        }
+        let _ = self.stop.send(true);
+        let servers = futures_util::future::join_all(self.servers);
+        let timeout = self.config.shutdown_timeout;
+        if tokio::time::timeout(timeout / 2, servers).await.is_err() {
+            tracing::warn!("requests were still under way");
+        }
+        self.tasks.iter().for_each(JoinHandle::abort);
+        match self.ingester {
+            Some(ingester) => ingester.stop(timeout).await,
+            None => Ok(()),
+        }
+    }
+}
+
+fn has_zones(neighbours: &Neighbours) -> bool {
+    neighbours.expects_ingesters || neighbours.ingesters.iter().any(|(.., zone)| !zone.is_empty())
+}
+
+async fn open_ingester(
+    config: &Config,
+    storage: Storage,
+    overrides: Arc<Overrides>,
+    clock: Clock,
+) -> anyhow::Result<Ingester<StdFs>> {
+    let wal = &config.ingester.wal;
+    let segment_bytes = match wal.segment_bytes {
+        0 => (wal.max_bytes / 16).clamp(1 << 18, 64 << 20),
+        bytes => bytes,
+    };
+    let options = forebay_wal::Options {
+        segment_bytes,
+        max_log_bytes: Some(wal.max_bytes),
+        ..forebay_wal::Options::default()
+    };
+    let dir = config.common.path_prefix.join("wal").join(&config.common.instance_id);
+    make_dir(&dir)?;
+    let (log, report) = open_log(&dir, &options).await.with_context(|| format!("log {}", dir.display()))?;
+    let log = AsyncWal::start(log)?;
+    tracing::info!(records = report.records, bytes = report.bytes, torn = ?report.torn, "log opened");
+    Ingester::start(log, storage, overrides, clock, ingester_options(config)?).await
+}
+
+/// Opens the log; one that is locked is waited for, since its last process may be about to end.
+async fn open_log(dir: &Path, options: &forebay_wal::Options) -> Result<(Wal, RecoveryReport), OpenError> {
+    let deadline = tokio::time::sleep(LOCK_PATIENCE);
+    tokio::pin!(deadline);
+    loop {
+        let (dir, options) = (dir.to_owned(), options.clone());
+        match offload(move || Wal::open(dir, options)).await {
+            Err(OpenError::Locked { .. }) if !deadline.is_elapsed() => {
+                tokio::select! {
+                    () = &mut deadline => {}
+                    () = tokio::time::sleep(LOCK_CHECK) => {}
+                }
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// The options of an ingester under `config`.
+///
+/// # Errors
+/// Chunk sizes that cannot be built.
+pub fn ingester_options(config: &Config) -> anyhow::Result<ingester::Options> {
+    let settings = &config.ingester;
+    let chunks = BuilderOptions {
+        codec: settings.chunk_encoding,
+        block_size: usize::try_from(settings.chunk_block_size)?,
+        target_size: usize::try_from(settings.chunk_target_size)?,
+        ..BuilderOptions::default()
+    };
+    forebay_chunk::Builder::new(chunks).context("chunk options")?;
+    Ok(ingester::Options {
+        chunks,
+        flush: FlushPolicy {
+            target_size: settings.chunk_target_size,
+            max_age: settings.max_chunk_age,
+            max_idle: settings.chunk_idle_period,
+            ..FlushPolicy::default()
+        },
+        flush_check: settings.flush_check_period,
+        memory_limit: match settings.memory_limit {
+            0 => usize::try_from(machine_memory() / 4)?,
+            bytes => usize::try_from(bytes)?,
+        },
+        replication_factor: config.common.replication_factor.into(),
+        flush_parallelism: settings.concurrent_flushes,
+    })
+}
+
+/// The options of a distributor under `config`.
+pub fn distributor_options(config: &Config) -> distributor::Options {
+    let settings = &config.distributor;
+    let bytes = usize::try_from(settings.max_inflight_bytes).unwrap_or(usize::MAX);
+    let per_target = quorum::Load { calls: MAX_CALLS, bytes };
+    let total = quorum::Load { calls: MAX_CALLS * 16, bytes: bytes.saturating_mul(4) };
+    distributor::Options {
+        requirements: Requirements { default: settings.require, tenants: settings.require_overrides.clone() },
+        push_timeout: settings.push_timeout,
+        targets: quorum::Limits { per_target, total },
+        circuit: forebay_circuit::Options::default(),
+        chunk_limits: forebay_chunk::Limits::default(),
+    }
+}
+
+fn compactor_options(config: &Config) -> compactor::Options {
+    let settings = &config.compactor;
+    compactor::Options {
+        retention_enabled: settings.retention_enabled,
+        interval: settings.compaction_interval,
+        orphan_age: settings.orphan_age,
+        sweep: forebay_retention::Options {
+            delete_delay: settings.retention_delete_delay,
+            max_delete_fraction: f64::from(settings.max_delete_percent) / 100.0,
+            ..forebay_retention::Options::default()
+        },
+    }
+}
+
+fn machine_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(u64::from(info.mem_unit))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge: the data directory is the user's")]
+fn make_dir(dir: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(dir).with_context(|| format!("directory {}", dir.display()))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the edge: the runtime configuration is a file that the user names"
+)]
+fn reload(overrides: &Overrides, file: &Path) -> anyhow::Result<bool> {
+    let reloaded = overrides.reload(&std::fs::read_to_string(file)?)?;
+    for warning in &reloaded.warnings {
+        tracing::warn!(file = %file.display(), "{warning}");
+    }
+    Ok(reloaded.changed)
+}
+
+/// Looks at the file again and again; a bad one changes nothing.
+async fn watch_overrides(overrides: Arc<Overrides>, file: PathBuf, period: Duration) {
+    loop {
+        tokio::time::sleep(period).await;
+        match reload(&overrides, &file) {
+            Ok(true) => tracing::info!(file = %file.display(), "limits changed"),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(file = %file.display(), error = %format_args!("{error:#}"), "limits kept")
+            }
+        }
+    }
+}
+
+async fn listen(address: &str, port: u16) -> anyhow::Result<TcpListener> {
+    let addr = format!("{address}:{port}");
+    TcpListener::bind(&addr).await.with_context(|| format!("cannot listen on {addr}"))
+}
+
+async fn stopping(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+async fn serve_http(listener: TcpListener, parts: Parts, stopped: watch::Receiver<bool>) {
+    use axum::serve::ListenerExt;
+    let listener = listener.tap_io(|io| {
+        if let Err(error) = io.set_nodelay(true) {
+            tracing::debug!(%error, "connection without TCP_NODELAY");
+        }
+    });
+    let served = axum::serve(listener, http::router(parts)).with_graceful_shutdown(stopping(stopped));
+    if let Err(error) = served.await {
+        tracing::error!(%error, "HTTP port failed");
+    }
+}
+
+async fn serve_grpc(
+    listener: TcpListener,
+    ingester: Option<Arc<dyn IngesterClient>>,
+    index: Option<Arc<dyn Index>>,
+    stopped: watch::Receiver<bool>,
+) {
+    let served = tonic::transport::Server::builder()
+        .layer(forebay_tracing_ctx::TraceServerLayer::new())
+        .tcp_nodelay(true)
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(8 << 20)
+        .add_optional_service(ingester.map(ingester_server))
+        .add_optional_service(index.map(index_server))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopping(stopped));
+    if let Err(error) = served.await {
+        tracing::error!(%error, "gRPC port failed");
+    }
+}

@@ -1,0 +1,151 @@
+//! From the body of a push request to streams of borrowed lines.
+//!
+//! Every size a client claims is checked against the limits before memory is spent on it; nothing is stored
+//! of a body that does not decode to its end.
+
+mod encoding;
+mod json;
+pub mod protobuf;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+pub use encoding::Encoding;
+
+/// One stream of a push, borrowed from its body.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stream<'a> {
+    /// The labels as the client gave them.
+    pub labels: LabelSet<'a>,
+    /// The lines in the order they were sent.
+    pub lines: Vec<Line<'a>>,
+}
+
+/// Labels as text (`{app="x"}`) or as an object of names and values.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LabelSet<'a> {
+    /// Protobuf clients send the text.
+    Text(&'a str),
+    /// JSON clients send an object; in its order, repeated names included.
+    Pairs(Vec<(Cow<'a, str>, Cow<'a, str>)>),
+}
+
+/// One line of a push.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// Nanoseconds since 1970.
+    pub timestamp_ns: i64,
+    /// The line.
+    pub line: Cow<'a, [u8]>,
+    /// Structured metadata in the client's order.
+    pub metadata: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+/// The shape of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContentType {
+    /// `application/x-protobuf`: the message in a raw snappy block.
+    Protobuf,
+    /// `application/json`.
+    Json,
+}
+
+/// Why a push cannot be read. Nothing of it was stored.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PushError {
+    /// 400: send a body that decodes.
+    #[error("malformed {what}: {why}")]
+    Malformed {
+        /// The layer that did not decode.
+        what: &'static str,
+        /// What its decoder said.
+        why: String,
+    },
+    /// 413: send smaller batches.
+    #[error("{what} of {size} bytes exceeds the limit of {limit}")]
+    TooLarge {
+        /// The layer that is too large.
+        what: &'static str,
+        /// What the body claims or reached.
+        size: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// 415: send JSON or protobuf.
+    #[error("content type {0:?} is not supported: send application/json or application/x-protobuf")]
+    ContentType(String),
+    /// 415: send snappy, gzip, deflate or none.
+    #[error("content encoding {0:?} is not supported: send snappy, gzip, deflate or identity")]
+    Encoding(String),
+    /// 422: send at least one stream with a line.
+    #[error("no streams in the push")]
+    NoStreams,
+}
+
+impl ContentType {
+    /// Reads a `Content-Type` header; one that is missing means protobuf, as Loki has it.
+    ///
+    /// # Errors
+    /// [`PushError::ContentType`] for any other type.
+    pub fn parse(header: Option<&str>) -> Result<Self, PushError> {
+        let Some(header) = header else { return Ok(Self::Protobuf) };
+        let media = header.split(';').next().unwrap_or(header).trim();
+        if media.eq_ignore_ascii_case("application/json") {
+            Ok(Self::Json)
+        } else if media.eq_ignore_ascii_case("application/x-protobuf") {
+            Ok(Self::Protobuf)
+        } else {
+            Err(PushError::ContentType(header.to_owned()))
+        }
+    }
+}
+
+/// A body that is unpacked but not yet borrowed from.
+#[derive(Debug)]
+pub enum Body {
+    /// The decoded message; its lines are slices of the unpacked body.
+    Protobuf(protobuf::PushRequest),
+    /// The text.
+    Json(Bytes),
+}
+
+impl Body {
+    /// Unpacks `body`, to at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`PushError::Malformed`] or [`PushError::TooLarge`].
+    pub fn unpack(
+        body: Bytes,
+        content: ContentType,
+        encoding: Encoding,
+        limit: u64,
+    ) -> Result<Self, PushError> {
+        match content {
+            ContentType::Json => Ok(Self::Json(encoding.unpack(body, limit)?)),
+            ContentType::Protobuf => {
+                let block = match encoding {
+                    Encoding::Snappy => body,
+                    other => other.unpack(body, limit)?,
+                };
+                protobuf::decode(Encoding::Snappy.unpack(block, limit)?).map(Self::Protobuf)
+            }
+        }
+    }
+
+    /// The streams, borrowed from the body.
+    ///
+    /// # Errors
+    /// [`PushError::Malformed`], or [`PushError::NoStreams`] where there is none.
+    pub fn streams(&self) -> Result<Vec<Stream<'_>>, PushError> {
+        let streams = match self {
+            Self::Protobuf(request) => request.streams()?,
+            Self::Json(text) => json::streams(text)?,
+        };
+        if streams.is_empty() { Err(PushError::NoStreams) } else { Ok(streams) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

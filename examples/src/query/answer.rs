@@ -1,0 +1,239 @@
+//! Answers in Loki's JSON.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use serde::Serialize;
+use serde::ser::{SerializeMap, SerializeSeq, SerializeTuple, Serializer};
+
+use super::merge::{Found, OwnedMetadata};
+use super::stages::Stages;
+use super::{Counts, Lines};
+use crate::labels::Labels;
+
+#[derive(Serialize)]
+struct Success<T> {
+    status: &'static str,
+    data: T,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Data<T> {
+    result_type: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    encoding_flags: Vec<&'static str>,
+    result: T,
+    stats: Stats,
+}
+
+#[derive(Serialize)]
+struct Stats {
+    summary: Summary,
+    stages: Stages,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary {
+    total_bytes_processed: u64,
+    total_lines_processed: u64,
+    total_entries_returned: u64,
+    exec_time: f64,
+}
+
+impl Stats {
+    fn new(stages: &Stages) -> Self {
+        let ns = stages.ingesters_ns
+            + stages.index_lookup_ns
+            + stages.chunk_download_ns
+            + stages.chunk_decode_ns
+            + stages.processing_ns;
+        let summary = Summary {
+            total_bytes_processed: stages.bytes,
+            total_lines_processed: stages.lines,
+            total_entries_returned: stages.lines_answered,
+            exec_time: ns as f64 / 1e9,
+        };
+        Self { summary, stages: stages.clone() }
+    }
+}
+
+/// A response with `body`.
+pub fn json(body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
+    response
+}
+
+/// A plain list.
+pub fn data(data: impl Serialize) -> Vec<u8> {
+    to_vec(&Success { status: "success", data })
+}
+
+/// Lines by stream. Structured metadata is part of a stream's labels, or with `categorize` of each line.
+pub fn streams(lines: &Lines, categorize: bool) -> Vec<u8> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut places: std::collections::HashMap<(usize, &OwnedMetadata), usize> =
+        std::collections::HashMap::new();
+    let none = OwnedMetadata::new();
+    for answered in &lines.entries {
+        let metadata = if categorize { &none } else { &answered.found.metadata };
+        let place = *places.entry((answered.stream, metadata)).or_insert_with(|| {
+            groups.push(Group {
+                labels: &lines.streams[answered.stream],
+                metadata,
+                entries: Vec::new(),
+                categorize,
+            });
+            groups.len() - 1
+        });
+        groups[place].entries.push(&answered.found);
+    }
+    let encoding_flags = if categorize { vec!["categorize-labels"] } else { Vec::new() };
+    to_vec(&Success {
+        status: "success",
+        data: Data {
+            result_type: "streams",
+            encoding_flags,
+            result: groups,
+            stats: Stats::new(&lines.stages),
+        },
+    })
+}
+
+/// Counts of a range query.
+pub fn matrix(counts: &Counts) -> Vec<u8> {
+    let series: Vec<Series<'_>> =
+        counts.series.iter().map(|(labels, points)| Series { labels, points, one: false }).collect();
+    to_vec(&Success {
+        status: "success",
+        data: Data {
+            result_type: "matrix",
+            encoding_flags: Vec::new(),
+            result: series,
+            stats: Stats::new(&counts.stages),
+        },
+    })
+}
+
+/// Counts of an instant query.
+pub fn vector(counts: &Counts) -> Vec<u8> {
+    let series: Vec<Series<'_>> =
+        counts.series.iter().map(|(labels, points)| Series { labels, points, one: true }).collect();
+    to_vec(&Success {
+        status: "success",
+        data: Data {
+            result_type: "vector",
+            encoding_flags: Vec::new(),
+            result: series,
+            stats: Stats::new(&counts.stages),
+        },
+    })
+}
+
+fn to_vec(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("maps have text keys, and nothing else can fail in memory")
+}
+
+struct Group<'a> {
+    labels: &'a Labels,
+    metadata: &'a OwnedMetadata,
+    entries: Vec<&'a Found>,
+    categorize: bool,
+}
+
+impl Serialize for Group<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("stream", &StreamLabels(self.labels, self.metadata))?;
+        map.serialize_entry("values", &Values(&self.entries, self.categorize))?;
+        map.end()
+    }
+}
+
+/// The labels of a stream and the metadata of its lines, as one object; a label wins over metadata of its name.
+struct StreamLabels<'a>(&'a Labels, &'a OwnedMetadata);
+
+impl Serialize for StreamLabels<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut all: std::collections::BTreeMap<&str, &str> =
+            self.1.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let pairs = self.0.pairs();
+        all.extend(pairs.iter().copied());
+        serializer.collect_map(all)
+    }
+}
+
+struct Values<'a>(&'a [&'a Found], bool);
+
+impl Serialize for Values<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut values = serializer.serialize_seq(Some(self.0.len()))?;
+        for found in self.0 {
+            values.serialize_element(&Value(found, self.1))?;
+        }
+        values.end()
+    }
+}
+
+struct Value<'a>(&'a Found, bool);
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(found, categorize) = self;
+        // JSON is text: bytes of a line that are none are shown as replacement characters.
+        let line = String::from_utf8_lossy(&found.line);
+        let mut value = serializer.serialize_tuple(if *categorize { 3 } else { 2 })?;
+        value.serialize_element(&Text(found.timestamp_ns))?;
+        value.serialize_element(&line)?;
+        if *categorize {
+            value.serialize_element(&Categories(&found.metadata))?;
+        }
+        value.end()
+    }
+}
+
+struct Categories<'a>(&'a OwnedMetadata);
+
+impl Serialize for Categories<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if !self.0.is_empty() {
+            let pairs: std::collections::BTreeMap<&str, &str> =
+                self.0.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            map.serialize_entry("structuredMetadata", &pairs)?;
+        }
+        map.end()
+    }
+}
+
+struct Series<'a> {
+    labels: &'a Labels,
+    points: &'a [(i64, u64)],
+    one: bool,
+}
+
+impl Serialize for Series<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("metric", self.labels)?;
+        let mut points = self.points.iter().map(|(ns, count)| (*ns as f64 / 1e9, Text(*count)));
+        match (self.one, points.next()) {
+            (true, Some(point)) => map.serialize_entry("value", &point)?,
+            (_, first) => {
+                map.serialize_entry("values", &first.into_iter().chain(points).collect::<Vec<_>>())?
+            }
+        }
+        map.end()
+    }
+}
+
+/// A number as a string, as Loki writes nanoseconds and sample values.
+struct Text<T>(T);
+
+impl<T: std::fmt::Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}

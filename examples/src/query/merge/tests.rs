@@ -1,0 +1,66 @@
+use super::*;
+use forebay_chunk::{Builder, BuilderOptions, Entry};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+type Line = (i64, String, Vec<(String, String)>);
+
+fn chunk(lines: &[Line], direction: Direction) -> EntryIter {
+    let mut builder = Builder::new(BuilderOptions { block_size: 64, ..BuilderOptions::default() }).unwrap();
+    for (timestamp_ns, line, metadata) in lines {
+        let pairs: Vec<(&str, &str)> = metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        builder.append(Entry::new(*timestamp_ns, line).with_metadata(pairs.as_slice())).unwrap();
+    }
+    builder.snapshot(..).entries(direction)
+}
+
+fn all(mut merge: Merge) -> Vec<(u32, Line)> {
+    let mut out = Vec::new();
+    while let Some(found) = merge.next().unwrap() {
+        let line = String::from_utf8(found.line.to_vec()).unwrap();
+        out.push((found.stream, (found.timestamp_ns, line, found.metadata)));
+    }
+    out
+}
+
+fn everything() -> Logs {
+    Logs { matchers: Vec::new(), filters: Vec::new() }
+}
+
+fn lines() -> impl Strategy<Value = Vec<Line>> {
+    let metadata = prop::collection::vec(("[kl]", "[vw]"), 0..2);
+    prop::collection::vec((0..6_i64, "[ab]{0,2}", metadata), 0..12)
+}
+
+proptest! {
+    #[test]
+    fn every_entry_comes_once_in_order(sources in prop::collection::vec((0..2_u32, lines()), 0..5), back: bool) {
+        let direction = if back { Direction::Backward } else { Direction::Forward };
+        let mut merge = Merge::new(direction, Want::Lines, everything());
+        for (stream, lines) in &sources {
+            merge.add(*stream, Source::Chunk(Box::new(chunk(lines, direction)))).unwrap();
+        }
+        let found = all(merge);
+        let times: Vec<i64> = found.iter().map(|(_, (t, ..))| if back { -t } else { *t }).collect();
+        prop_assert!(times.is_sorted());
+        let expected: BTreeSet<(u32, Line)> =
+            sources.iter().flat_map(|(s, lines)| lines.iter().map(|l| (*s, l.clone()))).collect();
+        prop_assert_eq!(found.len(), expected.len());
+        prop_assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected);
+    }
+}
+
+#[test]
+fn metadata_and_line_are_told_apart() {
+    let one = [(1, "a".to_owned(), vec![("b".to_owned(), "c".to_owned())])];
+    let others = [
+        (1, "abc".to_owned(), vec![]),
+        (1, "a".to_owned(), vec![("bc".to_owned(), String::new())]),
+        (1, "a".to_owned(), vec![("c".to_owned(), "b".to_owned())]),
+        (1, "a".to_owned(), vec![]),
+    ];
+    let mut merge = Merge::new(Direction::Forward, Want::Times, everything());
+    merge.add(0, Source::Chunk(Box::new(chunk(&one, Direction::Forward)))).unwrap();
+    merge.add(0, Source::Chunk(Box::new(chunk(&others, Direction::Forward)))).unwrap();
+    assert_eq!(all(merge).len(), 5);
+}

@@ -1,0 +1,88 @@
+//! What a query cost, stage by stage; in every answer and in the metrics.
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+use super::merge::Merge;
+use crate::clock::monotonic_ns;
+
+/// Times and sizes of one query. Times of parallel work are added up.
+#[derive(Debug, Default, Clone)]
+pub struct Stages {
+    /// Asking the ingesters.
+    pub ingesters_ns: u64,
+    /// Finding chunks.
+    pub index_lookup_ns: u64,
+    /// Fetching objects.
+    pub chunk_download_ns: u64,
+    /// Verifying objects and decompressing blocks.
+    pub chunk_decode_ns: u64,
+    /// Filtering and merging.
+    pub processing_ns: u64,
+    /// Bytes of the objects.
+    pub bytes: u64,
+    /// Chunks that the index named.
+    pub chunks: u64,
+    /// Entries read, before filters and with duplicates.
+    pub lines: u64,
+    /// Entries that came from more than one source.
+    pub duplicates: u64,
+    /// Entries in the answer.
+    pub lines_answered: u64,
+}
+
+/// The clock that stages are timed with.
+pub(super) fn now_ns() -> u64 {
+    monotonic_ns()
+}
+
+/// Nanoseconds since `started_ns`.
+pub(super) fn since(started_ns: u64) -> u64 {
+    monotonic_ns().saturating_sub(started_ns)
+}
+
+impl Stages {
+    /// Books what `merge` did in `elapsed_ns`.
+    pub(super) fn add_merge(&mut self, merge: &mut Merge, elapsed_ns: u64) {
+        let work = std::mem::take(&mut merge.work);
+        self.chunk_decode_ns += work.decode_ns;
+        self.processing_ns += elapsed_ns.saturating_sub(work.decode_ns);
+        self.lines += work.lines;
+        self.duplicates += work.duplicates;
+    }
+
+    /// Tells the metrics.
+    pub fn record(&self) {
+        for (stage, ns) in self.times() {
+            metrics::histogram!("forebay_query_stage_seconds", "stage" => stage).record(seconds(ns));
+        }
+    }
+
+    fn times(&self) -> [(&'static str, u64); 5] {
+        [
+            ("ingesters", self.ingesters_ns),
+            ("index_lookup", self.index_lookup_ns),
+            ("chunk_download", self.chunk_download_ns),
+            ("chunk_decode", self.chunk_decode_ns),
+            ("processing", self.processing_ns),
+        ]
+    }
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+impl Serialize for Stages {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (stage, ns) in self.times() {
+            map.serialize_entry(stage, &seconds(ns))?;
+        }
+        map.serialize_entry("bytes", &self.bytes)?;
+        map.serialize_entry("chunks", &self.chunks)?;
+        map.serialize_entry("lines", &self.lines)?;
+        map.serialize_entry("duplicates", &self.duplicates)?;
+        map.end()
+    }
+}

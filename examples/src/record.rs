@@ -1,0 +1,353 @@
+//! The push message between distributor and ingester, which is also the ingester's WAL record.
+//!
+//! `FORMAT.md` draws it. Invariants: a record is written once, by the distributor; an ingester appends the
+//! bytes it received; a record with fewer sections is made by leaving whole sections out, never by encoding
+//! an entry again.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::labels::Labels;
+use crate::{labels, varint};
+
+/// The version this library writes, and the only one it reads.
+pub const VERSION: u8 = 1;
+/// Bytes before the tenant: version, flags, tenant length.
+const FIXED: usize = 4;
+/// Bytes of the section count behind the tenant.
+const COUNT: usize = 4;
+/// Bytes of a section's own length.
+const SECTION_LEN: usize = 4;
+
+/// Why bytes are not a record.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Upgrade the reader: the writer is newer.
+    #[error("record version {found} is not supported, this reads version {VERSION}")]
+    Version {
+        /// The version byte found.
+        found: u8,
+    },
+    /// The bytes are cut short, or a length in them lies.
+    #[error("record is damaged at byte {at}: {what}")]
+    Damaged {
+        /// Offset of the field that cannot be right.
+        at: usize,
+        /// The field.
+        what: &'static str,
+    },
+}
+
+/// Structured metadata of one entry, as borrowed pairs.
+pub type Metadata<'a> = SmallVec<[(&'a str, &'a str); 4]>;
+
+/// One log line on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Nanoseconds since 1970.
+    pub timestamp_ns: i64,
+    /// The line, without its line end.
+    pub line: &'a [u8],
+    /// Structured metadata in the client's order.
+    pub metadata: Metadata<'a>,
+}
+
+/// Builds the sections of one push, one after the other.
+#[derive(Debug)]
+pub struct Writer {
+    buf: Vec<u8>,
+    sections: Vec<SectionInfo>,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    start: usize,
+    count_at: usize,
+    entries: u32,
+    last_ns: i64,
+    line_bytes: usize,
+}
+
+/// What the writer knows of a finished section.
+#[derive(Debug, Clone)]
+pub struct SectionInfo {
+    range: Range<usize>,
+    /// Where the canonical labels stand within the record.
+    labels: Range<usize>,
+    /// Number of entries, at least 1.
+    pub entries: u32,
+    /// Bytes of lines and structured metadata, what a tenant is charged for.
+    pub bytes: usize,
+}
+
+impl Writer {
+    /// A writer for a push of `tenant`, with room for `capacity` bytes.
+    pub fn new(tenant: &str, capacity: usize) -> Self {
+        let mut buf = Vec::with_capacity(capacity + FIXED + tenant.len() + COUNT);
+        buf.extend_from_slice(&[VERSION, 0]);
+        let len = u16::try_from(tenant.len()).expect("a tenant id has at most 150 bytes");
+        buf.extend_from_slice(&len.to_le_bytes());
+        buf.extend_from_slice(tenant.as_bytes());
+        buf.extend_from_slice(&[0; COUNT]);
+        Self { buf, sections: Vec::new(), open: None }
+    }
+
+    /// Opens the section of the stream with sorted `pairs`.
+    pub fn begin(&mut self, pairs: &[(&str, &str)]) {
+        debug_assert!(self.open.is_none(), "the last section was finished");
+        let start = self.buf.len();
+        self.buf.extend_from_slice(&[0; SECTION_LEN]);
+        labels::write(&mut self.buf, pairs);
+        let count_at = self.buf.len();
+        self.buf.extend_from_slice(&[0; COUNT]);
+        self.open = Some(Open { start, count_at, entries: 0, last_ns: 0, line_bytes: 0 });
+    }
+
+    /// Adds an entry to the open section: a line given in parts, and its metadata.
+    pub fn entry(&mut self, timestamp_ns: i64, line: [&[u8]; 2], metadata: &[(&str, &str)]) {
+        let open = self.open.as_mut().expect("entries stand between begin and end");
+        varint::write_signed(&mut self.buf, timestamp_ns.wrapping_sub(open.last_ns));
+        varint::write(&mut self.buf, (line[0].len() + line[1].len()) as u64);
+        self.buf.extend_from_slice(line[0]);
+        self.buf.extend_from_slice(line[1]);
+        varint::write(&mut self.buf, metadata.len() as u64);
+        open.line_bytes += line[0].len() + line[1].len();
+        for (name, value) in metadata {
+            varint::write_slice(&mut self.buf, name.as_bytes());
+            varint::write_slice(&mut self.buf, value.as_bytes());
+            open.line_bytes += name.len() + value.len();
+        }
+        open.last_ns = timestamp_ns;
+        open.entries += 1;
+    }
+
+    /// Closes the open section; one without entries leaves no trace.
+    pub fn end(&mut self) {
+        let open = self.open.take().expect("a section was begun");
+        if open.entries == 0 {
+            self.buf.truncate(open.start);
+            return;
+        }
+        let range = open.start..self.buf.len();
+        let len = u32::try_from(range.len() - SECTION_LEN).expect("a push is limited to far less than 4 GiB");
+        self.buf[open.start..open.start + SECTION_LEN].copy_from_slice(&len.to_le_bytes());
+        self.buf[open.count_at..open.count_at + COUNT].copy_from_slice(&open.entries.to_le_bytes());
+        self.sections.push(SectionInfo {
+            range,
+            labels: open.start + SECTION_LEN..open.count_at,
+            entries: open.entries,
+            bytes: open.line_bytes,
+        });
+    }
+
+    /// The finished push.
+    pub fn finish(mut self) -> Push {
+        let header = self.sections.first().map_or(self.buf.len(), |s| s.range.start);
+        let count = u32::try_from(self.sections.len())
+            .expect("every section takes at least 9 of fewer than 2^32 bytes");
+        self.buf[header - COUNT..header].copy_from_slice(&count.to_le_bytes());
+        Push { header, bytes: self.buf.into(), sections: self.sections }
+    }
+}
+
+/// A record together with where its sections stand, so that a part of them can be sent without encoding.
+#[derive(Debug, Clone)]
+pub struct Push {
+    header: usize,
+    bytes: Bytes,
+    sections: Vec<SectionInfo>,
+}
+
+impl Push {
+    /// The sections in the order they were written.
+    pub fn sections(&self) -> &[SectionInfo] {
+        &self.sections
+    }
+
+    /// The canonical labels of section `index`.
+    pub fn labels(&self, index: usize) -> &[u8] {
+        &self.bytes[self.sections[index].labels.clone()]
+    }
+
+    /// The labels of section `index`.
+    pub fn stream(&self, index: usize) -> Labels {
+        Labels::from_canonical(self.labels(index)).expect("written canonically")
+    }
+
+    /// The record of all sections.
+    pub fn all(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
+    /// The record of the sections `indexes` alone, in ascending order; all of them cost no copy.
+    pub fn select(&self, indexes: &[usize]) -> Bytes {
+        if indexes.len() == self.sections.len() {
+            return self.bytes.clone();
+        }
+        let ranges = indexes.iter().map(|&i| self.sections[i].range.clone());
+        select(&self.bytes, self.header, ranges)
+    }
+}
+
+fn select(bytes: &Bytes, header: usize, ranges: impl Iterator<Item = Range<usize>> + Clone) -> Bytes {
+    let total: usize = ranges.clone().map(|r| r.len()).sum();
+    let mut out = Vec::with_capacity(header + total);
+    out.extend_from_slice(&bytes[..header]);
+    let mut count = 0_u32;
+    for range in ranges {
+        out.extend_from_slice(&bytes[range]);
+        count += 1;
+    }
+    out[header - COUNT..header].copy_from_slice(&count.to_le_bytes());
+    out.into()
+}
+
+/// A record whose every length was checked.
+#[derive(Debug, Clone)]
+pub struct Record {
+    bytes: Bytes,
+    header: usize,
+    sections: Vec<Range<usize>>,
+}
+
+impl Record {
+    /// Checks `bytes` once, from end to end, in one pass without copying.
+    ///
+    /// # Errors
+    /// [`RecordError`] where the version is not known or any field does not fit.
+    pub fn parse(bytes: Bytes) -> Result<Self, RecordError> {
+        let damaged = |at, what| RecordError::Damaged { at, what };
+        let fixed = bytes.first_chunk::<FIXED>().ok_or(damaged(0, "shorter than its header"))?;
+        if fixed[0] != VERSION {
+            return Err(RecordError::Version { found: fixed[0] });
+        }
+        if fixed[1] != 0 {
+            return Err(damaged(1, "unknown flags"));
+        }
+        let header = FIXED + usize::from(u16::from_le_bytes([fixed[2], fixed[3]])) + COUNT;
+        let tenant = bytes.get(FIXED..header - COUNT).ok_or(damaged(2, "tenant is cut short"))?;
+        std::str::from_utf8(tenant).map_err(|_| damaged(FIXED, "tenant is not UTF-8"))?;
+        let count = read_u32(&bytes, header - COUNT).ok_or(damaged(header - COUNT, "no section count"))?;
+        let mut sections = Vec::new();
+        let mut at = header;
+        for _ in 0..count {
+            let len = read_u32(&bytes, at).ok_or(damaged(at, "fewer sections than counted"))? as usize;
+            let range = at..at + SECTION_LEN + len;
+            let body = bytes.get(at + SECTION_LEN..range.end).ok_or(damaged(at, "section is cut short"))?;
+            check_section(body).map_err(|what| damaged(at, what))?;
+            at = range.end;
+            sections.push(range);
+        }
+        if at != bytes.len() {
+            return Err(damaged(at, "bytes behind the last section"));
+        }
+        Ok(Self { bytes, header, sections })
+    }
+
+    /// Whose push it is.
+    pub fn tenant(&self) -> &str {
+        std::str::from_utf8(&self.bytes[FIXED..self.header - COUNT]).expect("checked in parse")
+    }
+
+    /// The bytes as received.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The sections in order.
+    pub fn sections(&self) -> impl ExactSizeIterator<Item = Section<'_>> {
+        self.sections.iter().map(|range| Section::new(&self.bytes[range.start + SECTION_LEN..range.end]))
+    }
+
+    /// The record without the sections for which `keep` is false.
+    pub fn retain(&self, keep: &[bool]) -> Bytes {
+        let kept = self.sections.iter().zip(keep).filter(|&(_, &keep)| keep).map(|(range, _)| range.clone());
+        select(&self.bytes, self.header, kept)
+    }
+}
+
+/// The entries of one stream within a record.
+#[derive(Debug, Clone, Copy)]
+pub struct Section<'a> {
+    /// Canonical labels, see [`labels`].
+    pub labels: &'a [u8],
+    /// Number of entries.
+    pub count: u32,
+    entries: &'a [u8],
+}
+
+impl<'a> Section<'a> {
+    fn new(body: &'a [u8]) -> Self {
+        let mut rest = body;
+        skip_labels(&mut rest).expect("checked in parse");
+        let labels = &body[..body.len() - rest.len()];
+        let count = read_u32(rest, 0).expect("checked in parse");
+        Self { labels, count, entries: &rest[COUNT..] }
+    }
+
+    /// The entries in the order they were sent.
+    pub fn entries(&self) -> Entries<'a> {
+        Entries { rest: self.entries, left: self.count, last_ns: 0 }
+    }
+}
+
+/// Iterates the entries of a [`Section`].
+#[derive(Debug, Clone)]
+pub struct Entries<'a> {
+    rest: &'a [u8],
+    left: u32,
+    last_ns: i64,
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        let entry = read_entry(&mut self.rest, self.last_ns).expect("checked in parse");
+        self.last_ns = entry.timestamp_ns;
+        Some(entry)
+    }
+}
+
+fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().map(|b| u32::from_le_bytes(*b))
+}
+
+fn skip_labels(rest: &mut &[u8]) -> Option<()> {
+    for _ in 0..varint::read(rest)?.checked_mul(2)? {
+        varint::read_slice(rest)?;
+    }
+    Some(())
+}
+
+fn read_entry<'a>(rest: &mut &'a [u8], last_ns: i64) -> Option<Entry<'a>> {
+    let timestamp_ns = last_ns.wrapping_add(varint::read_signed(rest)?);
+    let line = varint::read_slice(rest)?;
+    let mut metadata = Metadata::new();
+    for _ in 0..varint::read(rest)? {
+        let name = std::str::from_utf8(varint::read_slice(rest)?).ok()?;
+        let value = std::str::from_utf8(varint::read_slice(rest)?).ok()?;
+        metadata.push((name, value));
+    }
+    Some(Entry { timestamp_ns, line, metadata })
+}
+
+fn check_section(body: &[u8]) -> Result<(), &'static str> {
+    let mut rest = body;
+    skip_labels(&mut rest).ok_or("labels are cut short")?;
+    labels::parse(&body[..body.len() - rest.len()]).ok_or("labels are not canonical")?;
+    let count = read_u32(rest, 0).ok_or("no entry count")?;
+    rest = &rest[COUNT..];
+    for _ in 0..count {
+        read_entry(&mut rest, 0).ok_or("an entry is cut short or its metadata is not UTF-8")?;
+    }
+    if rest.is_empty() { Ok(()) } else { Err("bytes behind the last entry") }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! The ingesters' calls.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt, stream};
+use tonic::{Code, Request, Response, Status};
+
+use super::generated::ingester::ingester_client::IngesterClient as Client;
+use super::generated::ingester::ingester_server::{Ingester as Service, IngesterServer};
+use super::{MAX_MESSAGE_BYTES, Traced, connect};
+use crate::client::{IngesterClient, ReadFailed};
+use crate::index::Span;
+use crate::ingester::PushError;
+use crate::labels::Labels;
+use crate::logql::Matcher;
+use crate::wire;
+
+/// The service of a local ingester.
+pub fn ingester_server(local: Arc<dyn IngesterClient>) -> IngesterServer<impl Service> {
+    IngesterServer::new(Local(local))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+struct Local(Arc<dyn IngesterClient>);
+
+fn failed(error: ReadFailed) -> Status {
+    Status::internal(error.0)
+}
+
+fn invalid(error: wire::WireError) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+#[async_trait]
+impl Service for Local {
+    async fn push(&self, request: Request<wire::Push>) -> Result<Response<wire::Pushed>, Status> {
+        match self.0.push(request.into_inner().record).await {
+            Ok(pushed) => Ok(Response::new(pushed)),
+            Err(error) => Err(match error {
+                PushError::Record(e) => Status::invalid_argument(e.to_string()),
+                PushError::Busy { reason } => Status::resource_exhausted(reason),
+                PushError::Unavailable { reason } => Status::unavailable(reason),
+                PushError::Indeterminate { reason } => Status::aborted(reason),
+            }),
+        }
+    }
+
+    type SelectStream = Pin<Box<dyn Stream<Item = Result<wire::Selected, Status>> + Send>>;
+
+    async fn select(&self, request: Request<wire::Select>) -> Result<Response<Self::SelectStream>, Status> {
+        let parts = self.0.select(request.into_inner()).await.map_err(failed)?;
+        let parts = parts.into_iter().map(|record| Ok(wire::Selected { record }));
+        Ok(Response::new(Box::pin(stream::iter(parts))))
+    }
+
+    async fn series(&self, request: Request<wire::Find>) -> Result<Response<wire::LabelSets>, Status> {
+        let find = request.into_inner();
+        let matchers = wire::matchers(&find.matchers).map_err(invalid)?;
+        let found = self.0.series(&find.tenant, &matchers, find.span()).await.map_err(failed)?;
+        Ok(Response::new(wire::LabelSets::from_iter(&found)))
+    }
+
+    async fn flush(&self, _: Request<wire::Empty>) -> Result<Response<wire::Empty>, Status> {
+        self.0.flush().await.map_err(failed)?;
+        Ok(Response::new(wire::Empty {}))
+    }
+
+    async fn health(&self, request: Request<wire::Peers>) -> Result<Response<wire::Health>, Status> {
+        let peers = usize::try_from(request.into_inner().healthy).unwrap_or(usize::MAX);
+        Ok(Response::new(self.0.health(peers).await.map_err(failed)?))
+    }
+}
+
+/// An ingester in another process.
+#[derive(Debug, Clone)]
+pub struct RemoteIngester {
+    client: Client<Traced>,
+}
+
+impl RemoteIngester {
+    /// The ingester at `addr`; it is connected to at the first call.
+    ///
+    /// # Errors
+    /// An address that is none.
+    pub fn new(addr: &str) -> anyhow::Result<Self> {
+        let client = Client::new(connect(addr)?)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        Ok(Self { client })
+    }
+}
+
+fn unread(status: Status) -> ReadFailed {
+    ReadFailed(format!("{}: {}", status.code(), status.message()))
+}
+
+#[async_trait]
+impl IngesterClient for RemoteIngester {
+    async fn push(&self, record: Bytes) -> Result<wire::Pushed, PushError> {
+        let answer = self.client.clone().push(wire::Push { record }).await;
+        answer.map(Response::into_inner).map_err(|status| {
+            let reason = status.message().to_owned();
+            match status.code() {
+                Code::ResourceExhausted => PushError::Busy { reason },
+                Code::Unavailable => PushError::Unavailable { reason },
+                _ => PushError::Indeterminate { reason: format!("{}: {reason}", status.code()) },
+            }
+        })
+    }
+
+    async fn select(&self, select: wire::Select) -> Result<Vec<Bytes>, ReadFailed> {
+        let answer = self.client.clone().select(select).await.map_err(unread)?;
+        answer.into_inner().map_ok(|part| part.record).try_collect().await.map_err(unread)
+    }
+
+    async fn series(
+        &self,
+        tenant: &str,
+        matchers: &[Matcher],
+        span: Span,
+    ) -> Result<Vec<Labels>, ReadFailed> {
+        let find = wire::Find::new(tenant, matchers, span);
+        let answer = self.client.clone().series(find).await.map_err(unread)?;
+        answer.into_inner().labels().map_err(|e| ReadFailed(e.to_string()))
+    }
+
+    async fn flush(&self) -> Result<(), ReadFailed> {
+        self.client.clone().flush(wire::Empty {}).await.map(drop).map_err(unread)
+    }
+
+    async fn health(&self, peers: usize) -> Result<wire::Health, ReadFailed> {
+        let peers = wire::Peers { healthy: peers as u64 };
+        self.client.clone().health(peers).await.map(Response::into_inner).map_err(unread)
+    }
+}

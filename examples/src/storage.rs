@@ -1,0 +1,170 @@
+//! Chunks on their way to the store and back. Order of durability: the object, then its index entry; only then may
+//! the log forget. A crash between the two leaves an object that nothing refers to, never a reference to nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use forebay_chunk::loki::{Key, Object, Schema};
+use forebay_chunk::{Chunk, Limits};
+use forebay_circuit::Breaker;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+
+use crate::index::{ChunkRef, Index, IndexError};
+
+/// The schema whose keys the pipeline writes.
+pub const SCHEMA: Schema = Schema::V13;
+/// Objects put at the same time within one call.
+const PARALLEL_PUTS: usize = 8;
+/// How long one request to the object store may take.
+const OBJECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why the store did not do it.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// Try again after the time given: the object store keeps failing and is left alone.
+    #[error("object store is given {retry_after:?} to recover")]
+    Open {
+        /// When the next try makes sense.
+        retry_after: Duration,
+    },
+    /// Try again: the object store failed.
+    #[error("object {key}")]
+    Object {
+        /// The object.
+        key: String,
+        /// What failed.
+        source: object_store::Error,
+    },
+    /// Try again: the object store did not answer.
+    #[error("object {key}: no answer within {after:?}")]
+    Timeout {
+        /// The object.
+        key: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// See [`IndexError`].
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// Restore the object from a copy: its bytes are not what was written.
+    #[error("object {key} is damaged")]
+    Damaged {
+        /// The object.
+        key: String,
+        /// What does not fit.
+        source: forebay_chunk::Error,
+    },
+}
+
+/// A chunk that is ready to be stored.
+#[derive(Debug, Clone)]
+pub struct NewChunk {
+    /// What the index will say of it.
+    pub chunk: ChunkRef,
+    /// The object.
+    pub object: Bytes,
+}
+
+/// Objects and the index to them. Cheap to clone.
+#[derive(Clone)]
+pub struct Storage {
+    objects: Arc<dyn ObjectStore>,
+    index: Arc<dyn Index>,
+    puts: Breaker,
+}
+
+impl std::fmt::Debug for Storage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Storage")
+            .field("objects", &self.objects)
+            .field("puts", &self.puts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Storage {
+    /// Storage of `objects` found through `index`; `puts` watches over writing objects.
+    pub fn new(objects: Arc<dyn ObjectStore>, index: Arc<dyn Index>, puts: Breaker) -> Self {
+        Self { objects, index, puts }
+    }
+
+    /// The index.
+    pub fn index(&self) -> &Arc<dyn Index> {
+        &self.index
+    }
+
+    /// The objects.
+    pub fn objects(&self) -> &Arc<dyn ObjectStore> {
+        &self.objects
+    }
+
+    /// Stores `chunks` of `tenant`: every object, then all index entries at once.
+    ///
+    /// # Errors
+    /// [`StorageError`]; objects may have been written, but nothing refers to them. The call can be repeated.
+    pub async fn put(&self, tenant: &str, chunks: &[NewChunk]) -> Result<(), StorageError> {
+        let puts: Vec<_> = chunks.iter().map(|new| self.put_object(new)).collect();
+        stream::iter(puts).buffer_unordered(PARALLEL_PUTS).try_collect::<()>().await?;
+        let entries: Vec<ChunkRef> = chunks.iter().map(|new| new.chunk.clone()).collect();
+        Ok(self.index.append(tenant, &entries).await?)
+    }
+
+    async fn put_object(&self, new: &NewChunk) -> Result<(), StorageError> {
+        let key = &new.chunk.key;
+        let permit = self
+            .puts
+            .try_acquire()
+            .map_err(|open| StorageError::Open { retry_after: open.retry_after.unwrap_or(OBJECT_TIMEOUT) })?;
+        let path = path(key);
+        let put = self.objects.put(&path, PutPayload::from_bytes(new.object.clone()));
+        let error = match tokio::time::timeout(OBJECT_TIMEOUT, put).await {
+            Ok(Ok(_)) => {
+                permit.success();
+                return Ok(());
+            }
+            Ok(Err(source)) => StorageError::Object { key: key.clone(), source },
+            Err(_) => StorageError::Timeout { key: key.clone(), after: OBJECT_TIMEOUT },
+        };
+        permit.failure();
+        Err(error)
+    }
+
+    /// The object of `chunk`, or `None` where the index no longer refers to it: it was deleted on purpose.
+    ///
+    /// # Errors
+    /// [`StorageError`] where the store fails, or has lost what the index refers to.
+    pub async fn get(&self, tenant: &str, chunk: &ChunkRef) -> Result<Option<Bytes>, StorageError> {
+        let key = &chunk.key;
+        let path = path(key);
+        let get = async { self.objects.get(&path).await?.bytes().await };
+        let failed = |source| StorageError::Object { key: key.clone(), source };
+        match tokio::time::timeout(OBJECT_TIMEOUT, get).await {
+            Ok(Ok(bytes)) => Ok(Some(bytes)),
+            Ok(Err(source @ object_store::Error::NotFound { .. })) => {
+                let known = self.index.contains(tenant, std::slice::from_ref(key)).await?;
+                if known.contains(&true) { Err(failed(source)) } else { Ok(None) }
+            }
+            Ok(Err(source)) => Err(failed(source)),
+            Err(_) => Err(StorageError::Timeout { key: key.clone(), after: OBJECT_TIMEOUT }),
+        }
+    }
+}
+
+/// Opens the object of `chunk`; every checksum is verified, and that it is the object its key names.
+///
+/// # Errors
+/// [`StorageError::Damaged`].
+pub fn open(chunk: &ChunkRef, object: Bytes) -> Result<Chunk, StorageError> {
+    let damaged = |source| StorageError::Damaged { key: chunk.key.clone(), source };
+    let key: Key = chunk.key.parse().map_err(damaged)?;
+    Ok(Object::open_keyed(object, &key, &Limits::default()).map_err(damaged)?.chunk)
+}
+
+/// Where the object with `key` lies in the store.
+pub fn path(key: &str) -> Path {
+    Path::from(key)
+}

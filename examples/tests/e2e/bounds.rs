@@ -1,0 +1,144 @@
+//! Log, memory and disk are bounded; what does not fit is refused and nothing is lost.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::lines::{count, start_ns};
+use crate::process::{Process, Setup, text, until};
+
+fn batch(app: &str, first_ns: i64, lines: i64, bytes: usize) -> Value {
+    // Noise, so that it stays as large as it is.
+    let mut state = first_ns.unsigned_abs() | 1;
+    let mut noise = || {
+        let word = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            format!("{state:016x}")
+        };
+        (0..bytes / 16).map(word).collect::<String>()
+    };
+    let values: Vec<Value> = (0..lines).map(|i| json!([(first_ns + i).to_string(), noise()])).collect();
+    json!({"streams": [{"stream": {"app": app}, "values": values}]})
+}
+
+/// Pushes until it is taken, waiting where it is refused for now.
+async fn push_all(process: &Process, body: &Value) -> u32 {
+    let mut refused = 0;
+    loop {
+        let response = process.push(body).await;
+        match response.status {
+            StatusCode::NO_CONTENT => return refused,
+            StatusCode::SERVICE_UNAVAILABLE => {
+                assert!(response.headers.contains_key("retry-after"), "{}", text(&response));
+                refused += 1;
+                assert!(refused < 1000, "never taken: {}", text(&response));
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            status => panic!("{status}: {}", text(&response)),
+        }
+    }
+}
+
+fn dir_bytes(dir: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(dir).unwrap().flatten();
+    entries
+        .map(|e| if e.path().is_dir() { dir_bytes(&e.path()) } else { e.metadata().map_or(0, |m| m.len()) })
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_slow_stream_does_not_pin_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let limit = 4 << 20;
+    let setup = Setup::new(dir.path()).config("ingester: {wal: {max_bytes: 4MiB}, flush_check_period: 50ms}");
+    let process = setup.start().await;
+    let start = start_ns();
+    push_all(&process, &batch("slow", start, 1, 64)).await;
+    for round in 0..40_i64 {
+        push_all(&process, &batch("fast", start + round * 1000, 256, 1024)).await;
+        let used = dir_bytes(&dir.path().join("data/wal"));
+        assert!(used <= limit, "the log has {used} bytes");
+    }
+    assert!(process.metric("forebay_chunks_flushed_total", "wal_pinned").await >= 1.0);
+    process.kill().await;
+    let process = setup.start().await;
+    assert_eq!(count(&process, r#"{app="slow"}"#).await, 1);
+    assert_eq!(count(&process, r#"{app="fast"}"#).await, 40 * 256);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_is_bounded_and_the_largest_streams_leave_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = Setup::new(dir.path()).config("ingester: {memory_limit: 4MiB, flush_check_period: 50ms}");
+    let process = setup.start().await;
+    let start = start_ns();
+    for round in 0..40_i64 {
+        push_all(&process, &batch(&format!("app-{}", round % 4), start + round * 1000, 256, 1024)).await;
+        let used = process.metric("forebay_ingester_memory_bytes", "").await;
+        assert!(used < 8e6, "{used} bytes of lines in memory");
+    }
+    assert!(process.metric("forebay_chunks_flushed_total", "pressure").await >= 1.0);
+    assert_eq!(count(&process, r#"{app=~"app-.*"}"#).await, 40 * 256);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_pushes_answers_queries_and_recovers() {
+    let dir = tempfile::tempdir().unwrap();
+    let mount = dir.path().join("data");
+    std::fs::create_dir_all(&mount).unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"])
+        .arg(&mount)
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: mounting a small tmpfs takes root");
+        return;
+    }
+    let unmount = Unmount(mount.clone());
+    let setup = Setup::new(dir.path()).config("ingester: {wal: {max_bytes: 8MiB}, flush_check_period: 50ms}");
+    let process = setup.start().await;
+    let start = start_ns();
+    push_all(&process, &batch("before", start, 10, 64)).await;
+    // Somebody fills the disk.
+    let ballast = mount.join("ballast");
+    let mut file = std::fs::File::create(&ballast).unwrap();
+    while std::io::Write::write_all(&mut file, &[7; 4096]).is_ok() {}
+    let mut taken = 0_i64;
+    let refusal = loop {
+        let response = process.push(&batch("during", start + taken * 1000, 256, 1024)).await;
+        if response.status != StatusCode::NO_CONTENT {
+            break response;
+        }
+        taken += 1;
+        assert!(taken < 1000, "a full disk takes everything");
+    };
+    assert_eq!(refusal.status, StatusCode::SERVICE_UNAVAILABLE, "{}", text(&refusal));
+    assert!(refusal.headers.contains_key("retry-after"));
+    assert!(text(&refusal).contains("first failure: "), "{}", text(&refusal));
+    assert_eq!(count(&process, r#"{app="before"}"#).await, 10, "queries are answered");
+    std::fs::remove_file(&ballast).unwrap();
+    until("pushes are taken again", || async {
+        process.push(&batch("after", start, 10, 64)).await.status == StatusCode::NO_CONTENT
+    })
+    .await;
+    let during = u64::try_from(taken).unwrap() * 256;
+    for (app, expected) in [("before", 10), ("during", during), ("after", 10)] {
+        assert_eq!(count(&process, &format!("{{app=\"{app}\"}}")).await, expected, "{app}");
+    }
+    process.kill().await;
+    let process = setup.start().await;
+    for (app, expected) in [("before", 10), ("during", during), ("after", 10)] {
+        assert_eq!(count(&process, &format!("{{app=\"{app}\"}}")).await, expected, "{app} after a restart");
+    }
+    process.kill().await;
+    drop(unmount);
+}
+
+struct Unmount(std::path::PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}

@@ -1,0 +1,53 @@
+//! `kill -9` of the whole process, again and again, under load.
+
+use std::time::Duration;
+
+use crate::lines::{Load, verify};
+use crate::process::Setup;
+
+/// How often the process is killed; `FOREBAY_KILLS` asks for more.
+pub(crate) fn kills(default: u64) -> u64 {
+    std::env::var("FOREBAY_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+/// A moment between 20 and 400 ms, a different one each time and the same in each run.
+pub(crate) fn moment(round: u64) -> Duration {
+    Duration::from_millis(20 + round.wrapping_mul(0x9E37_79B9_7F4A_7C15) % 380)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    // Small blocks and chunks, so that objects, index entries and truncations are under way at every moment.
+    let setup = Setup::new(dir.path()).config(
+        "ingester: {wal: {max_bytes: 4MiB}, chunk_block_size: 4KiB, chunk_target_size: 16KiB, flush_check_period: 100ms}",
+    );
+    let load = Load::new();
+    for round in 0..kills(4) {
+        let process = setup.start().await;
+        let running = load.run(&process, 4, 50);
+        tokio::time::sleep(moment(round)).await;
+        process.kill().await;
+        running.stop().await;
+    }
+    let process = setup.start().await;
+    assert!(load.acked.len() > 100, "only {} lines were acknowledged", load.acked.len());
+    verify(&process, &load.acked).await;
+    process.flush().await;
+    verify(&process, &load.acked).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_stores_everything_and_ends_with_zero() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = Setup::new(dir.path());
+    let process = setup.start().await;
+    let load = Load::new();
+    let running = load.run(&process, 2, 20);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    running.stop().await;
+    assert!(process.terminate().await.success());
+    // What is stored needs no log any more.
+    std::fs::remove_dir_all(dir.path().join("data/wal")).unwrap();
+    verify(&setup.start().await, &load.acked).await;
+}

@@ -1,0 +1,19 @@
+//! The pipeline as its users meet it: the real program, its HTTP port, `kill -9`, and what is on its disk.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests: a failure is a panic, files are real"
+)]
+
+mod bad_input;
+mod bounds;
+mod crash;
+mod formats;
+mod lines;
+mod process;
+mod replicas;
+mod retention;
+mod routes;
+mod tenants;
+mod trace;

@@ -1,0 +1,80 @@
+//! Three ingester processes that each hold every line: any of them may die, and one may lose its directory.
+
+use std::time::Duration;
+
+use crate::crash::{kills, moment};
+use crate::lines::{Load, verify};
+use crate::process::{Process, Setup, until};
+
+async fn all_healthy(process: &Process) {
+    until("three healthy ingesters", || async { process.json("/ring").await["healthy"] == 3 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_three_ingesters_may_die_at_any_time_and_lose_its_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "ingester: {wal: {max_bytes: 8MiB}, chunk_block_size: 16KiB, chunk_target_size: 64KiB, flush_check_period: 200ms}";
+    let setup =
+        Setup::new(dir.path()).arguments(&["--ingesters", "3", "--replication-factor", "3"]).config(config);
+    let process = setup.start().await;
+    all_healthy(&process).await;
+    let load = Load::new();
+    let running = load.run(&process, 4, 20);
+    for round in 0..kills(3) {
+        tokio::time::sleep(moment(round)).await;
+        let children = process.children();
+        assert_eq!(children.len(), 3, "children of {}", process.pid());
+        let victim = children[usize::try_from(round % 3).unwrap()];
+        let pid = rustix::process::Pid::from_raw(victim).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        let before = load.acked.len();
+        until("pushes go on with two ingesters", || async { load.acked.len() > before + 100 }).await;
+        until("a new child", || async {
+            let now = process.children();
+            now.len() == 3 && !now.contains(&victim)
+        })
+        .await;
+        all_healthy(&process).await;
+    }
+    running.stop().await;
+    verify(&process, &load.acked).await;
+
+    // Everything dies at once, and one log is gone for good.
+    process.kill().await;
+    std::fs::remove_dir_all(dir.path().join("data/wal/ingester-1")).unwrap();
+    let process = setup.start().await;
+    all_healthy(&process).await;
+    verify(&process, &load.acked).await;
+    process.flush().await;
+    verify(&process, &load.acked).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn children_end_with_their_parent() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = Setup::new(dir.path()).arguments(&["--ingesters", "2", "--replication-factor", "1"]);
+    let process = setup.start().await;
+    let children = process.children();
+    assert_eq!(children.len(), 2);
+    process.kill().await;
+    let alive = |pid: &i32| std::fs::metadata(format!("/proc/{pid}")).is_ok();
+    until("the children end", || async { !children.iter().any(alive) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_died_stays_down_with_no_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = ["--ingesters", "3", "--replication-factor", "3", "--no-restart"];
+    let process = Setup::new(dir.path()).arguments(&arguments).start().await;
+    all_healthy(&process).await;
+    let pid = rustix::process::Pid::from_raw(process.children()[0]).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    until("two are healthy", || async { process.json("/ring").await["healthy"] == 2 }).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(process.json("/ring").await["healthy"], 2);
+    let load = Load::new();
+    let running = load.run(&process, 2, 10);
+    until("a quorum of two takes pushes", || async { load.acked.len() > 100 }).await;
+    running.stop().await;
+    verify(&process, &load.acked).await;
+}
