@@ -1,0 +1,150 @@
+//! Writes the inputs of the corpus that no hand can write: those in binary formats, made by the crates' own encoders.
+//!
+//! `cargo run --manifest-path fuzz/Cargo.toml --example seeds`
+
+use std::fs;
+use std::path::Path;
+
+use forebay_chunk::loki::Envelope;
+use forebay_chunk::{Builder, BuilderOptions, Codec, EncodedChunk, Entry, Format};
+use forebay_examples::record::Writer;
+use forebay_wal::format::MAX_NUMBER;
+use forebay_wal::fs::sim::SimFs;
+use forebay_wal::{Lsn, Options, Time, Wal};
+
+fn main() {
+    chunks();
+    logs();
+    frames();
+    records();
+    pushes();
+}
+
+#[expect(clippy::disallowed_methods, reason = "a program's edge: it writes the corpus")]
+fn write(target: &str, name: &str, bytes: &[u8]) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    fs::create_dir_all(&dir).expect("a directory in the checkout");
+    fs::write(dir.join(name), bytes).expect("a file in the checkout");
+    println!("{target}/{name}: {} bytes", bytes.len());
+}
+
+fn chunk(format: Format, codec: Codec) -> EncodedChunk {
+    let mut builder =
+        Builder::new(BuilderOptions { format, codec, block_size: 128, ..BuilderOptions::default() })
+            .expect("options within their bounds");
+    for number in 0..12 {
+        let line = format!("level=info n={number} a line like its neighbours");
+        let trace = [("trace_id", ["4bf9", "00f0"][number % 2]), ("pod", "api-0")];
+        let entry = Entry::new(1_700_000_000_000_000_000 - 7 * number as i64 % 5, &line);
+        let entry = if format.has_metadata() { entry.with_metadata(&trace) } else { entry };
+        builder.append(entry).expect("a short line");
+        while let Some(block) = builder.take_full() {
+            builder.attach(block.encode());
+        }
+    }
+    builder.finish().expect("twelve entries")
+}
+
+fn chunks() {
+    for codec in [Codec::None, Codec::Snappy, Codec::Gzip] {
+        for format in [Format::LokiV3, Format::LokiV4] {
+            let chunk = chunk(format, codec);
+            write("chunk_open", &format!("v{}-{codec}", format.version()), &chunk.bytes);
+        }
+    }
+    let chunk = chunk(Format::LokiV4, Codec::Snappy);
+    let object = Envelope::new("tenant-a", &[("app", "web"), ("env", "prod")], &chunk).encode(&chunk.bytes);
+    write("chunk_envelope", "object", &object.expect("a small chunk").bytes);
+}
+
+/// First segments of logs in the states a crash leaves them in, without the zeros at their ends.
+fn logs() {
+    let options = Options {
+        segment_bytes: 16 << 10,
+        max_frame: 512,
+        salt_seed: Some(1),
+        time: Time::frozen(),
+        ..Options::default()
+    };
+    let disk = SimFs::new(1);
+    let save = |name: &str, disk: &SimFs| {
+        let mut bytes = disk.peek("/log/wal-0000000000000001.seg").expect("the first segment");
+        bytes.truncate(bytes.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1));
+        write("wal_segment", name, &bytes);
+        bytes
+    };
+    let (wal, _) = Wal::open_in(disk.clone(), "/log", options).expect("an empty disk takes a log");
+    wal.append("one record").expect("an empty log takes a record");
+    wal.append_batch(["two", "", "in one batch"]).expect("an empty log takes a batch");
+    let whole = save("records", &disk);
+    write("wal_segment", "torn", &whole[..whole.len() - 5]);
+    wal.append(vec![b'x'; 900]).expect("a record of two fragments fits");
+    save("fragments", &disk);
+    wal.truncate_before(Lsn(3)).expect("a log with four records has a third");
+    wal.close().expect("an open log closes");
+    save("closed", &disk);
+}
+
+/// Lists of frames as `wal_frames` takes them.
+fn frames() {
+    let frame = |kind, parts, step, records, synced, body: &[u8], lie| {
+        let body_len = u8::try_from(body.len()).expect("a short body");
+        [&[kind, parts, step, records, synced, body_len, lie, 0][..], body].concat()
+    };
+    let base = 1_u64.to_le_bytes().to_vec();
+    let data = frame(1, 0, 0, 1, 8, b"\x01a", 0);
+    write("wal_frames", "one", &[base.clone(), data.clone()].concat());
+    let fragments =
+        [frame(1, 1, 0, 0, 8, b"\x05ab", 0), frame(1, 2, 0, 0, 8, b"c", 0), frame(1, 3, 0, 1, 8, b"de", 0)];
+    write("wal_frames", "fragments", &[base.clone(), fragments.concat()].concat());
+    let close = frame(9, 0, 0, 0, 8, b"", 0);
+    write("wal_frames", "closed", &[base.clone(), data.clone(), close].concat());
+    let low = frame(6, 0, 0, 0, 8, &2_u64.to_le_bytes(), 0);
+    write("wal_frames", "low-watermark", &[base.clone(), data.clone(), low].concat());
+    let ignorable = frame(200, 0, 0, 3, 8, b"later", 0);
+    write("wal_frames", "ignorable", &[base, ignorable, data.clone()].concat());
+    write("wal_frames", "last-lsn", &[(MAX_NUMBER - 1).to_le_bytes().to_vec(), data.clone(), data].concat());
+}
+
+fn records() {
+    let mut writer = Writer::new("team-a", 256);
+    writer.begin(&[("app", "api"), ("env", "prod")]);
+    writer.entry(1_700_000_000_000_000_000, [b"first ", b"line"], &[("trace_id", "4bf9")]);
+    writer.entry(1_699_999_999_999_999_999, [b"earlier", b""], &[]);
+    writer.end();
+    write("push_record", "one-stream", &writer.finish().all());
+
+    let mut writer = Writer::new("fake", 256);
+    for app in ["a", "b", "c"] {
+        writer.begin(&[("app", app)]);
+        writer.entry(i64::MIN, [b"\xff not text", b""], &[]);
+        writer.entry(i64::MAX, [b"", b""], &[("", ""), ("k", "v")]);
+        writer.end();
+    }
+    let push = writer.finish();
+    write("push_record", "three-streams", &push.all());
+    write("push_record", "middle-stream", &push.select(&[1]));
+    write("push_record", "no-streams", &Writer::new("", 0).finish().all());
+}
+
+/// Loki's push message by hand: field numbers and lengths.
+fn pushes() {
+    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+        [&[number << 3 | 2, u8::try_from(bytes.len()).expect("a short field")], bytes].concat()
+    }
+    let time = |seconds: u8, nanos: u8| field(1, &[8, seconds, 16, nanos]);
+    let pair = [field(1, b"trace_id"), field(2, b"4bf9")].concat();
+    let plain = [time(1, 2), field(2, b"a line")].concat();
+    let rich = [time(3, 4), field(2, b"not \xff text"), field(3, &pair)].concat();
+    let stream = [field(1, b"{app=\"api\"}"), field(2, &plain), field(2, &rich)].concat();
+    let message = field(1, &stream);
+    write("push_protobuf", "message", &message);
+    write("push_protobuf", "two-streams", &[message.clone(), field(1, &field(1, b"{app=\"web\"}"))].concat());
+    let block = snap::raw::Encoder::new().compress_vec(&message).expect("a short message");
+    write("push_protobuf", "snappy", &block);
+    write(
+        "push_protobuf",
+        "late-seconds",
+        &field(1, &field(2, &field(1, &[8, 255, 255, 255, 255, 255, 255, 255, 255, 127]))),
+    );
+}

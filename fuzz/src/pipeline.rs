@@ -1,0 +1,99 @@
+//! What the reference pipeline takes from clients, and the record that its parts exchange.
+
+use bytes::Bytes;
+use forebay_examples::logql::{Logs, Query, QueryError};
+use forebay_examples::push::{Body, ContentType, Encoding, PushError};
+use forebay_examples::record::{Record, Writer};
+
+/// No body may unpack to more.
+const LIMIT: u64 = 1 << 20;
+
+/// A push record: what the reader takes is what the writer writes, byte for byte.
+pub fn push_record(data: &[u8]) {
+    let Ok(record) = Record::parse(Bytes::copy_from_slice(data)) else { return };
+    let mut writer = Writer::new(record.tenant(), data.len());
+    let mut empty = false;
+    for section in record.sections() {
+        let labels =
+            forebay_examples::labels::Labels::from_canonical(section.labels).expect("checked by the reader");
+        writer.begin(&labels.pairs());
+        let mut entries = 0;
+        for entry in section.entries() {
+            writer.entry(entry.timestamp_ns, [entry.line, b""], &entry.metadata);
+            entries += 1;
+        }
+        writer.end();
+        assert_eq!(entries, section.count);
+        empty |= entries == 0;
+    }
+    if !empty {
+        assert_eq!(writer.finish().all(), data, "written again, it is the same");
+    }
+    let all = vec![true; record.sections().len()];
+    assert_eq!(record.retain(&all), data, "a record without none of its sections is the record");
+    let none =
+        Record::parse(record.retain(&vec![false; all.len()])).expect("a record without sections is a record");
+    assert_eq!((none.tenant(), none.sections().len()), (record.tenant(), 0));
+}
+
+/// A JSON push, plain and compressed.
+pub fn push_json(data: &[u8]) {
+    let _ = check(data, ContentType::Json, Encoding::Identity, data.len());
+    for encoding in [Encoding::Gzip, Encoding::Deflate] {
+        let _ = check(data, ContentType::Json, encoding, LIMIT as usize);
+    }
+}
+
+/// A protobuf push: as it comes over the wire, and as the message within.
+pub fn push_protobuf(data: &[u8]) {
+    let raw = check(data, ContentType::Protobuf, Encoding::Identity, LIMIT as usize);
+    let named = check(data, ContentType::Protobuf, Encoding::Snappy, LIMIT as usize);
+    assert_eq!(raw, named, "with and without the header it is the same block");
+    let block = snap::raw::Encoder::new().compress_vec(data).expect("far below 4 GiB");
+    let _ = check(&block, ContentType::Protobuf, Encoding::Snappy, data.len());
+}
+
+/// Reads a push, of which no more than `most` bytes are text; the number of its lines.
+fn check(body: &[u8], content: ContentType, encoding: Encoding, most: usize) -> Result<usize, PushError> {
+    let body = Body::unpack(Bytes::copy_from_slice(body), content, encoding, LIMIT)?;
+    let streams = body.streams()?;
+    assert!(!streams.is_empty(), "no streams are an error");
+    let lines = streams.iter().flat_map(|stream| &stream.lines);
+    let metadata = |line: &forebay_examples::push::Line<'_>| -> usize {
+        line.metadata.iter().map(|(name, value)| name.len() + value.len()).sum()
+    };
+    let bytes: usize = lines.clone().map(|line| line.line.len() + metadata(line)).sum();
+    assert!(bytes <= most, "{bytes} bytes of lines in at most {most}");
+    Ok(lines.count())
+}
+
+/// A query: parentheses around it change nothing, and mistakes are within it.
+pub fn logql(data: &[u8]) {
+    let Some(text) = crate::text(data) else { return };
+    let query = match Query::parse(text) {
+        Ok(query) => query,
+        Err(QueryError::Syntax { at, .. } | QueryError::NotSupported { at, .. }) => {
+            return assert!(text.is_char_boundary(at), "position {at} of {text:?}");
+        }
+        Err(_) => return,
+    };
+    let matchers = &query.logs().matchers;
+    assert!(matchers.iter().any(|matcher| !matcher.matches_empty()), "{text} would read every stream");
+    let inner =
+        Query::parse(&format!("(\n{text}\n)")).unwrap_or_else(|e| panic!("{text} in parentheses: {e}"));
+    assert_eq!(shape(&inner), shape(&query));
+    let _ = query.logs().keeps(data);
+    let _ = Logs::parse_selector(text);
+}
+
+/// All of a query that can be seen.
+fn shape(query: &Query) -> String {
+    let range = match query {
+        Query::Logs(_) => None,
+        Query::CountOverTime { range_ns, offset_ns, .. } => Some((range_ns, offset_ns)),
+    };
+    let Logs { matchers, filters } = query.logs();
+    let matchers: Vec<String> = matchers.iter().map(ToString::to_string).collect();
+    let filters: Vec<_> = filters.iter().map(|f| (f.negated, f.regex, &f.patterns)).collect();
+    format!("{range:?} {matchers:?} {filters:?}")
+}

@@ -1,0 +1,37 @@
+//! Trace headers: what is accepted is printed as it came, and lists stay within their bounds.
+
+use std::collections::BTreeSet;
+
+use forebay_tracing_ctx::{
+    MAX_TRACESTATE_LEN, MAX_TRACESTATE_MEMBERS, TRACEPARENT_LEN, TraceParent, TraceState,
+};
+use http::HeaderValue;
+
+/// A `traceparent` field.
+pub fn traceparent(data: &[u8]) {
+    let Ok(parent) = TraceParent::parse(data) else { return };
+    let printed = parent.to_bytes();
+    assert_eq!(TraceParent::parse(&printed), Ok(parent), "printed, it is the same");
+    assert_eq!(parent.to_string().as_bytes(), printed);
+
+    let value = data.trim_ascii();
+    assert_eq!(value[3..52], printed[3..52], "ids are those that came");
+    assert!(value.len() == TRACEPARENT_LEN || !value.starts_with(b"00"), "version 00 has one length");
+}
+
+/// `tracestate` fields, one a line.
+pub fn tracestate(data: &[u8]) {
+    let fields: Vec<HeaderValue> =
+        data.split(|&byte| byte == b'\n').filter_map(|line| HeaderValue::from_bytes(line).ok()).collect();
+    let Ok(mut state) = TraceState::from_fields(&fields) else { return };
+    assert!(state.members().count() <= MAX_TRACESTATE_MEMBERS);
+    assert!(state.as_str().len() <= MAX_TRACESTATE_LEN);
+    assert_eq!(state.as_str().parse(), Ok(state.clone()), "printed, it is the same");
+
+    state.insert("forebay", "1").expect("a key and a value within the grammar");
+    assert_eq!(state.members().next(), Some(("forebay", "1")), "who changed it last is in front");
+    assert!(state.members().count() <= MAX_TRACESTATE_MEMBERS);
+    let keys: BTreeSet<&str> = state.members().map(|(key, _)| key).collect();
+    assert_eq!(keys.len(), state.members().count(), "an edited list has each key once");
+    assert!(state.remove("forebay") && state.get("forebay").is_none());
+}
