@@ -43,6 +43,7 @@ impl<F: Fs> Ingester<F> {
         self.shared.close_all(FlushReason::Forced);
         self.shared.drained().await;
         self.shared.truncate().await;
+        self.shared.show();
     }
 
     /// Refuses pushes from now on, writes every chunk and closes the log.
@@ -245,6 +246,11 @@ impl<F: Fs> Shared<F> {
             self.tenants.forget_idle(idle_before_ns);
         }
         self.truncate().await;
+        self.show();
+    }
+
+    /// Brings the metrics up to date that nothing else does.
+    fn show(&self) {
         for (tenant, count) in self.tenants.counts() {
             metrics::gauge!("forebay_ingester_streams", "tenant" => tenant.to_string()).set(count as f64);
         }
