@@ -477,9 +477,9 @@ fn drain(merge: &mut Merge, room: usize, bound: Option<i64>) -> Result<Vec<Found
     const BATCH: usize = 16_384;
     let mut out = Vec::new();
     while out.len() < room.min(BATCH)
-        && merge.next_order().is_some_and(|next| bound.is_none_or(|bound| next < bound))
+        && let Some(found) = merge.next_before(bound)?
     {
-        out.extend(merge.next()?);
+        out.push(found);
     }
     Ok(out)
 }

@@ -199,7 +199,19 @@ impl Merge {
     /// What a source could not be read for. What came out before is good, but not all there is.
     #[expect(clippy::should_implement_trait, reason = "fallible, and sources are added between calls")]
     pub fn next(&mut self) -> Result<Option<Found>, SourceError> {
-        while let Some(Reverse((order, index))) = self.heap.pop() {
+        self.next_before(None)
+    }
+
+    /// The next entry whose order is before `bound`. Repeats are passed over, but never beyond the bound: what lies
+    /// there may come after what a source that is still to be added holds.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub fn next_before(&mut self, bound: Option<i64>) -> Result<Option<Found>, SourceError> {
+        while let Some(&Reverse((order, index))) = self.heap.peek()
+            && bound.is_none_or(|bound| order < bound)
+        {
+            self.heap.pop();
             let mut cursor = self.cursors[index].take().expect("the heap names open cursors");
             let empty = Found::new(cursor.current.stream);
             let found = std::mem::replace(&mut cursor.current, empty);
