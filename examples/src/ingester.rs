@@ -31,6 +31,8 @@ use crate::record::{Record, RecordError};
 use crate::storage::Storage;
 use crate::wire::{Health, Pushed, Refused};
 
+pub use read::ReadError;
+
 use flush::Ticket;
 use stream::{Expected, Stream};
 use tenants::Tenants;
