@@ -55,13 +55,6 @@ fn golden() -> Vec<Vec<u8>> {
     (1..=3).map(|segment| std::fs::read(golden_dir().join(name(segment))).unwrap()).collect()
 }
 
-#[test]
-#[ignore = "writes the golden files; done once per format version"]
-fn write_the_golden_files() {
-    assert!(!golden_dir().exists(), "golden files are only added to");
-    make(forebay_wal::fs::StdFs, &golden_dir());
-}
-
 fn plant(segments: &[Vec<u8>]) -> SimFs {
     let disk = SimFs::new(0);
     for (bytes, segment) in segments.iter().zip(1..) {
