@@ -5,29 +5,29 @@
 
 pub mod answer;
 pub mod merge;
+mod reading;
 pub mod stages;
+mod steps;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
-use forebay_chunk::{Direction, TimeRange};
+use forebay_chunk::Direction;
 use futures_util::future::join_all;
-use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::distributor::Requirements;
 use crate::index::{ChunkRef, IndexError, Span};
 use crate::labels::Labels;
 use crate::logql::{Logs, Matcher};
 use crate::members::Members;
-use crate::offload::offload;
 use crate::record::{Record, RecordError};
-use crate::storage::{self, Storage, StorageError};
+use crate::storage::{Storage, StorageError};
 use crate::wire::{Filter, LabelMatcher, Select};
 
 use merge::{Found, Merge, Section, Source, SourceError, Want};
+use reading::Reading;
 use stages::Stages;
+use steps::Steps;
 
-/// Chunks fetched at the same time for one query.
-const PARALLEL_GETS: usize = 8;
 /// Most points of one series in an answer, as Loki has it.
 pub const MAX_POINTS: i64 = 11_000;
 
@@ -351,189 +351,4 @@ impl Querier {
         }
         Ok(good)
     }
-
-    async fn open(
-        &self,
-        tenant: &str,
-        chunk: &ChunkRef,
-        span: Span,
-        direction: Direction,
-    ) -> Result<Option<Opened>, StorageError> {
-        let started = stages::now_ns();
-        let Some(object) = self.storage.get(tenant, chunk).await? else { return Ok(None) };
-        let downloaded = stages::now_ns();
-        let bytes = object.len() as u64;
-        let reference = chunk.clone();
-        let entries = offload(move || {
-            let range = TimeRange::from(span.from_ns..=span.through_ns);
-            storage::open(&reference, object).map(|chunk| chunk.entries(range, direction))
-        })
-        .await?;
-        let download_ns = downloaded.saturating_sub(started);
-        Ok(Some(Opened {
-            source: Source::Chunk(Box::new(entries)),
-            bytes,
-            download_ns,
-            decode_ns: stages::since(downloaded),
-        }))
-    }
 }
-
-struct Opened {
-    source: Source,
-    bytes: u64,
-    download_ns: u64,
-    decode_ns: u64,
-}
-
-/// A merge whose chunks are fetched when their turn comes.
-struct Reading {
-    querier: Querier,
-    tenant: String,
-    span: Span,
-    merge: Merge,
-    /// By the order of their first entry.
-    waiting: VecDeque<(i64, u32, ChunkRef)>,
-}
-
-impl Reading {
-    fn new(
-        querier: Querier,
-        tenant: &str,
-        mut merge: Merge,
-        span: Span,
-        chunks: Vec<(u32, ChunkRef)>,
-        heads: Vec<(u32, Source)>,
-    ) -> Result<Self, ExecuteError> {
-        let edge = |chunk: &ChunkRef| match merge.direction() {
-            Direction::Forward => chunk.from_ns.max(span.from_ns),
-            Direction::Backward => chunk.through_ns.min(span.through_ns),
-        };
-        let mut waiting: Vec<(i64, u32, ChunkRef)> =
-            chunks.into_iter().map(|(stream, chunk)| (merge.order(edge(&chunk)), stream, chunk)).collect();
-        waiting.sort_by(|a, b| (a.0, &a.2.key).cmp(&(b.0, &b.2.key)));
-        for (stream, source) in heads {
-            merge.add(stream, source)?;
-        }
-        Ok(Self { querier, tenant: tenant.to_owned(), span, merge, waiting: waiting.into() })
-    }
-
-    /// The next entries: at least one if there is any, at most `room`, as many as need no further chunk.
-    async fn take(&mut self, room: usize, stages: &mut Stages) -> Result<Vec<Found>, ExecuteError> {
-        loop {
-            self.fetch(stages).await?;
-            let bound = self.waiting.front().map(|(order, ..)| *order);
-            let empty = Merge::new(
-                self.merge.direction(),
-                Want::Times,
-                Logs { matchers: Vec::new(), filters: Vec::new() },
-            );
-            let mut merge = std::mem::replace(&mut self.merge, empty);
-            let started = stages::now_ns();
-            let (merge, batch) = offload(move || {
-                let batch = drain(&mut merge, room, bound);
-                (merge, batch)
-            })
-            .await;
-            self.merge = merge;
-            stages.add_merge(&mut self.merge, stages::since(started));
-            let batch = batch?;
-            if !batch.is_empty() || self.waiting.is_empty() {
-                return Ok(batch);
-            }
-        }
-    }
-
-    /// Opens the chunks whose turn it is, and a few more of those that follow.
-    async fn fetch(&mut self, stages: &mut Stages) -> Result<(), ExecuteError> {
-        while let Some((order, ..)) = self.waiting.front()
-            && self.merge.next_order().is_none_or(|next| *order <= next)
-        {
-            let count = self.waiting.len().min(PARALLEL_GETS);
-            let batch: Vec<_> = self.waiting.drain(..count).collect();
-            let (querier, tenant, span, direction) =
-                (&self.querier, &self.tenant, self.span, self.merge.direction());
-            let opened: Vec<(u32, Option<Opened>)> = stream::iter(batch)
-                .map(|(_, stream, chunk)| async move {
-                    Ok::<_, StorageError>((stream, querier.open(tenant, &chunk, span, direction).await?))
-                })
-                .buffered(PARALLEL_GETS)
-                .try_collect()
-                .await?;
-            for (stream, opened) in opened {
-                let Some(opened) = opened else { continue };
-                stages.chunk_download_ns += opened.download_ns;
-                stages.chunk_decode_ns += opened.decode_ns;
-                stages.bytes += opened.bytes;
-                self.merge.add(stream, opened.source)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Entries up to `room`, and only those that come before anything a waiting chunk could hold.
-fn drain(merge: &mut Merge, room: usize, bound: Option<i64>) -> Result<Vec<Found>, SourceError> {
-    const BATCH: usize = 16_384;
-    let mut out = Vec::new();
-    while out.len() < room.min(BATCH)
-        && let Some(found) = merge.next_before(bound)?
-    {
-        out.push(found);
-    }
-    Ok(out)
-}
-
-/// Counts of the windows of a query, each entry in constant time.
-struct Steps {
-    start_ns: i64,
-    step_ns: i64,
-    range_ns: i64,
-    /// Differences of the counts of neighbouring points.
-    changes: Vec<i64>,
-}
-
-impl Steps {
-    fn new(query: &CountQuery) -> Self {
-        let last = (i128::from(query.end_ns) - i128::from(query.start_ns)) / i128::from(query.step_ns);
-        let points = usize::try_from(last.clamp(-1, i128::from(MAX_POINTS)) + 1).expect("bounded here");
-        Self {
-            start_ns: query.start_ns,
-            step_ns: query.step_ns,
-            range_ns: query.range_ns,
-            changes: vec![0; points + 1],
-        }
-    }
-
-    /// Counts an entry in every window `(t - range, t]` that holds it.
-    fn add(&mut self, timestamp_ns: i64) {
-        let after = i128::from(timestamp_ns) - i128::from(self.start_ns);
-        let step = i128::from(self.step_ns);
-        let points = self.changes.len() as i128 - 1;
-        let first = (after + step - 1).div_euclid(step).max(0);
-        let end = ((after + i128::from(self.range_ns) - 1).div_euclid(step) + 1).min(points);
-        if let (Ok(first), Ok(end)) = (usize::try_from(first), usize::try_from(end))
-            && first < end
-        {
-            self.changes[first] += 1;
-            self.changes[end] -= 1;
-        }
-    }
-
-    /// The points that are not 0.
-    fn points(&self) -> Vec<(i64, u64)> {
-        let mut count = 0;
-        let steps = self.changes.iter().take(self.changes.len() - 1).zip(0_i64..);
-        steps
-            .filter_map(|(change, i)| {
-                count += change;
-                // No further than the end that was asked for, so it fits.
-                let after = self.step_ns.wrapping_mul(i);
-                (count > 0).then(|| (self.start_ns.wrapping_add(after), count.unsigned_abs()))
-            })
-            .collect()
-    }
-}
-
-#[cfg(test)]
-mod tests;

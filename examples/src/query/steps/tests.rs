@@ -1,4 +1,5 @@
 use super::*;
+use crate::logql::Logs;
 use proptest::prelude::*;
 
 proptest! {
