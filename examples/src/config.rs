@@ -184,7 +184,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file says something that is not understood.
-    #[error("{}: {source}", path.display())]
+    #[error("configuration {} cannot be used", path.display())]
     Yaml {
         /// The file.
         path: PathBuf,

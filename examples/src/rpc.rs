@@ -33,13 +33,8 @@ fn connect(addr: &str) -> anyhow::Result<Traced> {
 }
 
 /// What `build.rs` makes.
-#[allow(
-    missing_docs,
-    missing_debug_implementations,
-    unreachable_pub,
-    unused_qualifications,
-    reason = "generated"
-)]
+#[allow(missing_docs, missing_debug_implementations, reason = "generated")]
+#[allow(unreachable_pub, unused_qualifications, reason = "generated")]
 #[allow(clippy::all, clippy::allow_attributes_without_reason, reason = "generated")]
 mod generated {
     pub mod ingester {

@@ -9,7 +9,7 @@ use forebay_examples::config::{Config, Target};
 use forebay_examples::demo::{self, Scrape};
 use forebay_examples::http_client::HttpClient;
 use forebay_examples::pipeline::{self, Neighbours, Running};
-use forebay_examples::ship::{self, Shipper};
+use forebay_examples::ship::{self, Shipped, Shipper};
 use forebay_examples::supervisor::{self, Supervisor};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -86,7 +86,10 @@ struct Arguments {
     /// Send these files through the HTTP port and print what happened.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     ship: Vec<PathBuf>,
-    /// Stop when standard input ends: how a parent keeps its children from outliving it.
+    /// Tenant that --demo and --ship send for, with --auth.
+    #[arg(long, value_name = "ID", default_value = "demo")]
+    tenant: String,
+    /// Take orders from standard input: how a parent stops its children, and keeps them from outliving it.
     #[arg(long, hide = true)]
     child: bool,
     /// Exit after --demo or --ship instead of staying up.
@@ -126,13 +129,15 @@ async fn main() -> anyhow::Result<()> {
     if let Some(grpc) = running.grpc {
         println!("{}{grpc}", supervisor::GRPC_LINE);
     }
+    let tenant = config.auth_enabled.then(|| arguments.tenant.clone());
     let work = async {
         if arguments.demo {
-            let tenant = config.auth_enabled.then(|| "demo".to_owned());
             let options = demo::Options { lines: arguments.lines, seed: arguments.seed, tenant };
             demo::run(&url, options).await?;
         } else if !arguments.ship.is_empty() {
-            ship(&url, &arguments.ship).await?;
+            let shipped = ship(&url, &arguments.ship, tenant).await?;
+            let (refused, first) = (shipped.refused_lines, shipped.first_refusal.unwrap_or_default());
+            anyhow::ensure!(!arguments.once || refused == 0, "{refused} lines were refused: {first}");
         }
         anyhow::Ok(())
     };
@@ -236,10 +241,10 @@ async fn start_children(
 }
 
 /// Sends `files` to the server at `url` and prints what became of them.
-async fn ship(url: &str, files: &[PathBuf]) -> anyhow::Result<()> {
+async fn ship(url: &str, files: &[PathBuf], tenant: Option<String>) -> anyhow::Result<Shipped> {
     let client = HttpClient::new(url)?;
     let before = Scrape::fetch(&client).await?;
-    let mut shipper = Shipper::new(url, ship::Options::default())?;
+    let mut shipper = Shipper::new(url, ship::Options { tenant, ..ship::Options::default() })?;
     let shipped = shipper.ship(files).await?;
     let flushed = client.post("/flush", "text/plain", &http::HeaderMap::new(), bytes::Bytes::new()).await?;
     flushed.success()?;
@@ -247,7 +252,7 @@ async fn ship(url: &str, files: &[PathBuf]) -> anyhow::Result<()> {
     println!(
         "try\n  curl -sG {url}/loki/api/v1/query_range --data-urlencode 'query={{job=\"ship\"}}' -d limit=3"
     );
-    Ok(())
+    Ok(shipped)
 }
 
 /// Ends when the parent of a child process tells it to stop.
