@@ -16,14 +16,20 @@ use crate::push::{Body, ContentType, Encoding, PushError};
 /// What a client that was refused for its stream limit should wait: streams end by being idle.
 const STREAM_LIMIT_RETRY_SECONDS: u64 = 60;
 
-pub(super) async fn push(State(parts): Shared, headers: HeaderMap, body: HttpBody) -> Response {
-    match take(&parts, &headers, body).await {
+/// How long the rest of a refused body is waited for.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) async fn push(State(parts): Shared, headers: HeaderMap, mut body: HttpBody) -> Response {
+    match take(&parts, &headers, &mut body).await {
         Ok(outcome) => answer(outcome),
-        Err(failure) => failure.into_response(),
+        Err(failure) => {
+            discard(body, parts.config.distributor.max_recv_msg_size).await;
+            failure.into_response()
+        }
     }
 }
 
-async fn take(parts: &super::Parts, headers: &HeaderMap, body: HttpBody) -> Result<Outcome, Failure> {
+async fn take(parts: &super::Parts, headers: &HeaderMap, body: &mut HttpBody) -> Result<Outcome, Failure> {
     let tenant = parts.tenant(headers)?;
     let text = |name| headers.get(name).map(|v: &http::HeaderValue| v.to_str().unwrap_or("not text"));
     let content = ContentType::parse(text(header::CONTENT_TYPE)).map_err(refused)?;
@@ -39,8 +45,8 @@ async fn take(parts: &super::Parts, headers: &HeaderMap, body: HttpBody) -> Resu
     Ok(distributor.push(tenant.as_str(), streams).await)
 }
 
-/// The body, at most `limit` bytes; one that says it is longer is not read at all.
-async fn read(headers: &HeaderMap, body: HttpBody, limit: u64) -> Result<Bytes, Failure> {
+/// The body, at most `limit` bytes; of one that says it is longer nothing is kept.
+async fn read(headers: &HeaderMap, body: &mut HttpBody, limit: u64) -> Result<Bytes, Failure> {
     let too_large = |size: u64| refused(PushError::TooLarge { what: "body", size, limit });
     let claimed = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
     if let Some(size) = claimed.filter(|size| *size > limit) {
@@ -51,6 +57,23 @@ async fn read(headers: &HeaderMap, body: HttpBody, limit: u64) -> Result<Bytes, 
         Err(e) if e.is::<http_body_util::LengthLimitError>() => Err(too_large(limit + 1)),
         Err(e) => Err(Failure::bad_request(format_args!("body cannot be read: {e}"))),
     }
+}
+
+/// Reads on for up to `limit` bytes: a server that closes while its client still sends resets the connection, and the
+/// client never sees why it was refused.
+async fn discard(mut body: HttpBody, limit: u64) {
+    let mut rest = limit;
+    let drained = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+            match rest.checked_sub(bytes) {
+                Some(left) => rest = left,
+                None => return,
+            }
+        }
+    };
+    // The client gets its answer either way; one that stalls may lose its connection.
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, drained).await;
 }
 
 fn refused(error: PushError) -> Failure {
