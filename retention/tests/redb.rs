@@ -3,10 +3,14 @@
 #[path = "support/world.rs"]
 mod world;
 
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
 use forebay_retention::store::redb::RedbState;
 use forebay_retention::store::{MemoryChunks, Outcome, Phase, StateStore, conformance};
 use forebay_retention::{Error, Release, Sweeper, hold as holds};
-use redb::{Database, TableDefinition};
+use redb::{Database, StorageBackend, TableDefinition};
 use world::{at, chunk, compiled, hold, keep, options};
 
 #[tokio::test]
@@ -67,7 +71,8 @@ async fn a_hold_that_does_not_parse_stops_deletion() {
 
     let chunks = MemoryChunks::new();
     chunks.insert(chunk("t", "1", "a", 0, 10));
-    let state = RedbState::new(database).unwrap();
+    drop(database);
+    let state = RedbState::open(&path).unwrap();
     let sweeper = Sweeper::new(chunks.clone(), state, || compiled(&[keep("p", "{}", 1)]), options(0));
     match sweeper.sweep("t", || at(200)).await {
         Err(Error::Unreadable { what: "hold", key, .. }) => assert_eq!(key, "h"),
@@ -89,4 +94,65 @@ fn another_format_is_refused_with_both_numbers() {
     drop(database);
     let error = RedbState::open(&path).unwrap_err();
     assert_eq!(error.to_string(), "state has format 2, this build reads format 1");
+}
+
+/// A disk in memory that outlives the databases on it, and fails when told to.
+#[derive(Debug, Clone, Default)]
+struct Disk {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    full: Arc<AtomicBool>,
+}
+
+impl Disk {
+    fn change(&self, change: impl FnOnce(&mut Vec<u8>)) -> Result<(), io::Error> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        change(&mut self.bytes.lock().expect("no test panics here"));
+        Ok(())
+    }
+}
+
+fn index(offset: u64) -> usize {
+    usize::try_from(offset).expect("the disk is small")
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> Result<u64, io::Error> {
+        Ok(self.bytes.lock().expect("no test panics here").len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        out.copy_from_slice(&self.bytes.lock().expect("no test panics here")[index(offset)..][..out.len()]);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), io::Error> {
+        self.change(|bytes| bytes.resize(index(len), 0))
+    }
+
+    fn sync_data(&self) -> Result<(), io::Error> {
+        self.change(|_| {})
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        self.change(|bytes| bytes[index(offset)..][..data.len()].copy_from_slice(data))
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_was_full_takes_holds_again_without_a_restart() {
+    let disk = Disk::default();
+    let backend = disk.clone();
+    let state = RedbState::with(move || Database::builder().create_with_backend(backend.clone())).unwrap();
+    holds::place(&state, hold("before", "{}")).await.unwrap();
+    disk.full.store(true, Ordering::Relaxed);
+    for _ in 0..2 {
+        let error = holds::place(&state, hold("refused", "{}")).await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+    }
+    disk.full.store(false, Ordering::Relaxed);
+    holds::place(&state, hold("after", "{}")).await.unwrap();
+    let ids: Vec<_> = state.holds().await.unwrap().into_iter().map(|hold| hold.id).collect();
+    assert_eq!(ids, ["after", "before"]);
 }

@@ -1,11 +1,18 @@
 //! [`StateStore`] in one redb file: every commit is one durable transaction. Calls block their thread for as
 //! long as the disk takes. A record that does not parse is an error for whoever asks, so damage stops deletion.
+//!
+//! After an I/O error redb refuses all further work, so the file is closed, and opened anew at the next call.
 
+use std::fmt;
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    WriteTransaction,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Access, Change, Fence, FenceGuard, Intent, Mark, Progress, StateStore};
@@ -30,11 +37,18 @@ const OPEN: TableDefinition<'static, Key, u64> = TableDefinition::new("open_inte
 const PROGRESS: TableDefinition<'static, &'static str, Json> = TableDefinition::new("progress");
 
 /// Retention's state in a redb database, which locks its file against other processes; hence the fence is a
-/// lock in this one. After an I/O error redb refuses further work: drop this, and open the file again.
-#[derive(Debug)]
+/// lock in this one.
 pub struct RedbState {
-    database: Database,
+    open: Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>,
+    /// None after a failure, until the next call.
+    database: Mutex<Option<Arc<Database>>>,
     fence: Fence,
+}
+
+impl fmt::Debug for RedbState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedbState").field("database", &self.database).finish_non_exhaustive()
+    }
 }
 
 impl RedbState {
@@ -43,15 +57,19 @@ impl RedbState {
     /// # Errors
     /// [`Error::Unavailable`] when the file cannot be opened, [`Error::Format`] when a newer build wrote it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::new(Database::create(path).map_err(|error| Error::unavailable("opening the state", error))?)
+        let path = path.as_ref().to_owned();
+        Self::with(move || Database::create(&path))
     }
 
-    /// Keeps the state in `database`, with a backend of the caller's choice. It must be this process's alone.
+    /// Keeps the state in the database that `open` opens, with a backend of the caller's choice, now and after
+    /// each failure. It must be this process's alone.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn new(database: Database) -> Result<Self, Error> {
-        let state = Self { database, fence: Fence::new() };
+    pub fn with(
+        open: impl Fn() -> Result<Database, DatabaseError> + Send + Sync + 'static,
+    ) -> Result<Self, Error> {
+        let state = Self { open: Box::new(open), database: Mutex::default(), fence: Fence::new() };
         state.write("creating the tables", |txn| {
             let mut meta = txn.open_table(META)?;
             let found = meta.get(FORMAT_KEY)?.map(|format| format.value());
@@ -80,13 +98,12 @@ impl RedbState {
         operation: &'static str,
         body: impl FnOnce(&WriteTransaction) -> Result<T, Fault>,
     ) -> Result<T, Error> {
-        let run = || {
-            let txn = self.database.begin_write()?;
+        self.run(operation, |database| {
+            let txn = database.begin_write()?;
             let done = body(&txn)?;
             txn.commit()?;
             Ok(done)
-        };
-        run().map_err(|fault: Fault| fault.during(operation))
+        })
     }
 
     fn read<T>(
@@ -94,8 +111,33 @@ impl RedbState {
         operation: &'static str,
         body: impl FnOnce(&ReadTransaction) -> Result<T, Fault>,
     ) -> Result<T, Error> {
-        let run = || body(&self.database.begin_read()?);
-        run().map_err(|fault: Fault| fault.during(operation))
+        self.run(operation, |database| body(&database.begin_read()?))
+    }
+
+    /// Runs `body` on the open database, which is let go of if it fails.
+    fn run<T>(
+        &self,
+        operation: &'static str,
+        body: impl FnOnce(&Database) -> Result<T, Fault>,
+    ) -> Result<T, Error> {
+        let database = self.database()?;
+        body(&database).map_err(|fault| match fault {
+            Fault::Redb(error) => {
+                let mut open = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+                open.take_if(|current| Arc::ptr_eq(current, &database));
+                Error::unavailable(operation, error)
+            }
+            Fault::Ours(error) => error,
+        })
+    }
+
+    fn database(&self) -> Result<Arc<Database>, Error> {
+        let mut open = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(database) = &*open {
+            return Ok(Arc::clone(database));
+        }
+        let opened = (self.open)().map_err(|error| Error::unavailable("opening the state", error))?;
+        Ok(Arc::clone(open.insert(Arc::new(opened))))
     }
 }
 
@@ -114,15 +156,6 @@ impl<E: Into<redb::Error>> From<E> for Fault {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         Self::Ours(error)
-    }
-}
-
-impl Fault {
-    fn during(self, operation: &'static str) -> Error {
-        match self {
-            Self::Redb(error) => Error::unavailable(operation, error),
-            Self::Ours(error) => error,
-        }
     }
 }
 
