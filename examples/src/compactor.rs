@@ -15,6 +15,7 @@ use forebay_retention::{Error, Hold, Holds, Now, Plan, Planner, PolicySet, Relea
 use forebay_tenant::Overrides;
 
 use crate::clock::{Clock, monotonic_ns};
+use crate::offload::offload_future;
 use crate::storage::Storage;
 
 use stored::Stored;
@@ -80,15 +81,20 @@ impl Compactor {
     pub async fn run(self) {
         loop {
             tokio::time::sleep(self.shared.options.interval).await;
-            if self.shared.options.retention_enabled {
-                match self.sweep().await {
-                    Ok(reports) => reports.iter().for_each(log),
-                    Err(error) => tracing::warn!(error = %chain(&error), "retention not swept"),
-                }
+            let compactor = self.clone();
+            offload_future(async move { compactor.pass().await }).await;
+        }
+    }
+
+    async fn pass(&self) {
+        if self.shared.options.retention_enabled {
+            match self.sweep().await {
+                Ok(reports) => reports.iter().for_each(log),
+                Err(error) => tracing::warn!(error = %chain(&error), "retention not swept"),
             }
-            if let Err(error) = self.remove_orphans().await {
-                tracing::warn!(error = %format_args!("{error:#}"), "orphans not removed");
-            }
+        }
+        if let Err(error) = self.remove_orphans().await {
+            tracing::warn!(error = %format_args!("{error:#}"), "orphans not removed");
         }
     }
 
@@ -116,7 +122,7 @@ impl Compactor {
     /// # Errors
     /// What a store answered.
     pub async fn plan(&self, tenant: &str) -> Result<Plan, Error> {
-        let holds = Holds::new(self.shared.sweeper.state().holds().await?);
+        let holds = Holds::new(self.holds().await?);
         let policies = policies::compile(&self.shared.overrides);
         let mut planner = Planner::new(&policies, &holds, self.now());
         let chunks = Stored(self.shared.storage.clone());
@@ -136,7 +142,8 @@ impl Compactor {
     /// # Errors
     /// What the state store answered.
     pub async fn holds(&self) -> Result<Vec<Hold>, Error> {
-        self.shared.sweeper.state().holds().await
+        let state = Arc::clone(self.shared.sweeper.state());
+        offload_future(async move { state.holds().await }).await
     }
 
     /// Puts a hold in force: when this returns, no chunk it matches is deleted any more.
@@ -144,7 +151,8 @@ impl Compactor {
     /// # Errors
     /// As [`hold::place`].
     pub async fn place(&self, hold: Hold) -> Result<Placed, Error> {
-        hold::place(&**self.shared.sweeper.state(), hold).await
+        let state = Arc::clone(self.shared.sweeper.state());
+        offload_future(async move { hold::place(&*state, hold).await }).await
     }
 
     /// Ends a hold.
@@ -152,8 +160,9 @@ impl Compactor {
     /// # Errors
     /// As [`hold::release`].
     pub async fn release(&self, id: &str, reason: String) -> Result<(), Error> {
-        let at_ns = self.shared.clock.wall_ns();
-        hold::release(&**self.shared.sweeper.state(), id, Release { at_ns, reason }).await
+        let (state, id) = (Arc::clone(self.shared.sweeper.state()), id.to_owned());
+        let release = Release { at_ns: self.shared.clock.wall_ns(), reason };
+        offload_future(async move { hold::release(&*state, &id, release).await }).await
     }
 
     /// Tenant and id of the chunks whose deletion was begun and not ended, of one tenant or of all.
