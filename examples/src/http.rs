@@ -22,6 +22,7 @@ use crate::clock::{Clock, monotonic_ns};
 use crate::compactor::Compactor;
 use crate::config::Config;
 use crate::distributor::Distributor;
+use crate::federation::Children;
 use crate::members::Members;
 use crate::query::Querier;
 
@@ -47,8 +48,10 @@ pub struct Parts {
     pub ingester: Option<Arc<dyn IngesterClient>>,
     /// Deletes.
     pub compactor: Option<Compactor>,
-    /// The metrics.
+    /// The metrics of this process.
     pub metrics: Option<PrometheusHandle>,
+    /// Processes whose metrics are shown with them.
+    pub children: Children,
     /// Whether the process takes requests.
     pub ready: Arc<std::sync::atomic::AtomicBool>,
 }

@@ -30,6 +30,7 @@ pub mod compactor;
 pub mod config;
 pub mod demo;
 pub mod distributor;
+pub mod federation;
 pub mod http;
 pub mod http_client;
 pub mod index;

@@ -169,6 +169,9 @@ impl Members {
 
     /// Asks every ingester once how it is and rebuilds the ring from the answers.
     pub async fn beat(&self) {
+        if self.is_empty() {
+            return;
+        }
         let healthy = self.healthy();
         let clients: Vec<_> =
             self.shared.state.lock().clients.iter().map(|(id, c)| (id.clone(), c.clone())).collect();

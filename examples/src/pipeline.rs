@@ -27,6 +27,7 @@ use crate::clock::{Clock, monotonic_ns};
 use crate::compactor::{self, Compactor};
 use crate::config::{Config, Target};
 use crate::distributor::{self, Distributor, Requirements};
+use crate::federation::Children;
 use crate::http::{self, Parts};
 use crate::index::{Index, RedbIndex};
 use crate::ingester::{self, Ingester};
@@ -49,8 +50,8 @@ pub struct Neighbours {
     pub index: Option<String>,
     /// Ingesters in other processes: id, address, zone.
     pub ingesters: Vec<(String, String, String)>,
-    /// Whether ingesters join later, as child processes do.
-    pub expects_ingesters: bool,
+    /// Where ingesters join later as child processes: those that run.
+    pub children: Option<Children>,
 }
 
 /// A process that serves.
@@ -110,15 +111,16 @@ pub async fn start(
     let storage = Storage::new(Arc::new(objects), Arc::clone(&index), puts);
 
     let members = Members::new(config.common.replication_factor, has_zones(&neighbours), clock)?;
-    let local_ingester = has(Target::Ingester) && !neighbours.expects_ingesters;
-    let ingester = if local_ingester {
+    let ingester = if has(Target::Ingester) && neighbours.children.is_none() {
         Some(open_ingester(&config, storage.clone(), Arc::clone(&overrides), clock).await?)
     } else {
         None
     };
     let own: Option<Arc<dyn IngesterClient>> =
         ingester.clone().map(|own| Arc::new(own) as Arc<dyn IngesterClient>);
-    if let Some(own) = &own {
+    let sends = has(Target::Distributor) || has(Target::Querier);
+    // Who sends tells an ingester how many there are; one alone would take itself for the only one.
+    if let Some(own) = own.as_ref().filter(|_| sends) {
         let common = &config.common;
         members.join(
             &common.instance_id,
@@ -130,7 +132,9 @@ pub async fn start(
     for (id, addr, zone) in &neighbours.ingesters {
         members.join(id, addr, zone, Arc::new(RemoteIngester::new(addr)?))?;
     }
-    tasks.push(tokio::spawn(beat_forever(members.clone())));
+    if sends {
+        tasks.push(tokio::spawn(beat_forever(members.clone())));
+    }
 
     let options = distributor_options(&config);
     let querier = Querier::new(members.clone(), storage.clone(), options.requirements.clone());
@@ -148,7 +152,7 @@ pub async fn start(
     let (stop, stopped) = watch::channel(false);
     let ready = Arc::new(AtomicBool::new(true));
     let mut servers = Vec::new();
-    let needs_grpc = target != Target::All || neighbours.expects_ingesters;
+    let needs_grpc = target != Target::All || neighbours.children.is_some();
     let grpc = if needs_grpc {
         let server = &config.server;
         let listener = listen(&server.grpc_listen_address, server.grpc_listen_port).await?;
@@ -168,6 +172,7 @@ pub async fn start(
         ingester: if target == Target::Ingester { own } else { None },
         compactor,
         metrics,
+        children: neighbours.children.unwrap_or_default(),
         ready: Arc::clone(&ready),
         config: Arc::clone(&config),
     };
@@ -202,7 +207,7 @@ impl Running {
 }
 
 fn has_zones(neighbours: &Neighbours) -> bool {
-    neighbours.expects_ingesters || neighbours.ingesters.iter().any(|(.., zone)| !zone.is_empty())
+    neighbours.children.is_some() || neighbours.ingesters.iter().any(|(.., zone)| !zone.is_empty())
 }
 
 async fn open_ingester(

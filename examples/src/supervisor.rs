@@ -1,6 +1,6 @@
 //! Child processes of this program, one for each ingester: started, watched, started again, and stopped with it.
 //!
-//! A child says where it listens on its standard output. On its standard input it is told to stop; where that ends
+//! A child says on its standard output where it listens. On its standard input it is told to stop; where that ends
 //! without a word, the parent is dead and the child exits at once: so no child outlives its parent, however that dies.
 //! Its log keeps what it had.
 
@@ -15,10 +15,13 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::federation::Children;
 use crate::members::Members;
 use crate::rpc::RemoteIngester;
 
-/// What a child prints before the address of its gRPC port.
+/// What a process prints before the URL of its HTTP port.
+pub const HTTP_LINE: &str = "listening on ";
+/// What it prints behind that, before the address of its gRPC port.
 pub const GRPC_LINE: &str = "gRPC on ";
 /// What a child is told when it is to stop.
 const STOP_LINE: &str = "stop\n";
@@ -42,6 +45,15 @@ pub struct Options {
     pub stop_timeout: Duration,
 }
 
+/// Where the parent keeps its children.
+#[derive(Debug, Clone)]
+pub struct Family {
+    /// As ingesters.
+    pub members: Members,
+    /// As processes with metrics.
+    pub children: Children,
+}
+
 /// The children.
 #[derive(Debug)]
 pub struct Supervisor {
@@ -54,19 +66,19 @@ impl Supervisor {
     ///
     /// # Errors
     /// A child that did not start.
-    pub async fn start(options: Options, members: Members) -> anyhow::Result<Self> {
+    pub async fn start(options: Options, family: Family) -> anyhow::Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let options = Arc::new(options);
         let starting = (0..options.count).map(|number| {
-            let (options, members) = (Arc::clone(&options), members.clone());
+            let (options, family) = (Arc::clone(&options), family.clone());
             async move {
-                let child = launch(&options, number, &members).await?;
+                let child = launch(&options, number, &family).await?;
                 Ok::<_, anyhow::Error>((number, child))
             }
         });
         let started = futures_util::future::try_join_all(starting).await?;
         let watch = |(number, child)| {
-            tokio::spawn(watch_child(Arc::clone(&options), number, child, members.clone(), stopped.clone()))
+            tokio::spawn(watch_child(Arc::clone(&options), number, child, family.clone(), stopped.clone()))
         };
         let children = started.into_iter().map(watch).collect();
         Ok(Self { stop, children })
@@ -89,7 +101,7 @@ fn zone(number: usize) -> String {
     format!("zone-{number}")
 }
 
-async fn launch(options: &Options, number: usize, members: &Members) -> anyhow::Result<Child> {
+async fn launch(options: &Options, number: usize, family: &Family) -> anyhow::Result<Child> {
     let (id, zone) = (id(number), zone(number));
     let mut child = Command::new(&options.program)
         .args(&options.arguments)
@@ -109,23 +121,28 @@ async fn launch(options: &Options, number: usize, members: &Members) -> anyhow::
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("cannot start {id}"))?;
-    let addr = tokio::time::timeout(START_TIMEOUT, grpc_address(&mut child))
+    let (url, addr) = tokio::time::timeout(START_TIMEOUT, addresses(&mut child))
         .await
         .with_context(|| format!("{id} did not listen within {START_TIMEOUT:?}"))?
         .with_context(|| format!("{id} ended before it listened"))?;
-    members.join(&id, &addr, &zone, Arc::new(RemoteIngester::new(&addr)?))?;
+    family.children.insert(&id, &url)?;
+    family.members.join(&id, &addr, &zone, Arc::new(RemoteIngester::new(&addr)?))?;
     tracing::info!(id, addr, pid = child.id(), "ingester started");
     Ok(child)
 }
 
-/// Reads what the child prints until it says where it listens; the rest is read and dropped, so that it never blocks.
-async fn grpc_address(child: &mut Child) -> anyhow::Result<String> {
+/// Reads what the child prints until it says where it listens: the URL of its HTTP port, the address of its gRPC port.
+/// The rest is read and dropped, so that it never blocks.
+async fn addresses(child: &mut Child) -> anyhow::Result<(String, String)> {
     let stdout = child.stdout.take().context("standard output is piped")?;
     let mut lines = BufReader::new(stdout).lines();
+    let mut url = String::new();
     while let Some(line) = lines.next_line().await? {
-        if let Some(addr) = line.strip_prefix(GRPC_LINE) {
+        if let Some(http) = line.strip_prefix(HTTP_LINE) {
+            http.clone_into(&mut url);
+        } else if let Some(addr) = line.strip_prefix(GRPC_LINE) {
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return Ok(addr.to_owned());
+            return Ok((url, addr.to_owned()));
         }
     }
     anyhow::bail!("its output ended")
@@ -136,7 +153,7 @@ async fn watch_child(
     options: Arc<Options>,
     number: usize,
     mut child: Child,
-    members: Members,
+    family: Family,
     mut stopped: watch::Receiver<bool>,
 ) -> bool {
     let mut wait = RESTART_WAIT.0;
@@ -146,9 +163,10 @@ async fn watch_child(
         let ended = tokio::select! {
             ended = child.wait() => ended,
             () = told(&mut stopped) => {
-                return stop_child(&options, number, child, stdin, &members).await;
+                return stop_child(&options, number, child, stdin, &family).await;
             }
         };
+        family.children.remove(&id(number));
         tracing::warn!(id = id(number), ?ended, restart = options.restart, "ingester died");
         if !options.restart {
             told(&mut stopped).await;
@@ -160,7 +178,7 @@ async fn watch_child(
                 () = told(&mut stopped) => return false,
             }
             wait = (wait * 2).min(RESTART_WAIT.1);
-            match launch(&options, number, &members).await {
+            match launch(&options, number, &family).await {
                 Ok(child) => break child,
                 Err(error) => {
                     tracing::warn!(id = id(number), error = %format_args!("{error:#}"), "ingester not started")
@@ -182,9 +200,9 @@ async fn stop_child(
     number: usize,
     mut child: Child,
     stdin: Option<ChildStdin>,
-    members: &Members,
+    family: &Family,
 ) -> bool {
-    if let Err(error) = members.leave(&id(number)) {
+    if let Err(error) = family.members.leave(&id(number)) {
         tracing::warn!(%error, "ring not updated");
     }
     if let Some(mut stdin) = stdin {

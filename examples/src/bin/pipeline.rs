@@ -7,10 +7,11 @@ use anyhow::Context;
 use clap::Parser;
 use forebay_examples::config::{Config, Target};
 use forebay_examples::demo::{self, Scrape};
+use forebay_examples::federation::Children;
 use forebay_examples::http_client::HttpClient;
 use forebay_examples::pipeline::{self, Neighbours, Running};
 use forebay_examples::ship::{self, Shipped, Shipper};
-use forebay_examples::supervisor::{self, Supervisor};
+use forebay_examples::supervisor::{self, Family, Supervisor};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -113,19 +114,19 @@ async fn main() -> anyhow::Result<()> {
     let neighbours = Neighbours {
         index: arguments.index.clone(),
         ingesters: arguments.join.clone(),
-        expects_ingesters: arguments.ingesters.is_some(),
+        children: arguments.ingesters.map(|_| Children::default()),
     };
     // Before the parts start: a signal that comes while a log is replayed must not kill the process half-way.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let running = pipeline::start(config.clone(), neighbours, Some(metrics)).await?;
-    let children = match arguments.ingesters {
-        Some(count) => Some(start_children(count, &arguments, &config, &running).await?),
+    let running = pipeline::start(config.clone(), neighbours.clone(), Some(metrics)).await?;
+    let children = match neighbours.children {
+        Some(children) => Some(start_children(&arguments, &config, &running, children).await?),
         None => None,
     };
     running.members.beat().await;
     let url = format!("http://{}", running.http);
-    println!("listening on {url}");
+    println!("{}{url}", supervisor::HTTP_LINE);
     if let Some(grpc) = running.grpc {
         println!("{}{grpc}", supervisor::GRPC_LINE);
     }
@@ -217,10 +218,10 @@ fn address(text: &str) -> anyhow::Result<(String, u16)> {
 }
 
 async fn start_children(
-    count: usize,
     arguments: &Arguments,
     config: &Config,
     running: &Running,
+    children: Children,
 ) -> anyhow::Result<Supervisor> {
     let index = running.grpc.context("a process with children has a gRPC port")?;
     let mut passed = vec!["--index".to_owned(), index.to_string()];
@@ -233,11 +234,11 @@ async fn start_children(
     let options = supervisor::Options {
         program: std::env::current_exe()?,
         arguments: passed,
-        count,
+        count: arguments.ingesters.unwrap_or_default(),
         restart: !arguments.no_restart,
         stop_timeout: config.shutdown_timeout + Duration::from_secs(2),
     };
-    Supervisor::start(options, running.members.clone()).await
+    Supervisor::start(options, Family { members: running.members.clone(), children }).await
 }
 
 /// Sends `files` to the server at `url` and prints what became of them.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -10,12 +11,16 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use forebay_retention::hold::Placed;
 use forebay_retention::{Error as RetentionError, Hold, Plan, Scope, Selector, TimeRange};
+use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
 use super::params::Params;
 use super::{Failure, Parts, Shared};
 use crate::compactor::Compactor;
 use crate::members::MemberView;
+
+/// How long a flush is waited for.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(50);
 
 pub(super) async fn ready(State(parts): Shared) -> Result<&'static str, Failure> {
     if !parts.ready.load(Ordering::Acquire) {
@@ -31,7 +36,8 @@ pub(super) async fn metrics(State(parts): Shared) -> Result<Response, Failure> {
     let handle =
         parts.metrics.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "no metrics are recorded"))?;
     handle.run_upkeep();
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response())
+    let text = parts.children.with_metrics(&handle.render()).await;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }
 
 pub(super) async fn config(State(parts): Shared) -> Response {
@@ -58,10 +64,15 @@ pub(super) async fn flush(State(parts): Shared) -> Result<StatusCode, Failure> {
         Some(own) => vec![std::sync::Arc::clone(own)],
         None => parts.members.clients(),
     };
-    for client in clients {
-        client.flush().await.map_err(|e| Failure::new(StatusCode::SERVICE_UNAVAILABLE, e.to_string()))?;
+    let flushed = try_join_all(clients.iter().map(|client| client.flush()));
+    let unavailable = |why: String| Failure::new(StatusCode::SERVICE_UNAVAILABLE, why);
+    match tokio::time::timeout(FLUSH_TIMEOUT, flushed).await {
+        Ok(Ok(_)) => Ok(StatusCode::NO_CONTENT),
+        Ok(Err(error)) => Err(unavailable(error.to_string())),
+        Err(_) => Err(unavailable(format!(
+            "not stored after {FLUSH_TIMEOUT:?}, and tried on; until it is, the log keeps it"
+        ))),
     }
-    Ok(StatusCode::NO_CONTENT)
 }
 
 /// What a client says of a hold; the rest is ours.

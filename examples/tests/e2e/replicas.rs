@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::crash::{kills, moment};
 use crate::lines::{Load, verify};
-use crate::process::{Process, Setup, until};
+use crate::process::{Process, Setup, text, until};
 
 async fn all_healthy(process: &Process) {
     until("three healthy ingesters", || async { process.json("/ring").await["healthy"] == 3 }).await;
@@ -47,6 +47,11 @@ async fn one_of_three_ingesters_may_die_at_any_time_and_lose_its_directory() {
     verify(&process, &load.acked).await;
     process.flush().await;
     verify(&process, &load.acked).await;
+    for (id, had_lines) in [("ingester-0", true), ("ingester-1", false), ("ingester-2", true)] {
+        let label = format!("instance=\"{id}\"");
+        assert!(text(&process.get("/metrics").await).contains(&format!("forebay_wal_segments{{{label}}}")));
+        assert_eq!(process.metric("forebay_chunk_stored_bytes_total", &label).await > 0.0, had_lines, "{id}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -37,7 +37,7 @@ struct Arguments {
     /// Push to a server that runs already, such as http://127.0.0.1:3100
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Measure the processor time and memory of this process as the server's
+    /// Measure the processor time and memory of this process and its children as the server's
     #[arg(long, requires = "url")]
     pid: Option<u32>,
     /// The pipeline to start; by default the one beside this program

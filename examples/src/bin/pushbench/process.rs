@@ -5,13 +5,12 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use forebay_examples::supervisor::HTTP_LINE;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-/// What the pipeline prints before its address once it serves.
-const LISTENING: &str = "listening on ";
 /// How long it may take to serve.
 const START: Duration = Duration::from_secs(30);
 /// How long it may take to store everything and leave.
@@ -85,12 +84,17 @@ impl Server {
         &self.url
     }
 
-    /// What it used so far; `None` where its process is not known.
+    /// What it and its child processes used so far; `None` where its process is not known. The peaks of several
+    /// processes are added, though they may lie at different times.
     pub(crate) async fn usage(&self) -> anyhow::Result<Option<Usage>> {
-        match self.pid {
-            Some(pid) => Usage::of(&pid.to_string()).await.map(Some),
-            None => Ok(None),
+        let Some(pid) = self.pid else { return Ok(None) };
+        let mut usage = Usage::of(&pid.to_string()).await?;
+        for child in children(pid).await? {
+            let used = Usage::of(&child).await?;
+            usage.cpu += used.cpu;
+            usage.peak_rss_bytes += used.peak_rss_bytes;
         }
+        Ok(Some(usage))
     }
 
     /// Stops what was started, and removes its directory.
@@ -133,7 +137,7 @@ impl Drop for Directory {
 async fn address(child: &mut Child) -> anyhow::Result<String> {
     let mut lines = BufReader::new(child.stdout.take().context("standard output is piped")?).lines();
     while let Some(line) = lines.next_line().await? {
-        let Some((_, url)) = line.split_once(LISTENING) else { continue };
+        let Some((_, url)) = line.split_once(HTTP_LINE) else { continue };
         let url = url.trim().to_owned();
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         return Ok(url);
@@ -159,9 +163,33 @@ impl Usage {
     }
 }
 
-/// User and system time, fields 14 and 15. Field 2 is a name in brackets, which may itself hold blanks and brackets.
+/// The processes that `pid` started and that still run.
+async fn children(pid: u32) -> anyhow::Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut processes = tokio::fs::read_dir("/proc").await.context("/proc")?;
+    while let Some(process) = processes.next_entry().await? {
+        // A process may end between the listing and the look at it; and not every entry is a process.
+        let Ok(stat) = tokio::fs::read_to_string(process.path().join("stat")).await else { continue };
+        if parent(&stat) == Some(pid) {
+            found.extend(process.file_name().into_string());
+        }
+    }
+    Ok(found)
+}
+
+/// The fields behind the second, which is a name in brackets that may itself hold blanks and brackets.
+fn fields(stat: &str) -> Option<impl Iterator<Item = &str>> {
+    Some(stat.rsplit_once(')')?.1.split_ascii_whitespace())
+}
+
+/// Field 4.
+fn parent(stat: &str) -> Option<u32> {
+    fields(stat)?.nth(1)?.parse().ok()
+}
+
+/// User and system time, fields 14 and 15.
 fn cpu(stat: &str) -> Option<Duration> {
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    let mut fields = fields(stat)?.skip(11);
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     Some(Duration::from_millis((user + system) * 1_000 / TICKS_PER_SECOND))
@@ -181,6 +209,7 @@ mod tests {
     fn processor_time_is_read_behind_any_name() {
         let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 100 0 0 0 250 150 900 900 20 0 4 0 100 0 0";
         assert_eq!(cpu(stat), Some(Duration::from_secs(4)));
+        assert_eq!(parent(stat), Some(1));
         assert_eq!(cpu("7 (a) S 1"), None);
         assert_eq!(cpu(""), None);
     }
@@ -195,6 +224,17 @@ mod tests {
     #[tokio::test]
     async fn this_process_uses_memory() {
         assert!(Usage::own().await.unwrap().peak_rss_bytes > 100_000);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_child_is_found_while_it_runs() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let pid = child.id().unwrap().to_string();
+        assert!(children(std::process::id()).await.unwrap().contains(&pid));
+        drop(child.stdin.take());
+        child.wait().await.unwrap();
+        assert!(!children(std::process::id()).await.unwrap().contains(&pid));
     }
 
     #[cfg(unix)]
