@@ -1,6 +1,7 @@
 //! The open block: entries in the order they came, with an index by time that is made only if they came out
 //! of order. Appending takes amortised constant time whatever the order; an exact duplicate of an entry that
-//! is in the block is recognised by its hash and dropped.
+//! is in the block is recognised by its hash and dropped. An entry newer than all others is none, so as long as
+//! time moves on nothing is hashed.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::OnceLock;
@@ -23,6 +24,7 @@ pub(crate) struct Head {
     bounds: Option<(i64, i64)>,
     in_order: InOrder,
     raw_bytes: usize,
+    /// The first rows by hash: all of them, once an entry came that was not the newest.
     seen: HashTable<u32>,
     hasher: RandomState,
     /// Rows by rank, once somebody asks; unused while the rows are in order.
@@ -51,15 +53,12 @@ impl Head {
     ///
     /// The caller keeps lines and pairs of a block below 2^32.
     pub(crate) fn append(&mut self, timestamp_ns: i64, line: &[u8], pairs: &[SymbolPair]) -> bool {
-        let Self { seen, hasher, .. } = &*self;
-        let hash = hash(hasher, timestamp_ns, line, pairs);
-        let is_same = |&row: &u32| self.row(row).is_some_and(|found| found == (timestamp_ns, line, pairs));
-        if seen.find(hash, is_same).is_some() {
-            return false;
+        if let Some((_, newest)) = self.bounds {
+            if timestamp_ns <= newest && self.holds(timestamp_ns, line, pairs) {
+                return false;
+            }
+            self.in_order.0 &= newest <= timestamp_ns;
         }
-        let number = offset(self.rows.len());
-        let newest = self.bounds.map_or(i64::MIN, |(_, max)| max);
-        self.in_order.0 &= newest <= timestamp_ns;
         self.bounds = Some(match self.bounds {
             None => (timestamp_ns, timestamp_ns),
             Some((min, max)) => (min.min(timestamp_ns), max.max(timestamp_ns)),
@@ -71,17 +70,23 @@ impl Head {
         let ends = (offset(self.lines.len()), offset(self.pairs.len()));
         self.rows.push(Row { timestamp_ns, line: (starts.0, ends.0), pairs: (starts.1, ends.1) });
         self.raw_bytes += line.len() + PAIR_BYTES * pairs.len();
-        self.remember(hash, number);
         true
     }
 
-    fn remember(&mut self, hash_of_row: u64, number: u32) {
-        let Self { seen, hasher, rows, lines, pairs, .. } = self;
+    /// Whether the block has this entry; takes up the rows that came since it was last asked.
+    fn holds(&mut self, timestamp_ns: i64, line: &[u8], pairs: &[SymbolPair]) -> bool {
+        let Self { seen, hasher, rows, lines, pairs: all_pairs, .. } = self;
+        let entry = |row| resolve(rows, lines, all_pairs, row).unwrap_or_default();
         // The hashes are not kept: to compute them again when the table grows takes less than to store them.
-        seen.insert_unique(hash_of_row, number, |&row| {
-            let (timestamp_ns, line, pairs) = resolve(rows, lines, pairs, row).unwrap_or_default();
+        let hash_of = |&row: &u32| {
+            let (timestamp_ns, line, pairs) = entry(row);
             hash(hasher, timestamp_ns, line, pairs)
-        });
+        };
+        for row in offset(seen.len())..offset(rows.len()) {
+            seen.insert_unique(hash_of(&row), row, hash_of);
+        }
+        let wanted = hash(hasher, timestamp_ns, line, pairs);
+        seen.find(wanted, |&row| entry(row) == (timestamp_ns, line, pairs)).is_some()
     }
 
     /// Gives back the memory that only appending needs.
@@ -230,5 +235,20 @@ mod tests {
         for n in 0..5000i64 {
             assert!(!head.append(n / 50, &n.to_le_bytes(), &[]));
         }
+    }
+
+    #[test]
+    fn duplicates_of_entries_that_came_while_time_moved_on_are_found_too() {
+        let mut head = Head::default();
+        for round in 0..20i64 {
+            for n in 0..50 {
+                assert!(head.append(round * 50 + n, &n.to_le_bytes(), &[]));
+            }
+            for earlier in 0..=round {
+                assert!(!head.append(earlier * 50 + 7, &7i64.to_le_bytes(), &[]));
+                assert!(!head.append(earlier * 50 + 49, &49i64.to_le_bytes(), &[]));
+            }
+        }
+        assert_eq!(head.len(), 1000);
     }
 }
