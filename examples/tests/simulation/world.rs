@@ -1,100 +1,39 @@
-//! The push path on simulated disks, whole and from one seed: a distributor, three ingesters with a disk each, one
-//! store, one querier, on a paused clock. Disks lose what was not synced, operations of disk and index fail, ingesters
-//! die in the middle of a push and come back. Whatever happens, what was acknowledged is read back, each line once.
-//!
-//! `FOREBAY_SEEDS=1000 cargo test --release --test simulation` runs more seeds; a failure names its seed.
-
-#![expect(clippy::unwrap_used, reason = "tests: a failure is a panic")]
+//! Ingesters on simulated disks, what is pushed at them, and what must come back.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use forebay_chunk::Direction;
 use forebay_circuit::Breaker;
 use forebay_examples::client::IngesterClient;
 use forebay_examples::clock::{Clock, monotonic_ns};
 use forebay_examples::config::Config;
 use forebay_examples::distributor::{Distributor, Outcome};
-use forebay_examples::index::{ChunkRef, Index, IndexError, MemoryIndex, Span};
+use forebay_examples::index::{Index, Span};
 use forebay_examples::ingester::Ingester;
 use forebay_examples::labels::Labels;
-use forebay_examples::logql::{Logs, Matcher, Query};
+use forebay_examples::logql::{Logs, Query};
 use forebay_examples::members::Members;
 use forebay_examples::pipeline::{distributor_options, ingester_options};
 use forebay_examples::push::{LabelSet, Line, Stream};
 use forebay_examples::query::{CountQuery, LogQuery, Querier};
-use forebay_examples::storage::Storage;
+use forebay_examples::storage::{Storage, path};
 use forebay_tenant::{Limits, Overrides};
 use forebay_wal::aio::AsyncWal;
 use forebay_wal::fs::sim::{Fault, SimFs, Survive};
 use forebay_wal::{Options, Time, Wal};
-use object_store::memory::InMemory;
+use futures_util::TryStreamExt;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use crate::store::{Life, NodeIndex, NodeObjects, Shared};
 
 const TENANT: &str = "sim";
 const START_NS: i64 = 1_772_884_800_000_000_000;
-const NODES: usize = 3;
-
-/// An index whose next appends fail, before or after they took effect.
-#[derive(Default)]
-struct FlakyIndex {
-    inner: MemoryIndex,
-    fail_before: AtomicU64,
-    fail_after: AtomicU64,
-}
-
-fn take(count: &AtomicU64) -> bool {
-    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok()
-}
-
-#[async_trait]
-impl Index for FlakyIndex {
-    async fn append(&self, tenant: &str, chunks: &[ChunkRef]) -> Result<(), IndexError> {
-        if take(&self.fail_before) {
-            return Err(IndexError::Unavailable("before".into()));
-        }
-        self.inner.append(tenant, chunks).await?;
-        if take(&self.fail_after) { Err(IndexError::Unavailable("after".into())) } else { Ok(()) }
-    }
-    async fn chunks(
-        &self,
-        tenant: &str,
-        matchers: &[Matcher],
-        span: Span,
-    ) -> Result<Vec<ChunkRef>, IndexError> {
-        self.inner.chunks(tenant, matchers, span).await
-    }
-    async fn label_values(
-        &self,
-        tenant: &str,
-        name: Option<&str>,
-        span: Span,
-    ) -> Result<BTreeSet<String>, IndexError> {
-        self.inner.label_values(tenant, name, span).await
-    }
-    async fn scan(
-        &self,
-        tenant: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<ChunkRef>, IndexError> {
-        self.inner.scan(tenant, after, limit).await
-    }
-    async fn contains(&self, tenant: &str, keys: &[String]) -> Result<Vec<bool>, IndexError> {
-        self.inner.contains(tenant, keys).await
-    }
-    async fn drop_refs(&self, tenant: &str, keys: &[String]) -> Result<(), IndexError> {
-        self.inner.drop_refs(tenant, keys).await
-    }
-    async fn tenants(&self) -> Result<Vec<String>, IndexError> {
-        self.inner.tenants().await
-    }
-}
+pub(crate) const NODES: usize = 3;
 
 /// splitmix64.
 struct Chance(u64);
@@ -112,24 +51,25 @@ impl Chance {
     }
 }
 
-struct World {
+pub(crate) struct World {
     chance: Chance,
     config: Config,
     clock: Clock,
     overrides: Arc<Overrides>,
-    index: Arc<FlakyIndex>,
-    storage: Storage,
+    shared: Arc<Shared>,
     members: Members,
     distributor: Distributor,
     disks: Vec<SimFs>,
+    /// The current one of each ingester.
+    pub(crate) lives: Vec<Arc<Life>>,
     acked: BTreeMap<i64, String>,
     next: i64,
     /// Whatever could be told apart between two runs.
-    history: Vec<u64>,
+    pub(crate) history: Vec<u64>,
 }
 
 impl World {
-    async fn new(seed: u64) -> Self {
+    pub(crate) async fn new(seed: u64) -> Self {
         let mut config = Config::default();
         config.common.replication_factor = 3;
         config.ingester.chunk_block_size = 512;
@@ -142,25 +82,22 @@ impl World {
             ingestion_burst_size_mb: 1e6,
             ..Limits::default()
         }));
-        let index = Arc::new(FlakyIndex::default());
-        let puts =
-            Breaker::with_clock(forebay_circuit::Options::default(), monotonic_ns as fn() -> u64).unwrap();
-        let storage = Storage::new(Arc::new(InMemory::new()), Arc::clone(&index) as Arc<dyn Index>, puts);
         let members = Members::new(3, false, clock).unwrap();
         let options = distributor_options(&config);
         let distributor = Distributor::new(members.clone(), Arc::clone(&overrides), clock, options).unwrap();
-        let disks = (0..NODES as u64).map(|node| SimFs::new(seed ^ node)).collect();
+        let disks: Vec<_> = (0..NODES as u64).map(|node| SimFs::new(seed ^ node)).collect();
+        let lives = disks.iter().map(|disk| Life::new(disk.clone())).collect();
         let (acked, history) = (BTreeMap::new(), Vec::new());
         let mut world = Self {
             chance: Chance(seed),
             config,
             clock,
             overrides,
-            index,
-            storage,
+            shared: Arc::default(),
             members,
             distributor,
             disks,
+            lives,
             acked,
             next: 0,
             history,
@@ -171,8 +108,15 @@ impl World {
         world
     }
 
-    /// Starts ingester `node` on its disk. A disk that fails while the log is opened is tried again, as a supervisor
-    /// would.
+    /// The store as it is reached in `life`.
+    fn storage(&self, life: &Arc<Life>) -> Storage {
+        let (shared, life) = (Arc::clone(&self.shared), Arc::clone(life));
+        let index = Arc::new(NodeIndex { shared: Arc::clone(&shared), life: Arc::clone(&life) });
+        let puts = Breaker::with_clock(forebay_circuit::Options::default(), monotonic_ns as fn() -> u64);
+        Storage::new(Arc::new(NodeObjects { shared, life }), index, puts.unwrap())
+    }
+
+    /// Starts ingester `node` on its disk.
     async fn start(&mut self, node: usize) {
         let options = || Options {
             segment_bytes: 32 << 10,
@@ -186,24 +130,26 @@ impl World {
         let (log, committer) = AsyncWal::unstarted(wal);
         tokio::spawn(committer.run_async());
         let options = ingester_options(&self.config).unwrap();
-        let ingester =
-            Ingester::start(log, self.storage.clone(), Arc::clone(&self.overrides), self.clock, options);
+        let storage = self.storage(&self.lives[node]);
+        let ingester = Ingester::start(log, storage, Arc::clone(&self.overrides), self.clock, options);
         let ingester: Arc<dyn IngesterClient> = Arc::new(ingester.await.unwrap());
         self.members.join(&format!("ingester-{node}"), "simulated", "", ingester).unwrap();
     }
 
     /// Pulls the plug of `node` and starts it again on what its disk kept.
-    async fn crash(&mut self, node: usize) {
+    pub(crate) async fn crash(&mut self, node: usize) {
         let survive = match self.chance.below(4) {
             0 => Survive::Nothing,
             1 => Survive::Everything,
             _ => Survive::Seeded(self.chance.next()),
         };
+        self.lives[node].end();
         self.disks[node] = self.disks[node].crash(survive);
+        self.lives[node] = Life::new(self.disks[node].clone());
         self.start(node).await;
     }
 
-    async fn push(&mut self) {
+    pub(crate) async fn push(&mut self) {
         let count = 1 + self.chance.below(30);
         let lines: Vec<(i64, String)> = (0..count)
             .map(|_| {
@@ -241,12 +187,12 @@ impl World {
         }
     }
 
-    async fn step(&mut self) {
+    pub(crate) async fn step(&mut self) {
         match self.chance.below(100) {
             0..70 => self.push().await,
             70..78 => {
                 // The disk dies at some operation of the pushes that follow.
-                let node = usize::try_from(self.chance.below(NODES as u64)).unwrap();
+                let node = self.node();
                 let disk = self.disks[node].clone();
                 disk.crash_at(disk.op_count() + self.chance.below(20));
                 self.push().await;
@@ -254,7 +200,7 @@ impl World {
                 self.crash(node).await;
             }
             78..82 => {
-                let node = usize::try_from(self.chance.below(NODES as u64)).unwrap();
+                let node = self.node();
                 let disk = self.disks[node].clone();
                 let kind = if self.chance.below(2) == 0 { ErrorKind::StorageFull } else { ErrorKind::Other };
                 let fault = match self.chance.below(4) {
@@ -269,14 +215,20 @@ impl World {
                 self.crash(node).await;
             }
             82..86 => {
-                self.index.fail_before.fetch_add(self.chance.below(3), Ordering::Relaxed);
-                self.index.fail_after.fetch_add(self.chance.below(3), Ordering::Relaxed);
+                let node = self.node();
+                self.lives[node].fail(self.chance.below(3), self.chance.below(3));
             }
             86..90 => {
-                let node = self.chance.below(NODES as u64);
-                if let Some(client) = self.members.client(&format!("ingester-{node}")) {
-                    tokio::spawn(async move { client.flush().await });
-                }
+                let node = self.node();
+                self.start_flush(node);
+            }
+            90..93 => {
+                let node = self.node();
+                self.lives[node].die_after(self.chance.below(8), self.chance.below(2) == 0);
+                self.start_flush(node);
+                self.push().await;
+                tokio::time::sleep(Duration::from_millis(self.chance.below(1000))).await;
+                self.crash(node).await;
             }
             _ => tokio::time::sleep(Duration::from_millis(self.chance.below(4000))).await,
         }
@@ -285,11 +237,46 @@ impl World {
         }
     }
 
-    async fn verify(&mut self) {
+    fn node(&mut self) -> usize {
+        usize::try_from(self.chance.below(NODES as u64)).unwrap()
+    }
+
+    fn start_flush(&self, node: usize) {
+        let client = self.members.client(&format!("ingester-{node}")).unwrap();
+        tokio::spawn(async move { client.flush().await });
+    }
+
+    /// Stores everything, once nothing fails any more.
+    pub(crate) async fn flush(&self) {
+        for life in &self.lives {
+            life.fail(0, 0);
+            life.die_after(u64::MAX, false);
+        }
+        self.flush_all().await;
+    }
+
+    pub(crate) async fn flush_all(&self) {
+        for client in self.members.clients() {
+            client.flush().await.unwrap();
+        }
+    }
+
+    /// How many chunks are in the object store, and how many in the index.
+    pub(crate) async fn stored(&self) -> (usize, usize) {
+        let objects: Vec<_> = self.shared.objects.list(None).try_collect().await.unwrap();
+        let indexed = self.shared.index.scan(TENANT, None, usize::MAX).await.unwrap();
+        for chunk in &indexed {
+            self.shared.objects.head(&path(&chunk.key)).await.expect("an index entry leads to an object");
+        }
+        (objects.len(), indexed.len())
+    }
+
+    pub(crate) async fn verify(&mut self) {
+        self.stored().await;
         self.members.beat().await;
         let querier = Querier::new(
             self.members.clone(),
-            self.storage.clone(),
+            self.storage(&Life::new(SimFs::new(0))),
             distributor_options(&self.config).requirements,
         );
         let Query::Logs(logs) = Query::parse(r#"{app=~".+"}"#).unwrap() else { unreachable!() };
@@ -323,44 +310,4 @@ impl World {
         let _: Vec<&Labels> = counts.series.iter().map(|(labels, _)| labels).collect();
         counts.series.iter().flat_map(|(_, points)| points.iter().map(|(_, count)| *count)).sum()
     }
-}
-
-fn run(seed: u64) -> Vec<u64> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
-        let mut world = World::new(seed).await;
-        for _ in 0..60 {
-            world.step().await;
-        }
-        world.verify().await;
-        // Everything loses power at once, then everything is stored.
-        for node in 0..NODES {
-            world.crash(node).await;
-        }
-        world.verify().await;
-        world.index.fail_before.store(0, Ordering::Relaxed);
-        world.index.fail_after.store(0, Ordering::Relaxed);
-        for client in world.members.clients() {
-            client.flush().await.unwrap();
-        }
-        world.verify().await;
-        world.history
-    })
-}
-
-#[test]
-fn what_was_acknowledged_is_read_back_once_whatever_fails() {
-    let seeds = std::env::var("FOREBAY_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
-    let mut acked = 0;
-    for seed in 0..seeds {
-        let outcome = std::panic::catch_unwind(|| run(seed));
-        acked += outcome.unwrap_or_else(|_| panic!("seed {seed} fails")).iter().sum::<u64>();
-    }
-    assert!(acked > seeds * 100, "{acked} lines were acknowledged: the simulation does too little");
-}
-
-#[test]
-fn one_seed_is_one_history() {
-    assert_eq!(run(7), run(7));
 }
