@@ -9,6 +9,8 @@ mod flush;
 mod read;
 mod stream;
 mod tenants;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,0 +1,52 @@
+use std::path::Path;
+
+use forebay_circuit::Breaker;
+use forebay_tenant::Limits;
+use forebay_wal::fs::sim::SimFs;
+use forebay_wal::{Time, Wal};
+use object_store::memory::InMemory;
+
+use super::*;
+use crate::config::Config;
+use crate::index::MemoryIndex;
+use crate::pipeline::ingester_options;
+use crate::record::Writer;
+
+async fn ingester(disk: SimFs) -> Ingester<SimFs> {
+    let options =
+        forebay_wal::Options { segment_bytes: 8192, time: Time::frozen(), ..forebay_wal::Options::default() };
+    let (wal, _) = Wal::open_in(disk, Path::new("/wal"), options).unwrap();
+    let (log, committer) = AsyncWal::unstarted(wal);
+    tokio::spawn(committer.run_async());
+    let puts = Breaker::with_clock(forebay_circuit::Options::default(), monotonic_ns as fn() -> u64).unwrap();
+    let storage = Storage::new(Arc::new(InMemory::new()), Arc::new(MemoryIndex::default()), puts);
+    let overrides = Arc::new(Overrides::new(Limits::default()));
+    let options = ingester_options(&Config::default()).unwrap();
+    Ingester::start(log, storage, overrides, Clock::simulated(1), options).await.unwrap()
+}
+
+fn record(line: &str) -> Bytes {
+    let mut writer = Writer::new("t", line.len());
+    writer.begin(&[("app", "a")]);
+    writer.entry(1, [line.as_bytes(), b""], &[]);
+    writer.end();
+    writer.finish().select(&[0])
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_keeps_what_is_synced_and_not_in_memory_yet() {
+    let ingester = ingester(SimFs::new(1)).await;
+    let log = ingester.shared.log.clone();
+    let first = || log.wal().reader(Lsn(0)).next().map(|record| record.unwrap().lsn);
+    let under_way = Applying::begin(&ingester.shared);
+    let kept = log.append(record("under way")).await.unwrap();
+    // Enough to seal the segment that holds it.
+    for _ in 0..8 {
+        ingester.push(record(&"x".repeat(4000))).await.unwrap();
+    }
+    ingester.flush().await;
+    assert_eq!(first(), Some(kept));
+    drop(under_way);
+    ingester.flush().await;
+    assert_ne!(first(), Some(kept));
+}
