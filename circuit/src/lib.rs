@@ -15,7 +15,8 @@
 //! # What it does not do
 //!
 //! It does not call, retry or time out: give your calls a deadline, for a call that hangs is counted when it
-//! ends. It counts failures in a row, not rates over a window. Its state is that of one process.
+//! ends. Let the deadline end within the permit's life and report a failure: a deadline around both drops the
+//! permit, which says only that somebody lost interest. It counts failures in a row, not rates over a window. Its state is that of one process.
 //!
 //! # Example
 //!
@@ -45,10 +46,11 @@
 //! # Guarantees
 //!
 //! * **S1** Only the transitions drawn below happen, and those made by hand.
-//! * **S2** Probes of a round under way never exceed `half_open_probes`, however many threads ask.
+//! * **S2** Probes of a round under way never exceed `half_open_probes`, however many threads ask; a round lasts
+//!   until `half_open_max_wait` after its last probe began.
 //! * **S3** A result from another generation changes nothing.
 //! * **S4** Never wedged: whatever permits are lost, leaked ones included, once calls succeed the breaker
-//!   closes after at most `max_open_for` and `half_open_max_wait`.
+//!   closes after at most `max_open_for`, `half_open_max_wait` and the time that the probes take.
 //! * **S7** Every transition is told once and in order, numbered without a gap.
 //! * **S8** Probes issued are those that succeeded, failed, were ignored, went void, and are in flight.
 //! * **S9** The same seed, instants and results give the same waits.

@@ -8,11 +8,12 @@ use crate::observer::{Cause, Transition};
 use crate::options::{Options, OptionsError, Policy};
 use crate::state::{Outcome, Phase, Rejected, State};
 
-/// The right to one call, bound to a generation. Goes back to [`Machine::settle`], once.
+/// The right to one call, bound to a generation. Goes back to [`Machine::settle`] of the machine that issued it, once.
 #[derive(Debug)]
 #[must_use = "a ticket that is not settled keeps a half-open slot until the round is over"]
 pub struct Ticket {
     generation: u64,
+    round: u64,
 }
 
 /// What became of the probes, since the breaker was made. The tickets issued are the sum of the others and of
@@ -28,7 +29,7 @@ pub struct Probes {
     pub failed: u64,
     /// Said nothing, and gave their slots back.
     pub ignored: u64,
-    /// Were still under way when their round was decided, or taken for lost.
+    /// Were still under way when the breaker closed or opened, or are taken for lost.
     pub void: u64,
 }
 
@@ -41,8 +42,10 @@ pub struct Snapshot {
     pub state: State,
     /// Whether somebody forced it open or closed.
     pub forced: bool,
-    /// Which generation; a new one begins with every transition and every half-open round.
+    /// Which generation; a new one begins with every transition.
     pub generation: u64,
+    /// Which half-open round of the generation: how often its probes were taken for lost.
+    pub round: u64,
     /// Transitions so far: the latest [`Transition::sequence`].
     pub transitions: u64,
     /// Failures in a row while closed.
@@ -51,7 +54,7 @@ pub struct Snapshot {
     pub attempt: u32,
     /// Probes of this round that have not come back.
     pub in_flight: u32,
-    /// Probes of this round that succeeded.
+    /// Probes of this generation that succeeded.
     pub successes: u32,
     /// All probes of all rounds.
     pub probes: Probes,
@@ -79,6 +82,7 @@ enum Mode {
         until_ns: u64,
     },
     HalfOpen {
+        round: u64,
         in_flight: u32,
         successes: u32,
         /// When the last slot was issued, and how long that counts.
@@ -116,7 +120,7 @@ impl Machine {
                 (Err(self.rejection(now_ns)), None)
             }
             Mode::Open { .. } => {
-                let half_open = Mode::HalfOpen { in_flight: 0, successes: 0, until_ns: now_ns };
+                let half_open = Mode::HalfOpen { round: 0, in_flight: 0, successes: 0, until_ns: now_ns };
                 let transition = self.change(half_open, Cause::WaitOver, now_ns);
                 (Ok(self.issue(now_ns)), transition)
             }
@@ -124,11 +128,10 @@ impl Machine {
                 (Ok(self.issue(now_ns)), None)
             }
             Mode::HalfOpen { until_ns, .. } if now_ns < until_ns => (Err(self.rejection(now_ns)), None),
-            Mode::HalfOpen { in_flight, .. } => {
-                // M3: the probes under way are lost, or too slow to be of use.
+            Mode::HalfOpen { round, in_flight, successes, .. } => {
+                // M3: the probes under way are lost, or slow; then their results still come.
                 self.probes.void += u64::from(in_flight);
-                self.mode = Mode::HalfOpen { in_flight: 0, successes: 0, until_ns: now_ns };
-                self.generation += 1;
+                self.mode = Mode::HalfOpen { round: round + 1, in_flight: 0, successes, until_ns: now_ns };
                 (Ok(self.issue(now_ns)), None)
             }
         }
@@ -154,8 +157,13 @@ impl Machine {
                     }
                 }
             },
-            Mode::HalfOpen { in_flight, successes, .. } => {
-                *in_flight -= 1;
+            Mode::HalfOpen { round, in_flight, successes, .. } => {
+                if ticket.round == *round {
+                    *in_flight = in_flight.saturating_sub(1);
+                } else {
+                    // It was taken for lost, and was not.
+                    self.probes.void = self.probes.void.saturating_sub(1);
+                }
                 match outcome {
                     Outcome::Ignored => self.probes.ignored += 1,
                     Outcome::Failure => {
@@ -222,6 +230,7 @@ impl Machine {
             state: self.state(now_ns),
             forced: self.forced,
             generation: self.generation,
+            round: self.round(),
             transitions: self.transitions,
             consecutive_failures,
             attempt: self.attempt,
@@ -254,7 +263,11 @@ impl Machine {
     }
 
     fn ticket(&self) -> Ticket {
-        Ticket::of(self.generation)
+        Ticket { generation: self.generation, round: self.round() }
+    }
+
+    fn round(&self) -> u64 {
+        if let Mode::HalfOpen { round, .. } = self.mode { round } else { 0 }
     }
 
     /// A probe; the machine is half-open and has a slot.
@@ -314,8 +327,9 @@ pub(crate) struct Summary {
 }
 
 impl Ticket {
+    /// Of a closed breaker.
     pub(crate) fn of(generation: u64) -> Self {
-        Self { generation }
+        Self { generation, round: 0 }
     }
 
     pub(crate) fn generation(&self) -> u64 {

@@ -33,8 +33,9 @@ pub struct Options {
     /// Successful probes that close the breaker; 3 by default, at most 65,536. One failed probe opens it again.
     pub close_after: u32,
     /// How long a half-open breaker whose slots are all taken waits for a verdict before it takes the probes
-    /// for lost and issues their slots again; 5 s by default. Too short, and the slots of slow probes are
-    /// issued twice; too long, and lost probes keep a recovered endpoint shut.
+    /// for lost and issues their slots again; 5 s by default. A probe that comes back later still counts. Too
+    /// short, and the slots of slow probes are issued twice; too long, and lost probes keep a recovered endpoint
+    /// shut.
     pub half_open_max_wait: Duration,
     /// How long the breaker has to stay closed before the next opening begins with `open_for` again; 30 s by
     /// default. Too short, and a flapping endpoint is called at the pace of its first failure for ever.

@@ -13,15 +13,17 @@ use crate::state::Outcome;
 /// The right to one call; owned, so that it can move into a task with it.
 ///
 /// Report how the call ended. Dropping the permit says that it was cancelled, which counts as neither success
-/// nor failure and gives a probe's slot back; being dropped by a panic counts as failure.
+/// nor failure and gives a probe's slot back; being dropped by a panic counts as failure. So put the deadline of a
+/// call between the permit and its report, where its passing is a failure.
 ///
 /// ```
+/// # use std::time::Duration;
 /// # async fn put() -> Result<(), ()> { Ok(()) }
 /// # async fn run(breaker: forebay_circuit::Breaker) -> Result<(), forebay_circuit::Rejected> {
 /// let permit = breaker.try_acquire()?;
-/// match put().await { // cancelled here, the permit is dropped
-///     Ok(()) => permit.success(),
-///     Err(()) => permit.failure(),
+/// match tokio::time::timeout(Duration::from_secs(5), put()).await { // cancelled here, the permit is dropped
+///     Ok(Ok(())) => permit.success(),
+///     Ok(Err(())) | Err(_) => permit.failure(),
 /// }
 /// # Ok(()) }
 /// ```

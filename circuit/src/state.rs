@@ -17,12 +17,13 @@
 //! By hand, every state can be forced open or closed, where it stays, and reset to closed. The [`machine`]
 //! that walks these arrows keeps:
 //!
-//! * M1: each of them, the round included, begins a new *generation*. A ticket belongs to the generation that
+//! * M1: each of them but the new round begins a new *generation*. A ticket belongs to the generation that
 //!   issued it, and the result of another generation changes nothing.
-//! * M2: while half-open, the tickets of this generation that have not come back are never more than
+//! * M2: while half-open, the tickets of this round that have not come back are never more than
 //!   `half_open_probes`.
 //! * M3: whatever tickets are lost, Open ends when its wait is over, and HalfOpen has a slot at the latest
-//!   `half_open_max_wait` after it issued the last one. So it cannot be wedged.
+//!   `half_open_max_wait` after it issued the last one. A probe of an earlier round that comes back after all
+//!   counts like any other, so slow probes close the breaker too. So it cannot be wedged.
 //!
 //! [`machine`]: crate::machine
 

@@ -66,10 +66,10 @@ struct Run {
     breaker: Breaker<Clock>,
     now_ns: Arc<AtomicU64>,
     told: Arc<Mutex<Vec<Transition>>>,
-    /// With the generation and phase that issued them.
-    permits: Vec<(Permit<Clock>, u64, Phase)>,
-    /// Slots of each half-open generation that have not come back, leaked ones included.
-    out: HashMap<u64, u32>,
+    /// With the generation, round and phase that issued them.
+    permits: Vec<(Permit<Clock>, (u64, u64), Phase)>,
+    /// Slots of each generation and half-open round that have not come back, leaked ones included.
+    out: HashMap<(u64, u64), u32>,
     /// Failures in a row, as a naive observer counts them.
     failures: u32,
 }
@@ -113,9 +113,10 @@ impl Run {
         match (result, before.state) {
             (Ok(permit), _) => {
                 assert_ne!(after.state.phase(), Phase::Open);
-                self.permits.push((permit, after.generation, after.state.phase()));
+                let round = (after.generation, after.round);
+                self.permits.push((permit, round, after.state.phase()));
                 if after.state == State::HalfOpen {
-                    *self.out.entry(after.generation).or_default() += 1;
+                    *self.out.entry(round).or_default() += 1;
                 }
             }
             (Err(rejected), State::Open { retry_after }) => {
@@ -134,14 +135,14 @@ impl Run {
         if self.permits.is_empty() {
             return;
         }
-        let (permit, generation, phase) = self.permits.swap_remove(place % self.permits.len());
+        let (permit, round, phase) = self.permits.swap_remove(place % self.permits.len());
         let before = self.breaker.snapshot();
         how(permit);
         let after = self.breaker.snapshot();
         if phase == Phase::HalfOpen {
-            *self.out.get_mut(&generation).unwrap() -= 1;
+            *self.out.get_mut(&round).unwrap() -= 1;
         }
-        if generation != before.generation || before.forced {
+        if round.0 != before.generation || before.forced {
             assert_eq!(after, before, "S3: a stale result changes nothing");
         } else if phase == Phase::Closed {
             self.failures = match outcome {
@@ -168,7 +169,7 @@ impl Run {
         let snapshot = self.breaker.snapshot();
         assert_eq!(snapshot.state, self.breaker.state());
         // S2, by the permits themselves.
-        let out = self.out.get(&snapshot.generation).copied().unwrap_or(0);
+        let out = self.out.get(&(snapshot.generation, snapshot.round)).copied().unwrap_or(0);
         assert!(out <= self.options.half_open_probes, "S2: {out} probes in flight");
         assert_eq!(snapshot.in_flight, out);
         // S8.

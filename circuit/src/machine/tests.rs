@@ -168,3 +168,52 @@ fn the_end_of_time_does_not_panic() {
         machine.snapshot(now_ns);
     }
 }
+
+#[test]
+fn probes_slower_than_the_wait_close_the_breaker_too() {
+    let mut machine = machine();
+    trip(&mut machine, 0);
+    let (mut slow, mut now_ns) = (Vec::new(), 100 * MS);
+    // Steady traffic every 100 ms, each call takes 700 ms, the wait is 500 ms.
+    let closed = loop {
+        slow.extend(machine.admit(now_ns).0.ok().map(|ticket| (ticket, now_ns + 700 * MS)));
+        if slow.first().is_some_and(|(_, ends_ns)| *ends_ns <= now_ns) {
+            let (ticket, _) = slow.remove(0);
+            if let Some(transition) = machine.settle(ticket, Outcome::Success, now_ns) {
+                break transition;
+            }
+        }
+        now_ns += 100 * MS;
+        assert!(now_ns < 5_000 * MS, "{:?}", machine.snapshot(now_ns));
+    };
+    assert_eq!((closed.to, closed.at_ns), (Phase::Closed, 900 * MS));
+    let probes = machine.snapshot(now_ns).probes;
+    assert_eq!(probes.issued, probes.succeeded + probes.void, "{probes:?}");
+}
+
+#[test]
+fn a_lost_probe_that_fails_after_all_opens() {
+    let mut machine = machine();
+    trip(&mut machine, 0);
+    let lost = machine.admit(100 * MS).0.unwrap();
+    let _other = machine.admit(100 * MS).0.unwrap();
+    let _next_round = machine.admit(600 * MS).0.unwrap();
+    assert_eq!(machine.snapshot(600 * MS).round, 1);
+    let opened = machine.settle(lost, Outcome::Failure, 700 * MS).unwrap();
+    assert_eq!((opened.to, opened.cause), (Phase::Open, Cause::ProbeFailed));
+    let probes = machine.snapshot(700 * MS).probes;
+    assert_eq!((probes.issued, probes.failed, probes.void), (3, 1, 2));
+}
+
+#[test]
+fn a_ticket_of_another_machine_takes_no_slot_that_is_not_there() {
+    let [mut one, mut other] = [machine(), machine()];
+    let tickets = [&mut one, &mut other].map(|machine| {
+        trip(machine, 0);
+        machine.admit(100 * MS).0.unwrap()
+    });
+    let [of_one, of_other] = tickets;
+    one.settle(of_one, Outcome::Ignored, 100 * MS);
+    one.settle(of_other, Outcome::Ignored, 100 * MS);
+    assert_eq!(one.snapshot(100 * MS).in_flight, 0);
+}
