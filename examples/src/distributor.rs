@@ -29,6 +29,10 @@ use crate::record::{Push, Writer};
 
 pub use report::{Discards, Report};
 
+/// How much longer a batch waits for a call than the call takes at most, so that the call ends by itself and its
+/// breaker hears of it.
+const DEADLINE_MARGIN: Duration = Duration::from_secs(1);
+
 /// How a distributor behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -142,7 +146,7 @@ impl Distributor {
         let breakers = Registry::with_clock(options.circuit, 1 << 16, monotonic_ns as fn() -> u64)?
             .with_observer(|id: &Arc<str>, t| crate::metrics::breaker(&format!("ingester/{id}"), t));
         let mut batch = BatchOptions::new(Targets::new(options.targets), ReplicaFailure::family);
-        batch.deadline = options.push_timeout;
+        batch.deadline = options.push_timeout.saturating_add(DEADLINE_MARGIN);
         let rates = Keyed::with_clock(KeyedOptions::default(), monotonic_ns as fn() -> u64);
         Ok(Self { shared: Arc::new(Shared { options, overrides, members, clock, rates, breakers, batch }) })
     }
@@ -286,7 +290,8 @@ impl Distributor {
                 let id = Arc::clone(&instance.id);
                 let (client, breaker) = (shared.members.client(&id), shared.breakers.get(&id).ok());
                 let record = push.select(&items);
-                send(id, client, breaker, record, items).in_current_trace().in_current_span()
+                let timeout = shared.options.push_timeout;
+                send(id, client, breaker, record, items, timeout).in_current_trace().in_current_span()
             },
             &options,
         );
@@ -333,6 +338,7 @@ async fn send(
     breaker: Option<Breaker>,
     record: bytes::Bytes,
     items: Items,
+    timeout: Duration,
 ) -> ReplicaResult<ReplicaFailure> {
     let Some(client) = client else { return ReplicaResult::Err(ReplicaFailure::Gone) };
     let permit = match breaker.as_ref().map(Breaker::try_acquire).transpose() {
@@ -340,7 +346,8 @@ async fn send(
         Err(_) => return ReplicaResult::Err(ReplicaFailure::Open),
     };
     let started = monotonic_ns();
-    let result = client.push(record).await;
+    let silent = |_| Err(PushError::Indeterminate { reason: format!("no answer within {timeout:?}") });
+    let result = tokio::time::timeout(timeout, client.push(record)).await.unwrap_or_else(silent);
     let outcome = if result.is_ok() { "ok" } else { "error" };
     let seconds = monotonic_ns().saturating_sub(started) as f64 / 1e9;
     metrics::histogram!("forebay_replica_push_seconds", "instance" => id.to_string(), "outcome" => outcome)
