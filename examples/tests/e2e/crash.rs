@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::lines::{Load, verify};
-use crate::process::Setup;
+use crate::process::{Setup, until};
 
 /// How often the process is killed; `FOREBAY_KILLS` asks for more.
 pub(crate) fn kills(default: u64) -> u64 {
@@ -44,7 +44,7 @@ async fn sigterm_stores_everything_and_ends_with_zero() {
     let process = setup.start().await;
     let load = Load::new();
     let running = load.run(&process, 2, 20);
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    until("some lines are acknowledged", || async { load.acked.len() > 100 }).await;
     running.stop().await;
     assert!(process.terminate().await.success());
     // What is stored needs no log any more.

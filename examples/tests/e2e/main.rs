@@ -12,6 +12,7 @@ mod crash;
 mod formats;
 mod lines;
 mod process;
+mod programs;
 mod replicas;
 mod retention;
 mod routes;

@@ -41,7 +41,8 @@ limits_config:
     let process = setup.start().await;
     let holds = process.json("/api/v1/legal-holds").await;
     assert_eq!(holds["holds"][0]["id"], "case-7", "{holds}");
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let swept = async || process.metric("forebay_retention_held_chunks", "").await == 1.0;
+    until("a sweep after the restart", swept).await;
     assert_eq!(count(&process, r#"{app="held"}"#).await, 2, "it is still held");
     let release = |id: &str, body: &str| {
         let (client, path, body) =
