@@ -92,9 +92,9 @@ pub enum Refusal {
     ClockDoubt(#[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))] ClockDoubt),
     /// The listing was empty. An index that was lost looks the same, so it never means that all is gone.
     EmptyListing,
-    /// More has expired than may go in one pass, as after a mistaken change of policy.
+    /// More has newly expired than may go in one pass, as after a mistaken change of policy.
     BlastRadius {
-        /// What has expired.
+        /// What has expired and was not let through by an earlier pass.
         expired_chunks: u64,
         /// Of how many.
         listed_chunks: u64,
@@ -116,7 +116,7 @@ impl fmt::Display for Refusal {
             Self::BlastRadius { expired_chunks, listed_chunks, max_fraction } => {
                 write!(
                     f,
-                    "{expired_chunks} of {listed_chunks} chunks have expired, more than the share {max_fraction}"
+                    "{expired_chunks} of {listed_chunks} chunks have newly expired, more than the share {max_fraction}"
                 )
             }
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use forebay_retention::store::{
-    Change, ChunkStore, Deletion, Doomed, MemoryChunks, MemoryState, Outcome, Phase, StateStore,
+    Change, ChunkStore, Deletion, Doomed, Mark, MemoryChunks, MemoryState, Outcome, Phase, StateStore,
 };
 use forebay_retention::{
     Chunk, ClockDoubt, ClockHealth, Error, Hold, Now, Options, Policy, PolicySet, Refusal, Release, Report,
@@ -313,6 +313,89 @@ fn the_guard_counts_bytes_too_and_lets_small_numbers_pass() {
     let guarded = |guard_from_chunks| Options { max_delete_fraction: 0.6, guard_from_chunks, ..options(0) };
     assert!(matches!(world.sweep(guarded(4), at(500)).refusal, Some(Refusal::BlastRadius { .. })));
     assert_eq!(world.sweep(guarded(5), at(500)).deleted.chunks, 4);
+}
+
+/// The guard of a real deployment, on a small scale: a fifth, from three chunks.
+fn guarded(delay_s: u64) -> Options {
+    Options { max_delete_fraction: 0.2, guard_from_chunks: 3, ..options(delay_s) }
+}
+
+#[test]
+fn chunks_that_wait_out_their_delay_are_not_counted_against_every_pass() {
+    let world = World::of(&[]);
+    // One chunk every 10 s, kept for 100 s and marked for 50 s: a third of all is waiting at any time.
+    for turn in 0..60 {
+        world.chunks.insert(chunk("t", &format!("{turn:03}"), "a", turn * 10, turn * 10));
+        let report = world.sweep(guarded(50), at(turn * 10));
+        assert_eq!(report.refusal, None, "turn {turn}");
+    }
+    assert_eq!(world.objects().len(), 16, "the newest 10 and 1 on the edge are kept, 5 wait");
+}
+
+#[test]
+fn a_burst_let_through_once_waits_out_its_delay_and_goes() {
+    let world = World::new(&(0..10).map(|n| chunk("t", &n.to_string(), "a", 0, 1000)).collect::<Vec<_>>());
+    ["a", "b", "c", "d"].iter().for_each(|id| world.chunks.insert(chunk("t", id, "a", 0, 10)));
+    let refused = |s| world.sweep(guarded(60), at(s)).refusal;
+    let expected = Some(Refusal::BlastRadius { expired_chunks: 4, listed_chunks: 14, max_fraction: 0.2 });
+    assert_eq!((refused(500), refused(510)), (expected, expected));
+    let raised = Options { max_delete_fraction: 0.3, ..guarded(60) };
+    let report = world.sweep(raised, at(520));
+    assert_eq!((report.refusal, report.waiting), (None, 4));
+    // What else expires is counted alone.
+    world.chunks.insert(chunk("t", "e", "a", 0, 410));
+    assert_eq!(world.sweep(guarded(60), at(530)).refusal, None);
+    assert_eq!(world.sweep(guarded(60), at(560)).deleted.chunks, 4, "the delay ran while it was refused");
+    assert_eq!(world.sweep(guarded(60), at(590)).deleted.chunks, 1);
+    assert_eq!(world.objects().len(), 10);
+}
+
+#[test]
+fn a_mistaken_policy_is_refused_in_every_pass_and_nothing_of_it_goes() {
+    let world =
+        World::new(&(0..20).map(|n| chunk("t", &format!("{n:02}"), "a", 0, 1000)).collect::<Vec<_>>());
+    (20..25).for_each(|n| world.chunks.insert(chunk("t", &n.to_string(), "b", 0, 10)));
+    assert_eq!(world.sweep(guarded(60), at(1050)).refusal, None);
+    world.set(&[keep("p", "{}", 10)]);
+    for pass in 0..9 {
+        let report = world.sweep(guarded(60), at(1060 + pass * 30));
+        let expected = Refusal::BlastRadius { expired_chunks: 20, listed_chunks: 25, max_fraction: 0.2 };
+        assert_eq!((report.refusal, report.deleted.chunks), (Some(expected), 0), "pass {pass}");
+    }
+    world.set(&[keep("p", "{}", 1000)]);
+    let report = world.sweep(guarded(60), at(1400));
+    assert_eq!(
+        (report.refusal, report.unmarked, report.deleted.chunks),
+        (None, 20, 5),
+        "once it is put right"
+    );
+}
+
+#[test]
+fn a_chunk_that_another_sweeper_marks_behind_the_guard_is_left_to_the_next_pass() {
+    let world = World::of(&["1", "2"]);
+    (10..20).for_each(|n| world.chunks.insert(chunk("t", &n.to_string(), "b", 0, 490)));
+    let sweeper = world.sweeper(guarded(0));
+    run(async {
+        let mut pass = sweeper.begin("t").await.unwrap();
+        while !matches!(
+            world.state.progress("t").await.unwrap().map(|p| p.phase),
+            Some(Phase::Deleting { .. })
+        ) {
+            assert_eq!(pass.step(at(500)).await.unwrap(), Step::More);
+        }
+        world.set(&[keep("p", "{}", 5)]);
+        let marks = (10..20).map(|n| {
+            let (chunk, policy) = (chunk("t", &n.to_string(), "b", 0, 490), "p".to_owned());
+            Change::PutMark(Mark { chunk, at_ns: 0, policy, cleared: false })
+        });
+        world.state.commit(&marks.collect::<Vec<_>>()).await.unwrap();
+        while pass.step(at(500)).await.unwrap() == Step::More {}
+        assert_eq!((pass.report().deleted.chunks, pass.report().waiting), (2, 10));
+    })
+    .unwrap();
+    assert!(matches!(world.sweep(guarded(0), at(500)).refusal, Some(Refusal::BlastRadius { .. })));
+    assert_eq!(world.objects().len(), 10);
 }
 
 #[test]

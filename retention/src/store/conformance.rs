@@ -59,7 +59,7 @@ fn hold(id: &str) -> Hold {
 }
 
 fn mark(tenant: &str, id: &str, at_ns: i64) -> Mark {
-    Mark { chunk: chunk(tenant, id), at_ns, policy: "p".to_owned() }
+    Mark { chunk: chunk(tenant, id), at_ns, policy: "p".to_owned(), cleared: at_ns > 1 }
 }
 
 fn intend(tenant: &str, id: &str) -> Change {
@@ -216,6 +216,7 @@ async fn progress_and_watermark_are_replaced(store: &impl StateStore) {
         let mut progress = Progress::start(3);
         progress.phase = phase;
         progress.census.listed.add(TimeRange::covering(-1, 5), 9);
+        progress.fresh.add(TimeRange::covering(-1, 3), 4);
         progress
     };
     for phase in

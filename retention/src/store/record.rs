@@ -3,7 +3,7 @@
 
 use crate::chunk::Chunk;
 use crate::hold::{Hold, Release};
-use crate::plan::Census;
+use crate::plan::{Census, Tally};
 
 /// One change of state. A store refuses a change that it does not know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,10 @@ pub struct Mark {
     pub at_ns: i64,
     /// The policy that decided then.
     pub policy: String,
+    /// Whether the guard against too much at once has let it through. Until then every pass counts it as new,
+    /// so that a refusal lasts.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub cleared: bool,
 }
 
 /// A chunk that is about to be deleted, and on what ground.
@@ -140,6 +144,10 @@ pub struct Progress {
     pub phase: Phase,
     /// What this pass has listed so far.
     pub census: Census,
+    /// Of the expired chunks, those that no earlier pass has cleared; once they are let through, those that
+    /// this pass has still to clear.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub fresh: Tally,
 }
 
 /// The part of a pass that comes next.
@@ -164,6 +172,11 @@ pub enum Phase {
 impl Progress {
     /// The start of pass number `pass`.
     pub fn start(pass: u64) -> Self {
-        Self { pass, phase: Phase::Marking { after: None }, census: Census::default() }
+        Self {
+            pass,
+            phase: Phase::Marking { after: None },
+            census: Census::default(),
+            fresh: Tally::default(),
+        }
     }
 }

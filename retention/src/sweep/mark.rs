@@ -34,9 +34,15 @@ where
             let Some((chunk, policy)) = census(listed, &rules, now, &mut progress.census) else { continue };
             match (policy, marks.get(&chunk.id)) {
                 // A mark from the future is from a clock that was wrong; its delay would last until then.
-                (Some(_), Some(mark)) if mark.chunk == *chunk && mark.at_ns <= now.wall_ns => {}
+                (Some(_), Some(mark)) if mark.chunk == *chunk && mark.at_ns <= now.wall_ns => {
+                    if !mark.cleared {
+                        progress.fresh.add(chunk.range, chunk.size_bytes);
+                    }
+                }
                 (Some(policy), _) => {
-                    changes.push(Change::PutMark(Mark { chunk: chunk.clone(), at_ns: now.wall_ns, policy }));
+                    let (chunk, at_ns) = (chunk.clone(), now.wall_ns);
+                    progress.fresh.add(chunk.range, chunk.size_bytes);
+                    changes.push(Change::PutMark(Mark { chunk, at_ns, policy, cleared: false }));
                     marked += 1;
                 }
                 (None, Some(_)) => {
@@ -61,7 +67,7 @@ where
             Some(Refusal::EmptyListing)
         } else {
             (_, changes) = self.marks_beside(&[], after.as_deref(), None).await?;
-            self.sweeper.options.refusal(&progress.census)
+            self.sweeper.options.refusal(progress.census.listed, progress.fresh)
         };
         progress.phase = if refusal.is_some() { Phase::Finished } else { Phase::Deleting { after: None } };
         let unmarked = count(changes.len());

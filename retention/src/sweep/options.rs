@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::plan::{Census, Refusal};
+use crate::plan::{Refusal, Tally};
 
 /// How a sweeper works.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,10 +15,12 @@ pub struct Options {
     /// How many chunks are deleted in one step. Default 1000, what S3 takes in one request. Placing a hold
     /// waits for at most one batch of each sweeper.
     pub batch: usize,
-    /// The share of a tenant's chunks, and of their bytes, that may have expired in one pass; more, and nothing
-    /// is deleted. Default 0.2. Raise it for one sweep to let a large clean-up through.
+    /// The share of a tenant's chunks, and of their bytes, that one pass may find newly expired; more, and
+    /// nothing is deleted, in this pass and all that follow, until the limit is raised or less has expired.
+    /// Chunks that a pass has let through are not counted again while they wait out their delay. Default
+    /// 0.2. Raise it for one sweep to let a large clean-up through.
     pub max_delete_fraction: f64,
-    /// Below this many expired chunks the share does not matter. Default 100, so that a tenant who stopped
+    /// Below this many newly expired chunks the share does not matter. Default 100, so that a tenant who stopped
     /// sending can run out.
     pub guard_from_chunks: u64,
     /// How far wall time may depart from monotonic time before the clock is doubted. Default one minute.
@@ -39,15 +41,14 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Too much for one pass?
-    pub(super) fn refusal(&self, census: &Census) -> Option<Refusal> {
-        let Census { listed, expired, .. } = census;
+    /// Is `fresh`, of all that is `listed`, too much for one pass?
+    pub(super) fn refusal(&self, listed: Tally, fresh: Tally) -> Option<Refusal> {
         let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
-        let share = share(expired.chunks, listed.chunks).max(share(expired.bytes, listed.bytes));
+        let share = share(fresh.chunks, listed.chunks).max(share(fresh.bytes, listed.bytes));
         // Written so that a limit that is not a number refuses.
-        let within = expired.chunks < self.guard_from_chunks || share <= self.max_delete_fraction;
+        let within = fresh.chunks < self.guard_from_chunks || share <= self.max_delete_fraction;
         (!within).then_some(Refusal::BlastRadius {
-            expired_chunks: expired.chunks,
+            expired_chunks: fresh.chunks,
             listed_chunks: listed.chunks,
             max_fraction: self.max_delete_fraction,
         })

@@ -18,7 +18,7 @@ pub struct Report {
     pub marked: u64,
     /// No longer marked: held, kept by a changed policy, or gone from the listing.
     pub unmarked: u64,
-    /// Marked, but for less than the delay.
+    /// Marked, but for less than the delay, or by another sweeper meanwhile.
     pub waiting: u64,
     /// Deleted.
     pub deleted: Tally,
