@@ -65,7 +65,8 @@ impl TraceState {
             if let Some(first) = only.take() {
                 joined.put_slice(first.as_bytes());
             }
-            check_len(joined.len() + 1 + text.len())?;
+            let comma = usize::from(!joined.is_empty());
+            check_len(joined.len() + comma + text.len())?;
             if !joined.is_empty() {
                 joined.put_u8(b',');
             }

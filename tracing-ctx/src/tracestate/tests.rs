@@ -78,6 +78,17 @@ fn the_longest_legal_list_is_kept() {
     let list = (0..32).map(member).collect::<Vec<_>>().join(",");
     assert_eq!(list.len(), MAX_TRACESTATE_LEN);
     assert_eq!(list.parse::<TraceState>().unwrap().members().count(), 32);
+    // Padding at the ends of a field is not part of the list, so it does not make it longer.
+    let padded = [format!(" {list}"), format!("{list}\t"), format!("\t{list} ")];
+    for field in &padded {
+        assert_eq!(fields(&[" ", field]).unwrap().as_str(), list);
+    }
+    let (first, rest) = list.split_at(list.find(',').unwrap());
+    assert_eq!(fields(&[&format!(" {first}"), &rest[1..]]).unwrap().as_str(), list);
+    assert_eq!(
+        fields(&[first, rest]),
+        Err(TraceStateError::TooLong { found: list.len() + 1, limit: 16_447 })
+    );
 }
 
 #[test]
