@@ -71,8 +71,9 @@ impl<F: Fs> AsyncWal<F> {
         I::Item: Into<Payload>,
     {
         AppendBatch(match self.wal.inner.batch(records) {
+            Ok(batch) if batch.count() == 0 => Answer::Known(Some(Ok(self.wal.inner.nothing()))),
             Ok(batch) => self.submit(Work::Append(batch)),
-            Err(error) => Answer::Refused(Some(error)),
+            Err(error) => Answer::Known(Some(Err(error))),
         })
     }
 
@@ -218,7 +219,8 @@ impl Future for AppendBatch {
 #[derive(Debug)]
 enum Answer {
     Waiting(oneshot::Receiver<Outcome>),
-    Refused(Option<AppendError>),
+    /// Nothing was queued; `None` once it was given.
+    Known(Option<Outcome>),
 }
 
 impl Future for Answer {
@@ -230,7 +232,7 @@ impl Future for Answer {
                 let answer = ready!(Pin::new(receiver).poll(cx));
                 Poll::Ready(answer.expect("every request is answered, a dropped one by its own drop"))
             }
-            Self::Refused(error) => Poll::Ready(Err(error.take().unwrap_or(Reject::Closed.into()))),
+            Self::Known(outcome) => Poll::Ready(outcome.take().unwrap_or(Err(Reject::Closed.into()))),
         }
     }
 }

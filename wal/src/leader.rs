@@ -95,6 +95,12 @@ impl<F: Fs> Inner<F> {
         Err(reason.into())
     }
 
+    /// The answer to an append of no records.
+    pub(crate) fn nothing(&self) -> Done {
+        let next = self.durable();
+        Done::Appended(next..next)
+    }
+
     /// Queues a request; a refusal is its answer.
     pub(crate) fn push(&self, request: Request) {
         let refused = self.queue.lock().push(request);

@@ -219,7 +219,8 @@ impl Walk {
     fn data(&mut self, frame: &FrameHeader, body: &[u8]) -> bool {
         let records = u64::from(frame.records);
         let fits = match frame.frag {
-            Frag::Whole => !self.open && records > 0 && count_records(body) == Some(records),
+            // None at all is legal: an empty batch once wrote that.
+            Frag::Whole => !self.open && count_records(body) == Some(records),
             Frag::First => !self.open && records == 0,
             Frag::Middle => self.open && records == 0,
             Frag::Last => self.open && records > 0,

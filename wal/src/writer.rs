@@ -96,7 +96,7 @@ impl<F: Fs> Wal<F> {
     }
 
     /// Appends records that stand or fall together, with consecutive LSNs, and returns when they are durable.
-    /// An empty batch does nothing.
+    /// An empty batch does nothing, waits for nothing, and is never refused.
     ///
     /// # Errors
     /// As [`append`](Self::append); for all records alike.
@@ -106,7 +106,9 @@ impl<F: Fs> Wal<F> {
         I::Item: Into<Payload>,
     {
         let batch = self.inner.batch(records)?;
-        match self.inner.submit(Work::Append(batch))? {
+        let done =
+            if batch.count() == 0 { self.inner.nothing() } else { self.inner.submit(Work::Append(batch))? };
+        match done {
             Done::Appended(lsns) => Ok(Lsn(lsns.start)..Lsn(lsns.end)),
             _ => unreachable!("an append is answered with its LSNs"),
         }

@@ -35,6 +35,20 @@ fn an_append_answers_consecutive_lsns_from_one_and_is_durable() {
 }
 
 #[test]
+fn an_empty_batch_does_nothing() {
+    let disk = SimFs::new(0);
+    let wal = open(&disk, options());
+    wal.append("a").unwrap();
+    let before = (disk.op_count(), wal.stats());
+    for _ in 0..3 {
+        assert_eq!(wal.append_batch(Vec::<&str>::new()).unwrap(), Lsn(2)..Lsn(2));
+    }
+    assert_eq!((disk.op_count(), wal.stats()), before);
+    wal.append("b").unwrap();
+    assert_eq!(read_all(&open(&disk.crash(Survive::Nothing), options())).len(), 2);
+}
+
+#[test]
 fn records_of_any_size_up_to_the_limit_come_back() {
     let disk = SimFs::new(0);
     let limits = Options { max_record_bytes: 100_000, ..options() };
@@ -341,6 +355,14 @@ mod tasks {
             assert!(matches!(poll(future), Poll::Ready(Ok(found)) if found == Lsn(lsn)));
         }
         assert_eq!((wal.stats().groups, wal.stats().syncs), (1, 1));
+    }
+
+    #[test]
+    fn an_empty_batch_waits_for_nobody() {
+        let (log, mut committer) = AsyncWal::unstarted(open(&SimFs::new(0), options()));
+        let nothing = poll(&mut log.append_batch(Vec::<&str>::new()));
+        assert!(matches!(nothing, Poll::Ready(Ok(lsns)) if lsns == (Lsn(1)..Lsn(1))));
+        assert!(!committer.step(), "nothing was queued");
     }
 
     #[test]

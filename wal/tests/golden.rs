@@ -294,14 +294,6 @@ fn forged() -> impl Strategy<Value = Vec<u8>> {
     let start = (number(), number(), number(), number());
     let frames = prop::collection::vec(frame, 0..8);
     (1..4_u64, start, frames).prop_map(|(segment, (base_lsn, prev_segment, low_watermark, epoch), frames)| {
-        let header = Header {
-            checksum: Checksum::Crc32,
-            log_id: [1; 16],
-            segment,
-            salt: 9,
-            capacity: 8192,
-            created_unix_ns: 0,
-        };
         let start = SegmentStart {
             segment,
             base_lsn,
@@ -312,28 +304,85 @@ fn forged() -> impl Strategy<Value = Vec<u8>> {
             low_watermark,
             epoch,
         };
-        let mut bytes = header.encode().to_vec();
-        bytes.resize(4096, 0);
-        let first = (3, Frag::Whole, base_lsn, 0, 512, start.encode().to_vec());
-        for (kind, frag, first_lsn, records, synced8, body) in std::iter::once(first).chain(frames) {
+        let frames = frames.into_iter().map(|(kind, frag, first_lsn, records, synced8, body)| {
             let (records, first_lsn) = if kind == 1 { (records, first_lsn) } else { (0, base_lsn) };
-            let frame = FrameHeader {
-                body_len: u32::try_from(body.len()).unwrap(),
-                first_lsn,
-                records,
-                kind: Kind(kind),
-                codec: 0,
-                frag,
-                synced8,
-                body_crc: header.digest().sum(&body),
-            };
-            bytes.extend(frame.encode(&header.digest()));
-            bytes.extend(body);
-            bytes.resize(bytes.len().next_multiple_of(8), 0);
-        }
-        bytes.resize(8192, 0);
-        bytes
+            (frame_header(kind, frag, first_lsn, records, synced8), body)
+        });
+        forge(&start, 8192, frames)
     })
+}
+
+fn frame_header(kind: u8, frag: Frag, first_lsn: u64, records: u32, synced8: u32) -> FrameHeader {
+    FrameHeader { body_len: 0, first_lsn, records, kind: Kind(kind), codec: 0, frag, synced8, body_crc: 0 }
+}
+
+/// A segment of these frames behind a start frame, with sums and lengths that fit.
+fn forge(
+    start: &SegmentStart,
+    capacity: usize,
+    frames: impl IntoIterator<Item = (FrameHeader, Vec<u8>)>,
+) -> Vec<u8> {
+    let header = Header {
+        checksum: Checksum::Crc32,
+        log_id: [1; 16],
+        segment: start.segment,
+        salt: 9,
+        capacity: capacity as u64,
+        created_unix_ns: 0,
+    };
+    let mut bytes = header.encode().to_vec();
+    bytes.resize(4096, 0);
+    let first = (frame_header(3, Frag::Whole, start.base_lsn, 0, 512), start.encode().to_vec());
+    for (frame, body) in std::iter::once(first).chain(frames) {
+        let frame = FrameHeader {
+            body_len: u32::try_from(body.len()).unwrap(),
+            body_crc: header.digest().sum(&body),
+            ..frame
+        };
+        bytes.extend(frame.encode(&header.digest()));
+        bytes.extend(body);
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+    }
+    bytes.resize(capacity, 0);
+    bytes
+}
+
+/// The start of a log's first segment.
+fn first_start() -> SegmentStart {
+    SegmentStart {
+        segment: 1,
+        base_lsn: 1,
+        prev_segment: 0,
+        prev_last_lsn: 0,
+        prev_end: 0,
+        prev_last_hcrc: 0,
+        low_watermark: 1,
+        epoch: 1,
+    }
+}
+
+#[test]
+fn a_frame_without_records_is_walked_past() {
+    let data = |first_lsn, records, synced8, body: &[u8]| {
+        (frame_header(1, Frag::Whole, first_lsn, records, synced8), body.to_vec())
+    };
+    // The last one proves that those before it were synced.
+    let frames = [
+        data(1, 1, 512, b"\x01a"),
+        data(2, 0, 524, b""),
+        data(2, 0, 524, b""),
+        data(2, 1, 532, b"\x01b"),
+        data(3, 0, 537, b""),
+    ];
+    let (wal, report) = Wal::open_in(plant(&[forge(&first_start(), 8192, frames)]), DIR, options()).unwrap();
+    assert_eq!((report.next_lsn, report.torn), (Lsn(3), None));
+    assert_eq!(wal.append("c").unwrap(), Lsn(3));
+    let expected = [(1, b"a".to_vec()), (2, b"b".to_vec()), (3, b"c".to_vec())];
+    assert_eq!(read_all(&wal), expected);
+    // One that says it has none, and has some, is not what anybody wrote.
+    let frames = [data(1, 1, 512, b"\x01a"), data(2, 0, 524, b"\x01b")];
+    let (_, report) = Wal::open_in(plant(&[forge(&first_start(), 8192, frames)]), DIR, options()).unwrap();
+    assert_eq!((report.next_lsn, report.torn.is_some()), (Lsn(2), true));
 }
 
 proptest! {

@@ -28,7 +28,7 @@ fn event() -> impl Strategy<Value = Event> {
     let len = prop_oneof![4 => 0..60_usize, 2 => 0..900_usize, 1 => 0..9000_usize];
     let step = prop_oneof![
         8 => len.clone().prop_map(Step::Append),
-        3 => prop::collection::vec(len, 1..5).prop_map(Step::Batch),
+        3 => prop::collection::vec(len, 0..5).prop_map(Step::Batch),
         2 => (0..=100_u64).prop_map(Step::Truncate),
         1 => Just(Step::Rotate),
         1 => Just(Step::Reserve),

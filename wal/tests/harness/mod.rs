@@ -198,11 +198,12 @@ impl Session {
 }
 
 /// A life of a log with everything in it: rotation by size and by request, with and without a reserve, fragments,
-/// a record larger than a segment, truncation, clean and unclean ends.
+/// empty batches, a record larger than a segment, truncation, clean and unclean ends.
 pub(crate) fn life() -> Vec<Step> {
     use Step::{Append, Batch, Close, Reopen, Reserve, Rotate, Truncate};
     vec![
         Append(10),
+        Batch(vec![]),
         Append(300),
         Batch(vec![20, 700, 0]),
         Rotate,
@@ -216,6 +217,7 @@ pub(crate) fn life() -> Vec<Step> {
         Append(7),
         Reopen,
         Append(11),
+        Batch(vec![]),
         Truncate(50),
         Close,
         Append(12),
