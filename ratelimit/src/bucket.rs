@@ -118,6 +118,10 @@ impl Segment {
     }
 
     /// The word after `tokens` came back; the bucket is never fuller than full.
+    ///
+    /// All of them come back, however late. Which of them time has replaced already depends on how full the
+    /// bucket was in between, which one word does not remember; to return only what surely was not replaced
+    /// would charge a busy bucket for work that was never done.
     pub fn give_back(&self, spent: u64, now_ns: u64, tokens: u64) -> u64 {
         if self.rate.is_unlimited() {
             return spent;
@@ -286,8 +290,9 @@ fn reciprocal(rate: Rate) -> u64 {
 /// A whole bucket as a plain value, for a caller that has it to itself: under a lock, in an actor, on a disk.
 ///
 /// Alone with its segment it can do what a shared word cannot: drop the fraction of a token whenever it is
-/// full. So it admits at most `burst + ⌊rate·t⌋` in every window of length `t`, without the one token of slack
-/// that a [`Limiter`](crate::Limiter) has, and a full bucket is *exactly* a new one.
+/// full. So in every window of length `t` it admits at most `burst + ⌊rate·t⌋` beyond what is given back in it,
+/// without the one token of slack that a [`Limiter`](crate::Limiter) has, and a full bucket is *exactly* a new
+/// one.
 ///
 /// ```
 /// use forebay_ratelimit::{Quota, Rate, bucket::Bucket};

@@ -61,7 +61,8 @@ pub enum OverCap {
 ///
 /// The quota comes with every call, from wherever the caller keeps it; a changed one is in force from that
 /// call on, and the tokens and debts stay. In every window of length `t` a key is admitted at most
-/// `burst + ⌊rate·t⌋` tokens (plus the part of one oversize request beyond the burst), evicted or not.
+/// `burst + ⌊rate·t⌋` tokens, evicted or not (plus the part of one oversize request beyond the burst, plus what
+/// is given back in the window).
 ///
 /// ```
 /// use forebay_ratelimit::{Keyed, Quota, Rate};

@@ -50,6 +50,8 @@
 //! 1. **Conformance.** In every window of length `t` at most `burst + ⌊rate·t⌋` tokens pass through a
 //!    [`Keyed`] bucket, and one more through a [`Limiter`]; where oversize requests pass, plus the part of one
 //!    of them beyond the burst. For every rate from one token in 584 years to 2^64 a second, without drift.
+//!    *Tokens given back* count against the window in which they come back: what is returned in it from permits
+//!    taken before it may be taken again, on top of the above. No sum from the beginning on exceeds the bound.
 //! 2. **Late time mints nothing.** A token is handed out once, whatever instants callers come with and in
 //!    whatever order. A request that took the time `d` before it was decided counts as `d` earlier, no more.
 //! 3. **A refusal takes nothing**, and in a [`Limiter`] writes nothing. Its `retry_after` is tight: one

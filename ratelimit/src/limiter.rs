@@ -16,7 +16,7 @@ use crate::quota::Quota;
 /// Admits at most a [`Quota`] of work; to be shared by reference or in an `Arc`.
 ///
 /// In every window of length `t` it admits at most `burst + ⌊rate·t⌋ + 1` tokens, plus the part of one
-/// oversize request beyond the burst where the quota lets those pass.
+/// oversize request beyond the burst where the quota lets those pass, plus what is given back in the window.
 ///
 /// ```
 /// use forebay_ratelimit::{Limiter, Quota, Rate};
@@ -167,7 +167,8 @@ impl<C: Fn() -> u64> Permit<'_, C> {
     /// Keeps the tokens taken: what dropping does, said aloud.
     pub fn keep(self) {}
 
-    /// Gives all tokens back: the work was not done.
+    /// Gives all tokens back: the work was not done. Best soon: they come on top of what has been minted since,
+    /// up to a full bucket, so what others take right after a late return is more than the rate alone allows.
     pub fn release(mut self) {
         self.shrink_to(0);
     }

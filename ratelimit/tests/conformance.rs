@@ -78,15 +78,16 @@ fn trace() -> impl Strategy<Value = Trace> {
     )
 }
 
-/// P1 as it is written: no window holds more than its burst, what the rate mints in it, and `slack`.
-fn assert_conformant(trace: &Trace, admitted: &[(u64, u64)], slack: i128, late_ns: u64) {
+/// P1 as it is written: no window holds more than its burst, what the rate mints in it, and `slack`. Tokens
+/// that came back in it are below zero.
+fn assert_conformant(trace: &Trace, admitted: &[(u64, i128)], slack: i128, late_ns: u64) {
     let burst = i128::from(trace.quota.burst);
     for (first, &(start_ns, _)) in admitted.iter().enumerate() {
         let mut sum = 0;
         let mut debt = 0;
         for &(end_ns, tokens) in &admitted[first..] {
-            sum += i128::from(tokens);
-            debt = debt.max(i128::from(tokens) - burst);
+            sum += tokens;
+            debt = debt.max(tokens - burst);
             let most = burst + debt + trace.fraction.minted(end_ns - start_ns + late_ns) + slack;
             assert!(sum <= most, "{sum} of {most} tokens within {start_ns}..={end_ns}");
         }
@@ -113,7 +114,7 @@ proptest! {
             prop_assert_eq!(bucket.try_acquire(now_ns, tokens).is_ok(), passes, "{} at {}", tokens, now_ns);
             if passes {
                 level -= wanted;
-                admitted.push((now_ns, tokens));
+                admitted.push((now_ns, i128::from(tokens)));
             }
             prop_assert_eq!(i128::from(bucket.peek(now_ns).available), (level / per_ns).max(0));
         }
@@ -137,7 +138,7 @@ proptest! {
             prop_assert_eq!(limiter.allow(tokens), passes, "{} at {}", tokens, now_ns);
             if passes && tokens > 0 {
                 spent = base + i128::from(tokens);
-                admitted.push((now_ns, tokens));
+                admitted.push((now_ns, i128::from(tokens)));
             }
         }
         assert_conformant(&trace, &admitted, 1, 0);
@@ -159,15 +160,53 @@ proptest! {
             let seen_ns = now_ns.saturating_sub(*late_ns);
             clock.set(seen_ns);
             if limiter.allow(tokens) {
-                by_limiter.push((now_ns, tokens));
+                by_limiter.push((now_ns, i128::from(tokens)));
             }
             if bucket.try_acquire(seen_ns, tokens).is_ok() {
-                by_bucket.push((now_ns, tokens));
+                by_bucket.push((now_ns, i128::from(tokens)));
             }
         }
         let latest = lateness.iter().copied().max().unwrap_or(0);
         assert_conformant(&trace, &by_limiter, 1, latest);
         assert_conformant(&trace, &by_bucket, 1, latest);
+    }
+
+    /// What comes back counts against the window in which it does, whenever it was taken; a window that began
+    /// with the bucket holds no more in sum than one without returns.
+    #[test]
+    fn returns_are_worth_what_they_return_and_nothing_else(
+        trace in trace(),
+        choices in prop::collection::vec((0..4_u8, any::<prop::sample::Index>(), any::<u64>()), 60),
+    ) {
+        let clock = Cell::new(trace.requests[0].0);
+        let limiter = Limiter::with_clock(trace.quota, || clock.get());
+        let mut bucket = Bucket::full(trace.quota, clock.get());
+        let (mut permits, mut held) = (Vec::new(), Vec::new());
+        let (mut by_limiter, mut by_bucket) = (Vec::new(), Vec::new());
+        for (&(now_ns, tokens), (choice, index, part)) in trace.requests.iter().zip(choices) {
+            clock.set(now_ns);
+            if let Ok(permit) = limiter.try_acquire(tokens) {
+                by_limiter.push((now_ns, i128::from(tokens)));
+                permits.push(permit);
+            }
+            if bucket.try_acquire(now_ns, tokens).is_ok() {
+                by_bucket.push((now_ns, i128::from(tokens)));
+                held.push(tokens);
+            }
+            if choice == 0 && !permits.is_empty() {
+                let mut permit = permits.swap_remove(index.index(permits.len()));
+                let before = permit.tokens();
+                permit.shrink_to(part % (before + 1));
+                by_limiter.push((now_ns, i128::from(permit.tokens()) - i128::from(before)));
+            }
+            if choice == 1 && !held.is_empty() {
+                let tokens = held.swap_remove(index.index(held.len()));
+                bucket.release(now_ns, tokens);
+                by_bucket.push((now_ns, -i128::from(tokens)));
+            }
+        }
+        assert_conformant(&trace, &by_limiter, 1, 0);
+        assert_conformant(&trace, &by_bucket, 0, 0);
     }
 
     /// P2 for one decision: what passes at an earlier instant passes at a later one, to the same word or one
@@ -236,6 +275,27 @@ proptest! {
             prop_assert!(counts[0] <= counts[1], "{:?}", counts);
         }
     }
+}
+
+/// The price of returning everything, as the front page states it: a burst that was taken, replaced by time and
+/// then returned is there a second time. It comes once, and adds nothing to the sum since the beginning.
+#[test]
+fn what_comes_back_late_passes_on_top_of_what_was_minted_meanwhile() {
+    const SECOND_NS: u64 = 1_000_000_000;
+    let quota = Quota::new(Rate::per_second(10), 100);
+    let clock = Cell::new(0);
+    let limiter = Limiter::with_clock(quota, || clock.get());
+    let mut bucket = Bucket::full(quota, 0);
+    let early = limiter.try_acquire(100).unwrap();
+    bucket.try_acquire(0, 100).unwrap();
+    clock.set(10 * SECOND_NS);
+    assert!(limiter.allow(100) && !limiter.allow(1));
+    bucket.try_acquire(clock.get(), 100).unwrap();
+    early.release();
+    bucket.release(clock.get(), 100);
+    assert!(limiter.allow(100) && !limiter.allow(1));
+    bucket.try_acquire(clock.get(), 100).unwrap();
+    assert!(bucket.try_acquire(clock.get(), 1).is_err());
 }
 
 #[test]

@@ -56,7 +56,8 @@ where
     C: Fn() -> u64,
     S: BuildHasher,
 {
-    /// Gives all tokens back: the work was not done.
+    /// Gives all tokens back: the work was not done. Best soon: they come on top of what has been minted since,
+    /// up to a full bucket, so what others take right after a late return is more than the rate alone allows.
     pub fn release(mut self) {
         self.shrink_to(0);
     }
