@@ -164,7 +164,8 @@ pub fn open(chunk: &ChunkRef, object: Bytes) -> Result<Chunk, StorageError> {
     Ok(Object::open_keyed(object, &key, &Limits::default()).map_err(damaged)?.chunk)
 }
 
-/// Where the object with `key` lies in the store.
+/// Where the object with `key` lies in the store: under the key itself. Escaped, a tenant's name could grow beyond what
+/// a file name may have.
 pub fn path(key: &str) -> Path {
-    Path::from(key)
+    Path::parse(key).unwrap_or_else(|_| Path::from(key))
 }

@@ -14,7 +14,6 @@ use forebay_retention::{ChunkMeta, Holds, TimeRange};
 use futures_util::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
-use percent_encoding::percent_decode_str;
 
 use super::{Compactor, PAGE};
 
@@ -33,7 +32,7 @@ impl Compactor {
             let mut by_tenant: BTreeMap<String, Vec<Candidate>> = BTreeMap::new();
             for object in page {
                 let object = object?;
-                let key = percent_decode_str(object.location.as_ref()).decode_utf8_lossy().into_owned();
+                let key = object.location.as_ref().to_owned();
                 // What is no chunk is not ours to remove.
                 if self.is_old(&object)
                     && let Ok(parsed) = key.parse::<Key>()
