@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use forebay_chunk::{BuilderOptions, FlushPolicy, PendingBlock};
+use forebay_chunk::{BuilderOptions, FlushPolicy};
 use forebay_tenant::{Overrides, limits::stream_limit};
 use forebay_tracing_ctx::task;
 use forebay_wal::aio::AsyncWal;
@@ -126,7 +126,7 @@ struct Shared<F: Fs> {
     closed: AtomicBool,
     wake: Notify,
     flushed: Notify,
-    blocks: mpsc::UnboundedSender<(Arc<Stream>, PendingBlock)>,
+    blocks: mpsc::UnboundedSender<Arc<Stream>>,
     tickets: mpsc::UnboundedSender<Ticket>,
     queued: AtomicUsize,
     chunks: AtomicU64,
@@ -147,6 +147,7 @@ impl<F: Fs> Ingester<F> {
         clock: Clock,
         options: Options,
     ) -> anyhow::Result<Self> {
+        let parallelism = options.flush_parallelism;
         let (blocks, pending) = mpsc::unbounded_channel();
         let (tickets, queue) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
@@ -169,7 +170,7 @@ impl<F: Fs> Ingester<F> {
             raw_bytes: AtomicU64::new(0),
             stored_bytes: AtomicU64::new(0),
         });
-        tokio::spawn(flush::encode_blocks(Arc::downgrade(&shared), pending));
+        tokio::spawn(flush::encode_blocks(Arc::downgrade(&shared), pending, parallelism));
         tokio::spawn(flush::write_chunks(Arc::downgrade(&shared), queue));
         let ingester = Self { shared };
         ingester.replay().await?;
@@ -214,6 +215,8 @@ impl<F: Fs> Ingester<F> {
     /// Reads the log into memory, storing chunks on the way where memory would not hold it all.
     async fn replay(&self) -> anyhow::Result<()> {
         let shared = &self.shared;
+        // What was read and is not in memory yet must stay, whatever is stored meanwhile.
+        let _replaying = Applying::from(shared, Lsn(0));
         let mut records = 0_u64;
         let mut reader = shared.log.wal().reader(Lsn(0));
         loop {
@@ -301,9 +304,9 @@ impl<F: Fs> Shared<F> {
             for ticket in applied.full {
                 self.enqueue(stream, ticket);
             }
-            for block in applied.blocks {
+            if applied.blocks {
                 // The receiver outlives every push: it ends only with `Shared` itself.
-                let _ = self.blocks.send((Arc::clone(stream), block));
+                let _ = self.blocks.send(Arc::clone(stream));
             }
         }
         if self.memory.load(Ordering::Relaxed) > self.options.memory_limit / 5 * 4 {
@@ -312,16 +315,13 @@ impl<F: Fs> Shared<F> {
     }
 
     fn account(&self, change: isize) {
-        let memory = if change >= 0 {
-            self.memory.fetch_add(change.unsigned_abs(), Ordering::Relaxed)
-        } else {
-            self.memory.fetch_sub(change.unsigned_abs(), Ordering::Relaxed)
-        };
-        metrics::gauge!("forebay_ingester_memory_bytes").set(memory as f64);
+        // Adding what wraps round is subtracting.
+        let before = self.memory.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
+        metrics::gauge!("forebay_ingester_memory_bytes").set(before.wrapping_add_signed(change) as f64);
     }
 }
 
-/// While it lives, the log keeps what was appended since it began.
+/// While it lives, the log keeps what was appended since it began, or from a record on.
 struct Applying<F: Fs> {
     shared: Arc<Shared<F>>,
     from: u64,
@@ -329,9 +329,17 @@ struct Applying<F: Fs> {
 
 impl<F: Fs> Applying<F> {
     fn begin(shared: &Arc<Shared<F>>) -> Self {
-        let mut applying = shared.applying.lock();
         // Read under the lock: whoever computes what the log may forget holds it too.
-        let from = shared.log.wal().next_lsn().0;
+        Self::enter(shared, || shared.log.wal().next_lsn())
+    }
+
+    fn from(shared: &Arc<Shared<F>>, lsn: Lsn) -> Self {
+        Self::enter(shared, || lsn)
+    }
+
+    fn enter(shared: &Arc<Shared<F>>, lsn: impl FnOnce() -> Lsn) -> Self {
+        let mut applying = shared.applying.lock();
+        let from = lsn().0;
         *applying.entry(from).or_default() += 1;
         drop(applying);
         Self { shared: Arc::clone(shared), from }

@@ -7,12 +7,13 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use forebay_chunk::FlushReason;
 use forebay_chunk::loki::Envelope;
-use forebay_chunk::{FlushReason, PendingBlock};
 use forebay_wal::Lsn;
 use forebay_wal::fs::Fs;
 use futures_util::{StreamExt, stream as futures};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::stream::{Closed, Stream};
 use super::{Ingester, Shared};
@@ -67,16 +68,23 @@ impl<F: Fs> Ingester<F> {
     }
 }
 
-/// Compresses full blocks off the streams' locks.
+/// Compresses the full blocks of `streams` off their locks.
 pub(super) async fn encode_blocks<F: Fs>(
     shared: Weak<Shared<F>>,
-    mut blocks: UnboundedReceiver<(Arc<Stream>, PendingBlock)>,
+    streams: UnboundedReceiver<Arc<Stream>>,
+    parallelism: usize,
 ) {
-    while let Some((stream, block)) = blocks.recv().await {
-        let block = offload(move || block.encode()).await;
-        let Some(shared) = shared.upgrade() else { return };
-        shared.account(stream.attach(block));
-    }
+    let encode = |stream: Arc<Stream>| {
+        let shared = shared.clone();
+        async move {
+            while let Some(block) = stream.next_block() {
+                let block = offload(move || block.encode()).await;
+                let Some(shared) = shared.upgrade() else { return };
+                shared.account(stream.attach(block));
+            }
+        }
+    };
+    UnboundedReceiverStream::new(streams).for_each_concurrent(parallelism, encode).await;
 }
 
 /// Writes closed chunks, the index entries of a batch with one commit.
@@ -181,7 +189,6 @@ pub(super) async fn watch<F: Fs>(shared: Weak<Shared<F>>) {
 impl<F: Fs> Shared<F> {
     pub(super) fn enqueue(&self, stream: &Arc<Stream>, closed: Closed) {
         self.account(closed.memory);
-        metrics::counter!("forebay_chunks_flushed_total", "reason" => closed.reason.as_str()).increment(1);
         let queued = self.queued.fetch_add(1, Ordering::AcqRel) + 1;
         metrics::gauge!("forebay_ingester_flush_queue_length").set(queued as f64);
         let sent = self.tickets.send(Ticket { stream: Arc::clone(stream), closed });
@@ -198,6 +205,7 @@ impl<F: Fs> Shared<F> {
             tracing::debug!(key = chunk.chunk.key, entries = chunk.chunk.entries, "chunk stored");
         }
         for Done { stream, leaving, reason } in done {
+            metrics::counter!("forebay_chunks_flushed_total", "reason" => reason.as_str()).increment(1);
             let memory = stream.forget(leaving);
             self.account(-memory.cast_signed());
             tracing::trace!(stream = %stream.labels, reason = reason.as_str(), "left memory");

@@ -1,5 +1,6 @@
 //! One stream in memory: the chunk being built, and the chunks on their way to the store.
 
+use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -43,6 +44,8 @@ impl Deref for Expected {
 struct State {
     open: Option<Open>,
     leaving: Vec<Arc<Leaving>>,
+    /// Whether somebody was told to compress the blocks of this stream, and has not done all.
+    compressing: bool,
     /// Records that are about to be applied; keeps the stream from being forgotten.
     expected: usize,
     appended_ns: u64,
@@ -52,6 +55,8 @@ struct State {
 #[derive(Debug)]
 struct Open {
     builder: Builder,
+    /// To be compressed; gone with the chunk if it is closed before, since then it is compressed as a whole.
+    full: VecDeque<PendingBlock>,
     first_lsn: Lsn,
     opened_ns: u64,
     memory: usize,
@@ -82,8 +87,8 @@ pub(super) struct Applied {
     pub(super) memory: isize,
     /// Chunks that became full.
     pub(super) full: Vec<Closed>,
-    /// Blocks that are ready to be compressed.
-    pub(super) blocks: Vec<PendingBlock>,
+    /// Whether there are blocks to be compressed that nobody was told of.
+    pub(super) blocks: bool,
 }
 
 impl Stream {
@@ -115,13 +120,25 @@ impl Stream {
             }
             state.append(entry, lsn, options, now_ns, &mut applied);
         }
+        let mut full = false;
         if let Some(open) = &mut state.open {
             while let Some(block) = open.builder.take_full() {
-                applied.blocks.push(block);
+                open.full.push_back(block);
             }
+            full = !open.full.is_empty();
             applied.memory += open.measure();
         }
+        applied.blocks = full && !state.compressing;
+        state.compressing |= full;
         applied
+    }
+
+    /// The next block to compress; after the last, whoever applies the next one tells.
+    pub(super) fn next_block(&self) -> Option<PendingBlock> {
+        let mut state = self.state.lock();
+        let block = state.open.as_mut().and_then(|open| open.full.pop_front());
+        state.compressing = block.is_some();
+        block
     }
 
     /// Puts a compressed block in its place; the change of the bytes in memory.
@@ -213,7 +230,7 @@ impl State {
             applied.full.extend(self.close(FlushReason::Full));
             let mut open = Open::new(options, lsn, now_ns);
             if let Err(e) = open.builder.append(entry) {
-                tracing::error!(error = %e, "an entry fits no chunk; it stays in the log");
+                tracing::error!(error = %e, "an entry fits no chunk and is lost");
             }
             self.open = Some(open);
         }
@@ -233,7 +250,7 @@ impl Open {
     fn new(options: &BuilderOptions, first_lsn: Lsn, opened_ns: u64) -> Self {
         let builder =
             Builder::new(*options).expect("the options were checked when the pipeline was configured");
-        Self { builder, first_lsn, opened_ns, memory: 0 }
+        Self { builder, full: VecDeque::new(), first_lsn, opened_ns, memory: 0 }
     }
 
     /// Brings `memory` up to date; the change.
