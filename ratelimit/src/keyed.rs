@@ -53,7 +53,9 @@ pub enum OverCap {
     /// It is refused, with [`Bound::Keys`] and the time after which a slot may be free.
     #[default]
     DenyNew,
-    /// It shares one bucket of this quota with all others in its place, until a slot is free.
+    /// It shares one bucket of this quota with all others in its place, until a slot is free. Its own quota
+    /// needs a slot to be counted and holds for the size of each request only: so this quota bounds what all
+    /// of them pass together, and what a single one of them passes. Choose it no larger than one key may have.
     Shared(Quota),
 }
 
@@ -62,7 +64,7 @@ pub enum OverCap {
 /// The quota comes with every call, from wherever the caller keeps it; a changed one is in force from that
 /// call on, and the tokens and debts stay. In every window of length `t` a key is admitted at most
 /// `burst + ⌊rate·t⌋` tokens, evicted or not (plus the part of one oversize request beyond the burst, plus what
-/// is given back in the window).
+/// is given back in the window). A key without a slot is held to the quota of [`OverCap::Shared`] instead.
 ///
 /// ```
 /// use forebay_ratelimit::{Keyed, Quota, Rate};

@@ -52,6 +52,7 @@
 //!    of them beyond the burst. For every rate from one token in 584 years to 2^64 a second, without drift.
 //!    *Tokens given back* count against the window in which they come back: what is returned in it from permits
 //!    taken before it may be taken again, on top of the above. No sum from the beginning on exceeds the bound.
+//!    *A key without a slot* under [`OverCap::Shared`] is held to the quota of that bucket, not to its own.
 //! 2. **Late time mints nothing.** A token is handed out once, whatever instants callers come with and in
 //!    whatever order. A request that took the time `d` before it was decided counts as `d` earlier, no more.
 //! 3. **A refusal takes nothing**, and in a [`Limiter`] writes nothing. Its `retry_after` is tight: one

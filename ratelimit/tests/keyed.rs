@@ -123,6 +123,26 @@ fn keys_without_a_slot_share_one_bucket() {
 }
 
 #[test]
+fn a_key_without_a_slot_is_held_to_its_own_burst_and_to_the_shared_rate() {
+    let clock = Cell::new(0);
+    let over_cap = OverCap::Shared(per_second(1_000, 20));
+    let keyed: Keyed<u32, _> =
+        Keyed::with_clock(KeyedOptions { max_keys: 1, over_cap, shards: 1 }, || clock.get());
+    assert!(keyed.allow(&0, 1, per_second(0, 5)));
+    assert!(!keyed.allow(&1, 6, per_second(1, 5)), "larger than its own burst");
+    let mut passed = 0;
+    for _ in 0..1_000 {
+        passed += 5 * u64::from(keyed.allow(&1, 5, per_second(1, 5)));
+        clock.set(clock.get() + SECOND_NS / 1_000);
+    }
+    // The shared burst of 20 and one second of the shared rate, though its own quota is 5 and 1/s.
+    assert!((1_015..=1_020).contains(&passed), "{passed} passed");
+    // With a slot it is held to its own quota at once, from a full bucket.
+    keyed.retain(|_, _| false);
+    assert!(keyed.allow(&1, 5, per_second(1, 5)) && !keyed.allow(&1, 1, per_second(1, 5)));
+}
+
+#[test]
 fn a_permit_settles_an_estimate() {
     let keyed: Keyed<String, _> = Keyed::with_clock(capped(10), || 0);
     let mut permit = keyed.try_acquire("blue", 80, per_second(1, 100)).unwrap();
