@@ -26,7 +26,7 @@
 //!
 //! let now_ns = std::cell::Cell::new(0); // a clock to be turned by hand; `Keyed::new` uses the system's
 //! let tenants: Keyed<String, _> = Keyed::with_clock(Default::default(), || now_ns.get());
-//! let quota = Quota::new(Rate::bytes_per_second(1 << 20), 2 << 20).oversize(Oversize::WhenFull);
+//! let quota = Quota::new(Rate::per_second(1 << 20), 2 << 20).oversize(Oversize::WhenFull);
 //!
 //! // A push of 3 MiB is larger than the burst: it passes once, and leaves a debt of 1 MiB.
 //! assert!(tenants.try_acquire("blue", 3 << 20, quota).is_ok());
@@ -34,7 +34,7 @@
 //! assert_eq!(denied.retry_after.duration(), Some(Duration::from_millis(1_500)));
 //!
 //! // The operator doubles the rate: what is left of the debt stays, and is paid off sooner.
-//! let quota = Quota { rate: Rate::bytes_per_second(2 << 20), ..quota };
+//! let quota = Quota { rate: Rate::per_second(2 << 20), ..quota };
 //! now_ns.set(500_000_000);
 //! let denied = tenants.try_acquire("blue", 512 << 10, quota).unwrap_err();
 //! assert_eq!(denied.retry_after.duration(), Some(Duration::from_millis(500)));

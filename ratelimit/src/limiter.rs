@@ -21,7 +21,7 @@ use crate::quota::Quota;
 /// ```
 /// use forebay_ratelimit::{Limiter, Quota, Rate};
 ///
-/// let limiter = Limiter::new(Quota::new(Rate::bytes_per_second(4 << 20), 6 << 20));
+/// let limiter = Limiter::new(Quota::new(Rate::per_second(4 << 20), 6 << 20));
 /// match limiter.try_acquire(64 << 10) {
 ///     Ok(permit) => permit.keep(),
 ///     Err(denied) => println!("429: {denied}"),

@@ -23,7 +23,7 @@ pub enum Oversize {
 /// ```
 /// use forebay_ratelimit::{Oversize, Quota, Rate};
 ///
-/// const PUSHES: Quota = Quota::new(Rate::bytes_per_second(4 << 20), 6 << 20).oversize(Oversize::WhenFull);
+/// const PUSHES: Quota = Quota::new(Rate::per_second(4 << 20), 6 << 20).oversize(Oversize::WhenFull);
 /// assert_eq!(PUSHES.burst, 6_291_456);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

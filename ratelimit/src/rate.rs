@@ -49,11 +49,6 @@ impl Rate {
         Self::lowest(tokens, SECOND_NS)
     }
 
-    /// `bytes` each second, for those who count bytes; the same as [`per_second`](Self::per_second).
-    pub const fn bytes_per_second(bytes: u64) -> Self {
-        Self::per_second(bytes)
-    }
-
     /// `tokens` each `period`. A period beyond 584 years (2^64 ns) counts as that long; a period of zero is
     /// [`UNLIMITED`](Self::UNLIMITED), unless `tokens` is zero too.
     pub fn per(tokens: u64, period: Duration) -> Self {

@@ -15,7 +15,7 @@ const MIB: u64 = 1 << 20;
 #[test]
 fn late_timestamps_and_given_back_tokens_do_not_lift_the_limit() {
     for pushers in [8, 32, 128] {
-        let quota = Quota::new(Rate::bytes_per_second(4 * MIB), 6 * MIB);
+        let quota = Quota::new(Rate::per_second(4 * MIB), 6 * MIB);
         let (segment, mut spent) = Segment::start(quota, SECOND_NS);
         let push = 64 << 10;
         let mut admitted = 0;
@@ -47,7 +47,7 @@ fn late_timestamps_and_given_back_tokens_do_not_lift_the_limit() {
 /// D2. Taking and giving back eight overlapping requests left the debt of seven behind, in every round.
 #[test]
 fn tokens_given_back_leave_no_phantom_debt() {
-    let limiter = Limiter::with_clock(Quota::new(Rate::bytes_per_second(MIB), 8 * MIB), || 0);
+    let limiter = Limiter::with_clock(Quota::new(Rate::per_second(MIB), 8 * MIB), || 0);
     for _ in 0..5 {
         let permits: Vec<_> = (0..8).map(|_| limiter.try_acquire(MIB).unwrap()).collect();
         assert_eq!(limiter.peek().available, 0);
@@ -79,7 +79,7 @@ fn byte_rates_are_exact_to_the_byte() {
     for rate in
         [64 * MIB, 100 * MIB, 300_000_000, 600_000_000, 2_000_000_000, u64::from(u32::MAX), 100_000_000_000]
     {
-        let mut bucket = Bucket::full(Quota::new(Rate::bytes_per_second(rate), 1 << 40), 0);
+        let mut bucket = Bucket::full(Quota::new(Rate::per_second(rate), 1 << 40), 0);
         bucket.try_acquire(0, 1 << 40).unwrap();
         let mut admitted = 0;
         // Ten seconds in uneven steps, taking whatever there is.

@@ -8,7 +8,7 @@ use forebay_ratelimit::{Oversize, Quota, Rate};
 #[test]
 fn a_quota_survives_its_document() {
     for quota in [
-        Quota::new(Rate::bytes_per_second(4 << 20), 6 << 20),
+        Quota::new(Rate::per_second(4 << 20), 6 << 20),
         Quota::new(Rate::per(7, Duration::from_secs(86_400)), 1).oversize(Oversize::WhenFull),
         Quota::new(Rate::ZERO, 0),
         Quota::UNLIMITED,
