@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 pub use fence::{Acquire, Fence};
 pub use memory::{MemoryChunks, MemoryState};
-pub use record::{Change, Closed, Doomed, Intent, Mark, Outcome, Phase, Progress};
+pub use record::{Change, Closed, Doomed, Fresh, Intent, Mark, Outcome, Phase, Progress};
 
 use crate::chunk::Chunk;
 use crate::error::Error;

@@ -216,7 +216,7 @@ async fn progress_and_watermark_are_replaced(store: &impl StateStore) {
         let mut progress = Progress::start(3);
         progress.phase = phase;
         progress.census.listed.add(TimeRange::covering(-1, 5), 9);
-        progress.fresh.add(TimeRange::covering(-1, 3), 4);
+        progress.fresh.add(&chunk("t", "a"));
         progress
     };
     for phase in

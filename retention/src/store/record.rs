@@ -3,7 +3,7 @@
 
 use crate::chunk::Chunk;
 use crate::hold::{Hold, Release};
-use crate::plan::{Census, Tally};
+use crate::plan::Census;
 
 /// One change of state. A store refuses a change that it does not know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,7 +147,34 @@ pub struct Progress {
     /// Of the expired chunks, those that no earlier pass has cleared; once they are let through, those that
     /// this pass has still to clear.
     #[cfg_attr(feature = "serde", serde(default))]
-    pub fresh: Tally,
+    pub fresh: Fresh,
+}
+
+/// Expired chunks that the guard against too much at once has not let through before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Fresh {
+    /// How many.
+    pub chunks: u64,
+    /// Their size; saturates.
+    pub bytes: u64,
+}
+
+impl Fresh {
+    pub(crate) fn add(&mut self, chunk: &Chunk) {
+        self.chunks = self.chunks.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(chunk.size_bytes);
+    }
+
+    /// Takes `chunk` out; false, and nothing changed, if there is not so much.
+    pub(crate) fn take(&mut self, chunk: &Chunk) -> bool {
+        let left = self.chunks.checked_sub(1).zip(self.bytes.checked_sub(chunk.size_bytes));
+        if let Some((chunks, bytes)) = left {
+            *self = Self { chunks, bytes };
+        }
+        left.is_some()
+    }
 }
 
 /// The part of a pass that comes next.
@@ -176,7 +203,7 @@ impl Progress {
             pass,
             phase: Phase::Marking { after: None },
             census: Census::default(),
-            fresh: Tally::default(),
+            fresh: Fresh::default(),
         }
     }
 }

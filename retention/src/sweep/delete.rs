@@ -12,7 +12,6 @@ use crate::clock::Now;
 use crate::compile::PolicySet;
 use crate::decision::Verdict;
 use crate::error::Error;
-use crate::plan::Tally;
 use crate::store::{Access, Change, ChunkStore, Closed, Deletion, Doomed, Mark, Outcome, Phase, StateStore};
 
 /// What a marked chunk has come to when it is looked at again.
@@ -20,17 +19,6 @@ enum Fate {
     Goes(Doomed),
     Waits,
     Stays,
-}
-
-/// Takes the chunk out of what the guard has let through, if there is so much left of it.
-fn clear(chunk: &Chunk, fresh: &mut Tally) -> bool {
-    match (fresh.chunks.checked_sub(1), fresh.bytes.checked_sub(chunk.size_bytes)) {
-        (Some(chunks), Some(bytes)) => {
-            (fresh.chunks, fresh.bytes) = (chunks, bytes);
-            true
-        }
-        _ => false,
-    }
 }
 
 impl<C, S, P> Pass<'_, C, S, P>
@@ -60,7 +48,7 @@ where
         for mark in marks.into_iter().filter(|mark| !open.contains(&mark.chunk.id)) {
             match self.fate(&mark, &rules, now) {
                 // Marked by another sweeper since the guard counted: for the next pass to judge.
-                Fate::Waits | Fate::Goes(_) if !mark.cleared && !clear(&mark.chunk, &mut progress.fresh) => {
+                Fate::Waits | Fate::Goes(_) if !mark.cleared && !progress.fresh.take(&mark.chunk) => {
                     waiting += 1;
                 }
                 Fate::Waits => {

@@ -36,12 +36,12 @@ where
                 // A mark from the future is from a clock that was wrong; its delay would last until then.
                 (Some(_), Some(mark)) if mark.chunk == *chunk && mark.at_ns <= now.wall_ns => {
                     if !mark.cleared {
-                        progress.fresh.add(chunk.range, chunk.size_bytes);
+                        progress.fresh.add(chunk);
                     }
                 }
                 (Some(policy), _) => {
+                    progress.fresh.add(chunk);
                     let (chunk, at_ns) = (chunk.clone(), now.wall_ns);
-                    progress.fresh.add(chunk.range, chunk.size_bytes);
                     changes.push(Change::PutMark(Mark { chunk, at_ns, policy, cleared: false }));
                     marked += 1;
                 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::plan::{Refusal, Tally};
+use crate::store::Fresh;
 
 /// How a sweeper works.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +43,7 @@ impl Default for Options {
 
 impl Options {
     /// Is `fresh`, of all that is `listed`, too much for one pass?
-    pub(super) fn refusal(&self, listed: Tally, fresh: Tally) -> Option<Refusal> {
+    pub(super) fn refusal(&self, listed: Tally, fresh: Fresh) -> Option<Refusal> {
         let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
         let share = share(fresh.chunks, listed.chunks).max(share(fresh.bytes, listed.bytes));
         // Written so that a limit that is not a number refuses.
