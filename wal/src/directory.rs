@@ -118,11 +118,16 @@ impl Directory {
         self.entries.iter().skip(after.saturating_sub(1)).map(|entry| entry.bytes).sum()
     }
 
+    /// Whether a segment's records all lie below `low`, and it is not the one being written.
+    pub(crate) fn frees(&self, low: u64) -> bool {
+        self.entries.get(1).is_some_and(|next| next.base <= low)
+    }
+
     /// Takes out the segments whose records all lie below `low`, and what an earlier removal left; never the one
     /// being written.
     pub(crate) fn take_below(&mut self, low: u64) -> Vec<Entry> {
         let mut taken = std::mem::take(&mut self.leftovers);
-        while self.entries.get(1).is_some_and(|next| next.base <= low) {
+        while self.frees(low) {
             taken.extend(self.entries.pop_front());
         }
         taken

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use crate::Lsn;
 use crate::commit::{Done, Outcome, Queue, Request, Slot, Waiter, Work};
 use crate::error::{AppendError, Failure, Pinned, Reject};
-use crate::frame::Kind;
+use crate::frame::{Kind, frame_len};
 use crate::fs::Fs;
 use crate::group::Batch;
 use crate::home::Home;
@@ -152,7 +152,7 @@ impl<F: Fs> Inner<F> {
 
     fn commit_group(&self, log: &mut Log<F>, bytes: u64, max_frame: u32) {
         let quota = || self.pinned_by();
-        if let Err(error) = log.make_room(&self.home, &self.reserve, Need::Records(bytes), &quota) {
+        if let Err(error) = log.make_room(&self.home, &self.reserve, Need::Records(bytes), Some(&quota)) {
             let first = self.queue.lock().take_first();
             if let Some(request) = first {
                 // Nothing of it was written, even where making room broke the log.
@@ -189,16 +189,19 @@ impl<F: Fs> Inner<F> {
         let (home, quota) = (&self.home, || self.pinned_by());
         let outcome = match request.work {
             Work::Truncate(lsn) => {
-                let done = log.truncate(home, &self.reserve, &self.pins, (lsn, &quota));
+                let done = log.truncate(home, &self.reserve, &self.pins, (lsn, Some(&quota)));
                 self.low.store(log.low, Ordering::Release);
                 done.map(Done::Truncated)
             }
             Work::Rotate if log.is_started() => {
                 let capacity = home.options.segment_bytes;
-                log.rotate(home, &mut self.reserve.lock(), capacity, &quota).map(|()| Done::Other)
+                log.rotate(home, &mut self.reserve.lock(), capacity, Some(&quota)).map(|()| Done::Other)
             }
             Work::Close if !log.clean && !matches!(log.tail, Tail::Empty) => {
-                log.control(home, &self.reserve, (Kind::CLEAN_CLOSE, &[]), &quota).map(|()| Done::Other)
+                let need = Need::Control(frame_len(0));
+                log.make_room(home, &self.reserve, need, Some(&quota))
+                    .and_then(|()| log.control(home, (Kind::CLEAN_CLOSE, &[])))
+                    .map(|()| Done::Other)
             }
             _ => Ok(Done::Other),
         };
@@ -220,7 +223,7 @@ impl<F: Fs> Inner<F> {
         if let Some(reason) = refusal {
             return Err(reason.into());
         }
-        self.settled(reserve.prepare(&self.home, &|| self.pinned_by()))
+        self.settled(reserve.prepare(&self.home, Some(&|| self.pinned_by())))
     }
 
     /// Poisons the log where the error says that it broke; otherwise gives back why not.

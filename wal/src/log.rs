@@ -14,8 +14,8 @@ use crate::home::Home;
 use crate::reserve::Reserve;
 use crate::segment::{Link, Place, Segment};
 
-/// Who pins the log, asked only when its size is at the limit.
-pub(crate) type Quota<'a> = &'a dyn Fn() -> Option<Pinned>;
+/// Who pins the log, asked only when its size is at the limit; `None` where the limit does not count.
+pub(crate) type Quota<'a> = Option<&'a dyn Fn() -> Option<Pinned>>;
 
 /// The last segment.
 pub(crate) enum Tail<F: Fs> {
@@ -155,15 +155,8 @@ impl<F: Fs> Log<F> {
         Ok(place.next_lsn)
     }
 
-    /// Writes and syncs one control frame.
-    pub(crate) fn control(
-        &mut self,
-        home: &Home<F>,
-        reserve: &Mutex<Reserve<F>>,
-        (kind, body): (Kind, &[u8]),
-        quota: Quota<'_>,
-    ) -> Result<(), AppendError> {
-        self.make_room(home, reserve, Need::Control(Segment::<F>::control_len(body)), quota)?;
+    /// Writes and syncs one control frame, in room that was made for it.
+    pub(crate) fn control(&mut self, home: &Home<F>, (kind, body): (Kind, &[u8])) -> Result<(), AppendError> {
         let place = self.place();
         let Tail::Active(segment) = &mut self.tail else {
             unreachable!("make_room leaves an active segment")

@@ -20,7 +20,8 @@ pub struct Options {
     pub max_record_bytes: u64,
     /// Most bytes that the segment files may take, the one made ahead included. Default none. At least two
     /// segments; beyond it appends are refused with [`Reject::QuotaExceeded`](crate::Reject::QuotaExceeded)
-    /// until [`truncate_before`](crate::Wal::truncate_before) makes room.
+    /// until [`truncate_before`](crate::Wal::truncate_before) makes room, which may itself exceed it by one
+    /// segment: the one it needs to give others back.
     pub max_log_bytes: Option<u64>,
     /// Most bytes of records that may wait for their sync. Default 16 MiB. Beyond it appends are refused with
     /// [`Reject::Backpressure`](crate::Reject::Backpressure); one record larger than this is taken when nothing

@@ -61,12 +61,12 @@ impl<F: Fs> Reserve<F> {
     }
 
     fn make(&mut self, home: &Home<F>, capacity: u64, quota: Quota<'_>) -> Result<(), AppendError> {
-        if let Some(limit) = home.options.max_log_bytes {
+        if let (Some(limit), Some(pinned_by)) = (home.options.max_log_bytes, quota) {
             let directory = home.directory.lock();
             let used = directory.bytes();
             if used - directory.reserved_bytes() + capacity > limit {
                 drop(directory);
-                return Err(Reject::QuotaExceeded { limit, used, pinned_by: quota() }.into());
+                return Err(Reject::QuotaExceeded { limit, used, pinned_by: pinned_by() }.into());
             }
         }
         let segment = Segment::create(home, self.next, capacity)?;

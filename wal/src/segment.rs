@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::directory::{segment_path, spare_path};
 use crate::error::{AppendError, Failure, Reject};
 use crate::format::{HEADER_LEN, Header};
-use crate::frame::{Kind, Seal, SegmentStart, frame_len};
+use crate::frame::{Kind, Seal, SegmentStart};
 use crate::fs::{File, Fs, is_full, write_all, write_zeros};
 use crate::group::{Encoder, Group};
 use crate::home::Home;
@@ -19,7 +19,7 @@ pub(crate) const SEAL_LEN: u64 = 32 + Seal::LEN as u64;
 /// Bytes of a segment start in the file.
 const START_LEN: u64 = 32 + SegmentStart::LEN as u64;
 /// Bytes at the end of a segment that records leave free: for the seal, and for low watermarks of truncations
-/// while no further segment can be had.
+/// that give back a segment while no further one can be had.
 const CONTROL_RESERVE: u64 = 1024;
 
 /// How a segment is tied to the one before; all zero in the first.
@@ -198,11 +198,6 @@ impl<F: Fs> Segment<F> {
             return capacity;
         }
         self.end
-    }
-
-    /// Bytes of a control frame with this body.
-    pub(crate) fn control_len(body: &[u8]) -> u64 {
-        frame_len(body.len() as u64)
     }
 }
 

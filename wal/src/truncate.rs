@@ -11,12 +11,12 @@ use parking_lot::Mutex;
 
 use crate::Lsn;
 use crate::directory::{Directory, segment_path};
-use crate::error::{AppendError, Failure, Pinned};
+use crate::error::{AppendError, Failure, Pinned, Reject};
 use crate::format::FIRST_LSN;
-use crate::frame::Kind;
+use crate::frame::{Kind, frame_len};
 use crate::fs::Fs;
 use crate::home::Home;
-use crate::log::{Log, Quota};
+use crate::log::{Log, Need, Quota};
 use crate::reserve::Reserve;
 
 /// What a truncation did.
@@ -26,7 +26,8 @@ pub struct Truncated {
     pub segments: usize,
     /// Bytes of their files.
     pub bytes: u64,
-    /// Records below this LSN never come back: what was asked for, or the oldest pin.
+    /// Records below this LSN never come back: what was asked for, or the oldest pin. Where that gives back no
+    /// segment and the log has no room to note it, what it was before.
     pub low: Lsn,
     /// Segments that should have gone and whose files the system would not remove; the next truncation, or
     /// opening, tries again.
@@ -129,12 +130,14 @@ impl<F: Fs> Log<F> {
     ) -> Result<Truncated, AppendError> {
         let (low, before) = pins.lock().lower(lsn.min(self.next_lsn));
         if low > self.low {
-            let body = low.to_le_bytes();
-            if let Err(error) = self.control(home, reserve, (Kind::LOW_WATERMARK, &body), quota) {
-                pins.lock().floor = before;
-                return Err(error);
+            match self.note_low(home, reserve, (low, quota)) {
+                Ok(true) => {}
+                Ok(false) => pins.lock().floor = before,
+                Err(error) => {
+                    pins.lock().floor = before;
+                    return Err(error);
+                }
             }
-            self.low = low;
         }
         let mut done = Truncated { segments: 0, bytes: 0, low: Lsn(self.low), remaining: 0 };
         let doomed = home.directory.lock().take_below(self.low);
@@ -156,6 +159,34 @@ impl<F: Fs> Log<F> {
                 .map_err(|cause| AppendError::Indeterminate(Failure::new("syncing the directory", cause)))?;
         }
         Ok(done)
+    }
+
+    /// Makes the watermark durable; whether it did. One that gives back a segment may use the last of the active
+    /// one, and exceed the limit by the segment that it needs to give back more. One that does not must leave room
+    /// for those that do, and is not worth a refusal.
+    fn note_low(
+        &mut self,
+        home: &Home<F>,
+        reserve: &Mutex<Reserve<F>>,
+        (low, quota): (u64, Quota<'_>),
+    ) -> Result<bool, AppendError> {
+        let body = low.to_le_bytes();
+        let bytes = frame_len(body.len() as u64);
+        let frees = home.directory.lock().frees(low);
+        let need = if frees { Need::Control(bytes) } else { Need::Records(bytes) };
+        let room = match self.make_room(home, reserve, need, quota) {
+            Err(AppendError::Rejected(Reject::QuotaExceeded { .. })) if frees => {
+                self.make_room(home, reserve, need, None)
+            }
+            room => room,
+        };
+        match room {
+            Err(AppendError::Rejected(_)) if !frees => return Ok(false),
+            room => room?,
+        }
+        self.control(home, (Kind::LOW_WATERMARK, &body))?;
+        self.low = low;
+        Ok(true)
     }
 }
 

@@ -122,6 +122,8 @@ impl<F: Fs> Wal<F> {
 
     /// Gives back the segments whose records all lie below `lsn`, as far as no pin holds them. Records below the
     /// returned [`low`](Truncated::low) never come back. Costs one sync, and one of the directory if segments go.
+    /// A log at its limit can always be truncated; on a full disk one segment takes at least 20 truncations that
+    /// give something back.
     ///
     /// # Errors
     /// [`AppendError::Rejected`]: nothing was removed. [`AppendError::Indeterminate`]: the log is poisoned, and

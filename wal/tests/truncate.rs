@@ -7,7 +7,7 @@ mod harness;
 use std::io::ErrorKind;
 
 use forebay_wal::fs::sim::{Fault, Op, SimFs, Survive};
-use forebay_wal::{DamageClass, Lsn, OpenError, Wal};
+use forebay_wal::{DamageClass, Lsn, OpenError, Options, Wal};
 use harness::{DIR, options, read_all, record};
 
 /// A log of five segments with two records each, LSNs 1 to 10, the last of them being written.
@@ -126,4 +126,78 @@ fn a_low_watermark_survives_rotation_and_more_truncations() {
     assert_eq!(first_after(&disk.crash(Survive::Nothing)), 10);
     wal.append("x").unwrap();
     assert_eq!(first_after(&disk.crash(Survive::Nothing)), 10);
+}
+
+/// Appends until the log takes no more; the last record.
+fn fill(wal: &Wal<SimFs>) -> Lsn {
+    while wal.append(record(1, 10)).is_ok() {}
+    assert!(wal.poisoned().is_none());
+    Lsn(wal.next_lsn().0 - 1)
+}
+
+/// Many watermarks inside the oldest segment must not use up the room of the one that gives it back.
+fn nibbles_and_then_bites(disk: &SimFs, wal: &Wal<SimFs>) {
+    let low = wal.watermarks().low.0;
+    for lsn in low..low + 40 {
+        let done = wal.truncate_before(Lsn(lsn)).unwrap();
+        assert!(done.segments == 0 && done.low <= Lsn(lsn));
+        assert_eq!(wal.watermarks().low, done.low);
+    }
+    let low = wal.watermarks().low.0;
+    assert_eq!(first_after(&disk.crash(Survive::Nothing)), low);
+    let done = wal.truncate_before(Lsn(low + 80)).unwrap();
+    assert_eq!((done.segments, done.low), (1, Lsn(low + 80)));
+    assert_eq!(first_after(&disk.crash(Survive::Nothing)), low + 80);
+}
+
+#[test]
+fn a_log_at_its_limit_can_always_be_truncated() {
+    let options = Options { max_log_bytes: Some(8 * 8192), ..options() };
+    let disk = SimFs::new(0);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, options.clone()).unwrap();
+    fill(&wal);
+    nibbles_and_then_bites(&disk, &wal);
+    fill(&wal);
+    drop(wal);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, options.clone()).unwrap();
+    fill(&wal);
+    nibbles_and_then_bites(&disk, &wal);
+    // One segment at a time, each time with no room for anything but the watermark.
+    let last = fill(&wal);
+    let bases: Vec<u64> = (wal.watermarks().low.0..last.0).step_by(30).collect();
+    for lsn in bases {
+        fill(&wal);
+        wal.truncate_before(Lsn(lsn)).unwrap();
+        assert!(wal.usage().log_bytes <= 8 * 8192, "{:?}", wal.usage());
+    }
+}
+
+#[test]
+fn a_limit_lowered_below_what_there_is_does_not_stop_truncations() {
+    let disk = SimFs::new(0);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+    for id in 1..=60 {
+        wal.append(record(id, 10)).unwrap();
+        wal.rotate().unwrap();
+    }
+    wal.close().unwrap();
+    let options = Options { max_log_bytes: Some(2 * 8192), ..options() };
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, options).unwrap();
+    fill(&wal);
+    for lsn in 2..=60 {
+        assert_eq!(wal.truncate_before(Lsn(lsn)).unwrap().segments, 1);
+    }
+    assert_eq!(first_after(&disk.crash(Survive::Nothing)), 60);
+}
+
+#[test]
+fn a_full_disk_can_be_truncated_too() {
+    let disk = SimFs::new(0);
+    disk.set_budget(Some(8 * 8192));
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+    fill(&wal);
+    // Somebody else takes what the truncation gives back.
+    disk.set_budget(Some(0));
+    nibbles_and_then_bites(&disk, &wal);
+    nibbles_and_then_bites(&disk, &wal);
 }

@@ -148,7 +148,8 @@ impl Session {
                 self.ledger.low.1 = to.max(before);
                 match wal.truncate_before(Lsn(to)) {
                     Ok(done) => {
-                        assert_eq!(done.low.0, to.max(low));
+                        let idle = done.low.0 == low && done.segments == 0;
+                        assert!(done.low.0 == to.max(low) || idle, "{done:?} for {to}");
                         self.ledger.low = (done.low.0, done.low.0);
                         true
                     }
