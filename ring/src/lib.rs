@@ -61,9 +61,9 @@
 //! # Limits
 //!
 //! At most 65,534 instances, 67,108,864 tokens and 255 replicas. A token costs 20 to 24 bytes at 3
-//! replicas, the 4 of the record included. A lookup allocates if more than 8 members are selected, is
-//! O(1) expected and at worst O(instances · log tokens), which is when a whole zone extends the
-//! operation. A snapshot with new health costs O(instances), one with new tokens
+//! replicas, the 4 of the record included. A lookup allocates only if more than 8 members are selected.
+//! It is O(1) expected with up to 16 replicas, none of which extends the operation, and at worst
+//! O(instances · log tokens): with more than 64 replicas, or when a whole zone extends. A snapshot with new health costs O(instances), one with new tokens
 //! O(tokens · (log tokens + replicas)).
 //!
 //! # Time, chance and the network

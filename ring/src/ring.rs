@@ -141,7 +141,8 @@ impl Ring {
     /// From the key on, the walk selects the first instances that differ from each other (and lie in
     /// different zones, if zones count), one more for each selected instance that extends the
     /// operation. Selected instances count in the quorum whether or not they are healthy. O(1) expected
-    /// if no selected instance extends the operation, at worst O(instances · log tokens).
+    /// with up to 16 replicas, none of which extends the operation; otherwise O(instances · log tokens),
+    /// unless 64 tokens suffice to find them.
     ///
     /// # Errors
     ///

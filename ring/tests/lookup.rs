@@ -246,11 +246,12 @@ fn a_walk_past_a_whole_zone_finds_what_the_model_finds() {
         nodes[0].tokens = nodes[1].tokens.clone();
         let others = nodes[5].tokens.clone();
         nodes[4].tokens.extend(others);
-        for zones_count in [true, false] {
-            let ring = build(3, zones_count, &nodes);
-            for key in keys(40) {
+        for (factor, zones_count) in [(3, true), (3, false), (17, true), (17, false), (66, false)] {
+            let ring = build(factor, zones_count, &nodes);
+            for key in keys(20) {
                 for op in OPERATIONS {
-                    assert_eq!(found(&ring, key, op), expected(&nodes, 3, zones_count, key, op));
+                    let expected = expected(&nodes, usize::from(factor), zones_count, key, op);
+                    assert_eq!(found(&ring, key, op), expected);
                 }
             }
         }

@@ -6,6 +6,8 @@
 
 use std::collections::HashMap;
 
+use smallvec::SmallVec;
+
 use super::{Options, Ring};
 use crate::error::BuildError;
 use crate::instance::State;
@@ -15,8 +17,12 @@ use crate::ring::index::Index;
 use crate::token::{Token, TokenSet};
 
 /// Tokens a walk looks at one by one. It usually needs fewer than ten; one that must pass over a whole
-/// zone would need almost all tokens, so beyond this it sorts the remaining members instead.
+/// zone would need almost all tokens, so beyond this it looks for the nearest members instead.
 const MAX_STEPS: usize = 64;
+
+/// How many of the nearest members are looked for at once: as many as a selection holds on the stack. A
+/// selection that has outgrown that has many to go, and looks for more with every pass.
+const NEAREST: usize = 8;
 
 /// Larger replica sets are not precomputed, since a hostile factor must not cost memory by the gigabyte.
 const LARGEST_HOME: usize = 16;
@@ -130,28 +136,64 @@ impl Topology {
         }
         if steps < self.tokens.len() && !selection.is_complete(self) {
             let last_seen = self.tokens[(at + steps - 1) % self.tokens.len()];
-            for member in self.beyond(key, Token(last_seen)) {
-                if selection.is_complete(self) {
-                    break;
-                }
-                selection.offer(member, self, &extends);
-            }
+            self.walk_far(key, Token(last_seen), &mut selection, extends);
         }
         selection.members
     }
 
-    /// The members of which a walk from `key` has met no token when it is past `last_seen`, in the
-    /// order it will meet them. O(members · log tokens), however many tokens lie between them.
-    fn beyond(&self, key: Token, last_seen: Token) -> impl Iterator<Item = u16> {
-        let seen = key.distance_to(last_seen);
-        let first_tokens = self.owned.iter().map(|tokens| tokens.first_after(key));
-        let mut rest: Vec<(u32, u16)> = (0..)
-            .zip(first_tokens)
-            .filter_map(|(member, token)| Some((key.distance_to(token?), member)))
-            .filter(|&(distance, _)| distance > seen)
-            .collect();
-        rest.sort_unstable();
-        rest.into_iter().map(|(_, member)| member)
+    /// Goes on with a walk from `key` that is past `last_seen`, from member to member instead of from token
+    /// to token. Every pass but the last selects someone, and passes over a large selection look four times
+    /// as far each, so there are few of them.
+    fn walk_far(
+        &self,
+        key: Token,
+        last_seen: Token,
+        selection: &mut Selection,
+        extends: impl Fn(u16) -> bool,
+    ) {
+        let mut seen = key.distance_to(last_seen);
+        let mut most = NEAREST;
+        while !selection.is_complete(self) {
+            let nearest = self.beyond(key, seen, most, &selection.settled);
+            for &(distance, member) in &nearest {
+                if selection.is_complete(self) {
+                    return;
+                }
+                seen = distance;
+                selection.offer(member, self, &extends);
+            }
+            if nearest.len() < most {
+                return;
+            }
+            if selection.members.len() > NEAREST {
+                most *= 4;
+            }
+        }
+    }
+
+    /// The `most` nearest of the members that a walk from `key` meets farther away than `seen`, nearest
+    /// first, each with its distance; none of a group that is settled. O(members · log tokens), however many
+    /// tokens lie between them.
+    fn beyond(&self, key: Token, seen: u32, most: usize, settled: &[u16]) -> Nearest {
+        let mut nearest = Nearest::new();
+        for (member, tokens) in (0..).zip(&self.owned) {
+            if settled.contains(&self.groups[usize::from(member)]) {
+                continue;
+            }
+            let Some(token) = tokens.first_after(key) else { continue };
+            let distance = key.distance_to(token);
+            if distance <= seen {
+                continue;
+            }
+            if nearest.len() == 2 * most {
+                nearest.sort_unstable();
+                nearest.truncate(most);
+            }
+            nearest.push((distance, member));
+        }
+        nearest.sort_unstable();
+        nearest.truncate(most);
+        nearest
     }
 
     /// How many keys each member owns.
@@ -195,6 +237,9 @@ impl Topology {
         self.home_len = len;
     }
 }
+
+/// Members by their distance; twice as many as are wanted, so that those too far are sorted out seldom.
+type Nearest = SmallVec<[(u32, u16); 2 * NEAREST]>;
 
 /// Members selected so far.
 struct Selection {

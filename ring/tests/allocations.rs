@@ -1,0 +1,99 @@
+//! What a lookup allocates, counted by an allocator.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::hint::black_box;
+
+use allocation_counter::measure;
+use forebay_ring::{Instance, Membership, Operation, Options, Ring, State, random_tokens};
+
+fn count(work: impl FnOnce()) -> u64 {
+    measure(work).count_total
+}
+
+/// Instances named in order, each with its zone, state and tokens.
+fn ring(replication_factor: u8, members: impl IntoIterator<Item = (&'static str, State, Vec<u32>)>) -> Ring {
+    let mut membership = Membership::default();
+    for (number, (zone, state, tokens)) in members.into_iter().enumerate() {
+        let instance = Instance::new(format!("{number:05}"), "");
+        membership.observe(Instance { zone: zone.into(), state, tokens: tokens.into(), ..instance }, 0);
+    }
+    let options = Options { replication_factor, zone_awareness: true, ..Options::default() };
+    Ring::build(&options, &membership, 0).unwrap()
+}
+
+/// The members selected for a key from which the walk goes on, and what that allocates.
+fn select(ring: &Ring, op: Operation) -> (Vec<String>, u64) {
+    let mut selected = Vec::with_capacity(64);
+    let allocations = count(|| {
+        let set = ring.get(black_box(0), op).unwrap();
+        black_box((set.len(), ring.owner(0)));
+    });
+    selected.extend(ring.get(0, op).unwrap().iter().map(|instance| instance.id.to_string()));
+    (selected, allocations)
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(count(|| drop(black_box(Box::new(1)))), 1);
+}
+
+#[test]
+fn a_lookup_among_random_tokens_allocates_nothing() {
+    let tokens = |id: u32| random_tokens(&id.to_string(), "", 0, 128, &Default::default()).unwrap().to_vec();
+    for factor in [1, 3, 5, 8] {
+        let ring = ring(factor, (0..30).map(|id| ("", State::Active, tokens(id))));
+        let allocations = count(|| {
+            for key in (0..u32::MAX).step_by(1 << 22) {
+                assert_eq!(ring.get(black_box(key), Operation::WRITE).unwrap().len(), usize::from(factor));
+            }
+        });
+        assert_eq!(allocations, 0, "{factor} replicas");
+    }
+}
+
+#[test]
+fn a_walk_past_a_cluster_of_one_member_s_tokens_allocates_nothing() {
+    let ring = ring(
+        3,
+        [
+            ("a", State::Leaving, (1..1_000).collect()),
+            ("b", State::Active, vec![5_000]),
+            ("b", State::Active, vec![4_000]),
+            ("c", State::Active, vec![7_000]),
+            ("d", State::Active, vec![6_000]),
+        ],
+    );
+    // The one that leaves extends the walk; of zone b the nearer one is selected.
+    let (selected, allocations) = select(&ring, Operation::WRITE);
+    assert_eq!(selected, ["00002", "00004", "00003"]);
+    assert_eq!(allocations, 0);
+}
+
+#[test]
+fn a_walk_past_a_zone_of_many_allocates_nothing_while_few_are_selected() {
+    let cluster = [("a", State::Leaving, (1..1_000).collect::<Vec<u32>>())];
+    let many = (0..500).map(|number| ("b", State::Active, vec![2_000 + number]));
+    let last = [("d", State::Active, vec![9_000]), ("c", State::Active, vec![8_000])];
+    let ring = ring(3, cluster.into_iter().chain(many).chain(last));
+    let (selected, allocations) = select(&ring, Operation::WRITE);
+    assert_eq!(selected, ["00001", "00502", "00501"]);
+    assert_eq!(allocations, 0);
+}
+
+#[test]
+fn a_whole_zone_that_extends_is_selected_in_order_in_few_allocations() {
+    let zone = (0..1_000).map(|number| ("a", State::Leaving, vec![2_000 - number]));
+    let rest = ["b", "c", "d"].map(|zone| (zone, State::Active, vec![9_000]));
+    let rest = rest
+        .into_iter()
+        .zip([9_000, 8_000, 7_000])
+        .map(|((zone, state, _), token)| (zone, state, vec![token]));
+    let ring = ring(3, zone.chain(rest));
+    let set = ring.get(0, Operation::REPORTING).unwrap();
+    assert_eq!(set.iter().next().unwrap().id.as_ref(), "00999");
+    let leaving_serves = Operation::new(&[State::Active, State::Leaving], &[State::Leaving]);
+    let (selected, allocations) = select(&ring, leaving_serves);
+    let expected = (0..1_000).rev().chain([1_002, 1_001, 1_000]).map(|number| format!("{number:05}"));
+    assert_eq!(selected, expected.collect::<Vec<_>>());
+    assert!(allocations <= 32, "{allocations} allocations for 1003 members");
+}
