@@ -60,11 +60,13 @@
 //!
 //! # Limits
 //!
-//! At most 65,534 instances, 67,108,864 tokens and 255 replicas. A token costs 20 to 24 bytes at 3
-//! replicas, the 4 of the record included. A lookup allocates only if more than 8 members are selected.
-//! It is O(1) expected with up to 16 replicas, none of which extends the operation, and at worst
-//! O(instances · log tokens): with more than 64 replicas, or when a whole zone extends. A snapshot with new health costs O(instances), one with new tokens
-//! O(tokens · (log tokens + replicas)).
+//! At most 65,534 instances, 67,108,864 tokens and 255 replicas. A token costs 14 to 18 bytes and 2 for each
+//! replica, so 20 to 24 at 3 replicas, the 4 of the record included; 4 more while any token is claimed
+//! twice. Replica sets are precomputed up to 16 replicas and 512 MiB, so the largest ring takes 1.7 GB.
+//! A lookup allocates only if more than 8 members are selected. It is O(1) expected where replica sets are
+//! precomputed and none of them extends the operation, and at worst O(instances · log tokens): with more than
+//! 64 replicas, or when a whole zone extends. A snapshot with new health costs O(instances), one with new
+//! tokens O(tokens · (log tokens + replicas)).
 //!
 //! # Time, chance and the network
 //!

@@ -141,8 +141,8 @@ impl Ring {
     /// From the key on, the walk selects the first instances that differ from each other (and lie in
     /// different zones, if zones count), one more for each selected instance that extends the
     /// operation. Selected instances count in the quorum whether or not they are healthy. O(1) expected
-    /// with up to 16 replicas, none of which extends the operation; otherwise O(instances · log tokens),
-    /// unless 64 tokens suffice to find them.
+    /// where replica sets are precomputed (see the limits of the crate) and none of the selected extends the
+    /// operation; otherwise at most O(instances · log tokens), which it is if 64 tokens are not enough.
     ///
     /// # Errors
     ///

@@ -97,3 +97,36 @@ fn a_whole_zone_that_extends_is_selected_in_order_in_few_allocations() {
     assert_eq!(selected, expected.collect::<Vec<_>>());
     assert!(allocations <= 32, "{allocations} allocations for 1003 members");
 }
+
+/// The bytes a ring holds for each of its tokens, the 4 of the record included.
+fn bytes_per_token(replication_factor: u8, tokens: u32, claimed_twice: bool) -> f64 {
+    let mut membership = Membership::default();
+    for owner in 0..16 {
+        let own = (0..tokens).filter(|token| token % 16 == owner).map(|token| token << 8);
+        let tokens = own.chain(claimed_twice.then_some(0)).collect();
+        membership.observe(Instance { tokens, ..Instance::new(owner.to_string(), "") }, 0);
+    }
+    let options = Options { replication_factor, ..Options::default() };
+    let mut ring = None;
+    let built = measure(|| ring = Some(Ring::build(&options, &membership, 0).unwrap()));
+    assert_eq!(ring.unwrap().token_count(), tokens as usize);
+    4.0 + built.bytes_current as f64 / f64::from(tokens)
+}
+
+#[test]
+fn a_token_costs_the_bytes_that_the_front_page_says() {
+    // The index is as long as the next power of two, so a power of two is its best case and one more its worst.
+    for (factor, tokens, twice, bytes) in [
+        (3, 1 << 17, false, 20.0),
+        (3, (1 << 17) + 1, false, 24.0),
+        (3, 1 << 17, true, 24.0),
+        (16, (1 << 17) + 1, false, 50.0),
+        (255, 1 << 17, false, 46.0), // of 16 instances
+    ] {
+        let found = bytes_per_token(factor, tokens, twice);
+        assert!(
+            (bytes..bytes + 0.1).contains(&found),
+            "{found}, not {bytes}: {factor} replicas, {tokens} tokens"
+        );
+    }
+}

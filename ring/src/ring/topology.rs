@@ -24,8 +24,12 @@ const MAX_STEPS: usize = 64;
 /// selection that has outgrown that has many to go, and looks for more with every pass.
 const NEAREST: usize = 8;
 
-/// Larger replica sets are not precomputed, since a hostile factor must not cost memory by the gigabyte.
+/// Larger replica sets are not precomputed: walks find them at a cost that is small beside that of using them.
 const LARGEST_HOME: usize = 16;
+
+/// Members in all precomputed sets together, at 2 bytes each. Beyond these 512 MiB none are precomputed, lest a
+/// factor that fits a small ring cost gigabytes on the largest.
+const MAX_HOME_ENTRIES: usize = 1 << 28;
 
 /// Tokens, their owners, and what follows from them.
 pub(super) struct Topology {
@@ -212,8 +216,8 @@ impl Topology {
     /// Goes backwards over the tokens: the walk from a token is its owner followed by the walk from the
     /// next token without the owner's group. One pass, however far apart the groups lie.
     fn precompute_homes(&mut self, replicas: usize) {
-        let len = replicas.min(self.group_count);
-        if len == 0 || len > LARGEST_HOME {
+        let len = home_len(self.tokens.len(), replicas.min(self.group_count));
+        if len == 0 {
             return;
         }
         let group = |member: u16| self.groups[usize::from(member)];
@@ -269,6 +273,11 @@ impl Selection {
     }
 }
 
+/// How many members of each token's replica set are precomputed: all that a walk `selects`, or none.
+fn home_len(tokens: usize, selects: usize) -> usize {
+    if selects > LARGEST_HOME || tokens * selects > MAX_HOME_ENTRIES { 0 } else { selects }
+}
+
 /// Whether a member in this state gives way to another that claims the same token.
 fn yields(state: State) -> bool {
     matches!(state, State::Leaving | State::Left)
@@ -322,4 +331,23 @@ fn count_groups(owners: &[u16], groups: &[u16]) -> usize {
         owning[usize::from(groups[usize::from(owner)])] = true;
     }
     owning.into_iter().filter(|&owns| owns).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn precomputed_sets_never_take_more_than_half_a_gibibyte() {
+        assert_eq!(home_len(Ring::MAX_TOKENS, 3), 3);
+        assert_eq!(home_len(Ring::MAX_TOKENS, 4), 4);
+        assert_eq!(home_len(Ring::MAX_TOKENS, 5), 0);
+        assert_eq!(home_len(Ring::MAX_TOKENS / 4, 16), 16);
+        assert_eq!(home_len(1, 17), 0);
+        for selects in 0..=255 {
+            for tokens in (0..=Ring::MAX_TOKENS).step_by(1 << 18) {
+                assert!(tokens * home_len(tokens, selects) * size_of::<u16>() <= 512 << 20);
+            }
+        }
+    }
 }
