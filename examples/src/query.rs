@@ -242,20 +242,20 @@ impl Querier {
         matchers: &[Matcher],
         span: Span,
     ) -> Result<BTreeSet<String>, ExecuteError> {
-        let mut values = if matchers.is_empty() {
-            // Streams in memory are few: their labels are asked for whole. The index has a short cut.
-            self.storage.index().label_values(tenant, name, span).await?
-        } else {
-            BTreeSet::new()
-        };
+        // Memory first, as everywhere: what is stored meanwhile is found in the index. Streams in memory are few, so
+        // their labels are asked for whole; the index has a short cut.
         let asked = self.members.clients().into_iter().map(|client| async move {
             client.series(tenant, matchers, span).await.map_err(|e| e.to_string())
         });
         let mut streams: Vec<Labels> =
             self.enough(tenant, join_all(asked).await)?.into_iter().flatten().collect();
-        if !matchers.is_empty() {
-            streams.extend(self.storage.index().series(tenant, matchers, span).await?);
-        }
+        let index = self.storage.index();
+        let mut values = if matchers.is_empty() {
+            index.label_values(tenant, name, span).await?
+        } else {
+            streams.extend(index.series(tenant, matchers, span).await?);
+            BTreeSet::new()
+        };
         for labels in streams {
             for (label, value) in labels.pairs() {
                 match name {
