@@ -97,7 +97,14 @@ fn time_ns(text: &str) -> Option<i64> {
     seconds_ns(text).or_else(|| text.parse::<jiff::Timestamp>().ok()?.as_nanosecond().try_into().ok())
 }
 
+/// Decimal seconds, to the nanosecond; what is finer is cut off. Exponents and the like go through a float.
 fn seconds_ns(text: &str) -> Option<i64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if digits(whole) && digits(fraction) && !whole.is_empty() {
+        let ns: i64 = format!("{fraction:0<9.9}").parse().ok()?;
+        return whole.parse::<i64>().ok()?.checked_mul(1_000_000_000)?.checked_add(ns);
+    }
     let ns = text.parse::<f64>().ok().filter(|s| s.is_finite())? * 1e9;
     #[expect(clippy::cast_possible_truncation, reason = "bounded on this line")]
     (ns.abs() < 9.2e18).then_some(ns.round() as i64)
@@ -113,6 +120,11 @@ mod tests {
             ("1700000000", Some(1_700_000_000_000_000_000)),
             ("1700000000000000001", Some(1_700_000_000_000_000_001)),
             ("1700000000.5", Some(1_700_000_000_500_000_000)),
+            ("1700000000.123", Some(1_700_000_000_123_000_000)),
+            ("1700000000.1234567899", Some(1_700_000_000_123_456_789)),
+            ("1700000000.", Some(1_700_000_000_000_000_000)),
+            ("1.7e9", Some(1_700_000_000_000_000_000)),
+            ("9999999999999.5", None),
             ("2023-11-14T22:13:20Z", Some(1_700_000_000_000_000_000)),
             ("2023-11-14T23:13:20.5+01:00", Some(1_700_000_000_500_000_000)),
             ("yesterday", None),
