@@ -29,6 +29,9 @@ use crate::query::Querier;
 /// Names the trace of a request to whoever sent it.
 const TRACE_ID_HEADER: HeaderName = HeaderName::from_static("x-trace-id");
 
+/// Bodies of more bytes are refused, but for pushes, which have a limit of their own.
+const MAX_BODY_BYTES: usize = 1 << 20;
+
 /// The parts that a process serves. A part that is not there has no routes.
 #[derive(Clone)]
 pub struct Parts {
@@ -90,7 +93,7 @@ pub fn router(parts: Parts) -> Router {
     }
     routes
         .fallback(|| async { Failure::new(StatusCode::NOT_FOUND, "no such route in this process") })
-        .layer(DefaultBodyLimit::disable())
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(measure))
         .layer(TraceServerLayer::new().response_header(TRACE_ID_HEADER))
         .with_state(parts)
@@ -99,7 +102,11 @@ pub fn router(parts: Parts) -> Router {
 /// Counts and times a request by its route, never by its path.
 async fn measure(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
-    let method = request.method().as_str().to_owned();
+    // Any word may stand where the method does, and each would be kept.
+    let method = match request.method().as_str() {
+        known @ ("GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS") => known.to_owned(),
+        _ => "other".to_owned(),
+    };
     let started = monotonic_ns();
     let response = next.run(request).await;
     let seconds = monotonic_ns().saturating_sub(started) as f64 / 1e9;

@@ -1,5 +1,7 @@
 //! The metrics, under the names the documentation gives them, and the recorder that `/metrics` shows.
 
+use std::time::Duration;
+
 use forebay_circuit::{Phase, Transition};
 use forebay_wal::{Stats, Usage, Watermarks};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -7,6 +9,9 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 /// Buckets of everything measured in seconds.
 const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// How often that is done.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Installs the recorder of this process.
 ///
@@ -16,6 +21,14 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .install_recorder()
+}
+
+/// Takes what was measured out of the buffers it waits in, which grow until somebody does.
+pub async fn upkeep_forever(recorder: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(UPKEEP).await;
+        recorder.run_upkeep();
+    }
 }
 
 /// Shows what the log counted.

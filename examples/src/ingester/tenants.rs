@@ -128,7 +128,7 @@ impl Tenants {
         found
     }
 
-    /// Forgets streams that hold nothing and had no push since `idle_before_ns`.
+    /// Forgets streams that hold nothing and had no push since `idle_before_ns`, and tenants without streams.
     pub(super) fn forget_idle(&self, idle_before_ns: u64) {
         let tenants: Vec<_> =
             self.tenants.read().iter().map(|(name, shards)| (name.clone(), shards.clone())).collect();
@@ -143,6 +143,10 @@ impl Tenants {
                 });
             }
         }
+        // Whoever is about to make a stream holds the shards, and took them under this lock.
+        self.tenants.write().retain(|_, shards| {
+            Arc::strong_count(shards) > 1 || shards.iter().any(|shard| !shard.read().is_empty())
+        });
     }
 
     /// Active streams of all tenants.
