@@ -1,11 +1,13 @@
 //! Deletes what may go: chunks past their retention, unless a legal hold keeps them, and objects that nothing
 //! refers to. `retention` decides and remembers; here are the index and the objects it works on.
 
+mod leftovers;
 mod orphans;
 mod policies;
 mod stored;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use crate::clock::{Clock, monotonic_ns};
 use crate::offload::offload_future;
 use crate::storage::Storage;
 
+use leftovers::remove_leftovers;
 use stored::Stored;
 
 /// Chunks, objects or intents looked at in one step.
@@ -32,6 +35,8 @@ pub struct Options {
     pub interval: Duration,
     /// Age at which an object that nothing refers to is deleted.
     pub orphan_age: Duration,
+    /// Where the objects are files, their directory: there, what interrupted puts left behind is removed too.
+    pub objects_dir: Option<PathBuf>,
     /// How a sweep works.
     pub sweep: forebay_retention::Options,
 }
@@ -96,21 +101,34 @@ impl Compactor {
         if let Err(error) = self.remove_orphans().await {
             tracing::warn!(error = %format_args!("{error:#}"), "orphans not removed");
         }
+        if let Some(dir) = &self.shared.options.objects_dir {
+            let removed = remove_leftovers(dir, self.wall_ns(), self.shared.options.orphan_age);
+            if removed > 0 {
+                tracing::info!(removed, "files of interrupted puts removed");
+            }
+        }
     }
 
-    /// One pass over every tenant that has chunks, or deletions that were begun and not ended.
+    /// One pass over every tenant that has chunks, or deletions that were begun and not ended. What a store answers for
+    /// one of them is logged; the next pass goes on there.
     ///
     /// # Errors
-    /// What a store answered; the next pass goes on where this one stopped.
+    /// Where the tenants cannot be listed.
     pub async fn sweep(&self) -> Result<Vec<Report>, Error> {
         let listed = self.shared.storage.index().tenants().await;
         let mut tenants = BTreeSet::from_iter(listed.map_err(|e| Error::unavailable("list tenants", e))?);
         tenants.extend(self.interrupted(None).await?.into_iter().map(|(tenant, _)| tenant));
         let mut reports = Vec::new();
         for tenant in tenants {
-            let report = self.shared.sweeper.sweep(&tenant, || self.now()).await?;
-            metrics::counter!("forebay_retention_deleted_chunks_total").increment(report.deleted.chunks);
-            reports.push(report);
+            match self.shared.sweeper.sweep(&tenant, || self.now()).await {
+                Ok(report) => {
+                    metrics::counter!("forebay_retention_deleted_chunks_total")
+                        .increment(report.deleted.chunks);
+                    reports.push(report);
+                }
+                // The others must not wait for it.
+                Err(error) => tracing::warn!(tenant, error = %chain(&error), "tenant not swept"),
+            }
         }
         let held: u64 = reports.iter().map(|report| report.census.held.chunks).sum();
         metrics::gauge!("forebay_retention_held_chunks").set(held as f64);

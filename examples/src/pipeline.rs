@@ -89,6 +89,9 @@ pub async fn start(
 
     let overrides = Arc::new(Overrides::new(config.limits_config.clone()));
     let mut tasks = Vec::new();
+    if let Some(recorder) = metrics.clone() {
+        tasks.push(tokio::spawn(crate::metrics::upkeep_forever(recorder)));
+    }
     if let Some(file) = config.runtime_config.file.clone() {
         reload(&overrides, &file).with_context(|| format!("runtime configuration {}", file.display()))?;
         tasks.push(tokio::spawn(watch_overrides(Arc::clone(&overrides), file, config.runtime_config.period)));
@@ -304,6 +307,7 @@ fn compactor_options(config: &Config) -> compactor::Options {
         retention_enabled: settings.retention_enabled,
         interval: settings.compaction_interval,
         orphan_age: settings.orphan_age,
+        objects_dir: Some(config.common.path_prefix.join("objects")),
         sweep: forebay_retention::Options {
             delete_delay: settings.retention_delete_delay,
             max_delete_fraction: f64::from(settings.max_delete_percent) / 100.0,

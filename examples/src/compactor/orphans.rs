@@ -41,7 +41,11 @@ impl Compactor {
                 }
             }
             for (tenant, candidates) in by_tenant {
-                removed += self.remove_unreferenced(&tenant, candidates).await?;
+                match self.remove_unreferenced(&tenant, candidates).await {
+                    Ok(count) => removed += count,
+                    // The others must not wait for it.
+                    Err(error) => tracing::warn!(tenant, error = %format_args!("{error:#}"), "orphans kept"),
+                }
             }
         }
         Ok(removed)

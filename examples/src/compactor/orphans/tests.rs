@@ -38,6 +38,7 @@ impl World {
             retention_enabled: true,
             interval: Duration::from_secs(1),
             orphan_age: Duration::from_hours(24),
+            objects_dir: None,
             sweep: forebay_retention::Options::default(),
         };
         let overrides = Arc::new(Overrides::new(TenantLimits::default()));
