@@ -79,10 +79,11 @@
 //! Times are nanoseconds in an `i64` (1677 to 2262) and saturate towards keeping. A selector has at most 64 KiB
 //! and 32 patterns, a pattern 4 KiB, 1 MiB compiled; a hold's texts 4 KiB each. A step lists one page or
 //! deletes one batch, by default 1000 chunks, and memory grows with these; a plan's with what has expired, a
-//! forecast's with what is marked. While the object store is down at most two batches of intents stay open.
-//! Placing a hold waits for one batch of each sweeper, and then reads the journal from its start: the journal
-//! is not pruned. Wall clocks that jumped ahead while no sweeper was running cannot be told from time that
-//! passed; the delay and the guard against too much at once are what is left then.
+//! forecast's with what is marked. While the object store is down at most [`Options::max_open_intents`] intents
+//! stay open, and for each further sweeper a batch. Placing a hold waits for one batch of each sweeper, and then
+//! reads the journal from its start: the journal is not pruned. Wall clocks that jumped ahead while no sweeper
+//! was running cannot be told from time that passed; the delay and the guard against too much at once are what
+//! is left then.
 //!
 //! # Time, disk and stores
 //!

@@ -12,13 +12,25 @@ use crate::clock::Now;
 use crate::compile::PolicySet;
 use crate::decision::Verdict;
 use crate::error::Error;
-use crate::store::{Access, Change, ChunkStore, Closed, Deletion, Doomed, Mark, Outcome, Phase, StateStore};
+use crate::store::{
+    Access, Change, ChunkStore, Closed, Deletion, Doomed, Fresh, Mark, Outcome, Phase, StateStore,
+};
 
 /// What a marked chunk has come to when it is looked at again.
 enum Fate {
     Goes(Doomed),
     Waits,
     Stays,
+}
+
+/// A batch of marks, sorted by what is to be done.
+#[derive(Default)]
+struct Sorted {
+    changes: Vec<Change>,
+    /// Those with an intent among the changes, in the same order.
+    doomed: Vec<Chunk>,
+    waiting: u64,
+    unmarked: u64,
 }
 
 impl<C, S, P> Pass<'_, C, S, P>
@@ -42,32 +54,8 @@ where
         progress.phase = Phase::Deleting { after: Some(last.chunk.id.clone()) };
 
         let open = self.open_chunks().await?;
-        let (mut changes, mut doomed) = (Vec::new(), Vec::new());
-        let (mut waiting, mut unmarked) = (0, 0);
-        // A chunk with an open intent waits for recovery to end that one.
-        for mark in marks.into_iter().filter(|mark| !open.contains(&mark.chunk.id)) {
-            match self.fate(&mark, &rules, now) {
-                // Marked by another sweeper since the guard counted: for the next pass to judge.
-                Fate::Waits | Fate::Goes(_) if !mark.cleared && !progress.fresh.take(&mark.chunk) => {
-                    waiting += 1;
-                }
-                Fate::Waits => {
-                    waiting += 1;
-                    if !mark.cleared {
-                        changes.push(Change::PutMark(Mark { cleared: true, ..mark }));
-                    }
-                }
-                Fate::Stays => {
-                    changes.push(unmark(&mark.chunk));
-                    unmarked += 1;
-                }
-                Fate::Goes(decision) => {
-                    changes.push(unmark(&mark.chunk));
-                    changes.push(Change::Intend(decision));
-                    doomed.push(mark.chunk);
-                }
-            }
-        }
+        let Sorted { changes, doomed, waiting, unmarked } =
+            self.sort(marks, &open, &rules, &mut progress.fresh, now);
         let seqs = self.commit(changes, progress, now).await?;
         self.report.waiting += waiting;
         self.report.unmarked += unmarked;
@@ -79,13 +67,49 @@ where
             return Err(Error::Contract { what });
         }
         sweeper.chunks.drop_refs(&doomed).await?;
-        let mut errors = self.delete(&doomed, &seqs, Vec::new(), now).await?;
+        let errors = self.delete(&doomed, &seqs, Vec::new(), now).await?;
         errors.iter().for_each(|error| self.note_failure(error));
-        // None of a batch: the store is down, and more intents would only stay open as well.
-        match errors.pop() {
-            Some(error) if errors.len() + 1 == doomed.len() => Err(error),
-            _ => Ok(()),
+        Ok(())
+    }
+
+    /// Decides on each mark of a batch. Chunks that may go wait for the next pass if too many deletions have
+    /// begun and not ended, and those that are `open` for recovery to end theirs.
+    fn sort(
+        &self,
+        marks: Vec<Mark>,
+        open: &HashSet<String>,
+        rules: &Rules,
+        fresh: &mut Fresh,
+        now: Now,
+    ) -> Sorted {
+        let room = self.sweeper.options.max_open_intents.max(1).saturating_sub(open.len());
+        let mut sorted = Sorted::default();
+        for mark in marks {
+            let fate = match self.fate(&mark, rules, now) {
+                Fate::Goes(_) if sorted.doomed.len() >= room || open.contains(&mark.chunk.id) => Fate::Waits,
+                fate => fate,
+            };
+            match fate {
+                Fate::Stays => {
+                    sorted.changes.push(unmark(&mark.chunk));
+                    sorted.unmarked += 1;
+                }
+                // Marked by another sweeper since the guard counted: for the next pass to judge.
+                _ if !mark.cleared && !fresh.take(&mark.chunk) => sorted.waiting += 1,
+                Fate::Waits => {
+                    sorted.waiting += 1;
+                    if !mark.cleared {
+                        sorted.changes.push(Change::PutMark(Mark { cleared: true, ..mark }));
+                    }
+                }
+                Fate::Goes(decision) => {
+                    sorted.changes.push(unmark(&mark.chunk));
+                    sorted.changes.push(Change::Intend(decision));
+                    sorted.doomed.push(mark.chunk);
+                }
+            }
         }
+        sorted
     }
 
     /// Decides again, by the rules and the time of this moment.

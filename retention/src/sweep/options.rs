@@ -16,6 +16,9 @@ pub struct Options {
     /// How many chunks are deleted in one step. Default 1000, what S3 takes in one request. Placing a hold
     /// waits for at most one batch of each sweeper.
     pub batch: usize,
+    /// How many deletions of a tenant may have begun and not ended, because the object store refuses them,
+    /// until no more are begun. Default 2000. They are tried again in every pass.
+    pub max_open_intents: usize,
     /// The share of a tenant's chunks, and of their bytes, that one pass may find newly expired; more, and
     /// nothing is deleted, in this pass and all that follow, until the limit is raised or less has expired.
     /// Chunks that a pass has let through are not counted again while they wait out their delay. Default
@@ -34,6 +37,7 @@ impl Default for Options {
             delete_delay: Duration::from_hours(2),
             page: 1000,
             batch: 1000,
+            max_open_intents: 2000,
             max_delete_fraction: 0.2,
             guard_from_chunks: 100,
             clock_tolerance: Duration::from_mins(1),

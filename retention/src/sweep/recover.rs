@@ -1,5 +1,6 @@
-//! Ends the intents that an interruption left open (R3, R4): nobody knows how far their deletion came. Runs under the
-//! exclusive fence, so that no batch in flight is mistaken for an interrupted one.
+//! Ends the intents that an interruption left open (R3, R4): nobody knows how far their deletion came. Runs under
+//! the exclusive fence, so that no batch in flight is mistaken for an interrupted one. An intent that cannot be
+//! ended, because the object store refuses, stays open for the next pass: it must not hold up the tenant.
 
 use std::sync::Arc;
 
@@ -42,7 +43,6 @@ where
             self.stage = Stage::Working;
             return Ok(());
         };
-        let count = open.len();
         let next = Stage::Recovering { after: Some(last.chunk.id.clone()) };
         let rules = sweeper.rules().await?;
         let found = self.examine(open, &rules, now).await?;
@@ -61,12 +61,7 @@ where
         self.report.already_gone += found.already_gone;
         errors.iter().for_each(|error| self.note_failure(error));
         self.stage = next;
-        // A few objects that cannot be deleted must not hold up the tenant, but a whole batch of them means that
-        // the store is down. So never more than two batches of intents are open.
-        match errors.pop() {
-            Some(error) if errors.len() + 1 == count && count >= limit => Err(error),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Looks which objects are there and what the rules say of them now.

@@ -18,7 +18,10 @@ pub struct Report {
     pub marked: u64,
     /// No longer marked: held, kept by a changed policy, or gone from the listing.
     pub unmarked: u64,
-    /// Marked, but for less than the delay, or by another sweeper meanwhile.
+    /// Marked, but not to be deleted yet: the delay is not over, [`Options::max_open_intents`] is reached, or
+    /// another sweeper has marked it meanwhile.
+    ///
+    /// [`Options::max_open_intents`]: super::Options::max_open_intents
     pub waiting: u64,
     /// Deleted.
     pub deleted: Tally,
