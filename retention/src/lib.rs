@@ -9,7 +9,7 @@
 //! - [`PolicySet`]: how long the chunks of a tenant and stream are kept, with one total order and an
 //!   [explanation](PolicySet::explain); or [from Loki's limits](PolicySet::from_loki) with Loki's order.
 //! - [`Hold`]: legal holds, by tenant, labels and time, that win over every policy; see [`hold::place`].
-//! - [`plan()`]: what would go, as a pure function.
+//! - [`plan()`]: what has expired, as a pure function.
 //! - [`Sweeper`]: mark, wait, decide again, record the intent, delete, record the outcome; and the same as a
 //!   dry run, [`Sweeper::forecast`].
 //!

@@ -1,5 +1,8 @@
-//! What would go now, as a pure function of chunks, policies, holds and the time. The sweep asks the same
-//! questions of the same functions, so a plan and a sweep cannot disagree.
+//! What has expired, as a pure function of chunks, policies, holds and the time. The sweep asks the same functions,
+//! so the two cannot disagree about a chunk. Whether a sweep would delete all that now depends on what it remembers:
+//! the marks, what it has let through before, the clock so far. That is for [`Sweeper::forecast`] to say.
+//!
+//! [`Sweeper::forecast`]: crate::Sweeper::forecast
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -151,7 +154,9 @@ pub struct Plan {
     pub expired: Vec<Expired>,
     /// The expired chunks by the policy that decided.
     pub policies: BTreeMap<String, Tally>,
-    /// Why nothing may go, if so.
+    /// Why nothing may go, if so: a clock that the caller doubts, or an empty listing. What takes a memory of
+    /// earlier passes is not found here: [`Refusal::BlastRadius`], [`ClockDoubt::WentBack`] and
+    /// [`ClockDoubt::JumpedForward`].
     pub refusal: Option<Refusal>,
 }
 

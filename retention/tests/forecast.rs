@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use forebay_retention::store::{MemoryChunks, MemoryState, StateStore};
-use forebay_retention::{Options, Refusal, Sweeper, hold as holds};
+use forebay_retention::{Holds, Options, Planner, Refusal, Sweeper, hold as holds};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use world::{Chunks, Fault, State, Wire, at, chunk, compiled, hold, keep, options, remains, run};
@@ -102,6 +102,33 @@ fn a_forecast_foretells_a_refusal() {
     let forecast = run(sweeper.forecast("t", at(500))).unwrap().unwrap();
     assert!(matches!(forecast.report.refusal, Some(Refusal::BlastRadius { .. })));
     assert!(forecast.deletes.is_empty());
+}
+
+#[test]
+fn a_plan_names_what_a_sweep_marks_and_leaves_what_is_remembered_to_the_forecast() {
+    let chunks = MemoryChunks::new();
+    let all: Vec<_> = (0..9).map(|n| chunk("t", &n.to_string(), APPS[n % 3], 0, 50 * n as i64)).collect();
+    all.iter().cloned().for_each(|chunk| chunks.insert(chunk));
+    let policies = || compiled(&[keep("p", "{}", 100)]);
+    let state = MemoryState::new();
+    run(holds::place(&state, hold("h", r#"{app="c"}"#))).unwrap().unwrap();
+    let held = Holds::new(run(state.holds()).unwrap().unwrap());
+
+    let set = policies();
+    let mut planner = Planner::new(&set, &held, at(350));
+    all.iter().for_each(|chunk| chunk.with_meta(|meta| planner.add(meta)).unwrap());
+    let plan = planner.finish();
+    let options = Options { max_delete_fraction: 0.1, ..options(60) };
+    let sweeper = Sweeper::new(chunks, state.clone(), policies, options);
+    let forecast = run(sweeper.forecast("t", at(350))).unwrap().unwrap();
+    assert_eq!(plan.refusal, None);
+    assert!(matches!(forecast.report.refusal, Some(Refusal::BlastRadius { expired_chunks: 4, .. })));
+
+    let report = run(sweeper.sweep("t", || at(350))).unwrap().unwrap();
+    let marks = run(state.marks("t", None, None, 99)).unwrap().unwrap();
+    let planned: Vec<_> = plan.expired.iter().map(|expired| expired.id.as_str()).collect();
+    assert_eq!(planned, marks.iter().map(|mark| mark.chunk.id.as_str()).collect::<Vec<_>>());
+    assert_eq!(plan.census, report.census);
 }
 
 #[test]
