@@ -29,6 +29,7 @@ pub async fn state_store<S: StateStore>(mut make: impl FnMut() -> S) {
     a_refused_commit_leaves_no_trace(&make()).await;
     marks_are_paged_within_their_tenant(&make()).await;
     intents_are_numbered_and_closed_once(&make()).await;
+    changes_of_one_commit_apply_in_order(&make()).await;
     open_intents_are_paged_by_tenant_and_chunk(&make()).await;
     progress_and_watermark_are_replaced(&make()).await;
     the_fence_keeps_an_exclusive_holder_alone(&make()).await;
@@ -189,6 +190,25 @@ async fn intents_are_numbered_and_closed_once(store: &impl StateStore) {
         "strictly after, at most the limit"
     );
     assert!(store.journal(4, 2).await.expect("the journal can be read").is_empty());
+}
+
+async fn changes_of_one_commit_apply_in_order(store: &impl StateStore) {
+    let open = || async {
+        let found = store.open_intents(None, None, 99).await.expect("open intents can be read");
+        found.into_iter().map(|intent| intent.seq).collect::<Vec<_>>()
+    };
+    let both = commit(store, &[intend("t", "a"), close(1, Outcome::Deleted)]).await;
+    assert_eq!(both, [1], "an intent can be opened and closed at once");
+    assert_eq!(open().await, [0; 0]);
+    commit(store, &[intend("t", "a")]).await;
+    let again = commit(store, &[close(2, Outcome::Deleted), intend("t", "a")]).await;
+    assert_eq!(again, [3], "a chunk can be intended again where its intent is closed");
+    assert_eq!(open().await, [3]);
+    let early = store.commit(&[close(4, Outcome::Deleted), intend("t", "b")]).await;
+    assert!(matches!(early, Err(Error::IntentNotOpen { seq: 4 })), "but not closed before it is opened");
+    let twice = store.commit(&[close(3, Outcome::Deleted), intend("t", "a"), intend("t", "a")]).await;
+    assert!(matches!(twice, Err(Error::IntentOpen { seq: 4, .. })), "nor opened twice");
+    assert_eq!(open().await, [3]);
 }
 
 async fn open_intents_are_paged_by_tenant_and_chunk(store: &impl StateStore) {

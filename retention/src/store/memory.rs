@@ -124,6 +124,18 @@ impl MemoryState {
     }
 }
 
+/// The open intents as the changes of a commit find them, one after the other.
+struct Open<'s> {
+    before: &'s BTreeMap<Key, u64>,
+    now: HashMap<Key, Option<u64>>,
+}
+
+impl Open<'_> {
+    fn seq(&self, key: &Key) -> Option<u64> {
+        self.now.get(key).copied().unwrap_or_else(|| self.before.get(key).copied())
+    }
+}
+
 impl State {
     fn last_seq(&self) -> u64 {
         self.journal.last_key_value().map_or(0, |(&last, _)| last)
@@ -132,7 +144,7 @@ impl State {
     /// Refuses before anything is touched, so that applying cannot stop half-way.
     fn check(&self, changes: &[Change]) -> Result<(), Error> {
         let (mut created, mut released) = (HashSet::new(), HashMap::new());
-        let (mut intended, mut closed) = (HashMap::new(), HashSet::new());
+        let (mut intended, mut open) = (HashMap::new(), Open { before: &self.open, now: HashMap::new() });
         let mut next_seq = self.last_seq() + 1;
         for change in changes {
             match change {
@@ -153,16 +165,18 @@ impl State {
                 }
                 Change::Intend(doomed) => {
                     let key = key(&doomed.chunk);
-                    let open = self.open.get(&key).copied().or(intended.insert(key.clone(), next_seq));
-                    if let Some(seq) = open {
+                    if let Some(seq) = open.seq(&key) {
                         return Err(Error::IntentOpen { tenant: key.0, chunk: key.1, seq });
                     }
+                    intended.insert(next_seq, key.clone());
+                    open.now.insert(key, Some(next_seq));
                     next_seq += 1;
                 }
                 Change::Close { seq, .. } => {
-                    let open = self.journal.get(seq).is_some_and(|intent| intent.closed.is_none());
-                    if !open || !closed.insert(seq) {
-                        return Err(Error::IntentNotOpen { seq: *seq });
+                    let before = || self.journal.get(seq).map(|intent| key(&intent.chunk));
+                    match intended.get(seq).cloned().or_else(before) {
+                        Some(key) if open.seq(&key) == Some(*seq) => drop(open.now.insert(key, None)),
+                        _ => return Err(Error::IntentNotOpen { seq: *seq }),
                     }
                 }
                 Change::PutMark(_) | Change::RemoveMark { .. } => {}

@@ -6,6 +6,9 @@ use crate::hold::{Hold, Release};
 use crate::plan::Census;
 
 /// One change of state. A store refuses a change that it does not know.
+///
+/// The changes of one commit apply in order, and each sees what those before it did: an intent can be opened
+/// and closed in one commit, and a chunk whose intent is closed there can be intended again there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
