@@ -81,6 +81,29 @@ async fn a_hold_that_does_not_parse_stops_deletion() {
     assert_eq!(chunks.objects().len(), 1);
 }
 
+#[tokio::test]
+async fn an_open_intent_that_is_not_in_the_journal_is_damage_and_stops_deletion() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.redb");
+    drop(RedbState::open(&path).unwrap());
+    let database = Database::create(&path).unwrap();
+    let txn = database.begin_write().unwrap();
+    const OPEN: TableDefinition<'static, (&str, &str), u64> = TableDefinition::new("open_intents");
+    txn.open_table(OPEN).unwrap().insert(("t", "1"), 7).unwrap();
+    txn.commit().unwrap();
+    drop(database);
+
+    let chunks = MemoryChunks::new();
+    chunks.insert(chunk("t", "1", "a", 0, 10));
+    let state = RedbState::open(&path).unwrap();
+    let sweeper = Sweeper::new(chunks.clone(), state, || compiled(&[keep("p", "{}", 1)]), options(0));
+    match sweeper.sweep("t", || at(200)).await {
+        Err(Error::Unreadable { what: "intent", key, .. }) => assert_eq!(key, "7"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(chunks.objects().len(), 1);
+}
+
 #[test]
 fn another_format_is_refused_with_both_numbers() {
     let directory = tempfile::tempdir().unwrap();

@@ -309,7 +309,10 @@ impl StateStore for RedbState {
                     break;
                 }
                 let seq = seq.value();
-                let json = journal.get(seq)?.ok_or(Error::IntentNotOpen { seq })?;
+                let json = journal.get(seq)?.ok_or_else(|| {
+                    let source = "it is open, but not in the journal".into();
+                    Error::Unreadable { what: "intent", key: seq.to_string(), source }
+                })?;
                 found.push(decode("intent", seq, json.value())?);
             }
             Ok(found)
