@@ -80,6 +80,9 @@ impl Instance {
 ///
 /// Counters rather than times: clocks of different machines disagree, and two changes within one tick
 /// would look the same.
+///
+/// Versions are believed, so records must come from authenticated peers: nothing outdoes a forged highest
+/// version but a LEFT record at the same one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Version {
@@ -90,7 +93,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// The version of the next change or heartbeat.
+    /// The version of the next change or heartbeat. The highest version there is stays as it is.
     pub const fn next(self) -> Self {
         match self.sequence.checked_add(1) {
             Some(sequence) => Self { sequence, ..self },
@@ -98,9 +101,13 @@ impl Version {
         }
     }
 
-    /// The first version after a restart; above all versions of the incarnation before it.
+    /// The first version after a restart; above all versions of the incarnation before it. The last
+    /// incarnation there is goes on instead, and the highest version stays as it is.
     pub const fn restarted(self) -> Self {
-        Self { incarnation: self.incarnation.saturating_add(1), sequence: 0 }
+        match self.incarnation.checked_add(1) {
+            Some(incarnation) => Self { incarnation, sequence: 0 },
+            None => Self { sequence: self.sequence.saturating_add(1), ..self },
+        }
     }
 }
 
@@ -217,6 +224,19 @@ mod tests {
         assert_eq!(last.restarted().to_string(), "4.0");
         let highest = Version { incarnation: u64::MAX, sequence: 9 };
         assert!(highest.next() > highest);
+        assert!(highest.restarted() > highest, "the last incarnation is never left, but goes on");
+    }
+
+    #[test]
+    fn no_version_is_followed_by_an_older_one() {
+        let edges = [0, 1, u64::MAX - 1, u64::MAX];
+        for (incarnation, sequence) in edges.into_iter().flat_map(|i| edges.map(|s| (i, s))) {
+            let version = Version { incarnation, sequence };
+            let last = (incarnation, sequence) == (u64::MAX, u64::MAX);
+            for next in [version.next(), version.restarted()] {
+                assert!(next > version || (last && next == version), "{version} is followed by {next}");
+            }
+        }
     }
 
     #[cfg(feature = "serde")]
