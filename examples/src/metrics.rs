@@ -40,9 +40,24 @@ pub fn log(stats: &Stats, usage: &Usage, watermarks: &Watermarks) {
         ("forebay_wal_groups_total", stats.groups),
         ("forebay_wal_syncs_total", stats.syncs),
         ("forebay_wal_sync_failures_total", stats.sync_failures),
+        ("forebay_wal_write_failures_total", stats.write_failures),
+        ("forebay_wal_rotations_total", stats.rotations),
     ];
     for (name, value) in totals {
         metrics::counter!(name).absolute(value);
+    }
+    let rejected = &stats.rejected;
+    let rejections = [
+        ("no_space", rejected.no_space),
+        ("quota_exceeded", rejected.quota_exceeded),
+        ("too_large", rejected.too_large),
+        ("backpressure", rejected.backpressure),
+        ("closed", rejected.closed),
+        ("poisoned", rejected.poisoned),
+        ("io", rejected.io),
+    ];
+    for (reason, value) in rejections {
+        metrics::counter!("forebay_wal_rejected_total", "reason" => reason).absolute(value);
     }
     let gauges = [
         ("forebay_wal_disk_bytes", usage.log_bytes),
@@ -50,6 +65,7 @@ pub fn log(stats: &Stats, usage: &Usage, watermarks: &Watermarks) {
         ("forebay_wal_appended_lsn", watermarks.appended.0),
         ("forebay_wal_durable_lsn", watermarks.durable.0),
         ("forebay_wal_low_lsn", watermarks.low.0),
+        ("forebay_wal_inflight_bytes", stats.inflight_bytes),
         ("forebay_wal_poisoned", u64::from(stats.poisoned)),
     ];
     for (name, value) in gauges {
