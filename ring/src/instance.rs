@@ -1,4 +1,6 @@
-//! One member of the ring as it announces itself, and the states it passes through.
+//! One member of the ring as it announces itself, and the states it is meant to pass through. Who writes an
+//! instance's own record keeps to them (`State::can_become`); who receives it takes the newest as it is, for
+//! the records between two that were heard may have been missed.
 //!
 //! Invariant: of two records of an instance one always wins, and every observer picks the same one:
 //! `Instance::precedence` is a total order over all that is replicated.
@@ -46,9 +48,11 @@ pub struct Instance {
     pub tokens: TokenSet,
     /// How new this record is.
     pub version: Version,
-    /// When it first joined; wall time, nanoseconds since 1970.
+    /// When it first joined; wall time, nanoseconds since 1970. Carried for those who ask which instances a
+    /// time range may have data on; the ring itself never looks at it.
     pub registered_at_ns: i64,
-    /// Whether tenants may be placed on it anew.
+    /// Whether tenants may be placed on it anew. Carried for those who place tenants; the ring itself never
+    /// looks at it.
     pub read_only: ReadOnly,
 }
 
@@ -120,8 +124,8 @@ impl fmt::Display for Version {
 /// A flag beside the state: a read-only instance serves what it has and takes no new tenants.
 ///
 /// The time of the last change is kept in both directions: who looks for data written an hour ago must
-/// also ask an instance that became writable, or ceased to be, half an hour ago. Lookups of single keys
-/// ignore the flag.
+/// also ask an instance that became writable, or ceased to be, half an hour ago. Lookups ignore the flag:
+/// it is for the code that chooses instances for a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReadOnly {
@@ -155,6 +159,9 @@ impl State {
 
     /// Whether an instance may go from this state to `next` within one incarnation. Staying is not a
     /// step; LEFT is final, a restart begins a new incarnation.
+    ///
+    /// For the one process that writes the record, to ask before it announces a change, be it of its own
+    /// or an operator's wish. Nothing here asks it: a received record may be several steps ahead.
     pub const fn can_become(self, next: State) -> bool {
         use State::{Active, Joining, Leaving, Left, Pending};
         matches!(

@@ -102,7 +102,7 @@ pub use operation::Operation;
 pub use replication::{ParseRequireError, ReplicationSet, Require};
 pub use ring::{Options, Ring};
 pub use shared::SharedRing;
-pub use token::{Token, TokenSet, fnv1_32, token_for, token_for_labels};
+pub use token::{Token, TokenSet, fnv1_32, token_for};
 
 #[cfg(test)]
 mod tests {

@@ -55,23 +55,10 @@ impl fmt::Display for Token {
 /// ```
 pub fn token_for(tenant: &str, stream: &[u8]) -> Token {
     let mut hasher = Xxh3::new();
-    update_prefixed(&mut hasher, tenant);
+    hasher.update(&(tenant.len() as u64).to_le_bytes());
+    hasher.update(tenant.as_bytes());
     hasher.update(stream);
-    high_bits(hasher.digest())
-}
-
-/// The key of the stream with these labels, which must be sorted by name: as [`token_for`], with every
-/// name and every value preceded by its length like the tenant, so that no two label sets read alike.
-///
-/// Saves the caller from printing the labels first. It is not the key of the printed labels.
-pub fn token_for_labels(tenant: &str, labels: &[(&str, &str)]) -> Token {
-    let mut hasher = Xxh3::new();
-    update_prefixed(&mut hasher, tenant);
-    for (name, value) in labels {
-        update_prefixed(&mut hasher, name);
-        update_prefixed(&mut hasher, value);
-    }
-    high_bits(hasher.digest())
+    Token(u32::try_from(hasher.digest() >> 32).expect("32 bits are left after the shift"))
 }
 
 /// The key Loki gives a stream: 32-bit FNV-1 of the tenant followed by the printed labels.
@@ -84,15 +71,6 @@ pub fn fnv1_32(tenant: &str, labels: &str) -> Token {
     const PRIME: u32 = 0x0100_0193;
     let bytes = tenant.bytes().chain(labels.bytes());
     Token(bytes.fold(OFFSET_BASIS, |hash, byte| hash.wrapping_mul(PRIME) ^ u32::from(byte)))
-}
-
-fn update_prefixed(hasher: &mut Xxh3, text: &str) {
-    hasher.update(&(text.len() as u64).to_le_bytes());
-    hasher.update(text.as_bytes());
-}
-
-fn high_bits(hash: u64) -> Token {
-    Token(u32::try_from(hash >> 32).expect("32 bits are left after the shift"))
 }
 
 /// Sorted tokens without repetition; a clone shares them.
@@ -168,15 +146,6 @@ mod tests {
     fn the_key_is_the_documented_hash_of_the_documented_bytes() {
         let bytes = b"\x06\0\0\0\0\0\0\0team-a{app=\"api\"}";
         assert_eq!(u64::from(token_for("team-a", br#"{app="api"}"#).0), xxh3_64(bytes) >> 32);
-
-        let bytes = b"\x01\0\0\0\0\0\0\0t\x03\0\0\0\0\0\0\0app\x02\0\0\0\0\0\0\0db";
-        assert_eq!(u64::from(token_for_labels("t", &[("app", "db")]).0), xxh3_64(bytes) >> 32);
-    }
-
-    #[test]
-    fn labels_that_read_alike_without_separators_have_keys_of_their_own() {
-        assert_ne!(token_for_labels("t", &[("a", "bc")]), token_for_labels("t", &[("ab", "c")]));
-        assert_ne!(token_for_labels("ta", &[("b", "c")]), token_for_labels("t", &[("ab", "c")]));
     }
 
     #[test]
