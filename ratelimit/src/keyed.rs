@@ -37,7 +37,7 @@ pub struct KeyedOptions {
     /// What happens to a new key when every key looked at is in use; by default it is refused.
     pub over_cap: OverCap,
     /// Locks the keys are spread over, rounded up to a power of two, at most 1,024; 16 by default. More let
-    /// more threads in at once, at 64 bytes each.
+    /// more threads in at once, at 56 bytes each.
     pub shards: usize,
 }
 
@@ -324,5 +324,15 @@ impl<K, C, S> fmt::Debug for Keyed<K, C, S> {
             .field("max_keys", &self.max_keys)
             .field("shards", &self.shards.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_takes_the_bytes_that_its_option_says() {
+        assert_eq!(size_of::<Mutex<Shard<String>>>(), 56);
     }
 }

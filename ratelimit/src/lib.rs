@@ -3,10 +3,10 @@
 //! # The problem
 //!
 //! A service takes requests of very different size, counted in bytes or lines, from many tenants whose limits
-//! are edited while it runs. The usual limiters then fail in quiet ways: they round the rate to whole
-//! nanoseconds per token and let 66 % too much pass at 600 MB/s; they mint tokens when a thread is late with
-//! its timestamp; they fill the bucket anew on every change of a limit, or on every eviction of an idle key;
-//! they refuse for ever what is larger than the burst.
+//! are edited while it runs. The usual limiters then fail in quiet ways: they round the time per token to
+//! whole nanoseconds, and 600 MB/s become 1 GB/s; they mint tokens when a thread is late with its timestamp;
+//! they fill the bucket anew on every change of a limit, or on every eviction of an idle key; they refuse for
+//! ever what is larger than the burst.
 //!
 //! Here a bucket is one 64-bit word counting *tokens*, not time, read against what the rate has minted since
 //! an origin. So it is exact at any rate, a late timestamp mints nothing, and a new limit is just a new way of
@@ -67,7 +67,7 @@
 //! # Limits
 //!
 //! Bursts and debts count up to 2^61 tokens; a larger request is refused for ever under any limited quota. A
-//! limiter takes about 90 bytes, a key 72 and itself, in a hash table. A change of a limiter's quota blocks
+//! limiter takes 88 bytes, a key 72 and itself, in a hash table. A change of a limiter's quota blocks
 //! requests for the time of some ten stores. Going from unlimited to limited starts full. A key that was
 //! evicted when full and comes back under a larger burst has all of that. A key with the rate zero is never
 //! full again, and holds its slot until it is [forgotten](Keyed::retain).

@@ -196,3 +196,14 @@ pub(crate) fn monotonic_ns() -> u64 {
     let origin = *ORIGIN;
     u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bucket::Bucket;
+
+    #[test]
+    fn a_limiter_and_a_bucket_take_the_bytes_that_the_front_page_says() {
+        assert_eq!((size_of::<Limiter>(), size_of::<Bucket>()), (88, 72));
+    }
+}

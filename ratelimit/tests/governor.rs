@@ -8,6 +8,16 @@ use forebay_ratelimit::{Bound, Quota, Rate, RetryAfter};
 use governor::clock::{Clock, FakeRelativeClock};
 use proptest::prelude::*;
 
+/// The figure on the front page: at 1.67 ns a byte, a whole number of nanoseconds is two thirds too much.
+#[test]
+fn whole_nanoseconds_per_byte_make_a_gigabyte_of_600_megabytes() {
+    let theirs = governor::Quota::per_second(NonZeroU32::new(600_000_000).unwrap());
+    assert_eq!(theirs.replenish_interval(), Duration::from_nanos(1));
+    let mut ours = Bucket::full(Quota::new(Rate::per_second(600_000_000), 1 << 30), 0);
+    ours.try_acquire(0, 1 << 30).unwrap();
+    assert_eq!(ours.peek(1_000_000_000).available, 600_000_000);
+}
+
 proptest! {
     #[test]
     fn decisions_and_waits_are_those_of_the_generic_cell_rate_algorithm(
