@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use forebay_chunk::Direction;
 use futures_util::future::join_all;
 
+use crate::clock::monotonic_ns;
 use crate::distributor::Requirements;
 use crate::index::{ChunkRef, IndexError, Span};
 use crate::labels::Labels;
@@ -286,14 +287,14 @@ impl Querier {
             limit: limit.unwrap_or(0),
             identities: limit.is_none(),
         };
-        let started = stages::now_ns();
+        let started = monotonic_ns();
         let asked = self.members.clients().into_iter().map(|client| {
             let select = select.clone();
             async move { client.select(select).await.map_err(|e| e.to_string()) }
         });
         let heads = self.enough(tenant, join_all(asked).await)?;
         stages.ingesters_ns += stages::since(started);
-        let started = stages::now_ns();
+        let started = monotonic_ns();
         let chunks = self.storage.index().chunks(tenant, &logs.matchers, span).await?;
         stages.index_lookup_ns += stages::since(started);
         stages.chunks += chunks.len() as u64;

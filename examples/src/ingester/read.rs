@@ -1,6 +1,5 @@
 //! Reading what is in memory, without holding a stream's lock while it is decoded.
 
-use std::sync::Arc;
 
 use bytes::Bytes;
 use forebay_chunk::{Direction, TimeRange};
@@ -84,11 +83,6 @@ impl<F: Fs> Ingester<F> {
     pub fn series(&self, tenant: &str, matchers: &[Matcher], span: Span) -> Vec<Labels> {
         let range = TimeRange::from(span.from_ns..=span.through_ns);
         self.shared.tenants.matching(tenant, matchers, range).iter().map(|s| s.labels.clone()).collect()
-    }
-
-    /// Tenants with streams in memory.
-    pub fn tenants(&self) -> Vec<Arc<str>> {
-        self.shared.tenants.counts().into_iter().map(|(tenant, _)| tenant).collect()
     }
 }
 

@@ -8,6 +8,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::merge::{Found, Merge, Source, SourceError, Want};
 use super::stages::{self, Stages};
 use super::{ExecuteError, Querier};
+use crate::clock::monotonic_ns;
 use crate::index::{ChunkRef, Span};
 use crate::logql::Logs;
 use crate::offload::offload;
@@ -63,7 +64,7 @@ impl Reading {
                 Logs { matchers: Vec::new(), filters: Vec::new() },
             );
             let mut merge = std::mem::replace(&mut self.merge, empty);
-            let started = stages::now_ns();
+            let started = monotonic_ns();
             let (merge, batch) = offload(move || {
                 let batch = drain(&mut merge, room, bound);
                 (merge, batch)
@@ -133,9 +134,9 @@ impl Querier {
         span: Span,
         direction: Direction,
     ) -> Result<Option<Opened>, StorageError> {
-        let started = stages::now_ns();
+        let started = monotonic_ns();
         let Some(object) = self.storage.get(tenant, chunk).await? else { return Ok(None) };
-        let downloaded = stages::now_ns();
+        let downloaded = monotonic_ns();
         let bytes = object.len() as u64;
         let reference = chunk.clone();
         let entries = offload(move || {

@@ -31,11 +31,6 @@ pub struct Stages {
     pub lines_answered: u64,
 }
 
-/// The clock that stages are timed with.
-pub(super) fn now_ns() -> u64 {
-    monotonic_ns()
-}
-
 /// Nanoseconds since `started_ns`.
 pub(super) fn since(started_ns: u64) -> u64 {
     monotonic_ns().saturating_sub(started_ns)
