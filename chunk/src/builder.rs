@@ -17,6 +17,7 @@ use crate::head::Head;
 use crate::iter::{Source, Stored};
 use crate::loki::decode::StoredBlock;
 use crate::loki::encode;
+use crate::loki::entries::ROW_BYTES;
 use crate::loki::format::Format;
 use crate::range::TimeRange;
 use crate::symbols::Interner;
@@ -40,7 +41,8 @@ pub struct BuilderOptions {
     /// Encoded bytes at which the chunk is full. Default 1.5 MiB. Smaller chunks cost more requests and
     /// index, larger ones more memory for each stream.
     pub target_size: usize,
-    /// What a reader is going to allow: no line, metadata or block is made that it would refuse.
+    /// What a reader is going to allow: no line, metadata, block or sequence of blocks is made that it would
+    /// refuse. Only the size of the whole is up to the caller, who asks [`Builder::space_for`].
     pub limits: Limits,
 }
 
@@ -83,6 +85,8 @@ pub struct Builder {
     entries: u64,
     raw_bytes: u64,
     bounds: Option<(i64, i64)>,
+    /// The most that decoding the whole chunk can cost its reader.
+    decoded_bound: u64,
     encoded: Sizes,
     sealed_raw_bytes: usize,
 }
@@ -107,19 +111,23 @@ impl Builder {
     /// # Errors
     ///
     /// [`Error::UnsupportedVersion`] and [`Error::UnsupportedCodec`] for what cannot be written,
-    /// [`Error::InvalidOption`] for sizes of zero and for blocks larger than the limits.
+    /// [`Error::InvalidOption`] for sizes of zero, for blocks larger than the limits, and for a
+    /// [`max_ratio`](Limits::max_ratio) that the codec can exceed: 1032 for gzip, 22 for snappy.
     pub fn new(options: BuilderOptions) -> Result<Self, Error> {
         let BuilderOptions { format, codec, block_size, target_size, limits } = options;
         if !format.is_writable() {
             return Err(Error::UnsupportedVersion { version: format.version() });
         }
         codec.supported()?;
-        for (option, size, max) in [
-            ("block_size", block_size, limits.block_bytes()),
-            ("target_size", target_size, limits.max_object_bytes),
+        for (option, value, min, max) in [
+            ("block_size", block_size, 1, limits.block_bytes()),
+            ("target_size", target_size, 1, limits.max_object_bytes),
+            ("max_entries_per_block", limits.max_entries_per_block, 1, usize::MAX),
+            ("max_ratio", limits.max_ratio, codec.max_ratio(), usize::MAX),
         ] {
-            if size == 0 || size > max {
-                return Err(Error::InvalidOption { option, value: to_u64(size), min: 1, max: to_u64(max) });
+            if value < min || value > max {
+                let [value, min, max] = [value, min, max].map(to_u64);
+                return Err(Error::InvalidOption { option, value, min, max });
             }
         }
         Ok(Self {
@@ -131,6 +139,7 @@ impl Builder {
             entries: 0,
             raw_bytes: 0,
             bounds: None,
+            decoded_bound: 0,
             encoded: Sizes::default(),
             sealed_raw_bytes: 0,
         })
@@ -144,7 +153,7 @@ impl Builder {
     /// # Errors
     ///
     /// [`Error::LimitExceeded`] if the line is too long for the limits, or if there would be too many symbols
-    /// or blocks, in which case a new chunk may take it; [`Error::MetadataNotSupported`] if it has metadata
+    /// or blocks, or more than one reader may decode, in which cases a new chunk may take it; [`Error::MetadataNotSupported`] if it has metadata
     /// and the format none. The entry is not stored then.
     pub fn append(&mut self, entry: Entry<'_>) -> Result<Append, Error> {
         let Entry { timestamp_ns, line, metadata } = entry;
@@ -158,6 +167,7 @@ impl Builder {
             return Ok(Append::Duplicate);
         }
         self.entries += 1;
+        self.decoded_bound = self.decoded_with(&entry);
         self.raw_bytes += to_u64(entry.raw_bytes());
         self.bounds = match self.bounds {
             None => Some((timestamp_ns, timestamp_ns)),
@@ -171,7 +181,8 @@ impl Builder {
 
     /// Refuses what a reader would refuse, and seals the block if this entry would make it so.
     fn check(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
-        let Limits { max_line_bytes, max_symbols, max_symbol_bytes, max_blocks, .. } = self.options.limits;
+        let Limits { max_line_bytes, max_symbols, max_symbol_bytes, max_blocks, max_decoded_bytes, .. } =
+            self.options.limits;
         if entry.line.len() > max_line_bytes {
             return Err(Error::limit("max_line_bytes", entry.line.len(), max_line_bytes));
         }
@@ -193,9 +204,13 @@ impl Builder {
             }
         }
         let max = self.options.limits.block_bytes();
-        let bound = entry.line.len() + 40 + 20 * pairs;
+        let bound = encoded_bound(entry);
         if bound > max {
             return Err(Error::limit("max_block_bytes", bound, max));
+        }
+        let (limit, value) = ("max_decoded_bytes", self.decoded_with(entry));
+        if value > max_decoded_bytes {
+            return Err(Error::LimitExceeded { limit, value, max: max_decoded_bytes });
         }
         let seals = !self.head.is_empty() && self.head.encoded_bound() + bound > max;
         let blocks = self.blocks.len() + usize::from(seals) + 1;
@@ -206,6 +221,11 @@ impl Builder {
             self.seal();
         }
         Ok(())
+    }
+
+    /// The most that decoding the chunk can cost its reader if it gets this entry.
+    fn decoded_with(&self, entry: &Entry<'_>) -> u64 {
+        self.decoded_bound.saturating_add(to_u64(encoded_bound(entry) + ROW_BYTES))
     }
 
     /// A block is full by its raw bytes, or by entries too small to have any.
@@ -265,10 +285,13 @@ impl Builder {
         true
     }
 
-    /// Whether the chunk stays within its target with this entry. An empty chunk has space for anything.
+    /// Whether the chunk stays within its target with this entry, and within what one reader may decode. An
+    /// empty chunk has space for anything.
     pub fn space_for(&self, entry: &Entry<'_>) -> bool {
         let more = entry.line.len() + metadata_bytes(entry);
-        self.is_empty() || self.estimated_bytes() + more < self.options.target_size
+        let BuilderOptions { target_size, limits, .. } = self.options;
+        let fits = self.estimated_bytes() + more < target_size;
+        self.is_empty() || fits && self.decoded_with(entry) <= limits.max_decoded_bytes
     }
 
     /// Whether the chunk has reached its target.
@@ -368,6 +391,11 @@ impl Builder {
         let bytes = encode::chunk(format, codec, self.interner.table(), &blocks);
         Some(EncodedChunk { bytes, from_ns, through_ns, entries: self.entries, raw_bytes: self.raw_bytes })
     }
+}
+
+/// The most that an entry takes in a block: its line and the numbers around it and its pairs.
+fn encoded_bound(entry: &Entry<'_>) -> usize {
+    entry.line.len() + 40 + 20 * entry.metadata.len()
 }
 
 fn metadata_bytes(entry: &Entry<'_>) -> usize {

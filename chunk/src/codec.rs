@@ -106,6 +106,16 @@ impl Codec {
         if self.is_supported() { Ok(self) } else { Err(Error::UnsupportedCodec { codec: self.byte() }) }
     }
 
+    /// The most bytes that one byte of the compressed form can stand for: in deflate a match of 258 bytes takes
+    /// two bits, in snappy a copy of 64 bytes takes three bytes. 0 without compression, which no ratio bounds.
+    pub(crate) const fn max_ratio(self) -> usize {
+        match self {
+            Self::Gzip => 1032,
+            Self::Snappy => 22,
+            _ => 0,
+        }
+    }
+
     /// Appends the compressed form of `plain` to `out`.
     pub(crate) fn compress(self, plain: &[u8], out: &mut Vec<u8>) {
         match self {

@@ -60,7 +60,8 @@
 //!   error with section, offset and both values; with [`CorruptionPolicy::SkipBlock`] it gives what is left
 //!   and a [`Damage`] for what is not. It does not panic, whatever the bytes.
 //! - **Bounds.** Every decode takes [`Limits`]. Memory is taken in proportion to bytes that are there, not to
-//!   numbers that a file claims. A builder takes no line and makes no block that its limits would refuse to read.
+//!   numbers that a file claims. A builder takes no line, and makes no block and no sequence of blocks, that
+//!   its limits would refuse to read.
 //! - **Determinism.** The same entries with the same options make the same chunk, whoever compressed which
 //!   block when. Without compression, and if no entry is late, it is byte for byte the one that Loki writes.
 //!

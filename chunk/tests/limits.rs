@@ -167,3 +167,61 @@ fn a_line_that_compresses_as_well_as_can_be_is_written_and_read() {
         assert!(entries.next().unwrap().is_some_and(|entry| entry.line == line));
     }
 }
+
+/// Lines that compress as well as logs hardly ever do.
+fn repetitive(options: BuilderOptions) -> Builder {
+    let mut builder = Builder::new(options).unwrap();
+    for time in 0..2000 {
+        let line = [b'a'; 1000];
+        builder.append(Entry::new(time, &line[..])).unwrap();
+    }
+    builder
+}
+
+#[test]
+fn a_ratio_that_the_codec_can_exceed_is_refused_before_anything_is_written() {
+    for codec in Codec::ALL.into_iter().filter(|codec| codec.is_supported()) {
+        let with = |max_ratio| {
+            let limits = Limits { max_ratio, ..Limits::default() };
+            BuilderOptions { codec, limits, ..BuilderOptions::default() }
+        };
+        let least = match Builder::new(with(10)) {
+            Err(Error::InvalidOption { option: "max_ratio", value: 10, min, .. }) => min.try_into().unwrap(),
+            Err(error) => panic!("{error}"),
+            Ok(_) => 10,
+        };
+        assert_eq!(least == 10, codec == Codec::None, "{codec}");
+        let options = with(least);
+        let chunk = repetitive(options).finish().unwrap();
+        assert_eq!(read(chunk.bytes.into(), &options.limits), Ok(2000), "{codec}");
+        assert_eq!(
+            collect(&mut repetitive(options).snapshot(..).entries(Direction::Forward)).unwrap().len(),
+            2000
+        );
+    }
+}
+
+#[test]
+fn a_builder_takes_no_more_than_one_reader_may_decode() {
+    let limits = Limits { max_decoded_bytes: 20_000, ..Limits::default() };
+    for codec in Codec::ALL.into_iter().filter(|codec| codec.is_supported()) {
+        for line in ["", "a line that comes again and again", &"a".repeat(3000)] {
+            let options = BuilderOptions { codec, limits, block_size: 5000, ..BuilderOptions::default() };
+            let mut builder = Builder::new(options).unwrap();
+            let mut taken = 0;
+            let refused = loop {
+                assert!(taken < 20_000, "{codec} is never refused");
+                let entry = Entry::new(taken, line);
+                let space = builder.space_for(&entry);
+                let appended = builder.append(entry);
+                assert_eq!(appended.is_ok(), space, "{codec}, entry {taken} of {} bytes", line.len());
+                match appended {
+                    Ok(_) => taken += 1,
+                    refused => break refused,
+                }
+            };
+            assert_eq!(limit_of(refused), "max_decoded_bytes");
+            assert_eq!(read(builder.finish().unwrap().bytes.into(), &limits), Ok(taken.try_into().unwrap()));
+        }
+    }
+}

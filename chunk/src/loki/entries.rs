@@ -41,6 +41,9 @@ impl Payload {
     }
 }
 
+/// What an entry costs its reader besides its bytes.
+pub(crate) const ROW_BYTES: usize = size_of::<Row>();
+
 /// An entry by offsets into the payload.
 #[derive(Debug, Clone, Copy)]
 struct Row {
@@ -139,7 +142,7 @@ impl Entries {
 
     /// Decompressed bytes and the index of rows.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.payload_bytes() + self.rows.len() * size_of::<Row>()
+        self.payload_bytes() + self.rows.len() * ROW_BYTES
     }
 
     pub(crate) fn timestamp(&self, rank: usize) -> Option<i64> {
