@@ -1,14 +1,6 @@
 //! The object in a bucket: a chunk with a description of its stream around it. Times are read and written as
 //! decimals, digit by digit; in floating point one millisecond in four would come out wrong.
-//!
-//! ```text
-//! be32   length of the description and of these four bytes
-//! snappy-framed JSON, then a line feed
-//! be32   length of the chunk, which fills the rest
-//! bytes  chunk
-//! ```
-//!
-//! The checksum of an object, CRC-32C of all its bytes, is in its key only.
+//! `FORMAT.md` has the bytes.
 
 #![warn(clippy::indexing_slicing)]
 
