@@ -94,54 +94,62 @@ fn assert_conformant(trace: &Trace, admitted: &[(u64, i128)], slack: i128, late_
     }
 }
 
+fn assert_bucket_is_exact(trace: &Trace) {
+    let Trace { fraction, quota, requests } = trace;
+    let (per_ns, burst) = (i128::from(fraction.per_ns), i128::from(quota.burst));
+    let mut bucket = Bucket::full(*quota, requests[0].0);
+    // The level in units of one token over `per_ns`.
+    let (mut level, mut last_ns) = (burst * per_ns, requests[0].0);
+    let mut admitted = Vec::new();
+    for &(now_ns, tokens) in requests {
+        level = (level + i128::from(fraction.tokens) * i128::from(now_ns - last_ns)).min(burst * per_ns);
+        last_ns = now_ns;
+        let wanted = i128::from(tokens) * per_ns;
+        let oversize = quota.oversize == Oversize::WhenFull && level == burst * per_ns;
+        let passes = tokens == 0 || wanted <= level || oversize;
+        assert_eq!(bucket.try_acquire(now_ns, tokens).is_ok(), passes, "{} at {}", tokens, now_ns);
+        if passes {
+            level -= wanted;
+            admitted.push((now_ns, i128::from(tokens)));
+        }
+        assert_eq!(i128::from(bucket.peek(now_ns).available), (level / per_ns).max(0));
+    }
+    assert_conformant(trace, &admitted, 0, 0);
+}
+
+fn assert_limiter_is_the_counter(trace: &Trace) {
+    let Trace { fraction, quota, requests } = trace;
+    let (origin, burst) = (requests[0].0, i128::from(quota.burst));
+    let clock = Cell::new(origin);
+    let limiter = Limiter::with_clock(*quota, || clock.get());
+    let mut spent = -burst;
+    let mut admitted = Vec::new();
+    for &(now_ns, tokens) in requests {
+        clock.set(now_ns);
+        let minted = fraction.minted(now_ns - origin);
+        let base = spent.max(minted - burst);
+        let oversize = quota.oversize == Oversize::WhenFull && base == minted - burst;
+        let passes = tokens == 0 || base + i128::from(tokens) <= minted || oversize;
+        assert_eq!(limiter.allow(tokens), passes, "{} at {}", tokens, now_ns);
+        if passes && tokens > 0 {
+            spent = base + i128::from(tokens);
+            admitted.push((now_ns, i128::from(tokens)));
+        }
+    }
+    assert_conformant(trace, &admitted, 1, 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn a_bucket_decides_as_the_exact_fractional_bucket_does(trace in trace()) {
-        let Trace { fraction, quota, requests } = &trace;
-        let (per_ns, burst) = (i128::from(fraction.per_ns), i128::from(quota.burst));
-        let mut bucket = Bucket::full(*quota, requests[0].0);
-        // The level in units of one token over `per_ns`.
-        let (mut level, mut last_ns) = (burst * per_ns, requests[0].0);
-        let mut admitted = Vec::new();
-        for &(now_ns, tokens) in requests {
-            level = (level + i128::from(fraction.tokens) * i128::from(now_ns - last_ns)).min(burst * per_ns);
-            last_ns = now_ns;
-            let wanted = i128::from(tokens) * per_ns;
-            let oversize = quota.oversize == Oversize::WhenFull && level == burst * per_ns;
-            let passes = tokens == 0 || wanted <= level || oversize;
-            prop_assert_eq!(bucket.try_acquire(now_ns, tokens).is_ok(), passes, "{} at {}", tokens, now_ns);
-            if passes {
-                level -= wanted;
-                admitted.push((now_ns, i128::from(tokens)));
-            }
-            prop_assert_eq!(i128::from(bucket.peek(now_ns).available), (level / per_ns).max(0));
-        }
-        assert_conformant(&trace, &admitted, 0, 0);
+        assert_bucket_is_exact(&trace);
     }
 
     #[test]
     fn a_limiter_decides_as_an_unbounded_virtual_counter_does(trace in trace()) {
-        let Trace { fraction, quota, requests } = &trace;
-        let (origin, burst) = (requests[0].0, i128::from(quota.burst));
-        let clock = Cell::new(origin);
-        let limiter = Limiter::with_clock(*quota, || clock.get());
-        let mut spent = -burst;
-        let mut admitted = Vec::new();
-        for &(now_ns, tokens) in requests {
-            clock.set(now_ns);
-            let minted = fraction.minted(now_ns - origin);
-            let base = spent.max(minted - burst);
-            let oversize = quota.oversize == Oversize::WhenFull && base == minted - burst;
-            let passes = tokens == 0 || base + i128::from(tokens) <= minted || oversize;
-            prop_assert_eq!(limiter.allow(tokens), passes, "{} at {}", tokens, now_ns);
-            if passes && tokens > 0 {
-                spent = base + i128::from(tokens);
-                admitted.push((now_ns, i128::from(tokens)));
-            }
-        }
-        assert_conformant(&trace, &admitted, 1, 0);
+        assert_limiter_is_the_counter(&trace);
     }
 
     /// P2. Decisions taken late book their tokens earlier, which is worth what the rate mints meanwhile and
@@ -296,6 +304,19 @@ fn what_comes_back_late_passes_on_top_of_what_was_minted_meanwhile() {
     assert!(limiter.allow(100) && !limiter.allow(1));
     bucket.try_acquire(clock.get(), 100).unwrap();
     assert!(bucket.try_acquire(clock.get(), 1).is_err());
+}
+
+/// Once a mistake: the token is there on the nanosecond at which the day is over, and not one earlier.
+#[test]
+fn a_token_a_day_is_there_when_the_day_is_over() {
+    const DAY_NS: u64 = 86_400_000_000_000;
+    let fraction = Fraction { tokens: 1, per_ns: DAY_NS };
+    let first_ns = 172_803_748_346_377;
+    let requests =
+        vec![(first_ns, 1), (first_ns + DAY_NS - 1, 1), (first_ns + DAY_NS, 0), (first_ns + DAY_NS, 1)];
+    let trace = Trace { fraction, quota: Quota::new(fraction.rate(), 1), requests };
+    assert_bucket_is_exact(&trace);
+    assert_limiter_is_the_counter(&trace);
 }
 
 #[test]

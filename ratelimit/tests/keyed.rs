@@ -207,6 +207,68 @@ fn quota_of(key: u8, now_ns: u64) -> Quota {
     Quota { rate, burst: 60 + u64::from(key), oversize }
 }
 
+fn assert_decides_as_unbounded(steps: &[Step], max_keys: usize) {
+    let clock = Cell::new(0);
+    let keyed: Keyed<u8, _> = Keyed::with_clock(capped(max_keys), || clock.get());
+    let mut kept: HashMap<u8, Bucket> = HashMap::new();
+    for &step in steps {
+        let now_ns = clock.get();
+        match step {
+            Step::Take { key, tokens } => {
+                let quota = quota_of(key, now_ns);
+                let bucket = kept.entry(key).or_insert_with(|| Bucket::full(quota, now_ns));
+                let before = *bucket;
+                if bucket.quota() != quota {
+                    bucket.reconfigure(now_ns, quota);
+                }
+                let expected = bucket.try_acquire(now_ns, tokens);
+                match keyed.try_acquire(&key, tokens, quota) {
+                    // The table is full of keys in use: as if the request had not been made.
+                    Err(denied) if denied.bound == Bound::Keys => *bucket = before,
+                    found => assert_eq!(found.map(|_| ()), expected),
+                }
+            }
+            Step::Return { key, tokens } => {
+                keyed.release(&key, tokens);
+                if let Some(bucket) = kept.get_mut(&key) {
+                    bucket.release(now_ns, tokens);
+                }
+            }
+            Step::Pass { ns } => clock.set(now_ns + ns),
+            Step::EvictFull => {
+                keyed.evict_full();
+                let in_use = kept.values().filter(|bucket| !bucket.is_full(now_ns)).count();
+                assert_eq!(keyed.len(), in_use);
+            }
+        }
+        assert!(keyed.len() <= max_keys);
+    }
+}
+
+/// Once a mistake: the only slot is taken by the first key that pays, and requests for nothing take none.
+#[test]
+fn requests_for_nothing_leave_the_only_slot_to_the_first_that_pays() {
+    let take = |key, tokens| Step::Take { key, tokens };
+    let steps = [take(3, 0), take(4, 0), Step::Pass { ns: 1 }, take(0, 0), take(3, 16), take(3, 48)];
+    assert_decides_as_unbounded(&steps, 1);
+}
+
+/// Once a mistake: returns and refusals between evictions, with five slots for eight keys.
+#[test]
+fn a_busy_table_with_returns_decides_as_one_that_keeps_every_bucket() {
+    let take = |key, tokens| Step::Take { key, tokens };
+    let put = |key, tokens| Step::Return { key, tokens };
+    let pass = |ns| Step::Pass { ns };
+    #[rustfmt::skip]
+    let steps = [
+        take(1, 80), put(9, 11), take(9, 38), take(3, 22), take(8, 5), pass(973_277_433), take(9, 92),
+        pass(399_176_301), take(7, 27), pass(825_741_971), take(3, 71), pass(57_786_558), take(5, 54),
+        pass(291_900_533), put(3, 16), take(3, 94), Step::EvictFull, pass(300_691_106), take(1, 28),
+        pass(925_690_694), take(9, 49), take(7, 68), take(9, 52),
+    ];
+    assert_decides_as_unbounded(&steps, 5);
+}
+
 proptest! {
     /// P9. Evicting full buckets changes no decision: against a map that keeps every bucket for ever.
     #[test]
@@ -214,40 +276,6 @@ proptest! {
         steps in prop::collection::vec(step(), 1..300),
         max_keys in 1..12_usize,
     ) {
-        let clock = Cell::new(0);
-        let keyed: Keyed<u8, _> = Keyed::with_clock(capped(max_keys), || clock.get());
-        let mut kept: HashMap<u8, Bucket> = HashMap::new();
-        for step in steps {
-            let now_ns = clock.get();
-            match step {
-                Step::Take { key, tokens } => {
-                    let quota = quota_of(key, now_ns);
-                    let bucket = kept.entry(key).or_insert_with(|| Bucket::full(quota, now_ns));
-                    let before = *bucket;
-                    if bucket.quota() != quota {
-                        bucket.reconfigure(now_ns, quota);
-                    }
-                    let expected = bucket.try_acquire(now_ns, tokens);
-                    match keyed.try_acquire(&key, tokens, quota) {
-                        // The table is full of keys in use: as if the request had not been made.
-                        Err(denied) if denied.bound == Bound::Keys => *bucket = before,
-                        found => prop_assert_eq!(found.map(|_| ()), expected),
-                    }
-                }
-                Step::Return { key, tokens } => {
-                    keyed.release(&key, tokens);
-                    if let Some(bucket) = kept.get_mut(&key) {
-                        bucket.release(now_ns, tokens);
-                    }
-                }
-                Step::Pass { ns } => clock.set(now_ns + ns),
-                Step::EvictFull => {
-                    keyed.evict_full();
-                    let in_use = kept.values().filter(|bucket| !bucket.is_full(now_ns)).count();
-                    prop_assert_eq!(keyed.len(), in_use);
-                }
-            }
-            prop_assert!(keyed.len() <= max_keys);
-        }
+        assert_decides_as_unbounded(&steps, max_keys);
     }
 }

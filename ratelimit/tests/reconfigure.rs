@@ -15,6 +15,22 @@ fn quota() -> impl Strategy<Value = Quota> {
     })
 }
 
+fn assert_level_follows(rates: &[u64], step_ns: u64) {
+    let burst = 1 << 40;
+    let mut bucket = Bucket::full(Quota::new(Rate::per_second(rates[0]), burst), 0);
+    bucket.try_acquire(0, burst).unwrap();
+    let (mut exact, mut lost, mut now_ns) = (0, 0, 0);
+    for rate in rates {
+        bucket.reconfigure(now_ns, Quota::new(Rate::per_second(*rate), burst));
+        now_ns += step_ns;
+        exact += rate * step_ns;
+        lost += rate;
+    }
+    let available = bucket.peek(now_ns).available;
+    assert!(available <= exact / SECOND_NS, "{} of {}", available, exact / SECOND_NS);
+    assert!(available >= (exact - lost.min(exact)) / SECOND_NS, "{} of {}", available, exact / SECOND_NS);
+}
+
 proptest! {
     /// P8. At the instant of the change nothing comes and nothing goes but what the new burst cannot hold.
     #[test]
@@ -48,20 +64,14 @@ proptest! {
         rates in prop::collection::vec(1..1_000_000_u64, 1..40),
         step_ns in 1..3_000_000_u64,
     ) {
-        let burst = 1 << 40;
-        let mut bucket = Bucket::full(Quota::new(Rate::per_second(rates[0]), burst), 0);
-        bucket.try_acquire(0, burst).unwrap();
-        let (mut exact, mut lost, mut now_ns) = (0, 0, 0);
-        for rate in &rates {
-            bucket.reconfigure(now_ns, Quota::new(Rate::per_second(*rate), burst));
-            now_ns += step_ns;
-            exact += rate * step_ns;
-            lost += rate;
-        }
-        let available = bucket.peek(now_ns).available;
-        prop_assert!(available <= exact / SECOND_NS, "{} of {}", available, exact / SECOND_NS);
-        prop_assert!(available >= (exact - lost.min(exact)) / SECOND_NS, "{} of {}", available, exact / SECOND_NS);
+        assert_level_follows(&rates, step_ns);
     }
+}
+
+/// Once a mistake: the part of a token that one rate minted is carried into the next, whatever that is.
+#[test]
+fn the_part_of_a_token_is_carried_through_five_rates() {
+    assert_level_follows(&[20_704, 205_485, 106_400, 157_568, 41], 255_001);
 }
 
 #[test]
