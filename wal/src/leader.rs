@@ -207,7 +207,7 @@ impl<F: Fs> Inner<F> {
         };
         let outcome = self.settled(outcome);
         if matches!(request.work, Work::Close) {
-            self.unlock();
+            self.let_go(log);
         }
         self.answer(request, outcome);
     }
@@ -260,8 +260,14 @@ impl<F: Fs> Inner<F> {
         request.answer(outcome);
     }
 
-    /// Lets the next opener in, when nobody makes a segment any more.
+    /// Lets the next opener in, when nobody writes or makes a segment any more: whoever made the log fail need not
+    /// be the one who leads. Waits for one write at most.
     pub(crate) fn unlock(&self) {
+        self.let_go(&mut self.log.lock());
+    }
+
+    /// As [`unlock`](Self::unlock), by the one who holds the log's end.
+    fn let_go(&self, _log: &mut Log<F>) {
         let _idle = self.reserve.lock();
         *self.lock.lock() = None;
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use forebay_wal::fs::sim::{Op, SimFile, SimFs, SimLock, Survive};
+use forebay_wal::fs::sim::{Fault, Op, SimFile, SimFs, SimLock, Survive};
 use forebay_wal::fs::{File, Fs};
 use forebay_wal::{AppendError, Lsn, OpenError, Options, Reject, Wal};
 use harness::{DIR, options, read_all, record};
@@ -328,6 +328,33 @@ fn what_waits_is_bounded_and_refused_beyond() {
     wal.append(vec![3; 1200]).expect("a large record goes when nothing waits");
     assert_eq!(wal.stats().rejected.backpressure, 1);
     assert_eq!(read_all(&wal).len(), 3);
+}
+
+#[test]
+fn a_log_that_broke_is_unlocked_only_when_nobody_writes() {
+    let (wal, gate, disk) = gated(options());
+    let second = || Wal::open_in(disk.clone(), DIR, options());
+    gate.set(true);
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(|| wal.append("under way"));
+        gate.await_arrivals(2);
+        // The directory's sync fails, while the append waits for its own.
+        disk.fail_at(disk.op_count() + 6, Fault::Error(io::ErrorKind::Other));
+        let broken = wal.reserve();
+        let closing = scope.spawn(|| wal.close());
+        // A close that does not wait has time to go wrong.
+        let waits = (0..5000).all(|_| {
+            std::thread::yield_now();
+            !closing.is_finished()
+        });
+        let locked = second();
+        gate.set(false);
+        writing.join().unwrap().unwrap();
+        assert!(matches!(closing.join().unwrap(), Err(AppendError::Rejected(Reject::Poisoned))));
+        assert!(matches!(broken, Err(AppendError::Indeterminate(_))), "{broken:?}");
+        assert!(waits && matches!(locked, Err(OpenError::Locked { .. })), "unlocked under a writer");
+    });
+    second().unwrap();
 }
 
 #[cfg(feature = "tokio")]
