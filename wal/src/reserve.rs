@@ -70,6 +70,9 @@ impl<F: Fs> Reserve<F> {
             }
         }
         let segment = Segment::create(home, self.next, capacity)?;
+        // If giving it its name fails, the name may stand for either file: neither handle is used again.
+        self.ready = None;
+        segment.publish(home)?;
         home.directory.lock().set_reserved(capacity);
         self.ready = Some(segment);
         Ok(())

@@ -68,8 +68,8 @@ impl<F: Fs> Segment<F> {
         }
     }
 
-    /// Makes a segment file that is durable with its name: zero-filled, so that later writes change no metadata
-    /// and need no space. A failure leaves at most a spare file that the next opening removes.
+    /// Makes a segment file under a spare name: zero-filled, so that later writes change no metadata and need no
+    /// space. A failure leaves at most a spare file that the next opening removes.
     pub(crate) fn create(home: &Home<F>, number: u64, capacity: u64) -> Result<Self, AppendError> {
         let header = Header {
             checksum: home.options.checksum,
@@ -88,11 +88,19 @@ impl<F: Fs> Segment<F> {
                 return Err(refusal(&error).into());
             }
         };
-        let path = segment_path(&home.dir, number);
-        home.fs.rename(&spare, &path).map_err(|error| refusal(&error))?;
-        let synced = home.fs.sync_dir(&home.dir);
-        synced.map_err(|cause| AppendError::Indeterminate(Failure::new("syncing the directory", cause)))?;
         Ok(Self::unstarted(file, header))
+    }
+
+    /// Gives a segment file that was just made its name, durably. After a failure nobody knows which file the name
+    /// stands for; any is durable and empty.
+    pub(crate) fn publish(&self, home: &Home<F>) -> Result<(), AppendError> {
+        let spare = spare_path(&home.dir, self.number());
+        if let Err(error) = home.fs.rename(&spare, &segment_path(&home.dir, self.number())) {
+            let _ = home.fs.remove(&spare);
+            return Err(refusal(&error).into());
+        }
+        let synced = home.fs.sync_dir(&home.dir);
+        synced.map_err(|cause| AppendError::Indeterminate(Failure::new("syncing the directory", cause)))
     }
 
     fn fill(home: &Home<F>, spare: &Path, header: &Header) -> io::Result<F::File> {

@@ -183,6 +183,25 @@ mod ghosts {
 }
 
 #[test]
+fn a_segment_made_ahead_is_not_written_to_once_it_may_be_replaced() {
+    for ahead in 0..16 {
+        let disk = SimFs::new(0);
+        let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+        wal.append(record(0, 10)).unwrap();
+        wal.reserve().unwrap();
+        disk.fail_at(disk.op_count() + ahead, Fault::Late(ErrorKind::Other));
+        // The larger segment takes the name of the one made ahead.
+        let oversize = wal.append(record(1, 10_000));
+        while wal.poisoned().is_none() && wal.stats().rotations < 2 {
+            drop(wal.append(record(2, 500)));
+        }
+        let seen = read_all(&wal);
+        let (after, _) = Wal::open_in(disk.crash(Survive::Nothing), DIR, options()).unwrap();
+        assert!(read_all(&after).starts_with(&seen), "{oversize:?} by a fault {ahead} operations ahead");
+    }
+}
+
+#[test]
 fn the_first_failed_sync_ends_all_writing() {
     let (disk, wal) = with_fault(Op::Sync, Fault::Error(ErrorKind::Other));
     assert!(matches!(wal.append("b"), Err(AppendError::Indeterminate(_))));

@@ -199,7 +199,7 @@ impl Session {
 }
 
 /// A life of a log with everything in it: rotation by size and by request, with and without a reserve, fragments,
-/// empty batches, a record larger than a segment, truncation, clean and unclean ends.
+/// empty batches, a record larger than a segment or than the one made ahead, truncation, clean and unclean ends.
 pub(crate) fn life() -> Vec<Step> {
     use Step::{Append, Batch, Close, Reopen, Reserve, Rotate, Truncate};
     vec![
@@ -223,6 +223,8 @@ pub(crate) fn life() -> Vec<Step> {
         Close,
         Append(12),
         Reserve,
+        Append(6000),
+        Append(2700),
         Append(1500),
         Reopen,
         Reopen,
