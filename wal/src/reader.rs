@@ -85,7 +85,7 @@ impl<F: Fs> Reader<F> {
         Lsn(self.ready.0.max(self.from))
     }
 
-    /// Takes in one frame; `None` from the file system is retried by nobody.
+    /// Takes in one frame. After an error of the file system the next step tries again from the same place.
     fn step(&mut self) -> Result<(), ReadError> {
         let mut open = match self.segment.take() {
             Some(open) => open,
@@ -96,9 +96,14 @@ impl<F: Fs> Reader<F> {
                 self.open(entry)?
             }
         };
-        let frame = self.window.frame(&open.file, (open.offset, open.size), &open.digest);
-        let frame =
-            frame.map_err(|source| ReadError::Io { operation: "read", path: open.path.clone(), source })?;
+        let frame = match self.window.frame(&open.file, (open.offset, open.size), &open.digest) {
+            Ok(frame) => frame,
+            Err(source) => {
+                let path = open.path.clone();
+                self.segment = Some(open);
+                return Err(ReadError::Io { operation: "read", path, source });
+            }
+        };
         let (frame, body) = match frame {
             Some((frame, _, body)) if frame.first_lsn == self.lsn => (frame, body),
             _ => return Err(corrupt(open.number, open.offset, self.lsn..self.limit)),
@@ -187,7 +192,7 @@ impl<F: Fs> Iterator for Reader<F> {
                 self.limit = durable;
             }
             if let Err(error) = self.step() {
-                self.failed = true;
+                self.failed = matches!(error, ReadError::Corrupt(_));
                 return Some(Err(error));
             }
         }

@@ -81,19 +81,29 @@ fn bytes_that_changed_since_the_opening_are_noticed() {
 }
 
 #[test]
-fn a_read_that_fails_is_an_error_and_can_be_tried_again() {
-    let (disk, wal) = log(20);
-    let mut reader = wal.reader(Lsn(5));
-    assert_eq!(reader.next().unwrap().unwrap().lsn, Lsn(5));
-    let failing = disk.op_count();
-    (failing..failing + 3).for_each(|op| disk.fail_at(op, Fault::Error(ErrorKind::Other)));
-    let error = reader.by_ref().find_map(Result::err).unwrap();
-    assert!(matches!(error, ReadError::Io { .. }), "{error}");
-    (0..3).for_each(|_| drop(disk.names(DIR)));
-    let from = reader.next_lsn();
-    drop(reader);
-    (0..3).for_each(|_| drop(wal.reader(from).next()));
-    assert_eq!(wal.reader(from).map(|record| record.unwrap().lsn.0).last(), Some(20));
+fn a_reader_whose_read_fails_tries_again_from_the_same_place() {
+    let (disk, wal) = log(40);
+    let begin = disk.op_count();
+    let expected = read_all(&wal);
+    let mut failures = 0;
+    for ahead in 0..disk.op_count() - begin {
+        // Twice in a row, so that the second try fails too.
+        (0..2).for_each(|n| disk.fail_at(disk.op_count() + ahead + n, Fault::Error(ErrorKind::Other)));
+        let mut found = Vec::new();
+        let mut reader = wal.reader(Lsn::FIRST);
+        while let Some(read) = reader.next() {
+            match read {
+                Ok(record) => found.push((record.lsn.0, record.bytes.to_vec())),
+                Err(ReadError::Io { .. }) => {
+                    assert_eq!(reader.next_lsn().0, found.len() as u64 + 1);
+                    failures += 1;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(found == expected, "a fault {ahead} operations ahead: {} records", found.len());
+    }
+    assert!(failures > 20, "{failures} reads failed");
 }
 
 #[test]
