@@ -8,7 +8,7 @@ use std::future::Future;
 use std::io;
 use std::ops::Range;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::sync::oneshot;
@@ -26,7 +26,7 @@ use crate::{Lsn, Wal};
 /// pinning and asking for numbers do not wait for the committer: they are on [`wal`](Self::wal).
 pub struct AsyncWal<F: Fs = StdFs> {
     wal: Wal<F>,
-    alive: Arc<Alive<F>>,
+    _alive: Arc<Alive<F>>,
 }
 
 /// Tells the committer when the last handle is gone.
@@ -34,7 +34,7 @@ struct Alive<F: Fs>(Wal<F>);
 
 impl<F: Fs> Drop for Alive<F> {
     fn drop(&mut self) {
-        self.0.inner.committer.notify_one();
+        self.0.inner.tasks_gone();
     }
 }
 
@@ -54,8 +54,8 @@ impl<F: Fs> AsyncWal<F> {
     /// calls [`Committer::step`] when it likes.
     pub fn unstarted(wal: Wal<F>) -> (Self, Committer<F>) {
         let alive = Arc::new(Alive(wal.clone()));
-        let committer = Committer { wal: wal.clone(), alive: Arc::downgrade(&alive) };
-        (Self { wal, alive }, committer)
+        let committer = Committer { wal: wal.clone() };
+        (Self { wal, _alive: alive }, committer)
     }
 
     /// Appends one record. It is queued by this call, in the order of calls, whether or not the future is ever
@@ -123,7 +123,7 @@ impl<F: Fs> AsyncWal<F> {
 
 impl<F: Fs> Clone for AsyncWal<F> {
     fn clone(&self) -> Self {
-        Self { wal: self.wal.clone(), alive: self.alive.clone() }
+        Self { wal: self.wal.clone(), _alive: self._alive.clone() }
     }
 }
 
@@ -138,11 +138,10 @@ impl<F: Fs> fmt::Debug for AsyncWal<F> {
 #[must_use = "nothing is committed until it runs"]
 pub struct Committer<F: Fs = StdFs> {
     wal: Wal<F>,
-    alive: Weak<Alive<F>>,
 }
 
 impl<F: Fs> Committer<F> {
-    /// Commits until the log is closed or poisoned, or all handles are gone; blocks this thread.
+    /// Commits until the log is closed or poisoned, or all handles are gone and nothing waits; blocks this thread.
     pub fn run(self) {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         // Dropped on an error, the committer refuses what tasks wait for.
@@ -161,7 +160,7 @@ impl<F: Fs> Committer<F> {
             rung.as_mut().enable();
             if self.step() {
                 tokio::task::yield_now().await;
-            } else if self.wal.inner.is_done() || self.alive.upgrade().is_none() {
+            } else if self.wal.inner.is_done() {
                 return;
             } else {
                 rung.await;

@@ -144,6 +144,9 @@ pub(crate) struct Queue {
     poison: Option<Failure>,
     #[cfg(feature = "tokio")]
     tasks_closed: bool,
+    /// No task is left that could ask for more.
+    #[cfg(feature = "tokio")]
+    tasks_gone: bool,
 }
 
 impl Queue {
@@ -157,6 +160,8 @@ impl Queue {
             poison: None,
             #[cfg(feature = "tokio")]
             tasks_closed: false,
+            #[cfg(feature = "tokio")]
+            tasks_gone: false,
         }
     }
 
@@ -259,6 +264,17 @@ impl Queue {
             #[cfg(feature = "tokio")]
             work_left: !self.pending.is_empty(),
         }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn tasks_gone(&mut self) {
+        self.tasks_gone = true;
+    }
+
+    /// Whether there is nothing to do for tasks, now and later.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_done(&self) -> bool {
+        self.poison.is_some() || (self.closing || self.tasks_gone) && self.pending.is_empty()
     }
 
     /// Nobody commits for tasks any more: their requests are taken out, and refused from now on.

@@ -281,10 +281,16 @@ impl<F: Fs> Inner<F> {
         }
     }
 
+    /// No task is left that could ask for more: the committer ends when all is committed.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn tasks_gone(&self) {
+        self.queue.lock().tasks_gone();
+        self.committer.notify_one();
+    }
+
     #[cfg(feature = "tokio")]
     pub(crate) fn is_done(&self) -> bool {
-        let queue = self.queue.lock();
-        queue.poison().is_some() || queue.is_closing() && queue.first().is_none()
+        self.queue.lock().is_done()
     }
 }
 

@@ -421,6 +421,52 @@ mod tasks {
         assert_eq!(log.wal().append("by a thread").unwrap(), Lsn(1));
     }
 
+    #[test]
+    fn the_committer_does_not_end_while_a_thread_leads_and_a_task_waits() {
+        let (wal, gate, _) = gated(options());
+        let (log, committer) = AsyncWal::unstarted(wal.clone());
+        gate.set(true);
+        let (mut queued, ended_early) = std::thread::scope(|scope| {
+            let leading = scope.spawn(|| wal.append("by a thread"));
+            gate.await_arrivals(2);
+            let queued = log.append("by a task");
+            drop(log);
+            let mut running = Box::pin(committer.run_async());
+            let ended_early = poll(&mut running).is_ready();
+            gate.set(false);
+            leading.join().unwrap().unwrap();
+            // Another thread may take the task's record along: the committer ends all the same.
+            while !ended_early && poll(&mut running).is_pending() {
+                std::thread::yield_now();
+            }
+            (queued, ended_early)
+        });
+        assert!(matches!(poll(&mut queued), Poll::Ready(Ok(Lsn(3)))));
+        assert!(!ended_early);
+        assert_eq!(read_all(&wal).len(), 3);
+    }
+
+    #[test]
+    fn the_committing_thread_ends_when_a_thread_has_done_its_work() {
+        let (wal, gate, _) = gated(options());
+        let (log, committer) = AsyncWal::unstarted(wal.clone());
+        gate.set(true);
+        std::thread::scope(|scope| {
+            let leading = scope.spawn(|| wal.append("first"));
+            gate.await_arrivals(2);
+            let queued = log.append("by a task");
+            let following = scope.spawn(|| wal.append("second"));
+            let ending = scope.spawn(|| committer.run());
+            drop(log);
+            gate.set(false);
+            leading.join().unwrap().unwrap();
+            following.join().unwrap().unwrap();
+            ending.join().unwrap();
+            drop(queued);
+        });
+        assert_eq!(read_all(&wal).len(), 4);
+    }
+
     #[tokio::test]
     async fn as_a_task_the_committer_runs_without_threads() {
         let disk = SimFs::new(0);
