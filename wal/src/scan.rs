@@ -3,6 +3,7 @@
 //! A walk believes a frame only if its checksums, its place in the order of LSNs and its synced offset fit, and
 //! a group only if all of it is there. So it ends at the byte where the first untrue thing begins.
 
+use std::collections::VecDeque;
 use std::io;
 
 use crate::format::{ALIGN, Digest, FIRST_LSN, HEADER_LEN, Header, MAX_FRAME, MAX_NUMBER, Unsupported};
@@ -134,7 +135,7 @@ impl Walk {
         let mut walk = Self::new();
         let mut whole = walk.clone();
         // Group boundaries since the last proof of a sync, to name the LSN that the next proof reaches.
-        let mut unproven: Vec<(u64, u64)> = Vec::new();
+        let mut unproven: VecDeque<(u64, u64)> = VecDeque::new();
         while walk.seal.is_none() {
             let at = walk.end;
             let Some((frame, hcrc, body)) = window.frame(file, (at, size), &digest)? else { break };
@@ -148,10 +149,9 @@ impl Walk {
                 Step::Broken => break,
                 Step::Unknown(what) => return Ok(Err(Unknown { offset: at, what })),
             }
-            unproven.push((at, next_lsn));
-            if let Some(reached) = unproven.iter().rposition(|(offset, _)| *offset <= synced) {
-                walk.proven_lsn = unproven.get(reached).map_or(walk.proven_lsn, |(_, lsn)| *lsn);
-                unproven.drain(..reached);
+            unproven.push_back((at, next_lsn));
+            while let Some((_, lsn)) = unproven.pop_front_if(|(offset, _)| *offset <= synced) {
+                walk.proven_lsn = lsn;
             }
             walk.synced = synced;
             walk.end = at + frame.frame_len();

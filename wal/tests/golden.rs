@@ -347,6 +347,15 @@ fn forge(
     bytes
 }
 
+#[test]
+fn a_segment_of_very_many_frames_opens_in_one_pass() {
+    // All of one sync: were each looked for among those before it, this would take minutes.
+    let pads = (0..100_000).map(|_| (frame_header(8, Frag::Whole, 1, 0, 512), Vec::new()));
+    let segment = forge(&first_start(), 4 << 20, pads);
+    let (_, report) = Wal::open_in(plant(&[segment]), DIR, options()).unwrap();
+    assert_eq!((report.next_lsn, report.torn), (Lsn(1), None));
+}
+
 /// The start of a log's first segment.
 fn first_start() -> SegmentStart {
     SegmentStart {
