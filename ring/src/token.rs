@@ -64,8 +64,9 @@ pub fn token_for(tenant: &str, stream: &[u8]) -> Token {
 /// The key Loki gives a stream: 32-bit FNV-1 of the tenant followed by the printed labels.
 ///
 /// For a ring shared with Loki. On its own merits prefer [`token_for`]: FNV-1 leaves the high bits of
-/// names that differ only at their end badly spread (chi² per degree of freedom about 50 on
-/// `stream-00001`, `stream-00002`, …, where a good hash has 1), and nothing separates tenant and labels.
+/// names that differ only at their end badly spread (64,000 keys of `stream-00000`, `stream-00001`, … over
+/// 64 parts of the ring have a chi² per degree of freedom of 55, where a good hash has 1), and nothing
+/// separates tenant and labels.
 pub fn fnv1_32(tenant: &str, labels: &str) -> Token {
     const OFFSET_BASIS: u32 = 0x811c_9dc5;
     const PRIME: u32 = 0x0100_0193;
