@@ -1,4 +1,5 @@
 //! `governor` as a second opinion, where its time per token is a whole number of nanoseconds and so exact.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::num::NonZeroU32;
 use std::time::Duration;
