@@ -70,7 +70,7 @@
 //!   leave no trace.
 //! - Checking what is accepted allocates nothing; a refusal allocates when it is printed.
 //! - No text, however hostile, makes a reader panic, recurse without bound, or allocate more than in
-//!   proportion to its length.
+//!   proportion to its length plus the alias budget of 16 MiB.
 //!
 //! # Limits
 //!
