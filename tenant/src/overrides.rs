@@ -152,7 +152,7 @@ impl Snapshot {
 
     fn read_tenant(&mut self, entry: &Entry, warnings: &mut Vec<Warning>) -> Result<(), Error> {
         let mut limits = Limits::clone(&self.defaults);
-        limits.apply(entry.value(), warnings)?;
+        limits.apply_in_place(entry.value(), warnings)?;
         if TenantId::parse(entry.key()).is_err() {
             warnings.push(Warning::at(entry.position(), WarningKind::NoSuchTenant));
         }

@@ -2,9 +2,13 @@
 
 use std::hint::black_box;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
 
 use allocation_counter::measure;
-use forebay_tenant::{Admission, Limits, Overrides, Reason, Streams, Validator, Verdict};
+use forebay_tenant::{
+    Admission, Limits, Overrides, Reason, Snapshot, StreamRetention, Streams, Validator, Verdict, yaml,
+};
 
 const NOW: i64 = 1_767_312_000_000_000_000;
 
@@ -74,4 +78,24 @@ fn limits_of_a_tenant_and_its_known_streams_are_looked_up_without_allocation() {
         assert!(matches!(streams.admit(black_box("team-a"), 2, 1, limit), Admission::Refused { .. }));
     });
     assert_eq!(allocations, 0);
+}
+
+#[test]
+fn reading_a_tenant_copies_the_defaults_once() {
+    const RULES: u64 = 100;
+    const TENANTS: u64 = 50;
+    let rule = |n| StreamRetention {
+        selector: format!("{{app=\"{n}\"}}"),
+        period: Duration::from_hours(24),
+        priority: 0,
+    };
+    let defaults = Arc::new(Limits { retention_stream: (0..RULES).map(rule).collect(), ..Limits::default() });
+    let tenants: String = (0..TENANTS).map(|n| format!("  t{n}: {{max_line_size: 1KB}}\n")).collect();
+    let node = yaml::parse(&format!("overrides:\n{tenants}")).unwrap();
+    let allocations = count(|| {
+        let snapshot = Snapshot::read(black_box(&node), Arc::clone(&defaults), &mut Vec::new()).unwrap();
+        assert_eq!(black_box(snapshot).tenants().len(), 50);
+    });
+    // A list and its selectors, the limits, the name, and now and then a larger table.
+    assert!(allocations <= TENANTS * (RULES + 8), "{allocations} allocations");
 }

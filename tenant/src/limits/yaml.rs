@@ -20,15 +20,19 @@ impl Limits {
     /// [`Error`] with the place of the first unknown name or unreadable value; then nothing is taken over.
     pub fn apply(&mut self, node: &Node, warnings: &mut Vec<Warning>) -> Result<(), Error> {
         let mut limits = self.clone();
-        let mark = warnings.len();
-        match node.fields(&LIMITS, warnings, |set, value, warnings| set(&mut limits, value, warnings)) {
-            Ok(()) => *self = limits,
-            Err(error) => {
-                warnings.truncate(mark);
-                return Err(error);
-            }
-        }
+        limits.apply_in_place(node, warnings)?;
+        *self = limits;
         Ok(())
+    }
+
+    /// The same without a copy, for limits that are dropped if the node is refused: then a part is taken over.
+    pub(crate) fn apply_in_place(&mut self, node: &Node, warnings: &mut Vec<Warning>) -> Result<(), Error> {
+        let mark = warnings.len();
+        let applied = node.fields(&LIMITS, warnings, |set, value, warnings| set(self, value, warnings));
+        if applied.is_err() {
+            warnings.truncate(mark);
+        }
+        applied
     }
 }
 
