@@ -24,7 +24,9 @@ use crate::{Lsn, Watermarks};
 
 /// A write-ahead log; a clone is another handle to the same one.
 ///
-/// Dropping the last handle unlocks the directory; [`close`](Self::close) also marks the log as complete.
+/// The directory is unlocked when the last handle, [`Reader`] and committer of an async front is gone, or by
+/// [`close`](Self::close), which also marks the log as complete. Dropping the last handle of a log from
+/// [`open`](Self::open) waits for the segment that is being made ahead, if one is.
 pub struct Wal<F: Fs = StdFs> {
     // Stops the thread before the last handle lets go of the lock.
     _reserver: Option<Arc<Reserver>>,
