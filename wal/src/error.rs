@@ -45,7 +45,8 @@ pub enum Reject {
     TooLarge {
         /// Bytes of the record or batch, encoded.
         len: u64,
-        /// [`Options::max_record_bytes`](crate::Options::max_record_bytes).
+        /// [`Options::max_record_bytes`](crate::Options::max_record_bytes), or what half of
+        /// [`Options::max_log_bytes`](crate::Options::max_log_bytes) holds.
         limit: u64,
     },
     /// Too much is waiting for its sync already. Try again a sync later.

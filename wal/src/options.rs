@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::error::InvalidOption;
 use crate::format::{Checksum, HEADER_LEN, MAX_FRAME, MAX_RECORD, MAX_SEGMENT};
+use crate::segment::longest_body;
 
 /// Settings of a log. They may differ from one opening to the next: what is on disk carries its own.
 #[derive(Debug, Clone)]
@@ -16,7 +17,8 @@ pub struct Options {
     /// Longest body of one frame in bytes; rounded up to 8. Default 1 MiB, 512 B to 256 MiB. A damaged byte
     /// costs a frame, and a reader holds one in memory.
     pub max_frame: u32,
-    /// Longest record, or batch, in bytes, a few for each length included. Default 64 MiB, at most 256 MiB.
+    /// Longest record, or batch, in bytes, a few for each length included. Default 64 MiB, at most 256 MiB, and
+    /// no more than a segment of half of [`max_log_bytes`](Self::max_log_bytes) holds.
     pub max_record_bytes: u64,
     /// Most bytes that the segment files may take, the one made ahead included. Default none. At least two
     /// segments; beyond it appends are refused with [`Reject::QuotaExceeded`](crate::Reject::QuotaExceeded)
@@ -130,6 +132,8 @@ impl Options {
         within("max_record_bytes", self.max_record_bytes, 1, MAX_RECORD)?;
         if let Some(limit) = self.max_log_bytes {
             within("max_log_bytes", limit, 2 * self.segment_bytes, u64::MAX)?;
+            // The segment being written stays until its successor is there, so two of any size must fit.
+            self.max_record_bytes = self.max_record_bytes.min(longest_body(limit / 2, self.max_frame));
         }
         Ok(self)
     }

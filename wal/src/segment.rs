@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::directory::{segment_path, spare_path};
 use crate::error::{AppendError, Failure, Reject};
 use crate::format::{HEADER_LEN, Header};
-use crate::frame::{Kind, Seal, SegmentStart};
+use crate::frame::{Kind, Seal, SegmentStart, frame_len};
 use crate::fs::{File, Fs, is_full, write_all, write_zeros};
 use crate::group::{Encoder, Group};
 use crate::home::Home;
@@ -207,6 +207,14 @@ impl<F: Fs> Segment<F> {
         }
         self.end
     }
+}
+
+/// Longest body of a batch for which a file of at most this size is made.
+pub(crate) fn longest_body(file: u64, max_frame: u32) -> u64 {
+    let file = file / HEADER_LEN * HEADER_LEN;
+    let room = file.saturating_sub(HEADER_LEN + START_LEN + CONTROL_RESERVE);
+    let (max, full) = (u64::from(max_frame), frame_len(max_frame.into()));
+    room / full * max + (room % full).saturating_sub(frame_len(0))
 }
 
 /// A failed call that changed nothing durable.

@@ -99,6 +99,23 @@ fn a_log_at_its_limit_says_who_pins_it_and_goes_on_when_let() {
 }
 
 #[test]
+fn a_record_that_the_limit_leaves_no_place_for_is_too_large() {
+    for limit in [2 * 8192, 4 * 8192, 5 * 8192 + 77, 1 << 20] {
+        let wal = open(&SimFs::new(0), Options { max_log_bytes: Some(limit), ..options() });
+        let error = wal.append(vec![0; usize::try_from(limit).unwrap()]).unwrap_err();
+        let AppendError::Rejected(Reject::TooLarge { limit: longest, .. }) = error else { panic!("{error}") };
+        assert!(longest > limit / 8, "{longest} of {limit}");
+        // What is not too large fits, however often, once all before it is given up.
+        let longest = vec![0; usize::try_from(longest - 3).unwrap()];
+        for _ in 0..5 {
+            wal.append(longest.clone()).unwrap();
+            assert!(wal.usage().log_bytes <= limit);
+            wal.truncate_before(wal.next_lsn()).unwrap();
+        }
+    }
+}
+
+#[test]
 fn without_pins_nobody_is_accused() {
     let wal = open(&SimFs::new(0), Options { max_log_bytes: Some(2 * 8192), ..options() });
     let error = (0..100).find_map(|id| wal.append(record(id, 700)).err()).unwrap();
