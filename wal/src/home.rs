@@ -1,7 +1,7 @@
 //! What all parts of one open log share: where it lives, its settings and its accounts.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -18,6 +18,9 @@ pub(crate) struct Home<F: Fs> {
     pub(crate) salts: Salts,
     pub(crate) directory: Mutex<Directory>,
     pub(crate) counters: Counters,
+    /// No segment was to be had when last tried, and none was given back since: not worth trying before one is
+    /// needed.
+    pub(crate) starved: AtomicBool,
 }
 
 impl<F: Fs> Home<F> {

@@ -143,7 +143,9 @@ impl<F: Fs> Inner<F> {
         }
         drop(log);
         // Not waited for: whoever holds the reserve is making it.
-        if self.reserve.try_lock().is_some_and(|reserve| reserve.is_empty()) {
+        if !self.home.starved.load(Ordering::Relaxed)
+            && self.reserve.try_lock().is_some_and(|reserve| reserve.is_empty())
+        {
             self.doorbell.ring();
         }
         lead.done = true;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
@@ -61,6 +62,12 @@ impl<F: Fs> Reserve<F> {
     }
 
     fn make(&mut self, home: &Home<F>, capacity: u64, quota: Quota<'_>) -> Result<(), AppendError> {
+        let made = self.try_make(home, capacity, quota);
+        home.starved.store(made.is_err(), Ordering::Relaxed);
+        made
+    }
+
+    fn try_make(&mut self, home: &Home<F>, capacity: u64, quota: Quota<'_>) -> Result<(), AppendError> {
         if let (Some(limit), Some(pinned_by)) = (home.options.max_log_bytes, quota) {
             let directory = home.directory.lock();
             let used = directory.bytes();
@@ -135,5 +142,37 @@ impl Drop for Reserver {
             // A panic of the thread has poisoned nothing: it only leaves the work to the appends.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fs::sim::SimFs;
+    use crate::{Options, Wal};
+
+    #[test]
+    fn a_segment_that_cannot_be_had_is_not_asked_for_with_every_append() {
+        let disk = SimFs::new(0);
+        let options = Options { segment_bytes: 8192, ..Options::default() };
+        let (wal, _) = Wal::open_in(disk.clone(), "/log", options).unwrap();
+        let rings = || std::mem::take(&mut wal.inner.doorbell.state.lock().0);
+        for _ in 0..2 {
+            wal.append("a").unwrap();
+            assert!(rings());
+            wal.rotate().unwrap();
+        }
+        disk.set_budget(Some(0));
+        assert!(wal.reserve().is_err());
+        rings();
+        wal.append("b").unwrap();
+        assert!(!rings());
+        wal.truncate_before(wal.next_lsn()).unwrap();
+        assert!(rings(), "something was given back");
+        assert!(wal.reserve().is_err());
+        disk.set_budget(None);
+        wal.append("c").unwrap();
+        assert!(!rings());
+        wal.rotate().unwrap();
+        assert!(rings(), "there was space when it was needed");
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
@@ -154,6 +155,7 @@ impl<F: Fs> Log<F> {
             }
         }
         if done.segments > 0 {
+            home.starved.store(false, Ordering::Relaxed);
             let synced = home.fs.sync_dir(&home.dir);
             synced
                 .map_err(|cause| AppendError::Indeterminate(Failure::new("syncing the directory", cause)))?;

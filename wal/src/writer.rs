@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
 
@@ -84,6 +85,7 @@ impl<F: Fs> Wal<F> {
             salts,
             directory: Mutex::new(found.directory),
             counters: Counters::default(),
+            starved: AtomicBool::default(),
         };
         let inner = Inner::new(home, found.log, found.reserve, lock);
         Ok((Self { _reserver: None, inner: Arc::new(inner) }, report))
