@@ -81,6 +81,32 @@ fn a_second_opener_is_turned_away_until_the_first_lets_go() {
 }
 
 #[test]
+fn another_process_is_turned_away() {
+    const LOG: &str = "FOREBAY_WAL_LOG_TO_OPEN";
+    const TURNED_AWAY: i32 = 41;
+    const LET_IN: i32 = 42;
+    if let Some(dir) = std::env::var_os(LOG) {
+        let code = match Wal::open(Path::new(&dir), options()) {
+            Ok(_) => LET_IN,
+            Err(OpenError::Locked { .. }) => TURNED_AWAY,
+            Err(error) => panic!("{error}"),
+        };
+        std::process::exit(code);
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let another = || {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "another_process_is_turned_away"]).env(LOG, scratch.path());
+        child.output().unwrap().status.code()
+    };
+    let (wal, _) = Wal::open(scratch.path(), options()).unwrap();
+    assert_eq!(another(), Some(TURNED_AWAY));
+    wal.close().unwrap();
+    assert_eq!(another(), Some(LET_IN));
+    assert!(Wal::open(scratch.path(), options()).is_ok(), "the other process has ended");
+}
+
+#[test]
 fn the_operating_systems_files_serve_as_well() {
     let scratch = tempfile::tempdir().unwrap();
     let dir = scratch.path().join("deep/er");
