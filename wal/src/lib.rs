@@ -31,7 +31,7 @@
 //!
 //! # Guarantees
 //!
-//! They rest on the assumptions A1 to A6 in [`format`](mod@format), and each names the test that would fail
+//! They rest on the assumptions A1 to A6 in [FORMAT.md](mod@format), and each names the test that would fail
 //! without it. Numbers that are missing belong to parts that do not exist yet.
 //!
 //! - **G1** `Ok(lsn)`: after any crash every record up to `lsn`, from the low watermark on, is read back, or an
