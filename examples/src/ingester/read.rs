@@ -1,6 +1,5 @@
 //! Reading what is in memory, without holding a stream's lock while it is decoded.
 
-
 use bytes::Bytes;
 use forebay_chunk::{Direction, TimeRange};
 use forebay_wal::fs::Fs;
