@@ -14,7 +14,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -129,9 +129,6 @@ struct Shared<F: Fs> {
     blocks: mpsc::UnboundedSender<Arc<Stream>>,
     tickets: mpsc::UnboundedSender<Ticket>,
     queued: AtomicUsize,
-    chunks: AtomicU64,
-    raw_bytes: AtomicU64,
-    stored_bytes: AtomicU64,
 }
 
 impl<F: Fs> Ingester<F> {
@@ -166,9 +163,6 @@ impl<F: Fs> Ingester<F> {
             blocks,
             tickets,
             queued: AtomicUsize::new(0),
-            chunks: AtomicU64::new(0),
-            raw_bytes: AtomicU64::new(0),
-            stored_bytes: AtomicU64::new(0),
         });
         tokio::spawn(flush::encode_blocks(Arc::downgrade(&shared), pending, parallelism));
         tokio::spawn(flush::write_chunks(Arc::downgrade(&shared), queue));
@@ -199,16 +193,10 @@ impl<F: Fs> Ingester<F> {
     /// How it is.
     pub fn health(&self) -> Health {
         let shared = &self.shared;
-        let (stats, usage) = (shared.log.wal().stats(), shared.log.wal().usage());
         Health {
             streams: shared.tenants.len() as u64,
             memory_bytes: shared.memory.load(Ordering::Relaxed) as u64,
-            wal_bytes: usage.log_bytes,
-            wal_syncs: stats.syncs,
-            chunks: shared.chunks.load(Ordering::Relaxed),
-            raw_bytes: shared.raw_bytes.load(Ordering::Relaxed),
-            stored_bytes: shared.stored_bytes.load(Ordering::Relaxed),
-            wal_appended_bytes: stats.physical_bytes,
+            wal_bytes: shared.log.wal().usage().log_bytes,
         }
     }
 

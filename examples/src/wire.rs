@@ -245,21 +245,7 @@ pub struct Health {
     /// Bytes of the log on disk.
     #[prost(uint64, tag = "3")]
     pub wal_bytes: u64,
-    /// Syncs of the log since it was opened.
-    #[prost(uint64, tag = "4")]
-    pub wal_syncs: u64,
-    /// Chunks written since the start.
-    #[prost(uint64, tag = "5")]
-    pub chunks: u64,
-    /// Their bytes before compression.
-    #[prost(uint64, tag = "6")]
-    pub raw_bytes: u64,
-    /// Their bytes in the store.
-    #[prost(uint64, tag = "7")]
-    pub stored_bytes: u64,
-    /// Bytes appended to the log since it was opened.
-    #[prost(uint64, tag = "8")]
-    pub wal_appended_bytes: u64,
+    // Tags 4 to 8 were counters.
 }
 
 impl<'a> FromIterator<&'a Labels> for LabelSets {

@@ -197,9 +197,6 @@ impl<F: Fs> Shared<F> {
 
     fn stored(&self, new: &[NewChunk], done: &[Done]) {
         for chunk in new {
-            self.chunks.fetch_add(1, Ordering::Relaxed);
-            self.raw_bytes.fetch_add(chunk.chunk.raw_bytes, Ordering::Relaxed);
-            self.stored_bytes.fetch_add(chunk.chunk.stored_bytes, Ordering::Relaxed);
             metrics::counter!("forebay_chunk_raw_bytes_total").increment(chunk.chunk.raw_bytes);
             metrics::counter!("forebay_chunk_stored_bytes_total").increment(chunk.chunk.stored_bytes);
             tracing::debug!(key = chunk.chunk.key, entries = chunk.chunk.entries, "chunk stored");
