@@ -28,6 +28,7 @@ pub mod client;
 pub mod clock;
 pub mod compactor;
 pub mod config;
+pub mod data_dir;
 pub mod demo;
 pub mod distributor;
 pub mod federation;

@@ -13,7 +13,7 @@ use forebay_retention::store::redb::RedbState;
 use forebay_ring::quorum;
 use forebay_tenant::{Overrides, Tenancy};
 use forebay_wal::aio::AsyncWal;
-use forebay_wal::fs::StdFs;
+use forebay_wal::fs::{Fs, StdFs};
 use forebay_wal::{OpenError, RecoveryReport, Wal};
 use metrics_exporter_prometheus::PrometheusHandle;
 use object_store::local::LocalFileSystem;
@@ -26,6 +26,7 @@ use crate::client::IngesterClient;
 use crate::clock::{Clock, monotonic_ns};
 use crate::compactor::{self, Compactor};
 use crate::config::{Config, Target};
+use crate::data_dir;
 use crate::distributor::{self, Distributor, Requirements};
 use crate::federation::Children;
 use crate::http::{self, Parts};
@@ -99,7 +100,11 @@ pub async fn start(
 
     let index: Arc<dyn Index> = match &neighbours.index {
         Some(addr) => Arc::new(RemoteIndex::new(addr)?),
-        None if has(Target::Compactor) => Arc::new(RedbIndex::open(&dir.join("index.redb"))?),
+        None if has(Target::Compactor) => {
+            let index = RedbIndex::open(&dir.join("index.redb"))?;
+            sync_dir(&dir)?;
+            Arc::new(index)
+        }
         None => anyhow::bail!(
             "a {target:?} on its own needs --index, the gRPC address of the compactor or of `all`"
         ),
@@ -146,6 +151,7 @@ pub async fn start(
         let state = RedbState::open(dir.join("retention.redb")).context("retention state")?;
         let compactor =
             Compactor::new(storage, Arc::new(state), overrides, clock, compactor_options(&config));
+        sync_dir(&dir)?;
         tasks.push(tokio::spawn(compactor.clone().run()));
         Some(compactor)
     } else {
@@ -229,8 +235,8 @@ async fn open_ingester(
         max_log_bytes: Some(wal.max_bytes),
         ..forebay_wal::Options::default()
     };
+    // The log makes it, and syncs its name.
     let dir = config.common.path_prefix.join("wal").join(&config.common.instance_id);
-    make_dir(&dir)?;
     let (log, report) = open_log(&dir, &options).await.with_context(|| format!("log {}", dir.display()))?;
     let log = AsyncWal::start(log)?;
     tracing::info!(records = report.records, bytes = report.bytes, torn = ?report.torn, "log opened");
@@ -321,9 +327,13 @@ fn machine_memory() -> u64 {
     info.totalram.saturating_mul(u64::from(info.mem_unit))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the edge: the data directory is the user's")]
 fn make_dir(dir: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(dir).with_context(|| format!("directory {}", dir.display()))
+    data_dir::make(&StdFs, dir).with_context(|| format!("directory {}", dir.display()))
+}
+
+/// Makes the name of a file that was opened in `dir` durable: it is new, or whoever made it may have died before.
+fn sync_dir(dir: &Path) -> anyhow::Result<()> {
+    StdFs.sync_dir(dir).with_context(|| format!("directory {}", dir.display()))
 }
 
 #[expect(
