@@ -127,7 +127,8 @@ pub struct Ingester {
     pub flush_check_period: Duration,
     /// Chunks encoded at the same time. Default 2.
     pub concurrent_flushes: usize,
-    /// Memory for lines; 0 is a quarter of the machine's. Default 0.
+    /// Memory for lines; 0 is a quarter of what the machine and its control groups allow, divided among child
+    /// processes. Default 0.
     #[serde(serialize_with = "size")]
     pub memory_limit: u64,
 }

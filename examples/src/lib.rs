@@ -40,6 +40,7 @@ pub mod labels;
 pub mod loggen;
 pub mod logql;
 pub mod members;
+pub mod memory;
 pub mod metrics;
 pub mod offload;
 pub mod pipeline;

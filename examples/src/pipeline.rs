@@ -33,6 +33,7 @@ use crate::http::{self, Parts};
 use crate::index::{Index, RedbIndex};
 use crate::ingester::{self, Ingester};
 use crate::members::{Members, beat_forever};
+use crate::memory;
 use crate::offload::offload;
 use crate::query::Querier;
 use crate::rpc::{RemoteIndex, RemoteIngester, index_server, ingester_server};
@@ -284,7 +285,7 @@ pub fn ingester_options(config: &Config) -> anyhow::Result<ingester::Options> {
         },
         flush_check: settings.flush_check_period,
         memory_limit: match settings.memory_limit {
-            0 => usize::try_from(machine_memory() / 4)?,
+            0 => usize::try_from(memory::available() / 4)?,
             bytes => usize::try_from(bytes)?,
         },
         replication_factor: config.common.replication_factor.into(),
@@ -320,11 +321,6 @@ fn compactor_options(config: &Config) -> compactor::Options {
             ..forebay_retention::Options::default()
         },
     }
-}
-
-fn machine_memory() -> u64 {
-    let info = rustix::system::sysinfo();
-    info.totalram.saturating_mul(u64::from(info.mem_unit))
 }
 
 fn make_dir(dir: &Path) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ use forebay_examples::config::{Config, Target};
 use forebay_examples::demo::{self, Scrape};
 use forebay_examples::federation::Children;
 use forebay_examples::http_client::HttpClient;
+use forebay_examples::memory;
 use forebay_examples::pipeline::{self, Neighbours, Running};
 use forebay_examples::ship::{self, Shipped, Shipper};
 use forebay_examples::supervisor::{self, Family, Supervisor};
@@ -94,6 +95,9 @@ struct Arguments {
     /// Take orders from standard input: how a parent stops its children, and keeps them from outliving it.
     #[arg(long, hide = true)]
     child: bool,
+    /// Bytes of memory for lines: the share that a parent gives its children.
+    #[arg(long, value_name = "BYTES", hide = true)]
+    memory_limit: Option<u64>,
     /// Exit after --demo or --ship instead of staying up.
     #[arg(long)]
     once: bool,
@@ -202,6 +206,7 @@ fn configure(arguments: &Arguments) -> anyhow::Result<Config> {
     if let Some(zone) = &arguments.zone {
         config.common.instance_availability_zone = zone.clone();
     }
+    config.ingester.memory_limit = arguments.memory_limit.unwrap_or(config.ingester.memory_limit);
     if let Some(count) = arguments.ingesters {
         anyhow::ensure!(count > 0, "--ingesters is at least 1");
         anyhow::ensure!(config.target == Target::All, "--ingesters goes with --target all");
@@ -233,10 +238,15 @@ async fn start_children(
     if let Some(path) = &arguments.config {
         passed.extend(["--config".to_owned(), path.display().to_string()]);
     }
+    let count = arguments.ingesters.context("a process with children has a number of them")?;
+    if config.ingester.memory_limit == 0 {
+        let share = memory::available() / 4 / u64::try_from(count)?;
+        passed.extend(["--memory-limit".to_owned(), share.max(1).to_string()]);
+    }
     let options = supervisor::Options {
         program: std::env::current_exe()?,
         arguments: passed,
-        count: arguments.ingesters.unwrap_or_default(),
+        count,
         restart: !arguments.no_restart,
         stop_timeout: config.shutdown_timeout + Duration::from_secs(2),
     };
