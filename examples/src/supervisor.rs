@@ -110,6 +110,8 @@ async fn launch(options: &Options, number: usize, family: &Family) -> anyhow::Re
             "ingester",
             "--listen",
             "127.0.0.1:0",
+            "--grpc-listen",
+            "127.0.0.1:0",
             "--instance-id",
             &id,
             "--zone",

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use forebay_examples::http_client::{HttpClient, Response};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
 use tokio::process::{Child, Command};
 
 /// How long anything in these tests may take before it counts as hanging.
@@ -19,7 +19,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Process {
     pub(crate) client: HttpClient,
     child: Child,
+    printed: Arc<Mutex<Vec<String>>>,
     log: Arc<Mutex<Vec<String>>>,
+}
+
+/// A port that nobody has just now.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// How to start one.
@@ -55,8 +61,11 @@ impl Setup {
         let config = self.dir.join("config.yaml");
         std::fs::create_dir_all(&self.dir).unwrap();
         std::fs::write(&config, &self.config).unwrap();
+        let named = self.arguments.iter().any(|argument| argument == "--listen");
+        let listen: &[&str] = if named { &[] } else { &["--listen", "127.0.0.1:0"] };
         let mut child = Command::new(env!("CARGO_BIN_EXE_pipeline"))
-            .args(["--listen", "127.0.0.1:0", "--config"])
+            .args(listen)
+            .arg("--config")
             .arg(&config)
             .arg("--data-dir")
             .arg(self.dir.join("data"))
@@ -70,7 +79,7 @@ impl Setup {
             .spawn()
             .unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
-        tokio::spawn(collect(child.stderr.take().unwrap(), Arc::clone(&log)));
+        tokio::spawn(collect(BufReader::new(child.stderr.take().unwrap()).lines(), Arc::clone(&log)));
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let url = tokio::time::timeout(PATIENCE, async {
             while let Some(line) = lines.next_line().await.unwrap() {
@@ -82,13 +91,13 @@ impl Setup {
         })
         .await
         .expect("the pipeline listens in time");
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Process { client: HttpClient::with_timeout(&url, PATIENCE).unwrap(), child, log }
+        let printed = Arc::default();
+        tokio::spawn(collect(lines, Arc::clone(&printed)));
+        Process { client: HttpClient::with_timeout(&url, PATIENCE).unwrap(), child, printed, log }
     }
 }
 
-async fn collect(stderr: impl AsyncRead + Unpin, log: Arc<Mutex<Vec<String>>>) {
-    let mut lines = BufReader::new(stderr).lines();
+async fn collect(mut lines: Lines<BufReader<impl AsyncRead + Unpin>>, log: Arc<Mutex<Vec<String>>>) {
     while let Ok(Some(line)) = lines.next_line().await {
         log.lock().unwrap().push(line);
     }
@@ -105,6 +114,16 @@ impl Process {
         let pid = rustix::process::Pid::from_raw(self.pid()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it stops in time").unwrap()
+    }
+
+    /// Where its gRPC port is.
+    pub(crate) async fn grpc(&self) -> String {
+        let found = || {
+            let printed = self.printed.lock().unwrap();
+            printed.iter().find_map(|line| line.strip_prefix("gRPC on ").map(str::to_owned))
+        };
+        until("it says where its gRPC port is", || async { found().is_some() }).await;
+        found().unwrap()
     }
 
     pub(crate) fn pid(&self) -> i32 {

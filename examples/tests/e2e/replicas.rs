@@ -2,7 +2,7 @@
 
 use crate::crash::{kills, moment};
 use crate::lines::{Load, verify};
-use crate::process::{Process, Setup, text, until};
+use crate::process::{Process, Setup, free_port, text, until};
 
 async fn all_healthy(process: &Process) {
     until("three healthy ingesters", || async { process.json("/ring").await["healthy"] == 3 }).await;
@@ -81,4 +81,15 @@ async fn a_child_that_died_stays_down_with_no_restart() {
     until("a quorum of two takes pushes", || async { load.acked.len() > 100 }).await;
     running.stop().await;
     verify(&process, &load.acked).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn children_take_grpc_ports_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let arguments = ["--ingesters", "2", "--replication-factor", "2"];
+    let config = format!("server: {{grpc_listen_port: {port}}}");
+    let process = Setup::new(dir.path()).arguments(&arguments).config(&config).start().await;
+    assert_eq!(process.grpc().await, format!("127.0.0.1:{port}"));
+    assert_eq!(process.json("/ring").await["healthy"], 2);
 }
