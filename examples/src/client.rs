@@ -33,7 +33,7 @@ pub trait IngesterClient: Send + Sync + 'static {
     /// Writes every chunk and waits until all are stored.
     async fn flush(&self) -> Result<(), ReadFailed>;
 
-    /// How it is. Also its heartbeat.
+    /// How it is. Also its heartbeat, with the number of healthy ingesters; 0 where the asker does not know it.
     async fn health(&self, peers: usize) -> Result<Health, ReadFailed>;
 }
 

@@ -124,6 +124,8 @@ struct Shared<F: Fs> {
     /// Where the log stood when records that are not in memory yet were begun.
     applying: Mutex<BTreeMap<u64, usize>>,
     closed: AtomicBool,
+    /// Closed, and all is stored.
+    drained: AtomicBool,
     wake: Notify,
     flushed: Notify,
     blocks: mpsc::UnboundedSender<Arc<Stream>>,
@@ -133,7 +135,7 @@ struct Shared<F: Fs> {
 
 impl<F: Fs> Ingester<F> {
     /// An ingester on an open log: replays what the log holds, then takes pushes. Its background work ends when
-    /// it is [stopped](Self::stop).
+    /// it is dropped.
     ///
     /// # Errors
     /// What the log could not be read for, or a record that does not parse.
@@ -158,6 +160,7 @@ impl<F: Fs> Ingester<F> {
             memory: AtomicUsize::new(0),
             applying: Mutex::default(),
             closed: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
             wake: Notify::new(),
             flushed: Notify::new(),
             blocks,
@@ -185,9 +188,11 @@ impl<F: Fs> Ingester<F> {
         task.await.unwrap_or_else(|e| Err(PushError::Indeterminate { reason: e.to_string() }))
     }
 
-    /// Tells how many ingesters are healthy, for the share of global limits.
+    /// Tells how many ingesters are healthy, for the share of global limits; 0 says nothing.
     pub fn set_peers(&self, healthy: usize) {
-        self.shared.peers.store(healthy.max(1), Ordering::Relaxed);
+        if healthy > 0 {
+            self.shared.peers.store(healthy, Ordering::Relaxed);
+        }
     }
 
     /// How it is.
@@ -197,7 +202,16 @@ impl<F: Fs> Ingester<F> {
             streams: shared.tenants.len() as u64,
             memory_bytes: shared.memory.load(Ordering::Relaxed) as u64,
             wal_bytes: shared.log.wal().usage().log_bytes,
+            leaving: shared.closed.load(Ordering::Acquire),
+            left: shared.drained.load(Ordering::Acquire),
+            failure: self.log_failure().unwrap_or_default(),
         }
+    }
+
+    /// Why the log takes nothing any more until it is opened again, if that is so.
+    pub fn log_failure(&self) -> Option<String> {
+        let failure = self.shared.log.wal().poisoned()?;
+        Some(format!("log refuses writes since {failure}: {}", failure.cause))
     }
 
     /// Reads the log into memory, storing chunks on the way where memory would not hold it all.

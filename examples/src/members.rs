@@ -1,6 +1,6 @@
 //! The ingesters: who they are, where, and whether they answer. The ring is rebuilt from what their heartbeats say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,8 +37,30 @@ struct Shared {
 #[derive(Default)]
 struct Inner {
     membership: Membership,
+    /// Of all, those that left included: they may come back.
     clients: BTreeMap<Arc<str>, Arc<dyn IngesterClient>>,
     health: BTreeMap<Arc<str>, Health>,
+    /// Those that are about to stop, whatever they say themselves.
+    leaving: BTreeSet<Arc<str>>,
+}
+
+impl Inner {
+    /// Those that may hold what the store does not.
+    fn present(&self) -> impl Iterator<Item = &Arc<dyn IngesterClient>> {
+        let state = |id| self.membership.member(id).map(|member| member.instance.state);
+        self.clients.iter().filter(move |(id, _)| state(id) != Some(State::Left)).map(|(_, client)| client)
+    }
+
+    /// The state of an ingester that says of itself what `health` has.
+    fn state(&self, id: &str, health: &Health) -> State {
+        if health.left {
+            State::Left
+        } else if health.leaving || !health.failure.is_empty() || self.leaving.contains(id) {
+            State::Leaving
+        } else {
+            State::Active
+        }
+    }
 }
 
 /// One ingester, as `/ring` shows it.
@@ -66,6 +88,9 @@ pub struct MemberView {
     pub memory_bytes: u64,
     /// Bytes of its log.
     pub wal_bytes: u64,
+    /// Why its log takes nothing, if that is so.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub failure: String,
 }
 
 impl std::fmt::Debug for Members {
@@ -115,6 +140,8 @@ impl Members {
         };
         state.membership.observe(instance, monotonic_ns());
         state.clients.insert(id.into(), client);
+        state.health.remove(id);
+        state.leaving.remove(id);
         self.publish(&state)
     }
 
@@ -123,7 +150,10 @@ impl Members {
     /// # Errors
     /// As [`join`](Self::join).
     pub fn leave(&self, id: &str) -> anyhow::Result<()> {
-        self.update(id, |instance| instance.state = State::Leaving)
+        let mut state = self.shared.state.lock();
+        state.leaving.insert(id.into());
+        let health = state.health.get(id).cloned().unwrap_or_default();
+        self.heard(&mut state, id, &health)
     }
 
     /// The current ring.
@@ -136,14 +166,14 @@ impl Members {
         self.shared.state.lock().clients.get(id).cloned()
     }
 
-    /// All ingesters, healthy or not.
+    /// All ingesters, healthy or not, but those that stored what they had and left.
     pub fn clients(&self) -> Vec<Arc<dyn IngesterClient>> {
-        self.shared.state.lock().clients.values().cloned().collect()
+        self.shared.state.lock().present().cloned().collect()
     }
 
-    /// How many ingesters there are, healthy or not.
+    /// How many [`clients`](Self::clients) there are.
     pub fn len(&self) -> usize {
-        self.shared.state.lock().clients.len()
+        self.shared.state.lock().present().count()
     }
 
     /// Whether there are none.
@@ -169,20 +199,23 @@ impl Members {
 
     /// Asks every ingester once how it is and rebuilds the ring from the answers.
     pub async fn beat(&self) {
-        if self.is_empty() {
-            return;
-        }
         let healthy = self.healthy();
         let clients: Vec<_> =
             self.shared.state.lock().clients.iter().map(|(id, c)| (id.clone(), c.clone())).collect();
+        if clients.is_empty() {
+            return;
+        }
         let asked = clients.into_iter().map(|(id, client)| async move {
             let health = tokio::time::timeout(HEARTBEAT_DEADLINE, client.health(healthy)).await;
-            (id, health.ok().and_then(Result::ok))
+            Some((id, client, health.ok()?.ok()?))
         });
-        for (id, health) in futures_util::future::join_all(asked).await {
-            if let Some(health) = health {
-                self.shared.state.lock().health.insert(Arc::clone(&id), health);
-                if let Err(error) = self.update(&id, |_| {}) {
+        for (id, client, health) in futures_util::future::join_all(asked).await.into_iter().flatten() {
+            let mut state = self.shared.state.lock();
+            // One that was replaced meanwhile speaks for itself no more.
+            if state.clients.get(&id).is_some_and(|current| Arc::ptr_eq(current, &client)) {
+                let heard = self.heard(&mut state, &id, &health);
+                state.health.insert(id, health);
+                if let Err(error) = heard {
                     tracing::error!(%error, "ring not rebuilt");
                 }
             }
@@ -217,19 +250,26 @@ impl Members {
                 streams: health.streams,
                 memory_bytes: health.memory_bytes,
                 wal_bytes: health.wal_bytes,
+                failure: health.failure,
             }
         });
         view.collect()
     }
 
-    fn update(&self, id: &str, change: impl FnOnce(&mut Instance)) -> anyhow::Result<()> {
-        let mut state = self.shared.state.lock();
+    /// Notes a sign of life, and the state that goes with it.
+    fn heard(&self, state: &mut Inner, id: &str, health: &Health) -> anyhow::Result<()> {
         let Some(member) = state.membership.member(id) else { return Ok(()) };
         let mut instance = (*member.instance).clone();
-        instance.version = instance.version.next();
-        change(&mut instance);
+        let next = state.state(id, health);
+        // Who left is gone for good; who comes back is somebody new.
+        let back = instance.state == State::Left && next != State::Left;
+        instance.version = if back { instance.version.restarted() } else { instance.version.next() };
+        if instance.state != next {
+            tracing::info!(id, from = %instance.state, to = %next, failure = health.failure, "ingester changed");
+        }
+        instance.state = next;
         state.membership.observe(instance, monotonic_ns());
-        self.publish(&state)
+        self.publish(state)
     }
 
     fn publish(&self, state: &Inner) -> anyhow::Result<()> {
@@ -256,5 +296,104 @@ pub async fn beat_forever(members: Members) {
     loop {
         members.beat().await;
         tokio::time::sleep(HEARTBEAT).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::client::ReadFailed;
+    use crate::index::Span;
+    use crate::ingester::PushError;
+    use crate::labels::Labels;
+    use crate::logql::Matcher;
+    use crate::wire::{Pushed, Select};
+
+    /// An ingester that says what the test wants; nothing where it does not answer.
+    #[derive(Default)]
+    struct Says(Mutex<Option<Health>>);
+
+    #[async_trait]
+    impl IngesterClient for Says {
+        async fn push(&self, _: Bytes) -> Result<Pushed, PushError> {
+            unreachable!("only its health is asked for")
+        }
+
+        async fn select(&self, _: Select) -> Result<Vec<Bytes>, ReadFailed> {
+            unreachable!("only its health is asked for")
+        }
+
+        async fn series(&self, _: &str, _: &[Matcher], _: Span) -> Result<Vec<Labels>, ReadFailed> {
+            unreachable!("only its health is asked for")
+        }
+
+        async fn flush(&self) -> Result<(), ReadFailed> {
+            unreachable!("only its health is asked for")
+        }
+
+        async fn health(&self, _: usize) -> Result<Health, ReadFailed> {
+            self.0.lock().clone().ok_or_else(|| ReadFailed("gone".to_owned()))
+        }
+    }
+
+    /// Two ingesters; what the first says is up to the test.
+    fn two() -> (Members, Arc<Says>) {
+        let members = Members::new(1, false, Clock::simulated(1)).unwrap();
+        let (first, second) = (Arc::<Says>::default(), Says(Mutex::new(Some(Health::default()))));
+        members.join("a", "a:1", "", Arc::clone(&first) as Arc<dyn IngesterClient>).unwrap();
+        members.join("b", "b:1", "", Arc::new(second)).unwrap();
+        (members, first)
+    }
+
+    /// The state of the first, how many get writes, and how many are read, after it said `health`.
+    async fn after(members: &Members, says: &Says, health: Option<Health>) -> (String, usize, usize) {
+        *says.0.lock() = health;
+        members.beat().await;
+        (members.view().remove(0).state, members.healthy(), members.len())
+    }
+
+    fn state(state: State, writes: usize, reads: usize) -> (String, usize, usize) {
+        (state.to_string(), writes, reads)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_leaves_is_read_until_all_is_stored_and_may_come_back() {
+        let (members, says) = two();
+        let leaving = Health { leaving: true, ..Health::default() };
+        let left = Health { left: true, ..leaving.clone() };
+        assert_eq!(after(&members, &says, Some(Health::default())).await, state(State::Active, 2, 2));
+        assert_eq!(after(&members, &says, Some(leaving)).await, state(State::Leaving, 1, 2));
+        assert_eq!(after(&members, &says, Some(left)).await, state(State::Left, 1, 1));
+        assert_eq!(after(&members, &says, None).await, state(State::Left, 1, 1));
+        assert_eq!(after(&members, &says, Some(Health::default())).await, state(State::Active, 2, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_goes_away_without_a_word_is_missed_by_reads() {
+        let (members, says) = two();
+        assert_eq!(after(&members, &says, Some(Health::default())).await, state(State::Active, 2, 2));
+        tokio::time::sleep(HEARTBEAT_TIMEOUT * 2).await;
+        assert_eq!(after(&members, &says, None).await, state(State::Active, 1, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whose_log_failed_gets_no_writes_and_says_why() {
+        let (members, says) = two();
+        let failed = Health { failure: "syncing failed".to_owned(), ..Health::default() };
+        assert_eq!(after(&members, &says, Some(failed)).await, state(State::Leaving, 1, 2));
+        assert_eq!(members.view()[0].failure, "syncing failed");
+        assert_eq!(after(&members, &says, Some(Health::default())).await, state(State::Active, 2, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_told_to_leave_stays_so_until_it_joins_again() {
+        let (members, says) = two();
+        members.leave("a").unwrap();
+        assert_eq!(after(&members, &says, Some(Health::default())).await, state(State::Leaving, 1, 2));
+        members.join("a", "a:2", "", says.clone()).unwrap();
+        assert_eq!(after(&members, &says, Some(Health::default())).await, state(State::Active, 2, 2));
     }
 }

@@ -32,7 +32,7 @@ use crate::federation::Children;
 use crate::http::{self, Parts};
 use crate::index::{Index, RedbIndex};
 use crate::ingester::{self, Ingester};
-use crate::members::{Members, beat_forever};
+use crate::members::{HEARTBEAT, Members, beat_forever};
 use crate::memory;
 use crate::offload::offload;
 use crate::query::Querier;
@@ -41,6 +41,9 @@ use crate::storage::Storage;
 
 /// Streams that an ingester may be sent at the same time.
 const MAX_CALLS: usize = 4096;
+/// How long an ingester that stored what it had waits before it goes, so that whoever asks it how it is hears that it
+/// needs no asking any more.
+const FAREWELL: Duration = HEARTBEAT.saturating_mul(2);
 /// How long a log that somebody has open is waited for, and how often it is looked at.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 const LOCK_CHECK: Duration = Duration::from_millis(50);
@@ -179,7 +182,7 @@ pub async fn start(
         members: members.clone(),
         distributor: has(Target::Distributor).then_some(distributor),
         querier: has(Target::Querier).then_some(querier),
-        ingester: if target == Target::Ingester { own } else { None },
+        ingester: own,
         compactor,
         metrics,
         children: neighbours.children.unwrap_or_default(),
@@ -193,25 +196,40 @@ pub async fn start(
 }
 
 impl Running {
-    /// Leaves the ring, stops taking requests, stores what is in memory.
+    /// Leaves the ring, stops taking pushes, stores what is in memory, says so, and stops taking requests.
     ///
     /// # Errors
     /// Where the store did not take everything in time; the log keeps it.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.ready.store(false, Ordering::Release);
-        if self.ingester.is_some() {
+        let timeout = self.config.shutdown_timeout;
+        let mut stored = Ok(());
+        if let Some(ingester) = &self.ingester {
             self.members.leave(&self.config.common.instance_id)?;
+            stored = ingester.drain(timeout).await;
+            if self.grpc.is_some() && stored.is_ok() {
+                tokio::time::sleep(FAREWELL).await;
+            }
         }
         let _ = self.stop.send(true);
         let servers = futures_util::future::join_all(self.servers);
-        let timeout = self.config.shutdown_timeout;
         if tokio::time::timeout(timeout / 2, servers).await.is_err() {
             tracing::warn!("requests were still under way");
         }
         self.tasks.iter().for_each(JoinHandle::abort);
         match self.ingester {
-            Some(ingester) => ingester.stop(timeout).await,
+            Some(ingester) => stored.and(ingester.close(timeout).await),
             None => Ok(()),
+        }
+    }
+
+    /// Ends when the log of the ingester in this process fails, and says why; it has to be opened again then.
+    pub async fn log_failed(&self) -> String {
+        loop {
+            if let Some(failure) = self.ingester.as_ref().and_then(Ingester::log_failure) {
+                return failure;
+            }
+            tokio::time::sleep(HEARTBEAT).await;
         }
     }
 }

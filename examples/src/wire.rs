@@ -21,7 +21,7 @@ pub struct Empty {}
 /// What an ingester is told with each heartbeat.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct Peers {
-    /// Healthy ingesters.
+    /// Healthy ingesters; 0 where the asker does not know.
     #[prost(uint64, tag = "1")]
     pub healthy: u64,
 }
@@ -246,6 +246,15 @@ pub struct Health {
     #[prost(uint64, tag = "3")]
     pub wal_bytes: u64,
     // Tags 4 to 8 were counters.
+    /// It takes no pushes any more.
+    #[prost(bool, tag = "9")]
+    pub leaving: bool,
+    /// All that it had is stored: whoever does not ask it misses nothing.
+    #[prost(bool, tag = "10")]
+    pub left: bool,
+    /// Why its log takes nothing any more until it is opened again; empty if it does.
+    #[prost(string, tag = "11")]
+    pub failure: String,
 }
 
 impl<'a> FromIterator<&'a Labels> for LabelSets {

@@ -138,6 +138,10 @@ async fn main() -> anyhow::Result<()> {
     }
     let tenant = config.auth_enabled.then(|| arguments.tenant.clone());
     let work = async {
+        if arguments.child {
+            // It is started again, and opens the log again.
+            anyhow::bail!(running.log_failed().await);
+        }
         if arguments.demo {
             let options = demo::Options { lines: arguments.lines, seed: arguments.seed, tenant };
             demo::run(&url, options).await?;
@@ -163,14 +167,15 @@ async fn main() -> anyhow::Result<()> {
         },
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
+        () = told_to_stop(arguments.child) => Ok(()),
     };
     tracing::info!("stopping");
     let children_clean = match children {
         Some(children) => children.stop().await,
         None => true,
     };
-    running.stop().await?;
-    outcome?;
+    let stopped = running.stop().await;
+    outcome.and(stopped)?;
     anyhow::ensure!(children_clean, "an ingester did not store everything; its log keeps the rest");
     Ok(())
 }

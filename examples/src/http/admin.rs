@@ -26,6 +26,12 @@ pub(super) async fn ready(State(parts): Shared) -> Result<&'static str, Failure>
     if !parts.ready.load(Ordering::Acquire) {
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "starting or stopping"));
     }
+    if let Some(own) = &parts.ingester {
+        let failure = own.health(0).await.map_or_else(|error| error.0, |health| health.failure);
+        if !failure.is_empty() {
+            return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, failure));
+        }
+    }
     if parts.distributor.is_some() && parts.members.healthy() == 0 {
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "no ingester is healthy"));
     }
@@ -61,8 +67,10 @@ pub(super) async fn ring(State(parts): Shared) -> Json<RingView> {
 
 pub(super) async fn flush(State(parts): Shared) -> Result<StatusCode, Failure> {
     let clients = match &parts.ingester {
-        Some(own) => vec![std::sync::Arc::clone(own)],
-        None => parts.members.clients(),
+        Some(own) if parts.distributor.is_none() && parts.querier.is_none() => {
+            vec![std::sync::Arc::clone(own)]
+        }
+        _ => parts.members.clients(),
     };
     let flushed = try_join_all(clients.iter().map(|client| client.flush()));
     let unavailable = |why: String| Failure::new(StatusCode::SERVICE_UNAVAILABLE, why);

@@ -47,11 +47,12 @@ impl<F: Fs> Ingester<F> {
         self.shared.show();
     }
 
-    /// Refuses pushes from now on, writes every chunk and closes the log.
+    /// Refuses pushes from now on and writes every chunk; then it says that it has [left](crate::wire::Health::left).
+    /// It can still be read.
     ///
     /// # Errors
     /// Where the store did not take everything within `timeout`; then the log still holds what is missing.
-    pub async fn stop(&self, timeout: Duration) -> anyhow::Result<()> {
+    pub async fn drain(&self, timeout: Duration) -> anyhow::Result<()> {
         let shared = &self.shared;
         shared.closed.store(true, Ordering::Release);
         let work = async {
@@ -60,11 +61,20 @@ impl<F: Fs> Ingester<F> {
             }
             self.flush().await;
         };
-        let flushed = tokio::time::timeout(timeout, work).await;
-        shared.log.close().await?;
-        flushed.map_err(|_| {
+        tokio::time::timeout(timeout, work).await.map_err(|_| {
             anyhow::anyhow!("chunks were not stored within {timeout:?}; the log keeps their lines")
-        })
+        })?;
+        shared.drained.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Closes the log.
+    ///
+    /// # Errors
+    /// Where the disk did not take what the log still had to write within `timeout`.
+    pub async fn close(&self, timeout: Duration) -> anyhow::Result<()> {
+        let closed = tokio::time::timeout(timeout, self.shared.log.close()).await;
+        Ok(closed.map_err(|_| anyhow::anyhow!("log was not closed within {timeout:?}"))??)
     }
 }
 

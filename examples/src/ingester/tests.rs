@@ -2,7 +2,7 @@ use std::path::Path;
 
 use forebay_circuit::Breaker;
 use forebay_tenant::Limits;
-use forebay_wal::fs::sim::SimFs;
+use forebay_wal::fs::sim::{Fault, SimFs};
 use forebay_wal::{Time, Wal};
 use object_store::memory::InMemory;
 
@@ -49,4 +49,37 @@ async fn the_log_keeps_what_is_synced_and_not_in_memory_yet() {
     drop(under_way);
     ingester.flush().await;
     assert_ne!(first(), Some(kept));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ingester_whose_log_failed_says_so() {
+    let disk = SimFs::new(1);
+    let ingester = ingester(disk.clone()).await;
+    ingester.push(record("kept")).await.unwrap();
+    assert_eq!(ingester.health().failure, "");
+    // Some of the next operations is the sync.
+    for ahead in 0..20 {
+        disk.fail_at(disk.op_count() + ahead, Fault::Error(std::io::ErrorKind::Other));
+        if matches!(ingester.push(record("lost")).await, Err(PushError::Indeterminate { .. })) {
+            break;
+        }
+    }
+    let failure = ingester.health().failure;
+    assert!(failure.starts_with("log refuses writes since "), "{failure}");
+    assert!(matches!(ingester.push(record("refused")).await, Err(PushError::Unavailable { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ingester_that_stops_says_when_it_has_nothing_left() {
+    let ingester = ingester(SimFs::new(1)).await;
+    ingester.push(record("kept")).await.unwrap();
+    let says = || (ingester.health().leaving, ingester.health().left);
+    assert_eq!(says(), (false, false));
+    let timeout = Duration::from_secs(1);
+    // No time at all: it takes nothing any more, and has everything still.
+    ingester.drain(Duration::ZERO).await.unwrap_err();
+    assert_eq!(says(), (true, false));
+    ingester.drain(timeout).await.unwrap();
+    assert_eq!(says(), (true, true));
+    ingester.close(timeout).await.unwrap();
 }

@@ -16,5 +16,6 @@ mod programs;
 mod replicas;
 mod retention;
 mod routes;
+mod split;
 mod tenants;
 mod trace;
