@@ -59,24 +59,22 @@ pub struct Neighbours {
     pub children: Option<Children>,
 }
 
-/// A process that serves.
+/// A process with its parts at work.
 #[derive(Debug)]
 pub struct Running {
-    /// Where its HTTP port is.
-    pub http: SocketAddr,
     /// Where its gRPC port is, if it has one.
     pub grpc: Option<SocketAddr>,
     /// The ingesters it knows.
     pub members: Members,
-    config: Arc<Config>,
+    parts: Parts,
     ingester: Option<Ingester<StdFs>>,
-    ready: Arc<AtomicBool>,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// Starts the parts that `config.target` names.
+/// Starts the parts that `config.target` names, and the gRPC port, which child processes need to start. The HTTP port is
+/// for [`Running::listen`] to open once all ingesters are known: without one of them, its lines would be missing.
 ///
 /// # Errors
 /// A directory, log, index or address that cannot be used, each named.
@@ -89,6 +87,11 @@ pub async fn start(
     let clock = Clock::System;
     let target = config.target;
     let has = |part| target == Target::All || target == part;
+    let sends = has(Target::Distributor) || has(Target::Querier);
+    anyhow::ensure!(
+        !sends || has(Target::Ingester) || !neighbours.ingesters.is_empty(),
+        "a {target:?} on its own needs --join ID=ADDR with the gRPC address of each ingester"
+    );
     let dir = config.common.path_prefix.clone();
     make_dir(&dir)?;
 
@@ -130,7 +133,6 @@ pub async fn start(
     };
     let own: Option<Arc<dyn IngesterClient>> =
         ingester.clone().map(|own| Arc::new(own) as Arc<dyn IngesterClient>);
-    let sends = has(Target::Distributor) || has(Target::Querier);
     // Who sends tells an ingester how many there are; one alone would take itself for the only one.
     if let Some(own) = own.as_ref().filter(|_| sends) {
         let common = &config.common;
@@ -163,7 +165,6 @@ pub async fn start(
     };
 
     let (stop, stopped) = watch::channel(false);
-    let ready = Arc::new(AtomicBool::new(true));
     let mut servers = Vec::new();
     let needs_grpc = target != Target::All || neighbours.children.is_some();
     let grpc = if needs_grpc {
@@ -171,7 +172,7 @@ pub async fn start(
         let listener = listen(&server.grpc_listen_address, server.grpc_listen_port).await?;
         let addr = listener.local_addr()?;
         let local_index = has(Target::Compactor).then(|| Arc::clone(&index));
-        servers.push(tokio::spawn(serve_grpc(listener, own.clone(), local_index, stopped.clone())));
+        servers.push(tokio::spawn(serve_grpc(listener, own.clone(), local_index, stopped)));
         Some(addr)
     } else {
         None
@@ -186,26 +187,35 @@ pub async fn start(
         compactor,
         metrics,
         children: neighbours.children.unwrap_or_default(),
-        ready: Arc::clone(&ready),
-        config: Arc::clone(&config),
+        ready: Arc::new(AtomicBool::new(true)),
+        config,
     };
-    let listener = listen(&config.server.http_listen_address, config.server.http_listen_port).await?;
-    let http = listener.local_addr()?;
-    servers.push(tokio::spawn(serve_http(listener, parts, stopped)));
-    Ok(Running { http, grpc, members, config, ingester, ready, stop, servers, tasks })
+    Ok(Running { grpc, members, parts, ingester, stop, servers, tasks })
 }
 
 impl Running {
+    /// Opens the HTTP port; its address.
+    ///
+    /// # Errors
+    /// An address that cannot be listened on.
+    pub async fn listen(&mut self) -> anyhow::Result<SocketAddr> {
+        let server = &self.parts.config.server;
+        let listener = listen(&server.http_listen_address, server.http_listen_port).await?;
+        let addr = listener.local_addr()?;
+        self.servers.push(tokio::spawn(serve_http(listener, self.parts.clone(), self.stop.subscribe())));
+        Ok(addr)
+    }
+
     /// Leaves the ring, stops taking pushes, stores what is in memory, says so, and stops taking requests.
     ///
     /// # Errors
     /// Where the store did not take everything in time; the log keeps it.
     pub async fn stop(self) -> anyhow::Result<()> {
-        self.ready.store(false, Ordering::Release);
-        let timeout = self.config.shutdown_timeout;
+        self.parts.ready.store(false, Ordering::Release);
+        let timeout = self.parts.config.shutdown_timeout;
         let mut stored = Ok(());
         if let Some(ingester) = &self.ingester {
-            self.members.leave(&self.config.common.instance_id)?;
+            self.members.leave(&self.parts.config.common.instance_id)?;
             stored = ingester.drain(timeout).await;
             if self.grpc.is_some() && stored.is_ok() {
                 tokio::time::sleep(FAREWELL).await;

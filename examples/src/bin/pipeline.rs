@@ -125,13 +125,14 @@ async fn main() -> anyhow::Result<()> {
     // Before the parts start: a signal that comes while a log is replayed must not kill the process half-way.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let running = pipeline::start(config.clone(), neighbours.clone(), Some(metrics)).await?;
+    let mut running = pipeline::start(config.clone(), neighbours.clone(), Some(metrics)).await?;
     let children = match neighbours.children {
         Some(children) => Some(start_children(&arguments, &config, &running, children).await?),
         None => None,
     };
     running.members.beat().await;
-    let url = format!("http://{}", running.http);
+    // Last: an answer without the lines of an ingester that is not there yet would look whole.
+    let url = format!("http://{}", running.listen().await?);
     println!("{}{url}", supervisor::HTTP_LINE);
     if let Some(grpc) = running.grpc {
         println!("{}{grpc}", supervisor::GRPC_LINE);

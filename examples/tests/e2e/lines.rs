@@ -129,6 +129,11 @@ pub(crate) async fn count(process: &Process, selector: &str) -> u64 {
     let query = format!("count_over_time({selector}[4h])");
     let query = form_urlencoded::byte_serialize(query.as_bytes()).collect::<String>();
     let answer = process.json(&format!("/loki/api/v1/query?query={query}")).await;
+    total(&answer)
+}
+
+/// The sum of the counts in an answer.
+pub(crate) fn total(answer: &Value) -> u64 {
     let series = answer["data"]["result"].as_array().unwrap();
     series.iter().map(|s| s["value"][1].as_str().unwrap().parse::<u64>().unwrap()).sum()
 }

@@ -59,3 +59,11 @@ async fn files_are_shipped_line_by_line() {
     let (clean, printed) = run(&["--ship", "/nowhere/at.all"]).await;
     assert!(!clean && printed.contains("/nowhere/at.all"), "{printed}");
 }
+
+#[tokio::test]
+async fn a_querier_that_knows_no_ingester_does_not_start() {
+    for target in ["querier", "distributor"] {
+        let (clean, printed) = run(&["--target", target, "--index", "127.0.0.1:1"]).await;
+        assert!(!clean && printed.contains("needs --join ID=ADDR"), "{printed}");
+    }
+}

@@ -1,8 +1,8 @@
 //! Three ingester processes that each hold every line: any of them may die, and one may lose its directory.
 
 use crate::crash::{kills, moment};
-use crate::lines::{Load, verify};
-use crate::process::{Process, Setup, free_port, text, until};
+use crate::lines::{Load, count, total, verify};
+use crate::process::{PATIENCE, Process, Setup, free_port, text, until};
 
 async fn all_healthy(process: &Process) {
     until("three healthy ingesters", || async { process.json("/ring").await["healthy"] == 3 }).await;
@@ -92,4 +92,45 @@ async fn children_take_grpc_ports_of_their_own() {
     let process = Setup::new(dir.path()).arguments(&arguments).config(&config).start().await;
     assert_eq!(process.grpc().await, format!("127.0.0.1:{port}"));
     assert_eq!(process.json("/ring").await["healthy"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_answered_before_every_child_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let listen = format!("127.0.0.1:{}", free_port());
+    let arguments = ["--ingesters", "3", "--replication-factor", "1", "--listen", &listen];
+    let setup = Setup::new(dir.path()).arguments(&arguments);
+    let process = setup.start().await;
+    let load = Load::new();
+    let running = load.run(&process, 4, 50);
+    until("many lines are acknowledged", || async { load.acked.len() > 5000 }).await;
+    running.stop().await;
+    let (all, client) = (count(&process, r#"{app="load"}"#).await, process.client.clone());
+    process.kill().await;
+
+    let query = "/loki/api/v1/query?query=count_over_time(%7Bapp%3D%22load%22%7D%5B4h%5D)";
+    let first = tokio::time::timeout(PATIENCE, async {
+        loop {
+            if let Ok(response) = client.get(query).await
+                && response.status == 200
+            {
+                return serde_json::from_slice::<serde_json::Value>(&response.body).unwrap();
+            }
+        }
+    });
+    let (_process, first) = tokio::join!(setup.start(), first);
+    assert_eq!(total(&first.unwrap()), all);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn children_share_the_memory_that_there_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Setup::new(dir.path()).arguments(&["--ingesters", "3"]).start().await;
+    let limits = process.children().into_iter().map(|pid| {
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+        let limit = line.split('\0').skip_while(|argument| *argument != "--memory-limit").nth(1);
+        limit.unwrap().parse::<u64>().unwrap()
+    });
+    let (all, available) = (limits.sum::<u64>(), forebay_examples::memory::available());
+    assert!(all <= available / 4 && all > available / 5, "{all} of {available}");
 }
