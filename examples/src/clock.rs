@@ -3,7 +3,7 @@
 //! Both follow the runtime's clock where that is paused, so a simulation decides what time it is.
 
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Where parts read wall time.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,6 +34,22 @@ impl Clock {
                 wall_ns.saturating_add_unsigned(monotonic_ns().saturating_sub(started_ns))
             }
         }
+    }
+}
+
+/// A moment by which something has to be done, on [`monotonic_ns`]. The default is over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(u64);
+
+impl Deadline {
+    /// In `time` from now.
+    pub fn after(time: Duration) -> Self {
+        Self(monotonic_ns().saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// How long it is until then.
+    pub fn left(self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(monotonic_ns()))
     }
 }
 

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::client::IngesterClient;
-use crate::clock::{Clock, monotonic_ns};
+use crate::clock::{Clock, Deadline, monotonic_ns};
 use crate::compactor::{self, Compactor};
 use crate::config::{Config, Target};
 use crate::data_dir;
@@ -210,25 +210,24 @@ impl Running {
     ///
     /// # Errors
     /// Where the store did not take everything in time; the log keeps it.
-    pub async fn stop(self) -> anyhow::Result<()> {
+    pub async fn stop(self, deadline: Deadline) -> anyhow::Result<()> {
         self.parts.ready.store(false, Ordering::Release);
-        let timeout = self.parts.config.shutdown_timeout;
         let mut stored = Ok(());
         if let Some(ingester) = &self.ingester {
             self.members.leave(&self.parts.config.common.instance_id)?;
-            stored = ingester.drain(timeout).await;
+            stored = ingester.drain(deadline.left() / 4 * 3).await;
             if self.grpc.is_some() && stored.is_ok() {
-                tokio::time::sleep(FAREWELL).await;
+                tokio::time::sleep(FAREWELL.min(deadline.left() / 2)).await;
             }
         }
         let _ = self.stop.send(true);
         let servers = futures_util::future::join_all(self.servers);
-        if tokio::time::timeout(timeout / 2, servers).await.is_err() {
+        if tokio::time::timeout(deadline.left() / 2, servers).await.is_err() {
             tracing::warn!("requests were still under way");
         }
         self.tasks.iter().for_each(JoinHandle::abort);
         match self.ingester {
-            Some(ingester) => stored.and(ingester.close(timeout).await),
+            Some(ingester) => stored.and(ingester.close(deadline.left()).await),
             None => Ok(()),
         }
     }

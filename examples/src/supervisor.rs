@@ -1,8 +1,8 @@
 //! Child processes of this program, one for each ingester: started, watched, started again, and stopped with it.
 //!
-//! A child says on its standard output where it listens. On its standard input it is told to stop; where that ends
-//! without a word, the parent is dead and the child exits at once: so no child outlives its parent, however that dies.
-//! Its log keeps what it had.
+//! A child says on its standard output where it listens. On its standard input it is told to stop, and how long that
+//! may take; where that ends without a word, the parent is dead and the child exits at once: so no child outlives its
+//! parent, however that dies. Its log keeps what it had.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -15,6 +15,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::clock::Deadline;
 use crate::federation::Children;
 use crate::members::Members;
 use crate::rpc::RemoteIngester;
@@ -23,8 +24,8 @@ use crate::rpc::RemoteIngester;
 pub const HTTP_LINE: &str = "listening on ";
 /// What it prints behind that, before the address of its gRPC port.
 pub const GRPC_LINE: &str = "gRPC on ";
-/// What a child is told when it is to stop.
-const STOP_LINE: &str = "stop\n";
+/// What a child is told when it is to stop, before the milliseconds that it may take.
+const STOP_LINE: &str = "stop within ";
 /// How long a child may take until it listens: it replays its log first.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// The first and the longest wait before a child that died is started again.
@@ -41,8 +42,6 @@ pub struct Options {
     pub count: usize,
     /// Whether a child that dies is started again.
     pub restart: bool,
-    /// How long a child may take to stop.
-    pub stop_timeout: Duration,
 }
 
 /// Where the parent keeps its children.
@@ -57,7 +56,7 @@ pub struct Family {
 /// The children.
 #[derive(Debug)]
 pub struct Supervisor {
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Option<Deadline>>,
     children: Vec<JoinHandle<bool>>,
 }
 
@@ -67,7 +66,7 @@ impl Supervisor {
     /// # Errors
     /// A child that did not start.
     pub async fn start(options: Options, family: Family) -> anyhow::Result<Self> {
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(None);
         let options = Arc::new(options);
         let starting = (0..options.count).map(|number| {
             let (options, family) = (Arc::clone(&options), family.clone());
@@ -84,9 +83,10 @@ impl Supervisor {
         Ok(Self { stop, children })
     }
 
-    /// Stops all children and waits for them; whether every one stored what it had.
-    pub async fn stop(self) -> bool {
-        let _ = self.stop.send(true);
+    /// Stops all children and waits for them; whether every one stored what it had. One that is still there when most
+    /// of the time is over is killed, so that there is some left for the parent.
+    pub async fn stop(self, deadline: Deadline) -> bool {
+        let _ = self.stop.send(Some(deadline));
         let ended = futures_util::future::join_all(self.children).await;
         ended.into_iter().all(|clean| clean.unwrap_or(false))
     }
@@ -156,7 +156,7 @@ async fn watch_child(
     number: usize,
     mut child: Child,
     family: Family,
-    mut stopped: watch::Receiver<bool>,
+    mut stopped: watch::Receiver<Option<Deadline>>,
 ) -> bool {
     let mut wait = RESTART_WAIT.0;
     loop {
@@ -164,9 +164,7 @@ async fn watch_child(
         let stdin = child.stdin.take();
         let ended = tokio::select! {
             ended = child.wait() => ended,
-            () = told(&mut stopped) => {
-                return stop_child(&options, number, child, stdin, &family).await;
-            }
+            deadline = told(&mut stopped) => return stop_child(number, child, stdin, &family, deadline).await,
         };
         family.children.remove(&id(number));
         tracing::warn!(id = id(number), ?ended, restart = options.restart, "ingester died");
@@ -177,10 +175,15 @@ async fn watch_child(
         child = loop {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = told(&mut stopped) => return false,
+                _ = told(&mut stopped) => return false,
             }
             wait = (wait * 2).min(RESTART_WAIT.1);
-            match launch(&options, number, &family).await {
+            let launched = tokio::select! {
+                launched = launch(&options, number, &family) => launched,
+                // Dropped, it is killed: it has taken nothing that its log did not have.
+                _ = told(&mut stopped) => return false,
+            };
+            match launched {
                 Ok(child) => break child,
                 Err(error) => {
                     tracing::warn!(id = id(number), error = %format_args!("{error:#}"), "ingester not started")
@@ -191,45 +194,76 @@ async fn watch_child(
     }
 }
 
-/// Waits until the children are to stop.
-async fn told(stopped: &mut watch::Receiver<bool>) {
-    // An error means that the supervisor is gone, which is as good as being told.
-    let _ = stopped.wait_for(|stopped| *stopped).await;
+/// Waits until the children are to stop; by when.
+async fn told(stopped: &mut watch::Receiver<Option<Deadline>>) -> Deadline {
+    // An error means that the supervisor is gone, which is as good as being told, and there is no time left.
+    stopped.wait_for(Option::is_some).await.ok().and_then(|deadline| *deadline).unwrap_or_default()
 }
 
 async fn stop_child(
-    options: &Options,
     number: usize,
     mut child: Child,
     stdin: Option<ChildStdin>,
     family: &Family,
+    deadline: Deadline,
 ) -> bool {
     if let Err(error) = family.members.leave(&id(number)) {
         tracing::warn!(%error, "ring not updated");
     }
+    let left = deadline.left();
     if let Some(mut stdin) = stdin {
+        let order = order(left / 10 * 8);
         // A child that is gone already needs no telling.
-        let _ = stdin.write_all(STOP_LINE.as_bytes()).await;
+        let _ = stdin.write_all(order.as_bytes()).await;
     }
-    match tokio::time::timeout(options.stop_timeout, child.wait()).await {
+    match tokio::time::timeout(left / 10 * 9, child.wait()).await {
         Ok(Ok(status)) => status.success(),
         _ => {
             tracing::warn!(id = id(number), "ingester did not stop in time");
-            let _ = child.kill().await;
+            // One that waits for a stalled disk ends only when that answers.
+            let _ = tokio::time::timeout(deadline.left() / 2, child.kill()).await;
             false
         }
     }
 }
 
-/// For a child: ends when its parent tells it to stop.
+/// What a child is told when it is to stop within `time`.
+fn order(time: Duration) -> String {
+    format!("{STOP_LINE}{} ms\n", time.as_millis())
+}
+
+/// The time that an [`order`] gives; `None` where it is none.
+fn ordered(words: &str) -> Option<Duration> {
+    words.strip_prefix(STOP_LINE)?.strip_suffix(" ms\n")?.parse().ok().map(Duration::from_millis)
+}
+
+/// For a child: ends when its parent tells it to stop; by when.
 ///
 /// Exits the process where the parent died without a word: nothing can be stored any more, since the index died with
 /// it, and whoever starts the parent again needs the log's lock.
-pub async fn told_to_stop() {
+pub async fn told_to_stop() -> Deadline {
     let mut words = String::new();
     let read = tokio::io::stdin().read_to_string(&mut words).await;
-    if read.is_err() || words != STOP_LINE {
-        tracing::warn!("parent is gone");
-        std::process::exit(1);
+    match read.ok().and_then(|_| ordered(&words)) {
+        Some(time) => Deadline::after(time),
+        None => {
+            tracing::warn!("parent is gone");
+            std::process::exit(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_says_how_long_it_may_take_and_a_part_of_one_is_none() {
+        let time = Duration::from_millis(7_500);
+        let words = order(time);
+        assert_eq!(ordered(&words), Some(time));
+        for end in 0..words.len() {
+            assert_eq!(ordered(&words[..end]), None, "{:?}", &words[..end]);
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use forebay_examples::clock::Deadline;
 use forebay_examples::config::{Config, Target};
 use forebay_examples::demo::{self, Scrape};
 use forebay_examples::federation::Children;
@@ -109,25 +110,61 @@ fn neighbour(text: &str) -> Result<(String, String, String), String> {
     Ok((id.to_owned(), addr.to_owned(), zone.to_owned()))
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Runtime::new()?;
+    let outcome = runtime.block_on(run(&arguments));
+    // Not waited for: a thread that reads standard input or writes to a stalled disk may never end.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
-    let config = configure(&arguments)?;
+    let config = configure(arguments)?;
+    // Before the parts start: a signal that comes while a log is replayed must not kill the process half-way.
+    let told = told_to_stop(arguments.child, config.shutdown_timeout)?;
+    tokio::pin!(told);
+    let (running, children, url) = tokio::select! {
+        started = start(arguments, &config) => started?,
+        _ = &mut told => anyhow::bail!("told to stop before it had started; the log keeps what it has"),
+    };
+    let outcome = tokio::select! {
+        outcome = work(arguments, &config, &running, &url) => outcome.map(|()| None),
+        deadline = &mut told => Ok(Some(deadline)),
+    };
+    let (outcome, deadline) = match outcome {
+        Ok(Some(deadline)) => (Ok(()), deadline),
+        Ok(None) if !arguments.once => (Ok(()), told.await),
+        ended => (ended.map(drop), Deadline::after(config.shutdown_timeout)),
+    };
+    tracing::info!("stopping");
+    let children_clean = match children {
+        Some(children) => children.stop(deadline).await,
+        None => true,
+    };
+    let stopped = running.stop(deadline).await;
+    outcome.and(stopped)?;
+    anyhow::ensure!(children_clean, "an ingester did not store everything; its log keeps the rest");
+    Ok(())
+}
+
+/// Starts everything, the HTTP port last, and says where it listens; its URL.
+async fn start(
+    arguments: &Arguments,
+    config: &Config,
+) -> anyhow::Result<(Running, Option<Supervisor>, String)> {
     let metrics = forebay_examples::metrics::install()?;
     let neighbours = Neighbours {
         index: arguments.index.clone(),
         ingesters: arguments.join.clone(),
         children: arguments.ingesters.map(|_| Children::default()),
     };
-    // Before the parts start: a signal that comes while a log is replayed must not kill the process half-way.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut running = pipeline::start(config.clone(), neighbours.clone(), Some(metrics)).await?;
     let children = match neighbours.children {
-        Some(children) => Some(start_children(&arguments, &config, &running, children).await?),
+        Some(children) => Some(start_children(arguments, config, &running, children).await?),
         None => None,
     };
     running.members.beat().await;
@@ -137,47 +174,24 @@ async fn main() -> anyhow::Result<()> {
     if let Some(grpc) = running.grpc {
         println!("{}{grpc}", supervisor::GRPC_LINE);
     }
+    Ok((running, children, url))
+}
+
+/// What it does besides serving.
+async fn work(arguments: &Arguments, config: &Config, running: &Running, url: &str) -> anyhow::Result<()> {
     let tenant = config.auth_enabled.then(|| arguments.tenant.clone());
-    let work = async {
-        if arguments.child {
-            // It is started again, and opens the log again.
-            anyhow::bail!(running.log_failed().await);
-        }
-        if arguments.demo {
-            let options = demo::Options { lines: arguments.lines, seed: arguments.seed, tenant };
-            demo::run(&url, options).await?;
-        } else if !arguments.ship.is_empty() {
-            let shipped = ship(&url, &arguments.ship, tenant).await?;
-            let (refused, first) = (shipped.refused_lines, shipped.first_refusal.unwrap_or_default());
-            anyhow::ensure!(!arguments.once || refused == 0, "{refused} lines were refused: {first}");
-        }
-        anyhow::Ok(())
-    };
-    let outcome = tokio::select! {
-        outcome = work => match outcome {
-            Ok(()) if arguments.once => Ok(()),
-            Ok(()) => {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                    () = told_to_stop(arguments.child) => {}
-                }
-                Ok(())
-            }
-            failed => failed,
-        },
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        () = told_to_stop(arguments.child) => Ok(()),
-    };
-    tracing::info!("stopping");
-    let children_clean = match children {
-        Some(children) => children.stop().await,
-        None => true,
-    };
-    let stopped = running.stop().await;
-    outcome.and(stopped)?;
-    anyhow::ensure!(children_clean, "an ingester did not store everything; its log keeps the rest");
+    if arguments.child {
+        // It is started again, and with that its log opened again.
+        anyhow::bail!(running.log_failed().await);
+    }
+    if arguments.demo {
+        let options = demo::Options { lines: arguments.lines, seed: arguments.seed, tenant };
+        demo::run(url, options).await?;
+    } else if !arguments.ship.is_empty() {
+        let shipped = ship(url, &arguments.ship, tenant).await?;
+        let (refused, first) = (shipped.refused_lines, shipped.first_refusal.unwrap_or_default());
+        anyhow::ensure!(!arguments.once || refused == 0, "{refused} lines were refused: {first}");
+    }
     Ok(())
 }
 
@@ -254,7 +268,6 @@ async fn start_children(
         arguments: passed,
         count,
         restart: !arguments.no_restart,
-        stop_timeout: config.shutdown_timeout + Duration::from_secs(2),
     };
     Supervisor::start(options, Family { members: running.members.clone(), children }).await
 }
@@ -274,7 +287,17 @@ async fn ship(url: &str, files: &[PathBuf], tenant: Option<String>) -> anyhow::R
     Ok(shipped)
 }
 
-/// Ends when the parent of a child process tells it to stop.
-async fn told_to_stop(is_child: bool) {
-    if is_child { supervisor::told_to_stop().await } else { std::future::pending().await }
+/// Listens from this call on for whoever may stop the process. The future ends when it is to stop, and says by when.
+fn told_to_stop(is_child: bool, timeout: Duration) -> anyhow::Result<impl Future<Output = Deadline>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let parent =
+        async move { if is_child { supervisor::told_to_stop().await } else { std::future::pending().await } };
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => Deadline::after(timeout),
+            _ = interrupt.recv() => Deadline::after(timeout),
+            deadline = parent => deadline,
+        }
+    })
 }

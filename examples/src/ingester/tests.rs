@@ -13,11 +13,18 @@ use crate::pipeline::ingester_options;
 use crate::record::Writer;
 
 async fn ingester(disk: SimFs) -> Ingester<SimFs> {
+    let (log, committer) = AsyncWal::unstarted(wal(disk));
+    tokio::spawn(committer.run_async());
+    ingester_on(log).await
+}
+
+fn wal(disk: SimFs) -> Wal<SimFs> {
     let options =
         forebay_wal::Options { segment_bytes: 8192, time: Time::frozen(), ..forebay_wal::Options::default() };
-    let (wal, _) = Wal::open_in(disk, Path::new("/wal"), options).unwrap();
-    let (log, committer) = AsyncWal::unstarted(wal);
-    tokio::spawn(committer.run_async());
+    Wal::open_in(disk, Path::new("/wal"), options).unwrap().0
+}
+
+async fn ingester_on(log: AsyncWal<SimFs>) -> Ingester<SimFs> {
     let puts = Breaker::with_clock(forebay_circuit::Options::default(), monotonic_ns as fn() -> u64).unwrap();
     let storage = Storage::new(Arc::new(InMemory::new()), Arc::new(MemoryIndex::default()), puts);
     let overrides = Arc::new(Overrides::new(Limits::default()));
@@ -82,4 +89,12 @@ async fn an_ingester_that_stops_says_when_it_has_nothing_left() {
     ingester.drain(timeout).await.unwrap();
     assert_eq!(says(), (true, true));
     ingester.close(timeout).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_does_not_answer_is_waited_for_no_longer_than_there_is_time() {
+    let (log, _never_runs) = AsyncWal::unstarted(wal(SimFs::new(1)));
+    let ingester = ingester_on(log).await;
+    let error = ingester.close(Duration::from_secs(3)).await.unwrap_err().to_string();
+    assert_eq!(error, "log was not closed within 3s");
 }

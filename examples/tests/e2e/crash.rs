@@ -1,9 +1,12 @@
 //! `kill -9` of the whole process, again and again, under load.
 
+use std::process::Stdio;
 use std::time::Duration;
 
+use tokio::process::Command;
+
 use crate::lines::{Load, verify};
-use crate::process::{Setup, until};
+use crate::process::{PATIENCE, Setup, until};
 
 /// How often the process is killed; `FOREBAY_KILLS` asks for more.
 pub(crate) fn kills(default: u64) -> u64 {
@@ -50,4 +53,30 @@ async fn sigterm_stores_everything_and_ends_with_zero() {
     // What is stored needs no log any more.
     std::fs::remove_dir_all(dir.path().join("data/wal")).unwrap();
     verify(&setup.start().await, &load.acked).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_ends_a_process_that_has_not_started_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    let _has_the_log = Setup::new(dir.path()).start().await;
+    let waits_for_the_log = Command::new(env!("CARGO_BIN_EXE_pipeline"))
+        .args(["--target", "ingester", "--index", "127.0.0.1:1", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(dir.path().join("data"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let pid = waits_for_the_log.id().unwrap();
+    until("it listens for the signal", || async {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << (15 - 1)) != 0
+    })
+    .await;
+    let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let ended = tokio::time::timeout(PATIENCE, waits_for_the_log.wait_with_output()).await.unwrap().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(!ended.status.success() && said.contains("before it had started"), "{said}");
 }

@@ -95,6 +95,28 @@ async fn children_take_grpc_ports_of_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_somebody_stops_is_started_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = ["--ingesters", "3", "--replication-factor", "1"];
+    let process = Setup::new(dir.path()).arguments(&arguments).start().await;
+    let load = Load::new();
+    let running = load.run(&process, 2, 20);
+    until("some lines are acknowledged", || async { load.acked.len() > 200 }).await;
+    let children = process.children();
+    let pid = rustix::process::Pid::from_raw(children[0]).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    until("a new child", || async {
+        let now = process.children();
+        now.len() == 3 && !now.contains(&children[0])
+    })
+    .await;
+    all_healthy(&process).await;
+    running.stop().await;
+    verify(&process, &load.acked).await;
+    assert!(process.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_answered_before_every_child_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let listen = format!("127.0.0.1:{}", free_port());
