@@ -41,11 +41,6 @@ impl Labels {
     pub fn pairs(&self) -> Pairs<'_> {
         parse(&self.0).expect("checked when it was made")
     }
-
-    /// The value of label `name`.
-    pub fn value(&self, name: &str) -> Option<&str> {
-        self.pairs().into_iter().find(|(n, _)| *n == name).map(|(_, value)| value)
-    }
 }
 
 /// The canonical bytes are the identity: equal, ordered and hashed as the labels are.

@@ -373,11 +373,6 @@ impl Select {
         let filters = self.filters.iter().map(filter).collect::<Result<_, _>>()?;
         Ok(Logs { matchers: matchers(&self.matchers)?, filters })
     }
-
-    /// The range it covers.
-    pub fn span(&self) -> Span {
-        Span { from_ns: self.from_ns, through_ns: self.through_ns }
-    }
 }
 
 impl From<&LineFilter> for Filter {
