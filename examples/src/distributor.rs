@@ -3,30 +3,26 @@
 //! The order of the checks is Loki's, since it decides which reason is counted: labels, then each entry, then the
 //! rate of what is left, which refuses the whole push; the stream limit is the ingesters'.
 
+mod replicate;
 mod report;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_circuit::{Breaker, Registry};
+use forebay_circuit::Registry;
 use forebay_ratelimit::{Keyed, KeyedOptions, Oversize, Quota, Rate, RetryAfter};
-use forebay_ring::quorum::{
-    BatchOptions, Cause, Family, Items, ReplicaResult, Targets, Verdict as Acked, do_batch,
-};
-use forebay_ring::{Operation, Require, token_for};
+use forebay_ring::Require;
+use forebay_ring::quorum::{BatchOptions, Targets};
 use forebay_tenant::{Limits, Overrides, Reason, Validator, Verdict, labels};
-use forebay_tracing_ctx::TraceFutureExt;
 use smallvec::SmallVec;
-use tracing::Instrument;
 
-use crate::client::IngesterClient;
 use crate::clock::{Clock, monotonic_ns};
-use crate::ingester::PushError;
 use crate::members::Members;
 use crate::push::{LabelSet, Line, Stream};
 use crate::record::{Push, Writer};
 
+use replicate::ReplicaFailure;
 pub use report::{Discards, Report};
 
 /// How much longer a batch waits for a call than the call takes at most, so that the call ends by itself and its
@@ -42,6 +38,9 @@ pub struct Options {
     pub push_timeout: Duration,
     /// What may be under way to ingesters.
     pub targets: forebay_ring::quorum::Limits,
+    /// A push of more is sent as several records, one after the other, each of so many bytes at most or of a single
+    /// line. Ingesters take them as they take small pushes, whatever a client sends.
+    pub record_bytes: usize,
     /// When an ingester is left alone.
     pub circuit: forebay_circuit::Options,
     /// Lines and metadata that no chunk can hold are refused whatever the tenant's limits say.
@@ -80,34 +79,16 @@ pub enum Outcome {
     },
     /// The streams within the limit are stored, the others are not.
     StreamLimited(Report),
+    /// Some streams are more than ingesters keep in a record; to send them again does not help.
+    TooLarge {
+        /// What was stored, and why the rest was not.
+        message: String,
+    },
     /// Some streams did not reach a quorum; the report counts what did.
     Unavailable {
         /// What was acknowledged, and why the rest was not.
         message: String,
     },
-}
-
-/// A replica's failure.
-#[derive(Debug, Clone, thiserror::Error)]
-enum ReplicaFailure {
-    #[error(transparent)]
-    Push(#[from] PushError),
-    #[error("{0} streams are active, the limit is {1}")]
-    StreamLimit(u64, u64),
-    #[error("left alone after failures")]
-    Open,
-    #[error("not in the ring any more")]
-    Gone,
-}
-
-impl ReplicaFailure {
-    fn family(&self) -> Family {
-        match self {
-            Self::StreamLimit(..) => Family::Throttled,
-            Self::Push(PushError::Record(_)) => Family::Client,
-            _ => Family::Server,
-        }
-    }
 }
 
 /// A distributor. Cheap to clone.
@@ -161,7 +142,7 @@ impl Distributor {
             return outcome;
         }
         if lines > 0
-            && let Err(outcome) = self.replicate(tenant, push, &mut report).await
+            && let Err(outcome) = self.shared.replicate(tenant, push, &mut report).await
         {
             return outcome;
         }
@@ -175,7 +156,7 @@ impl Distributor {
     fn validate(&self, tenant: &str, limits: &Limits, streams: Vec<Stream<'_>>) -> (Push, Report) {
         let lines = streams.iter().flat_map(|s| &s.lines);
         let capacity = lines.map(|l| l.line.len() + 24).sum::<usize>() + 64 * streams.len();
-        let mut writer = Writer::new(tenant, capacity);
+        let mut writer = Writer::new(tenant, capacity).split_sections(self.shared.options.record_bytes);
         let mut report = Report::default();
         let validator = Validator::new(limits, self.shared.clock.wall_ns());
         let mut unescaped = String::new();
@@ -242,7 +223,9 @@ impl Distributor {
             return report.discard_line(line, Reason::LineTooLong, &why);
         }
         let metadata_bytes: usize = metadata.iter().map(|(n, v)| n.len() + v.len()).sum();
-        if metadata_bytes > chunk.max_symbol_bytes || metadata.len() > chunk.max_symbols / 2 {
+        // A line and its metadata travel in one record, which the largest line bounds.
+        let most = chunk.max_symbol_bytes.min(chunk.max_line_bytes);
+        if metadata_bytes > most || metadata.len() > chunk.max_symbols / 2 {
             let why = format_args!("metadata of {metadata_bytes} bytes exceeds what a chunk holds");
             return report.discard_line(line, Reason::StructuredMetadataTooLarge, &why);
         }
@@ -271,106 +254,7 @@ impl Distributor {
             retry_after,
         })
     }
-
-    /// Sends the sections to their ingesters and waits until each is decided.
-    async fn replicate(&self, tenant: &str, push: Push, report: &mut Report) -> Result<(), Outcome> {
-        let shared = &self.shared;
-        let ring = shared.members.ring();
-        let sections = push.sections().iter().enumerate();
-        let items: Vec<(u32, usize)> =
-            sections.map(|(i, s)| (token_for(tenant, push.labels(i)).0, s.bytes)).collect();
-        let push = Arc::new(push);
-        let options =
-            BatchOptions { require: shared.options.requirements.of(tenant), ..shared.batch.clone() };
-        let batch = do_batch(
-            &ring,
-            Operation::WRITE,
-            &items,
-            |instance, items| {
-                let id = Arc::clone(&instance.id);
-                let (client, breaker) = (shared.members.client(&id), shared.breakers.get(&id).ok());
-                let record = push.select(&items);
-                let timeout = shared.options.push_timeout;
-                send(id, client, breaker, record, items, timeout).in_current_trace().in_current_span()
-            },
-            &options,
-        );
-        let outcome = batch.await;
-        let mut failed = 0;
-        for (index, item) in outcome.items.iter().enumerate() {
-            if item.verdict.is_ok() {
-                continue;
-            }
-            let section = &push.sections()[index];
-            let over = outcome.errors_of(index).find_map(|e| match &e.cause {
-                Cause::Replied(failure @ ReplicaFailure::StreamLimit(..)) => Some(failure),
-                _ => None,
-            });
-            match (item.verdict, over) {
-                (Acked::Failed { family: Family::Throttled }, Some(failure)) => {
-                    report.over_stream_limit(section, &push.stream(index), failure);
-                }
-                _ => failed += 1,
-            }
-        }
-        if failed > 0 {
-            let first = outcome
-                .errors
-                .first()
-                .map_or_else(|| "the ring has too few healthy ingesters".to_owned(), ToString::to_string);
-            let stored = items.len() - failed - report.over_limit();
-            let message = format!(
-                "{failed} of {} streams did not reach {} of their replicas, {stored} did; first failure: {first}",
-                items.len(),
-                shared.options.requirements.of(tenant),
-            );
-            tracing::warn!(tenant, "{message}");
-            return Err(Outcome::Unavailable { message });
-        }
-        Ok(())
-    }
 }
 
-/// Sends a record to one ingester.
-async fn send(
-    id: Arc<str>,
-    client: Option<Arc<dyn IngesterClient>>,
-    breaker: Option<Breaker>,
-    record: bytes::Bytes,
-    items: Items,
-    timeout: Duration,
-) -> ReplicaResult<ReplicaFailure> {
-    let Some(client) = client else { return ReplicaResult::Err(ReplicaFailure::Gone) };
-    let permit = match breaker.as_ref().map(Breaker::try_acquire).transpose() {
-        Ok(permit) => permit,
-        Err(_) => return ReplicaResult::Err(ReplicaFailure::Open),
-    };
-    let started = monotonic_ns();
-    let silent = |_| Err(PushError::Indeterminate { reason: format!("no answer within {timeout:?}") });
-    let result = tokio::time::timeout(timeout, client.push(record)).await.unwrap_or_else(silent);
-    let outcome = if result.is_ok() { "ok" } else { "error" };
-    let seconds = monotonic_ns().saturating_sub(started) as f64 / 1e9;
-    metrics::histogram!("forebay_replica_push_seconds", "instance" => id.to_string(), "outcome" => outcome)
-        .record(seconds);
-    if let Some(permit) = permit {
-        match &result {
-            // An ingester that says it is busy answers; it is not broken.
-            Ok(_) | Err(PushError::Busy { .. } | PushError::Record(_)) => permit.success(),
-            Err(_) => permit.failure(),
-        }
-    }
-    match result {
-        Ok(pushed) if pushed.refused.is_empty() => ReplicaResult::Ok,
-        Ok(pushed) => {
-            let refused = pushed.refused.into_iter().filter_map(|r| {
-                let item = items.get(usize::try_from(r.section).ok()?)?;
-                Some((*item, ReplicaFailure::StreamLimit(r.active, r.limit)))
-            });
-            ReplicaResult::PerItem(refused.collect())
-        }
-        Err(error) => {
-            tracing::debug!(instance = %id, %error, "replica failed");
-            ReplicaResult::Err(error.into())
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -60,9 +60,18 @@ pub struct Options {
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PushError {
-    /// The sender is broken.
-    #[error(transparent)]
-    Record(#[from] RecordError),
+    /// The sender is broken, or of another version.
+    #[error("not a record: {reason}")]
+    Malformed {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Send less at once: it will never fit.
+    #[error("too large for the ingester: {reason}")]
+    TooLarge {
+        /// How large it is, and how large it may be.
+        reason: String,
+    },
     /// Send it again later: memory, log or disk is full.
     #[error("ingester is busy: {reason}")]
     Busy {
@@ -83,11 +92,20 @@ pub enum PushError {
     },
 }
 
+impl From<RecordError> for PushError {
+    fn from(error: RecordError) -> Self {
+        Self::Malformed { reason: error.to_string() }
+    }
+}
+
 impl From<AppendError> for PushError {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Rejected(reject @ (Reject::Closed | Reject::Poisoned)) => {
                 Self::Unavailable { reason: reject.to_string() }
+            }
+            AppendError::Rejected(reject @ Reject::TooLarge { .. }) => {
+                Self::TooLarge { reason: reject.to_string() }
             }
             AppendError::Rejected(reject) => Self::Busy { reason: reject.to_string() },
             AppendError::Indeterminate(failure) => {

@@ -44,6 +44,8 @@ const MAX_CALLS: usize = 4096;
 /// How long an ingester that stored what it had waits before it goes, so that whoever asks it how it is hears that it
 /// needs no asking any more.
 const FAREWELL: Duration = HEARTBEAT.saturating_mul(2);
+/// Sections of a record; small beside what may wait for a sync in a log, so that large pushes leave room for others.
+const RECORD_BYTES: usize = 4 << 20;
 /// How long a log that somebody has open is waited for, and how often it is looked at.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 const LOCK_CHECK: Duration = Duration::from_millis(50);
@@ -330,6 +332,7 @@ pub fn distributor_options(config: &Config) -> distributor::Options {
         requirements: Requirements { default: settings.require, tenants: settings.require_overrides.clone() },
         push_timeout: settings.push_timeout,
         targets: quorum::Limits { per_target, total },
+        record_bytes: bytes.min(RECORD_BYTES),
         circuit: forebay_circuit::Options::default(),
         chunk_limits: forebay_chunk::Limits::default(),
     }

@@ -20,6 +20,8 @@ const FIXED: usize = 4;
 const COUNT: usize = 4;
 /// Bytes of a section's own length.
 const SECTION_LEN: usize = 4;
+/// Bytes that a number of variable width takes at most.
+const MAX_VARINT: usize = 10;
 
 /// Why bytes are not a record.
 #[non_exhaustive]
@@ -59,6 +61,7 @@ pub struct Entry<'a> {
 #[derive(Debug)]
 pub struct Writer {
     buf: Vec<u8>,
+    section_bytes: usize,
     sections: Vec<SectionInfo>,
     open: Option<Open>,
 }
@@ -70,6 +73,7 @@ struct Open {
     entries: u32,
     last_ns: i64,
     line_bytes: usize,
+    continues: bool,
 }
 
 /// What the writer knows of a finished section.
@@ -82,6 +86,8 @@ pub struct SectionInfo {
     pub entries: u32,
     /// Bytes of lines and structured metadata, what a tenant is charged for.
     pub bytes: usize,
+    /// Whether it goes on with the stream of the section before, which had become too long.
+    pub continues: bool,
 }
 
 impl Writer {
@@ -93,7 +99,13 @@ impl Writer {
         buf.extend_from_slice(&len.to_le_bytes());
         buf.extend_from_slice(tenant.as_bytes());
         buf.extend_from_slice(&[0; COUNT]);
-        Self { buf, sections: Vec::new(), open: None }
+        Self { buf, section_bytes: usize::MAX, sections: Vec::new(), open: None }
+    }
+
+    /// Splits streams between entries, so that a section takes at most `bytes`, or holds a single entry.
+    #[must_use]
+    pub fn split_sections(self, bytes: usize) -> Self {
+        Self { section_bytes: bytes, ..self }
     }
 
     /// Opens the section of the stream with sorted `pairs`.
@@ -104,12 +116,18 @@ impl Writer {
         labels::write(&mut self.buf, pairs);
         let count_at = self.buf.len();
         self.buf.extend_from_slice(&[0; COUNT]);
-        self.open = Some(Open { start, count_at, entries: 0, last_ns: 0, line_bytes: 0 });
+        self.open = Some(Open { start, count_at, entries: 0, last_ns: 0, line_bytes: 0, continues: false });
     }
 
     /// Adds an entry to the open section: a line given in parts, and its metadata.
     pub fn entry(&mut self, timestamp_ns: i64, line: [&[u8]; 2], metadata: &[(&str, &str)]) {
-        let open = self.open.as_mut().expect("entries stand between begin and end");
+        let open = self.open.as_ref().expect("entries stand between begin and end");
+        let metadata_bytes: usize = metadata.iter().map(|(n, v)| n.len() + v.len() + 2 * MAX_VARINT).sum();
+        let most = line[0].len() + line[1].len() + metadata_bytes + 3 * MAX_VARINT;
+        if open.entries > 0 && self.buf.len() - open.start + most > self.section_bytes {
+            self.split();
+        }
+        let open = self.open.as_mut().expect("checked above, and a split leaves it open");
         varint::write_signed(&mut self.buf, timestamp_ns.wrapping_sub(open.last_ns));
         varint::write(&mut self.buf, (line[0].len() + line[1].len()) as u64);
         self.buf.extend_from_slice(line[0]);
@@ -123,6 +141,18 @@ impl Writer {
         }
         open.last_ns = timestamp_ns;
         open.entries += 1;
+    }
+
+    /// Closes the open section and opens another of the same stream.
+    fn split(&mut self) {
+        self.end();
+        let labels = self.sections.last().expect("the section that was closed has entries").labels.clone();
+        let start = self.buf.len();
+        self.buf.extend_from_slice(&[0; SECTION_LEN]);
+        self.buf.extend_from_within(labels);
+        let count_at = self.buf.len();
+        self.buf.extend_from_slice(&[0; COUNT]);
+        self.open = Some(Open { start, count_at, entries: 0, last_ns: 0, line_bytes: 0, continues: true });
     }
 
     /// Closes the open section; one without entries leaves no trace.
@@ -141,6 +171,7 @@ impl Writer {
             labels: open.start + SECTION_LEN..open.count_at,
             entries: open.entries,
             bytes: open.line_bytes,
+            continues: open.continues,
         });
     }
 
@@ -176,6 +207,38 @@ impl Push {
     /// The labels of section `index`.
     pub fn stream(&self, index: usize) -> Labels {
         Labels::from_canonical(self.labels(index)).expect("written canonically")
+    }
+
+    /// Which sections go together where the sections of a record shall take at most `bytes`: one after the other as
+    /// many as fit, and at least one.
+    pub fn parts(&self, bytes: usize) -> Vec<Range<usize>> {
+        let (mut parts, mut start, mut total) = (Vec::with_capacity(1), 0, 0);
+        for (index, section) in self.sections.iter().enumerate() {
+            total += section.range.len();
+            if total > bytes && index > start {
+                parts.push(start..index);
+                (start, total) = (index, section.range.len());
+            }
+        }
+        parts.push(start..self.sections.len());
+        parts
+    }
+
+    /// A push of the sections in `part` alone; all of them cost no copy.
+    pub fn part(&self, part: Range<usize>) -> Self {
+        let sections = &self.sections[part];
+        if sections.len() == self.sections.len() {
+            return self.clone();
+        }
+        let bytes = select(&self.bytes, self.header, sections.iter().map(|s| s.range.clone()));
+        let moved = sections.first().map_or(0, |s| s.range.start - self.header);
+        let back = |range: &Range<usize>| range.start - moved..range.end - moved;
+        let sections = sections.iter().map(|s| SectionInfo {
+            range: back(&s.range),
+            labels: back(&s.labels),
+            ..s.clone()
+        });
+        Self { header: self.header, bytes, sections: sections.collect() }
     }
 
     /// The record of all sections.

@@ -26,7 +26,7 @@ pub struct Discards {
 pub struct Report {
     lines: u64,
     reasons: BTreeMap<&'static str, Discards>,
-    over_limit: usize,
+    over_limit: bool,
 }
 
 impl Report {
@@ -48,14 +48,9 @@ impl Report {
 
     /// Discards a section that would have been one stream too many.
     pub(super) fn over_stream_limit(&mut self, section: &SectionInfo, labels: &Labels, why: &dyn Display) {
-        self.over_limit += 1;
+        self.over_limit = true;
         let why = format_args!("stream {labels}: {why}");
         self.add(Reason::StreamLimit, u64::from(section.entries), section.bytes as u64, &why);
-    }
-
-    /// Sections that would have been one stream too many.
-    pub(super) fn over_limit(&self) -> usize {
-        self.over_limit
     }
 
     fn add(&mut self, reason: Reason, lines: u64, bytes: u64, why: &dyn Display) {
@@ -72,7 +67,7 @@ impl Report {
         for (reason, discards) in &self.reasons {
             record(tenant, reason, discards.lines, discards.bytes);
         }
-        if self.over_limit > 0 {
+        if self.over_limit {
             Outcome::StreamLimited(self)
         } else if self.reasons.is_empty() {
             Outcome::Stored

@@ -97,6 +97,9 @@ fn answer(outcome: Outcome) -> Response {
         Outcome::StreamLimited(report) => Failure::new(StatusCode::TOO_MANY_REQUESTS, report.to_string())
             .retry_after(STREAM_LIMIT_RETRY_SECONDS)
             .into_response(),
+        Outcome::TooLarge { message } => {
+            Failure::new(StatusCode::PAYLOAD_TOO_LARGE, message).into_response()
+        }
         Outcome::Unavailable { message } => {
             Failure::new(StatusCode::SERVICE_UNAVAILABLE, message).retry_after(1).into_response()
         }

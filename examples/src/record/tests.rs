@@ -77,6 +77,43 @@ proptest! {
     }
 }
 
+fn split(lines: &[Line], section_bytes: usize) -> Push {
+    let mut writer = Writer::new("tenant-a", 64).split_sections(section_bytes);
+    writer.begin(&[("app", "a")]);
+    for (timestamp_ns, line, metadata) in lines {
+        let metadata: Vec<(&str, &str)> = metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        writer.entry(*timestamp_ns, [line, b""], &metadata);
+    }
+    writer.end();
+    writer.finish()
+}
+
+proptest! {
+    #[test]
+    fn a_long_stream_is_split_between_entries_and_nothing_is_lost(
+        streams in streams(), section_bytes in 0..400_usize, record_bytes in 0..800_usize,
+    ) {
+        let lines: Vec<Line> = streams.into_iter().flat_map(|(_, lines)| lines).collect();
+        let push = split(&lines, section_bytes);
+        let mut found = Vec::new();
+        let parts = push.parts(record_bytes);
+        prop_assert_eq!(parts.iter().cloned().flatten().collect::<Vec<_>>(), (0..push.sections().len()).collect::<Vec<_>>());
+        for range in parts {
+            let part = push.part(range);
+            for (index, section) in part.sections().iter().enumerate() {
+                prop_assert!(section.range.len() <= section_bytes || section.entries == 1);
+                prop_assert_eq!(part.labels(index), push.labels(0));
+            }
+            let bytes: usize = part.sections().iter().map(|s| s.range.len()).sum();
+            prop_assert!(bytes <= record_bytes || part.sections().len() <= 1);
+            found.extend(read(part.all()).into_iter().flat_map(|(_, lines)| lines));
+        }
+        prop_assert_eq!(found, lines);
+        let continues: Vec<bool> = push.sections().iter().map(|s| s.continues).collect();
+        prop_assert!(continues.iter().enumerate().all(|(index, continues)| *continues == (index > 0)));
+    }
+}
+
 #[test]
 fn a_record_cut_anywhere_is_refused() {
     let streams = [("a".to_owned(), vec![(1, b"line".to_vec(), vec![("k".to_owned(), "v".to_owned())])])];

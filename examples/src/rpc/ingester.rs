@@ -27,6 +27,30 @@ pub fn ingester_server(local: Arc<dyn IngesterClient>) -> IngesterServer<impl Se
 
 struct Local(Arc<dyn IngesterClient>);
 
+/// The status for `error`, from which [`refused`] makes it again.
+fn refusal(error: PushError) -> Status {
+    match error {
+        PushError::Malformed { reason } => Status::invalid_argument(reason),
+        // As gRPC itself says of a message above its limit.
+        PushError::TooLarge { reason } => Status::out_of_range(reason),
+        PushError::Busy { reason } => Status::resource_exhausted(reason),
+        PushError::Unavailable { reason } => Status::unavailable(reason),
+        PushError::Indeterminate { reason } => Status::aborted(reason),
+    }
+}
+
+fn refused(status: &Status) -> PushError {
+    let reason = status.message().to_owned();
+    match status.code() {
+        Code::InvalidArgument => PushError::Malformed { reason },
+        Code::OutOfRange => PushError::TooLarge { reason },
+        Code::ResourceExhausted => PushError::Busy { reason },
+        Code::Unavailable => PushError::Unavailable { reason },
+        Code::Aborted => PushError::Indeterminate { reason },
+        code => PushError::Indeterminate { reason: format!("{code}: {reason}") },
+    }
+}
+
 fn failed(error: ReadFailed) -> Status {
     Status::internal(error.0)
 }
@@ -40,12 +64,7 @@ impl Service for Local {
     async fn push(&self, request: Request<wire::Push>) -> Result<Response<wire::Pushed>, Status> {
         match self.0.push(request.into_inner().record).await {
             Ok(pushed) => Ok(Response::new(pushed)),
-            Err(error) => Err(match error {
-                PushError::Record(e) => Status::invalid_argument(e.to_string()),
-                PushError::Busy { reason } => Status::resource_exhausted(reason),
-                PushError::Unavailable { reason } => Status::unavailable(reason),
-                PushError::Indeterminate { reason } => Status::aborted(reason),
-            }),
+            Err(error) => Err(refusal(error)),
         }
     }
 
@@ -102,14 +121,7 @@ fn unread(status: Status) -> ReadFailed {
 impl IngesterClient for RemoteIngester {
     async fn push(&self, record: Bytes) -> Result<wire::Pushed, PushError> {
         let answer = self.client.clone().push(wire::Push { record }).await;
-        answer.map(Response::into_inner).map_err(|status| {
-            let reason = status.message().to_owned();
-            match status.code() {
-                Code::ResourceExhausted => PushError::Busy { reason },
-                Code::Unavailable => PushError::Unavailable { reason },
-                _ => PushError::Indeterminate { reason: format!("{}: {reason}", status.code()) },
-            }
-        })
+        answer.map(Response::into_inner).map_err(|status| refused(&status))
     }
 
     async fn select(&self, select: wire::Select) -> Result<Vec<Bytes>, ReadFailed> {
@@ -135,5 +147,24 @@ impl IngesterClient for RemoteIngester {
     async fn health(&self, peers: usize) -> Result<wire::Health, ReadFailed> {
         let peers = wire::Peers { healthy: peers as u64 };
         self.client.clone().health(peers).await.map(Response::into_inner).map_err(unread)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_is_refused_from_afar_as_it_is_at_home() {
+        let reason = || "for a reason".to_owned();
+        for error in [
+            PushError::Malformed { reason: reason() },
+            PushError::TooLarge { reason: reason() },
+            PushError::Busy { reason: reason() },
+            PushError::Unavailable { reason: reason() },
+            PushError::Indeterminate { reason: reason() },
+        ] {
+            assert_eq!(refused(&refusal(error.clone())), error);
+        }
     }
 }

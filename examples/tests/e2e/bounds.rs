@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use forebay_examples::push::protobuf::{EntryAdapter, PushRequest, StreamAdapter, Timestamp};
 use http::StatusCode;
+use prost::Message;
 use serde_json::{Value, json};
 
 use crate::lines::{count, start_ns};
@@ -141,4 +144,33 @@ impl Drop for Unmount {
     fn drop(&mut self) {
         let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
     }
+}
+
+/// Pushes above the log's largest record, and above what may be under way to one ingester, were refused for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_of_more_than_a_record_holds_is_stored_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Setup::new(dir.path()).config("distributor: {max_inflight_bytes: 32MiB}").start().await;
+    let (start, line) = (start_ns(), Bytes::from(vec![b'x'; 200 << 10]));
+    let stream = |app: &str, lines: i64| StreamAdapter {
+        labels: format!("{{app=\"{app}\"}}"),
+        entries: (0..lines)
+            .map(|i| EntryAdapter {
+                timestamp: Some(Timestamp::from_ns(start + i)),
+                line: line.clone(),
+                structured_metadata: Vec::new(),
+            })
+            .collect(),
+    };
+    let many = (0..50).map(|app| stream(&format!("many-{app}"), 7)).collect();
+    for streams in [vec![stream("one", 350)], many] {
+        let message = PushRequest { streams }.encode_to_vec();
+        assert!(message.len() > 68 << 20);
+        let body = snap::raw::Encoder::new().compress_vec(&message).unwrap();
+        let response = process.post("/loki/api/v1/push", "application/x-protobuf", body).await;
+        assert_eq!(response.status, StatusCode::NO_CONTENT, "{}", text(&response));
+    }
+    assert_eq!(process.metric("forebay_received_lines_total", "").await, 700.0);
+    assert_eq!(count(&process, r#"{app="one"}"#).await, 350);
+    assert_eq!(count(&process, r#"{app=~"many-.*"}"#).await, 350);
 }

@@ -1,0 +1,166 @@
+use std::borrow::Cow;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use forebay_tenant::Snapshot;
+use forebay_wal::{AppendError, Reject};
+use parking_lot::Mutex;
+
+use super::*;
+use crate::client::{IngesterClient, ReadFailed};
+use crate::config::Config;
+use crate::index::Span;
+use crate::ingester::PushError;
+use crate::labels::Labels;
+use crate::logql::Matcher;
+use crate::pipeline::distributor_options;
+use crate::record::Record;
+use crate::wire::{Health, Pushed, Refused, Select};
+
+const RECORD_BYTES: usize = 4 << 10;
+
+/// Keeps records, and refuses as it is told.
+#[derive(Default)]
+struct Fake {
+    records: Mutex<Vec<Record>>,
+    refused_app: Option<&'static str>,
+    /// What to fail with, and how many records to take before.
+    failure: Option<(usize, PushError)>,
+}
+
+impl Fake {
+    fn lines(&self, app: &str) -> Vec<Vec<u8>> {
+        let labels = Labels::from_sorted(&[("app", app)]);
+        let records = self.records.lock();
+        let sections = records.iter().flat_map(Record::sections).filter(|s| s.labels == labels.as_bytes());
+        sections.flat_map(|s| s.entries()).map(|e| e.line.to_vec()).collect()
+    }
+}
+
+#[async_trait]
+impl IngesterClient for Fake {
+    async fn push(&self, record: Bytes) -> Result<Pushed, PushError> {
+        let record = Record::parse(record)?;
+        let mut records = self.records.lock();
+        if let Some((_, failure)) = self.failure.as_ref().filter(|(taken, _)| records.len() == *taken) {
+            return Err(failure.clone());
+        }
+        let refuses = |labels: &[u8]| {
+            self.refused_app.is_some_and(|app| Labels::from_sorted(&[("app", app)]).as_bytes() == labels)
+        };
+        let refused = (0..).zip(record.sections()).filter(|(_, s)| refuses(s.labels));
+        let refused = refused.map(|(section, _)| Refused { section, active: 1, limit: 1 }).collect();
+        records.push(record);
+        Ok(Pushed { refused })
+    }
+
+    async fn select(&self, _: Select) -> Result<Vec<Bytes>, ReadFailed> {
+        unreachable!("nobody reads")
+    }
+
+    async fn series(&self, _: &str, _: &[Matcher], _: Span) -> Result<Vec<Labels>, ReadFailed> {
+        unreachable!("nobody reads")
+    }
+
+    async fn flush(&self) -> Result<(), ReadFailed> {
+        Ok(())
+    }
+
+    async fn health(&self, _: usize) -> Result<Health, ReadFailed> {
+        Ok(Health::default())
+    }
+}
+
+fn distributor(fake: Fake) -> (Distributor, Arc<Fake>) {
+    let (clock, fake) = (Clock::simulated(1_000_000), Arc::new(fake));
+    let members = Members::new(1, false, clock).unwrap();
+    members.join("ingester-0", "", "", Arc::clone(&fake) as Arc<dyn IngesterClient>).unwrap();
+    let limits = Config::default().limits_config;
+    let options = Options { record_bytes: RECORD_BYTES, ..distributor_options(&Config::default()) };
+    let distributor = Distributor::new(members, Arc::new(Overrides::new(limits)), clock, options).unwrap();
+    (distributor, fake)
+}
+
+/// Lines of `bytes` bytes, each with a time of its own.
+fn stream(app: &'static str, lines: i64, bytes: usize) -> Stream<'static> {
+    let line = |n: i64| Line {
+        timestamp_ns: n,
+        line: Cow::Owned(format!("{n:0bytes$}").into_bytes()),
+        metadata: Vec::new(),
+    };
+    let labels = LabelSet::Pairs(vec![(Cow::Borrowed("app"), Cow::Borrowed(app))]);
+    Stream { labels, lines: (0..lines).map(line).collect() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_larger_than_a_record_is_stored_whole_in_several() {
+    let (distributor, ingester) = distributor(Fake::default());
+    let push = || vec![stream("a", 2, 10), stream("b", 300, 100), stream("c", 7, 3000), stream("d", 1, 10)];
+    assert!(matches!(distributor.push("t", push()).await, Outcome::Stored));
+    for (sent, app) in push().iter().zip(["a", "b", "c", "d"]) {
+        let sent: Vec<_> = sent.lines.iter().map(|l| l.line.to_vec()).collect();
+        assert_eq!(ingester.lines(app), sent, "stream {app}");
+    }
+    let records = ingester.records.lock();
+    assert!(records.len() > 12, "{} records", records.len());
+    let largest = records.iter().map(|r| r.bytes().len()).max().unwrap();
+    assert!(largest <= RECORD_BYTES + 16, "a record of {largest} bytes");
+    drop(records);
+    assert_eq!(distributor.shared.batch.targets.total_in_flight().bytes, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_over_the_limit_is_counted_over_all_its_records() {
+    let (distributor, ingester) = distributor(Fake { refused_app: Some("b"), ..Fake::default() });
+    let streams = vec![stream("a", 100, 100), stream("b", 200, 100), stream("c", 100, 100)];
+    let Outcome::StreamLimited(report) = distributor.push("t", streams).await else { panic!("not limited") };
+    assert_eq!((report.lines(), report.discarded()), (400, 200));
+    assert_eq!(report.reasons()["stream_limit"].bytes, 200 * 100);
+    assert_eq!(ingester.lines("c").len(), 100, "what comes behind is stored");
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_a_record_fails_the_rest_is_not_sent_and_streams_are_counted_as_such() {
+    let failure = PushError::Busy { reason: "full".to_owned() };
+    let (distributor, ingester) = distributor(Fake { failure: Some((3, failure)), ..Fake::default() });
+    let streams = vec![stream("a", 1, 10), stream("b", 300, 100), stream("c", 300, 100)];
+    let Outcome::Unavailable { message } = distributor.push("t", streams).await else { panic!("stored") };
+    let told =
+        "2 of 3 streams did not reach quorum of their replicas, 1 did; first failure: instance ingester-0";
+    assert!(message.starts_with(told), "{message}");
+    assert_eq!(ingester.records.lock().len(), 3);
+}
+
+/// The log's own limit was a reason to send the same again and again.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_never_fits_is_the_clients_to_split_and_one_that_is_none_is_not() {
+    let never = PushError::from(AppendError::Rejected(Reject::TooLarge { len: 70, limit: 64 }));
+    let (refusing, ingester) = distributor(Fake { failure: Some((0, never)), ..Fake::default() });
+    let outcome = refusing.push("t", vec![stream("a", 300, 100)]).await;
+    let Outcome::TooLarge { message } = outcome else { panic!("{outcome:?}") };
+    assert!(message.contains("record of 70 bytes exceeds the limit of 64"), "{message}");
+    assert_eq!(ingester.records.lock().len(), 0);
+
+    let newer = PushError::from(Record::parse(Bytes::from_static(&[2, 0, 0, 0])).unwrap_err());
+    let (refusing, _) = distributor(Fake { failure: Some((0, newer)), ..Fake::default() });
+    let outcome = refusing.push("t", vec![stream("a", 1, 100)]).await;
+    assert!(matches!(outcome, Outcome::Unavailable { .. }), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_largest_line_travels_with_its_metadata_and_larger_metadata_is_refused() {
+    let (distributor, ingester) = distributor(Fake::default());
+    let mut limits = Config::default().limits_config;
+    (limits.max_line_size, limits.max_structured_metadata_size) = (0, u64::MAX);
+    distributor.shared.overrides.store(Snapshot::new(limits));
+    let line = |metadata: usize| {
+        let mut stream = stream("a", 1, 1);
+        stream.lines[0].line = vec![b'x'; 16 << 20].into();
+        stream.lines[0].metadata.push(("k".into(), "v".repeat(metadata).into()));
+        stream
+    };
+    let fits = distributor.push("t", vec![line((16 << 20) - 1)]).await;
+    assert!(matches!(fits, Outcome::Stored), "{fits:?}");
+    assert!(matches!(distributor.push("t", vec![line(16 << 20)]).await, Outcome::Invalid(_)));
+    assert_eq!(ingester.lines("a").len(), 1);
+}
