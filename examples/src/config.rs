@@ -87,7 +87,7 @@ pub struct Distributor {
     /// Largest body of a push, packed. Default 100 MiB.
     #[serde(serialize_with = "size")]
     pub max_recv_msg_size: u64,
-    /// Largest body of a push, unpacked. Default 500 MiB.
+    /// Largest body of a push, unpacked. What is decoded of it may take as much again. Default 500 MiB.
     #[serde(serialize_with = "size")]
     pub max_decompressed_size: u64,
     /// Copies that must be synced before a push is acknowledged: `one`, `quorum`, `all`. Default `quorum`.
@@ -97,7 +97,8 @@ pub struct Distributor {
     /// How long an ingester may take for one push. Default 10 s.
     #[serde(serialize_with = "duration")]
     pub push_timeout: Duration,
-    /// Bytes under way to one ingester before pushes to it fail at once. Default 256 MiB.
+    /// Bytes under way to one ingester before pushes to it fail at once; four times as much may be under way to all,
+    /// and in the bodies of pushes and what is decoded of them. Keep it above the largest line. Default 256 MiB.
     #[serde(serialize_with = "size")]
     pub max_inflight_bytes: u64,
 }

@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 
 use crate::clock::{Clock, monotonic_ns};
 use crate::members::Members;
-use crate::push::{LabelSet, Line, Stream};
+use crate::push::{Intake, LabelSet, Line, Stream};
 use crate::record::{Push, Writer};
 
 use replicate::ReplicaFailure;
@@ -38,6 +38,8 @@ pub struct Options {
     pub push_timeout: Duration,
     /// What may be under way to ingesters.
     pub targets: forebay_ring::quorum::Limits,
+    /// Bytes of bodies and of what is decoded of them, of all pushes that are being taken in.
+    pub intake_bytes: u64,
     /// A push of more is sent as several records, one after the other, each of so many bytes at most or of a single
     /// line. Ingesters take them as they take small pushes, whatever a client sends.
     pub record_bytes: usize,
@@ -105,6 +107,7 @@ struct Shared {
     rates: Keyed<String>,
     breakers: Registry<Arc<str>>,
     batch: BatchOptions<ReplicaFailure>,
+    intake: Intake,
 }
 
 impl std::fmt::Debug for Distributor {
@@ -129,7 +132,14 @@ impl Distributor {
         let mut batch = BatchOptions::new(Targets::new(options.targets), ReplicaFailure::family);
         batch.deadline = options.push_timeout.saturating_add(DEADLINE_MARGIN);
         let rates = Keyed::with_clock(KeyedOptions::default(), monotonic_ns as fn() -> u64);
-        Ok(Self { shared: Arc::new(Shared { options, overrides, members, clock, rates, breakers, batch }) })
+        let intake = Intake::new(options.intake_bytes);
+        let shared = Shared { options, overrides, members, clock, rates, breakers, batch, intake };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Room for pushes that are being read.
+    pub fn intake(&self) -> &Intake {
+        &self.shared.intake
     }
 
     /// Stores what is valid of `streams`, if the tenant's rate allows.

@@ -332,6 +332,7 @@ pub fn distributor_options(config: &Config) -> distributor::Options {
         requirements: Requirements { default: settings.require, tenants: settings.require_overrides.clone() },
         push_timeout: settings.push_timeout,
         targets: quorum::Limits { per_target, total },
+        intake_bytes: settings.max_inflight_bytes.saturating_mul(4),
         record_bytes: bytes.min(RECORD_BYTES),
         circuit: forebay_circuit::Options::default(),
         chunk_limits: forebay_chunk::Limits::default(),

@@ -1,17 +1,24 @@
 //! From the body of a push request to streams of borrowed lines.
 //!
-//! Every size a client claims is checked against the limits before memory is spent on it; nothing is stored
-//! of a body that does not decode to its end.
+//! Every size a client claims is checked against the limits before memory is spent on it, and so is what its bytes
+//! decode to, which may be many times as much: two bytes can stand for a line. Nothing is stored of a body that does
+//! not decode to its end.
 
 mod encoding;
+mod fields;
 mod json;
 pub mod protobuf;
+mod room;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 
 pub use encoding::Encoding;
+pub use room::{Intake, Room};
+
+/// A name and its value.
+pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 /// One stream of a push, borrowed from its body.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,7 +35,7 @@ pub enum LabelSet<'a> {
     /// Protobuf clients send the text.
     Text(&'a str),
     /// JSON clients send an object; in its order, repeated names included.
-    Pairs(Vec<(Cow<'a, str>, Cow<'a, str>)>),
+    Pairs(Vec<Pair<'a>>),
 }
 
 /// One line of a push.
@@ -39,7 +46,7 @@ pub struct Line<'a> {
     /// The line.
     pub line: Cow<'a, [u8]>,
     /// Structured metadata in the client's order.
-    pub metadata: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    pub metadata: Vec<Pair<'a>>,
 }
 
 /// The shape of a body.
@@ -70,6 +77,16 @@ pub enum PushError {
         what: &'static str,
         /// What the body claims or reached.
         size: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// 503: send it again a moment later.
+    #[error("no room for {bytes} bytes: pushes of {held} bytes are being taken in, the limit is {limit}")]
+    Busy {
+        /// What there was no room for.
+        bytes: u64,
+        /// What all pushes hold.
+        held: u64,
         /// The limit.
         limit: u64,
     },
@@ -105,43 +122,44 @@ impl ContentType {
 /// A body that is unpacked but not yet borrowed from.
 #[derive(Debug)]
 pub enum Body {
-    /// The decoded message; its lines are slices of the unpacked body.
-    Protobuf(protobuf::PushRequest),
+    /// The message.
+    Protobuf(Bytes),
     /// The text.
     Json(Bytes),
 }
 
 impl Body {
-    /// Unpacks `body`, to at most `limit` bytes.
+    /// Unpacks `body`, to at most as many bytes as `room` allows.
     ///
     /// # Errors
-    /// [`PushError::Malformed`] or [`PushError::TooLarge`].
+    /// [`PushError::Malformed`], [`PushError::TooLarge`] or [`PushError::Busy`].
     pub fn unpack(
         body: Bytes,
         content: ContentType,
         encoding: Encoding,
-        limit: u64,
+        room: &mut Room,
     ) -> Result<Self, PushError> {
         match content {
-            ContentType::Json => Ok(Self::Json(encoding.unpack(body, limit)?)),
+            ContentType::Json => Ok(Self::Json(encoding.unpack(body, room)?)),
             ContentType::Protobuf => {
                 let block = match encoding {
                     Encoding::Snappy => body,
-                    other => other.unpack(body, limit)?,
+                    other => other.unpack(body, room)?,
                 };
-                protobuf::decode(Encoding::Snappy.unpack(block, limit)?).map(Self::Protobuf)
+                Encoding::Snappy.unpack(block, room).map(Self::Protobuf)
             }
         }
     }
 
-    /// The streams, borrowed from the body.
+    /// The streams, borrowed from the body. Their structures may take as many bytes as the body may unpack to.
     ///
     /// # Errors
-    /// [`PushError::Malformed`], or [`PushError::NoStreams`] where there is none.
-    pub fn streams(&self) -> Result<Vec<Stream<'_>>, PushError> {
+    /// [`PushError::Malformed`], [`PushError::TooLarge`], [`PushError::Busy`], or [`PushError::NoStreams`] where there
+    /// is none.
+    pub fn streams(&self, room: &mut Room) -> Result<Vec<Stream<'_>>, PushError> {
         let streams = match self {
-            Self::Protobuf(request) => request.streams()?,
-            Self::Json(text) => json::streams(text)?,
+            Self::Protobuf(message) => protobuf::streams(message, room)?,
+            Self::Json(text) => json::streams(text, room)?,
         };
         if streams.is_empty() { Err(PushError::NoStreams) } else { Ok(streams) }
     }

@@ -147,4 +147,8 @@ fn pushes() {
         "late-seconds",
         &field(1, &field(2, &field(1, &[8, 255, 255, 255, 255, 255, 255, 255, 255, 127]))),
     );
+    let empty = |tag: u8| [&[0x0a, 0x80, 0x80, 4][..], &[tag, 0].repeat(32 << 10)].concat();
+    let pack = |message: &[u8]| snap::raw::Encoder::new().compress_vec(message).expect("a short message");
+    write("push_protobuf", "empty-entries", &pack(&empty(0x12)));
+    write("push_protobuf", "empty-streams", &pack(&[0x0a, 0].repeat(32 << 10)));
 }

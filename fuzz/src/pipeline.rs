@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use forebay_examples::logql::{Logs, Query, QueryError};
-use forebay_examples::push::{Body, ContentType, Encoding, PushError};
+use forebay_examples::push::{Body, ContentType, Encoding, Intake, LabelSet, Line, PushError, Stream};
 use forebay_examples::record::{Record, Writer};
 
-/// No body may unpack to more.
+/// No body may unpack to more, and what is decoded of it may take no more.
 const LIMIT: u64 = 1 << 20;
 
 /// A push record: what the reader takes is what the writer writes, byte for byte.
@@ -55,9 +55,11 @@ pub fn push_protobuf(data: &[u8]) {
 
 /// Reads a push, of which no more than `most` bytes are text; the number of its lines.
 fn check(body: &[u8], content: ContentType, encoding: Encoding, most: usize) -> Result<usize, PushError> {
-    let body = Body::unpack(Bytes::copy_from_slice(body), content, encoding, LIMIT)?;
-    let streams = body.streams()?;
+    let mut room = Intake::new(u64::MAX).enter(LIMIT);
+    let body = Body::unpack(Bytes::copy_from_slice(body), content, encoding, &mut room)?;
+    let streams = body.streams(&mut room)?;
     assert!(!streams.is_empty(), "no streams are an error");
+    assert!(structures(&streams) as u64 <= LIMIT, "{} bytes of structures", structures(&streams));
     let lines = streams.iter().flat_map(|stream| &stream.lines);
     let metadata = |line: &forebay_examples::push::Line<'_>| -> usize {
         line.metadata.iter().map(|(name, value)| name.len() + value.len()).sum()
@@ -65,6 +67,20 @@ fn check(body: &[u8], content: ContentType, encoding: Encoding, most: usize) -> 
     let bytes: usize = lines.clone().map(|line| line.line.len() + metadata(line)).sum();
     assert!(bytes <= most, "{bytes} bytes of lines in at most {most}");
     Ok(lines.count())
+}
+
+/// Bytes that the lists of a push take.
+fn structures(streams: &[Stream<'_>]) -> usize {
+    let pair = size_of::<forebay_examples::push::Pair<'_>>();
+    let stream = |stream: &Stream<'_>| {
+        let labels = match &stream.labels {
+            LabelSet::Pairs(pairs) => pairs.capacity() * pair,
+            LabelSet::Text(_) => 0,
+        };
+        let metadata: usize = stream.lines.iter().map(|line| line.metadata.capacity() * pair).sum();
+        labels + metadata + stream.lines.capacity() * size_of::<Line<'_>>()
+    };
+    size_of_val(streams) + streams.iter().map(stream).sum::<usize>()
 }
 
 /// A query: parentheses around it change nothing, and mistakes are within it.

@@ -7,14 +7,17 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 
 use super::{Failure, Shared};
 use crate::distributor::Outcome;
-use crate::push::{Body, ContentType, Encoding, PushError};
+use crate::push::{Body, ContentType, Encoding, PushError, Room};
 
 /// What a client that was refused for its stream limit should wait: streams end by being idle.
 const STREAM_LIMIT_RETRY_SECONDS: u64 = 60;
+
+/// The most memory that is taken for a body before it comes.
+const MAX_RESERVED: u64 = 1 << 20;
 
 /// How long the rest of a refused body is waited for.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,32 +34,55 @@ pub(super) async fn push(State(parts): Shared, headers: HeaderMap, mut body: Htt
 
 async fn take(parts: &super::Parts, headers: &HeaderMap, body: &mut HttpBody) -> Result<Outcome, Failure> {
     let tenant = parts.tenant(headers)?;
-    let text = |name| headers.get(name).map(|v: &http::HeaderValue| v.to_str().unwrap_or("not text"));
-    let content = ContentType::parse(text(header::CONTENT_TYPE)).map_err(refused)?;
-    let encoding = Encoding::parse(text(header::CONTENT_ENCODING)).map_err(refused)?;
-    let sizes = &parts.config.distributor;
-    let packed = read(headers, body, sizes.max_recv_msg_size).await?;
-    let body = Body::unpack(packed, content, encoding, sizes.max_decompressed_size).map_err(refused)?;
-    let streams = body.streams().map_err(refused)?;
     let distributor = parts
         .distributor
         .as_ref()
         .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "no distributor here"))?;
+    let text = |name| headers.get(name).map(|v: &http::HeaderValue| v.to_str().unwrap_or("not text"));
+    let content = ContentType::parse(text(header::CONTENT_TYPE)).map_err(refused)?;
+    let encoding = Encoding::parse(text(header::CONTENT_ENCODING)).map_err(refused)?;
+    let sizes = &parts.config.distributor;
+    let mut room = distributor.intake().enter(sizes.max_decompressed_size);
+    let packed = read(headers, body, sizes.max_recv_msg_size, &mut room).await?;
+    let body = Body::unpack(packed, content, encoding, &mut room).map_err(refused)?;
+    let streams = body.streams(&mut room).map_err(refused)?;
     Ok(distributor.push(tenant.as_str(), streams).await)
 }
 
-/// The body, at most `limit` bytes; of one that says it is longer nothing is kept.
-async fn read(headers: &HeaderMap, body: &mut HttpBody, limit: u64) -> Result<Bytes, Failure> {
+/// The body, at most `limit` bytes; of one that says it is longer nothing is kept. There is room for what has come,
+/// not for what is announced: a client may never send it.
+async fn read(
+    headers: &HeaderMap,
+    body: &mut HttpBody,
+    limit: u64,
+    room: &mut Room,
+) -> Result<Bytes, Failure> {
     let too_large = |size: u64| refused(PushError::TooLarge { what: "body", size, limit });
     let claimed = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
     if let Some(size) = claimed.filter(|size| *size > limit) {
         return Err(too_large(size));
     }
-    match Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX)).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(e) if e.is::<http_body_util::LengthLimitError>() => Err(too_large(limit + 1)),
-        Err(e) => Err(Failure::bad_request(format_args!("body cannot be read: {e}"))),
+    let (mut first, mut whole) = (Bytes::new(), Vec::new());
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| Failure::bad_request(format_args!("body cannot be read: {e}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let size = (first.len() + whole.len() + data.len()) as u64;
+        if size > limit {
+            return Err(too_large(size));
+        }
+        room.grow(data.len() as u64).map_err(refused)?;
+        if first.is_empty() && whole.is_empty() {
+            // Most bodies come in one piece, and need no copy.
+            first = data;
+            continue;
+        }
+        if whole.is_empty() {
+            whole.reserve(usize::try_from(claimed.unwrap_or_default().min(MAX_RESERVED)).unwrap_or_default());
+            whole.extend_from_slice(&std::mem::take(&mut first));
+        }
+        whole.extend_from_slice(&data);
     }
+    Ok(if whole.is_empty() { first } else { whole.into() })
 }
 
 /// Reads on for up to `limit` bytes: a server that closes while its client still sends resets the connection, and the
@@ -82,6 +108,9 @@ fn refused(error: PushError) -> Failure {
         PushError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         PushError::ContentType(_) | PushError::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         PushError::NoStreams => StatusCode::UNPROCESSABLE_ENTITY,
+        PushError::Busy { .. } => {
+            return Failure::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).retry_after(1);
+        }
     };
     Failure::new(status, error.to_string())
 }
@@ -97,9 +126,7 @@ fn answer(outcome: Outcome) -> Response {
         Outcome::StreamLimited(report) => Failure::new(StatusCode::TOO_MANY_REQUESTS, report.to_string())
             .retry_after(STREAM_LIMIT_RETRY_SECONDS)
             .into_response(),
-        Outcome::TooLarge { message } => {
-            Failure::new(StatusCode::PAYLOAD_TOO_LARGE, message).into_response()
-        }
+        Outcome::TooLarge { message } => Failure::new(StatusCode::PAYLOAD_TOO_LARGE, message).into_response(),
         Outcome::Unavailable { message } => {
             Failure::new(StatusCode::SERVICE_UNAVAILABLE, message).retry_after(1).into_response()
         }

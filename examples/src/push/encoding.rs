@@ -6,6 +6,7 @@ use bytes::Bytes;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
 use super::PushError;
+use super::room::Room;
 
 /// A `Content-Encoding` that the push routes take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,20 +36,22 @@ impl Encoding {
         }
     }
 
-    /// The unpacked `body`, at most `limit` bytes.
+    /// The unpacked `body`, at most as many bytes as `room` allows.
     ///
     /// # Errors
-    /// [`PushError::Malformed`] or [`PushError::TooLarge`].
-    pub fn unpack(self, body: Bytes, limit: u64) -> Result<Bytes, PushError> {
+    /// [`PushError::Malformed`], [`PushError::TooLarge`] or [`PushError::Busy`].
+    pub fn unpack(self, body: Bytes, room: &mut Room) -> Result<Bytes, PushError> {
         match self {
-            Self::Identity if body.len() as u64 > limit => Err(too_large(body.len() as u64, limit)),
-            Self::Identity => Ok(body),
-            Self::Snappy => snappy(&body, limit),
-            Self::Gzip => read(MultiGzDecoder::new(body.as_ref()), "gzip body", body.len(), limit),
-            Self::Deflate if is_zlib(&body) => {
-                read(ZlibDecoder::new(body.as_ref()), "deflate body", body.len(), limit)
+            Self::Identity if body.len() as u64 > room.limit() => {
+                Err(too_large(body.len() as u64, room.limit()))
             }
-            Self::Deflate => read(DeflateDecoder::new(body.as_ref()), "deflate body", body.len(), limit),
+            Self::Identity => Ok(body),
+            Self::Snappy => snappy(&body, room),
+            Self::Gzip => read(MultiGzDecoder::new(body.as_ref()), "gzip body", body.len(), room),
+            Self::Deflate if is_zlib(&body) => {
+                read(ZlibDecoder::new(body.as_ref()), "deflate body", body.len(), room)
+            }
+            Self::Deflate => read(DeflateDecoder::new(body.as_ref()), "deflate body", body.len(), room),
         }
     }
 }
@@ -61,11 +64,11 @@ fn is_zlib(body: &[u8]) -> bool {
     matches!(body, [cmf, flg, ..] if cmf & 0x0f == 8 && u16::from_be_bytes([*cmf, *flg]) % 31 == 0)
 }
 
-fn snappy(body: &[u8], limit: u64) -> Result<Bytes, PushError> {
+fn snappy(body: &[u8], room: &mut Room) -> Result<Bytes, PushError> {
     let malformed = |e: snap::Error| PushError::Malformed { what: "snappy block", why: e.to_string() };
     let size = snap::raw::decompress_len(body).map_err(malformed)?;
-    if size as u64 > limit {
-        return Err(too_large(size as u64, limit));
+    if size as u64 > room.limit() {
+        return Err(too_large(size as u64, room.limit()));
     }
     // The block's own claim is not worth memory until the body is large enough for it: snappy cannot do better
     // than about 1 : 22.
@@ -73,21 +76,36 @@ fn snappy(body: &[u8], limit: u64) -> Result<Bytes, PushError> {
         let why = format!("{} bytes cannot hold the {size} they claim", body.len());
         return Err(PushError::Malformed { what: "snappy block", why });
     }
+    room.grow(size as u64)?;
     let mut out = vec![0; size];
     let len = snap::raw::Decoder::new().decompress(body, &mut out).map_err(malformed)?;
     out.truncate(len);
     Ok(out.into())
 }
 
-fn read(decoder: impl Read, what: &'static str, packed: usize, limit: u64) -> Result<Bytes, PushError> {
-    let likely = (packed as u64).saturating_mul(8).min(limit).min(1 << 26);
-    let mut out = Vec::with_capacity(usize::try_from(likely).unwrap_or_default());
-    decoder
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut out)
-        .map_err(|e| PushError::Malformed { what, why: e.to_string() })?;
-    if out.len() as u64 > limit {
-        return Err(too_large(out.len() as u64, limit));
+/// What it grows to is not known before: there is room for a likely size first, then for twice as much each time.
+fn read(
+    mut decoder: impl Read,
+    what: &'static str,
+    packed: usize,
+    room: &mut Room,
+) -> Result<Bytes, PushError> {
+    let limit = room.limit();
+    let mut out = Vec::new();
+    let mut step = (packed as u64).saturating_mul(8).clamp(4 << 10, 1 << 26);
+    loop {
+        // A byte more than the limit tells a body that ends there from one that goes on.
+        step = step.min((limit - out.len() as u64).saturating_add(1));
+        room.grow(step)?;
+        out.reserve_exact(usize::try_from(step).map_err(|_| too_large(step, limit))?);
+        let read = decoder.by_ref().take(step).read_to_end(&mut out);
+        let read = read.map_err(|e| PushError::Malformed { what, why: e.to_string() })?;
+        if out.len() as u64 > limit {
+            return Err(too_large(out.len() as u64, limit));
+        }
+        if (read as u64) < step {
+            return Ok(out.into());
+        }
+        step = out.len() as u64;
     }
-    Ok(out.into())
 }

@@ -1,114 +1,233 @@
 //! Loki's JSON push: streams with an object of labels and values of two or three parts; other keys are ignored.
+//!
+//! Each part is read by a seed that holds the push's room, so that it is asked for before anything is kept.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{LabelSet, Line, PushError, Stream};
+use super::room::Room;
+use super::{LabelSet, Line, Pair, PushError, Stream};
 
 /// The streams of a JSON body.
-pub(super) fn streams(text: &[u8]) -> Result<Vec<Stream<'_>>, PushError> {
-    let root: Root<'_> = serde_json::from_slice(text)
-        .map_err(|e| PushError::Malformed { what: "JSON", why: e.to_string() })?;
-    Ok(root
-        .streams
-        .into_iter()
-        .map(|s| Stream { labels: LabelSet::Pairs(s.stream.0), lines: lines(s.values) })
-        .collect())
+pub(super) fn streams<'a>(text: &'a [u8], room: &mut Room) -> Result<Vec<Stream<'a>>, PushError> {
+    let mut reader = Reader { room, refused: None };
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let read = Root(&mut reader).deserialize(&mut json).and_then(|streams| json.end().map(|()| streams));
+    read.map_err(|e| {
+        reader.refused.unwrap_or_else(|| PushError::Malformed { what: "JSON", why: e.to_string() })
+    })
 }
 
-fn lines(values: Vec<Value<'_>>) -> Vec<Line<'_>> {
-    values.into_iter().map(|value| value.0).collect()
+/// Where things are kept, and why the last was not: serde's errors carry text alone.
+struct Reader<'r> {
+    room: &'r mut Room,
+    refused: Option<PushError>,
 }
 
-#[derive(serde::Deserialize)]
-struct Root<'a> {
-    #[serde(borrow)]
-    streams: Vec<JsonStream<'a>>,
-}
+impl Reader<'_> {
+    fn push<T, E: Error>(&mut self, items: &mut Vec<T>, item: T) -> Result<(), E> {
+        let pushed = self.room.push(items, item);
+        pushed.map_err(|refused| self.refuse(refused))
+    }
 
-#[derive(serde::Deserialize)]
-struct JsonStream<'a> {
-    #[serde(borrow)]
-    stream: Pairs<'a>,
-    #[serde(borrow, default)]
-    values: Vec<Value<'a>>,
-}
+    fn decoded<E: Error>(&mut self, bytes: usize) -> Result<(), E> {
+        let counted = self.room.decoded(bytes);
+        counted.map_err(|refused| self.refuse(refused))
+    }
 
-/// A string that borrows where it holds no escape.
-struct Text<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Borrow;
-        impl<'de> Visitor<'de> for Borrow {
-            type Value = Text<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_borrowed_str<E: Error>(self, v: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(v)))
-            }
-            fn visit_str<E: Error>(self, v: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(v.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Borrow)
+    fn refuse<E: Error>(&mut self, refused: PushError) -> E {
+        let error = E::custom(&refused);
+        self.refused = Some(refused);
+        error
     }
 }
 
-/// An object of strings, in its order, repeated names kept for the validation to see.
-struct Pairs<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+#[derive(serde::Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Key {
+    Streams,
+    Stream,
+    Values,
+    #[serde(other)]
+    Other,
+}
 
-impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Pairs<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of strings")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<'de>, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some((Text(name), Text(value))) = map.next_entry()? {
-                    pairs.push((name, value));
-                }
-                Ok(Pairs(pairs))
+/// Makes a seed of a visitor.
+macro_rules! seed {
+    ($name:ident, $method:ident -> $value:ty) => {
+        impl<'de> DeserializeSeed<'de> for $name<'_, '_> {
+            type Value = $value;
+            fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<$value, D::Error> {
+                deserializer.$method(self)
             }
         }
-        deserializer.deserialize_map(Object)
+    };
+}
+
+/// The whole body.
+struct Root<'a, 'r>(&'a mut Reader<'r>);
+
+seed!(Root, deserialize_map -> Vec<Stream<'de>>);
+
+impl<'de> Visitor<'de> for Root<'_, '_> {
+    type Value = Vec<Stream<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with streams")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut streams = None;
+        while let Some(key) = map.next_key()? {
+            match key {
+                Key::Streams if streams.is_some() => return Err(A::Error::duplicate_field("streams")),
+                Key::Streams => streams = Some(map.next_value_seed(Streams(self.0))?),
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        streams.ok_or_else(|| A::Error::missing_field("streams"))
+    }
+}
+
+struct Streams<'a, 'r>(&'a mut Reader<'r>);
+
+seed!(Streams, deserialize_seq -> Vec<Stream<'de>>);
+
+impl<'de> Visitor<'de> for Streams<'_, '_> {
+    type Value = Vec<Stream<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of streams")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut streams = Vec::new();
+        while let Some(stream) = seq.next_element_seed(OneStream(self.0))? {
+            self.0.push(&mut streams, stream)?;
+        }
+        Ok(streams)
+    }
+}
+
+struct OneStream<'a, 'r>(&'a mut Reader<'r>);
+
+seed!(OneStream, deserialize_map -> Stream<'de>);
+
+impl<'de> Visitor<'de> for OneStream<'_, '_> {
+    type Value = Stream<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with stream and values")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut labels, mut lines) = (None, None);
+        while let Some(key) = map.next_key()? {
+            match key {
+                Key::Stream if labels.is_some() => return Err(A::Error::duplicate_field("stream")),
+                Key::Stream => labels = Some(map.next_value_seed(Pairs(self.0))?),
+                Key::Values if lines.is_some() => return Err(A::Error::duplicate_field("values")),
+                Key::Values => lines = Some(map.next_value_seed(Values(self.0))?),
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        let labels = labels.ok_or_else(|| A::Error::missing_field("stream"))?;
+        Ok(Stream { labels: LabelSet::Pairs(labels), lines: lines.unwrap_or_default() })
+    }
+}
+
+struct Values<'a, 'r>(&'a mut Reader<'r>);
+
+seed!(Values, deserialize_seq -> Vec<Line<'de>>);
+
+impl<'de> Visitor<'de> for Values<'_, '_> {
+    type Value = Vec<Line<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of values")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut lines = Vec::new();
+        while let Some(line) = seq.next_element_seed(Value(self.0))? {
+            self.0.push(&mut lines, line)?;
+        }
+        Ok(lines)
     }
 }
 
 /// `["<nanoseconds>", "<line>"]` or `["<nanoseconds>", "<line>", {"<name>": "<value>"}]`.
-struct Value<'a>(Line<'a>);
+struct Value<'a, 'r>(&'a mut Reader<'r>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Parts;
-        impl<'de> Visitor<'de> for Parts {
-            type Value = Value<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("[\"nanoseconds\", \"line\"] with optional structured metadata")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
-                let Text(time) = seq.next_element()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
-                let Text(line) = seq.next_element()?.ok_or_else(|| A::Error::invalid_length(1, &self))?;
-                let metadata = seq.next_element::<Pairs<'_>>()?.map_or_else(Vec::new, |pairs| pairs.0);
-                if seq.next_element::<IgnoredAny>()?.is_some() {
-                    return Err(A::Error::invalid_length(4, &self));
-                }
-                let timestamp_ns = time.parse().map_err(|_| {
-                    A::Error::custom(format_args!("timestamp {time:?} is not nanoseconds since 1970"))
-                })?;
-                let line = match line {
-                    Cow::Borrowed(line) => Cow::Borrowed(line.as_bytes()),
-                    Cow::Owned(line) => Cow::Owned(line.into_bytes()),
-                };
-                Ok(Value(Line { timestamp_ns, line, metadata }))
-            }
+seed!(Value, deserialize_seq -> Line<'de>);
+
+impl<'de> Visitor<'de> for Value<'_, '_> {
+    type Value = Line<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[\"nanoseconds\", \"line\"] with optional structured metadata")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Line<'de>, A::Error> {
+        let time = seq.next_element_seed(Text(self.0))?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
+        let line = seq.next_element_seed(Text(self.0))?.ok_or_else(|| A::Error::invalid_length(1, &self))?;
+        let metadata = seq.next_element_seed(Pairs(self.0))?.unwrap_or_default();
+        if seq.next_element::<IgnoredAny>()?.is_some() {
+            return Err(A::Error::invalid_length(4, &self));
         }
-        deserializer.deserialize_seq(Parts)
+        let timestamp_ns = time.parse().map_err(|_| {
+            A::Error::custom(format_args!("timestamp {time:?} is not nanoseconds since 1970"))
+        })?;
+        let line = match line {
+            Cow::Borrowed(line) => Cow::Borrowed(line.as_bytes()),
+            Cow::Owned(line) => Cow::Owned(line.into_bytes()),
+        };
+        Ok(Line { timestamp_ns, line, metadata })
+    }
+}
+
+/// An object of strings, in its order, repeated names kept for the validation to see.
+struct Pairs<'a, 'r>(&'a mut Reader<'r>);
+
+seed!(Pairs, deserialize_map -> Vec<Pair<'de>>);
+
+impl<'de> Visitor<'de> for Pairs<'_, '_> {
+    type Value = Vec<Pair<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of strings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some(name) = map.next_key_seed(Text(self.0))? {
+            let value = map.next_value_seed(Text(self.0))?;
+            self.0.push(&mut pairs, (name, value))?;
+        }
+        Ok(pairs)
+    }
+}
+
+/// A string that borrows where it holds no escape.
+struct Text<'a, 'r>(&'a mut Reader<'r>);
+
+seed!(Text, deserialize_str -> Cow<'de, str>);
+
+impl<'de> Visitor<'de> for Text<'_, '_> {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, v: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(v))
+    }
+
+    fn visit_str<E: Error>(self, v: &str) -> Result<Self::Value, E> {
+        self.0.decoded(v.len())?;
+        Ok(Cow::Owned(v.to_owned()))
     }
 }

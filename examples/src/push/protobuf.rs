@@ -1,11 +1,14 @@
-//! Loki's push message, as far as a receiver needs it. Lines stay slices of the body.
+//! Loki's push message: the types for who sends it, and a reader for who receives it, which borrows everything from
+//! the body and asks for room before it keeps anything.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use prost::Message;
 
-use super::{LabelSet, Line, PushError, Stream};
+use super::fields::Fields;
+use super::room::Room;
+use super::{LabelSet, Line, Pair, PushError, Stream};
 
 /// `logproto.PushRequest`.
 #[derive(Clone, PartialEq, Message)]
@@ -62,12 +65,6 @@ pub struct LabelPair {
     pub value: String,
 }
 
-/// Decodes the message.
-pub(super) fn decode(bytes: Bytes) -> Result<PushRequest, PushError> {
-    PushRequest::decode(bytes)
-        .map_err(|e| PushError::Malformed { what: "protobuf message", why: e.to_string() })
-}
-
 impl Timestamp {
     /// The split of `timestamp_ns` into seconds and nanoseconds.
     pub fn from_ns(timestamp_ns: i64) -> Self {
@@ -75,41 +72,96 @@ impl Timestamp {
         Self { seconds: timestamp_ns.div_euclid(1_000_000_000), nanos }
     }
 
-    fn ns(self) -> Option<i64> {
-        self.seconds.checked_mul(1_000_000_000)?.checked_add(i64::from(self.nanos))
-    }
-}
-
-impl PushRequest {
-    /// The streams, borrowed.
-    pub(super) fn streams(&self) -> Result<Vec<Stream<'_>>, PushError> {
-        self.streams
-            .iter()
-            .map(|stream| {
-                let lines = stream.entries.iter().map(EntryAdapter::line).collect::<Result<_, _>>()?;
-                Ok(Stream { labels: LabelSet::Text(&stream.labels), lines })
-            })
-            .collect()
-    }
-}
-
-impl EntryAdapter {
-    fn line(&self) -> Result<Line<'_>, PushError> {
-        let timestamp = self.timestamp.unwrap_or_default();
-        let timestamp_ns = timestamp.ns().ok_or_else(|| PushError::Malformed {
+    fn ns(self) -> Result<i64, PushError> {
+        let ns = self.seconds.checked_mul(1_000_000_000).and_then(|s| s.checked_add(i64::from(self.nanos)));
+        ns.ok_or_else(|| PushError::Malformed {
             what: "timestamp",
-            why: format!(
-                "{} s and {} ns do not fit 64 bits of nanoseconds",
-                timestamp.seconds, timestamp.nanos
-            ),
-        })?;
-        let metadata = self.structured_metadata.iter();
-        Ok(Line {
-            timestamp_ns,
-            line: Cow::Borrowed(&self.line),
-            metadata: metadata
-                .map(|p| (Cow::Borrowed(p.name.as_str()), Cow::Borrowed(p.value.as_str())))
-                .collect(),
+            why: format!("{} s and {} ns do not fit 64 bits of nanoseconds", self.seconds, self.nanos),
         })
     }
+}
+
+/// The streams of a [`PushRequest`], borrowed.
+pub(super) fn streams<'a>(request: &'a [u8], room: &mut Room) -> Result<Vec<Stream<'a>>, PushError> {
+    let mut streams = Vec::new();
+    let mut fields = Fields(request);
+    while let Some((number, value)) = fields.next().map_err(malformed)? {
+        if number == 1 {
+            let stream = stream(value.bytes().map_err(malformed)?, room)?;
+            room.push(&mut streams, stream)?;
+        }
+    }
+    Ok(streams)
+}
+
+fn malformed(why: &'static str) -> PushError {
+    PushError::Malformed { what: "protobuf message", why: why.to_owned() }
+}
+
+/// A [`StreamAdapter`].
+fn stream<'a>(message: &'a [u8], room: &mut Room) -> Result<Stream<'a>, PushError> {
+    let (mut labels, mut lines) = ("", Vec::new());
+    let mut fields = Fields(message);
+    while let Some((number, value)) = fields.next().map_err(malformed)? {
+        match number {
+            1 => labels = value.text().map_err(malformed)?,
+            2 => {
+                let line = entry(value.bytes().map_err(malformed)?, room)?;
+                room.push(&mut lines, line)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(Stream { labels: LabelSet::Text(labels), lines })
+}
+
+/// An [`EntryAdapter`]. One without a time is of 1970, and the limits say what becomes of it.
+fn entry<'a>(message: &'a [u8], room: &mut Room) -> Result<Line<'a>, PushError> {
+    let (mut time, mut line, mut metadata) = (Timestamp::default(), [].as_slice(), Vec::new());
+    let mut fields = Fields(message);
+    while let Some((number, value)) = fields.next().map_err(malformed)? {
+        match number {
+            1 => value.bytes().and_then(|message| timestamp(message, &mut time)).map_err(malformed)?,
+            2 => line = value.bytes().map_err(malformed)?,
+            3 => {
+                let pair = value.bytes().and_then(pair).map_err(malformed)?;
+                room.push(&mut metadata, pair)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(Line { timestamp_ns: time.ns()?, line: Cow::Borrowed(line), metadata })
+}
+
+/// Reads a [`Timestamp`] over `time`: as a message that comes twice, it is merged.
+fn timestamp(message: &[u8], time: &mut Timestamp) -> Result<(), &'static str> {
+    let mut fields = Fields(message);
+    while let Some((number, value)) = fields.next()? {
+        match number {
+            1 => time.seconds = value.varint()?.cast_signed(),
+            2 => time.nanos = low_half(value.varint()?),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// As protobuf reads an `int32`, which is sent in 64 bits where it is negative.
+#[expect(clippy::cast_possible_truncation, reason = "the upper half repeats the sign")]
+fn low_half(value: u64) -> i32 {
+    value as i32
+}
+
+/// A [`LabelPair`].
+fn pair(message: &[u8]) -> Result<Pair<'_>, &'static str> {
+    let (mut name, mut text) = ("", "");
+    let mut fields = Fields(message);
+    while let Some((number, value)) = fields.next()? {
+        match number {
+            1 => name = value.text()?,
+            2 => text = value.text()?,
+            _ => {}
+        }
+    }
+    Ok((Cow::Borrowed(name), Cow::Borrowed(text)))
 }

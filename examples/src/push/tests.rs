@@ -2,12 +2,17 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+use proptest::prelude::*;
 use prost::Message;
 
 use super::protobuf::{EntryAdapter, LabelPair, PushRequest, StreamAdapter, Timestamp};
 use super::*;
 
 const LIMIT: u64 = 1 << 20;
+
+fn room() -> Room {
+    Intake::new(u64::MAX).enter(LIMIT)
+}
 
 fn message() -> PushRequest {
     PushRequest {
@@ -33,7 +38,7 @@ fn gzip(bytes: &[u8]) -> Bytes {
 }
 
 fn check(body: &Body) {
-    let streams = body.streams().unwrap();
+    let streams = body.streams(&mut room()).unwrap();
     assert_eq!(streams[0].labels, LabelSet::Text("{app=\"x\"}"));
     assert_eq!(streams[0].lines[0].timestamp_ns, 1_000_000_002);
     assert_eq!(streams[0].lines[0].line.as_ref(), b"not \xff utf-8");
@@ -48,7 +53,7 @@ fn protobuf_comes_as_a_raw_block_with_the_header_without_it_and_in_gzip() {
         (Encoding::Snappy, block.clone()),
         (Encoding::Gzip, gzip(&block)),
     ] {
-        check(&Body::unpack(body, ContentType::Protobuf, encoding, LIMIT).unwrap());
+        check(&Body::unpack(body, ContentType::Protobuf, encoding, &mut room()).unwrap());
     }
 }
 
@@ -65,8 +70,8 @@ fn json_comes_plain_and_in_gzip_zlib_and_bare_deflate() {
         (Encoding::Deflate, zlib.finish().unwrap().into()),
         (Encoding::Deflate, bare.finish().unwrap().into()),
     ] {
-        let body = Body::unpack(body, ContentType::Json, encoding, LIMIT).unwrap();
-        let streams = body.streams().unwrap();
+        let body = Body::unpack(body, ContentType::Json, encoding, &mut room()).unwrap();
+        let streams = body.streams(&mut room()).unwrap();
         assert_eq!(
             streams[0].labels,
             LabelSet::Pairs(vec![("b".into(), "2".into()), ("a".into(), "x\n".into())])
@@ -95,8 +100,8 @@ fn what_does_not_decode_is_malformed_and_says_where() {
         (ContentType::Json, br#"{"values":[]}"#, "streams"),
     ];
     for (content, body, expected) in cases {
-        let error = Body::unpack(Bytes::copy_from_slice(body), content, Encoding::Identity, LIMIT)
-            .and_then(|body| body.streams().map(|_| ()))
+        let error = Body::unpack(Bytes::copy_from_slice(body), content, Encoding::Identity, &mut room())
+            .and_then(|body| body.streams(&mut room()).map(|_| ()))
             .unwrap_err();
         assert!(matches!(error, PushError::Malformed { .. }), "{error:?}");
         assert!(error.to_string().contains(expected), "{error} does not name {expected}");
@@ -107,9 +112,8 @@ fn what_does_not_decode_is_malformed_and_says_where() {
 fn a_timestamp_outside_64_bits_of_nanoseconds_is_malformed() {
     let mut request = message();
     request.streams[0].entries[0].timestamp = Some(Timestamp { seconds: i64::MAX, nanos: 0 });
-    let body =
-        Body::unpack(snappy(&request.encode_to_vec()), ContentType::Protobuf, Encoding::Identity, LIMIT);
-    assert!(matches!(body.unwrap().streams(), Err(PushError::Malformed { what: "timestamp", .. })));
+    let body = Body::Protobuf(request.encode_to_vec().into());
+    assert!(matches!(body.streams(&mut room()), Err(PushError::Malformed { what: "timestamp", .. })));
 }
 
 #[test]
@@ -121,7 +125,7 @@ fn a_bomb_is_refused_at_the_limit() {
         (ContentType::Protobuf, Encoding::Snappy, snappy(&zeros)),
         (ContentType::Protobuf, Encoding::Gzip, gzip(&snappy(&zeros))),
     ] {
-        let error = Body::unpack(body, content, encoding, LIMIT).unwrap_err();
+        let error = Body::unpack(body, content, encoding, &mut room()).unwrap_err();
         assert!(matches!(error, PushError::TooLarge { limit: LIMIT, .. }), "{error:?}");
     }
 }
@@ -129,7 +133,7 @@ fn a_bomb_is_refused_at_the_limit() {
 #[test]
 fn a_block_that_claims_more_than_it_can_hold_costs_no_memory() {
     let lie = Bytes::from_static(&[0xff, 0xff, 0xff, 0x0f, 0, 0]);
-    let error = Encoding::Snappy.unpack(lie, u64::MAX).unwrap_err();
+    let error = Encoding::Snappy.unpack(lie, &mut Intake::new(u64::MAX).enter(u64::MAX)).unwrap_err();
     assert!(matches!(error, PushError::Malformed { .. }), "{error:?}");
 }
 
@@ -144,7 +148,140 @@ fn content_types_and_encodings_are_known_or_refused() {
 
 #[test]
 fn no_streams_is_its_own_answer() {
-    let body =
-        Body::unpack(Bytes::from_static(br#"{"streams":[]}"#), ContentType::Json, Encoding::Identity, LIMIT);
-    assert_eq!(body.unwrap().streams().unwrap_err(), PushError::NoStreams);
+    let body = Body::Json(Bytes::from_static(br#"{"streams":[]}"#));
+    assert_eq!(body.streams(&mut room()).unwrap_err(), PushError::NoStreams);
+}
+
+/// A field of bytes by hand.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2];
+    crate::varint::write_slice(&mut out, bytes);
+    out
+}
+
+/// Two bytes of a body stood for a line of 56 and an entry of 80: 500 MiB took tens of GB.
+#[test]
+fn what_a_body_decodes_to_is_limited_as_the_body_is() {
+    let many = |part: &str| vec![part; 40_000].join(",");
+    let json = |streams: String| Body::Json(format!("{{\"streams\":[{streams}]}}").into());
+    let protobuf = |message: Vec<u8>| Body::Protobuf(message.into());
+    for (what, body) in [
+        ("entries", protobuf(field(1, &[0x12, 0].repeat(40_000)))),
+        ("metadata", protobuf(field(1, &field(2, &[0x1a, 0].repeat(40_000))))),
+        ("streams", protobuf([0x0a, 0].repeat(40_000))),
+        ("streams of one entry", protobuf([0x0a, 2, 0x12, 0].repeat(10_000))),
+        ("values", json(format!("{{\"stream\":{{}},\"values\":[{}]}}", many("[\"0\",\"\"]")))),
+        ("labels", json(format!("{{\"stream\":{{{}}}}}", many("\"\":\"\"")))),
+        ("escapes", json(format!("{{\"stream\":{{{}}}}}", vec!["\"\\n\":\"\\n\""; 12_000].join(",")))),
+        ("objects", json(many("{\"stream\":{}}"))),
+    ] {
+        let error = body.streams(&mut room()).unwrap_err();
+        let told = error.to_string();
+        assert!(matches!(error, PushError::TooLarge { limit: LIMIT, .. }), "{what}: {told}");
+        assert!(told.contains("decoded push of") && told.contains("the limit of 1048576"), "{what}: {told}");
+    }
+}
+
+#[test]
+fn lines_of_ordinary_length_fit_wherever_their_body_does() {
+    let entry = field(2, &[field(1, &[8, 1, 16, 2]), field(2, &[b'x'; 60])].concat());
+    let message = field(1, &entry.repeat(1_000_000 / entry.len()));
+    let body = Body::unpack(snappy(&message), ContentType::Protobuf, Encoding::Snappy, &mut room()).unwrap();
+    let streams = body.streams(&mut room()).unwrap();
+    assert_eq!(streams[0].lines.len(), 1_000_000 / entry.len());
+}
+
+#[test]
+fn an_empty_entry_is_an_empty_line_of_1970() {
+    let body = Body::Protobuf(field(1, &[0x12, 0]).into());
+    let streams = body.streams(&mut room()).unwrap();
+    let line = Line { timestamp_ns: 0, line: Cow::Borrowed(b""), metadata: Vec::new() };
+    assert_eq!(streams, [Stream { labels: LabelSet::Text(""), lines: vec![line] }]);
+}
+
+#[test]
+fn a_body_is_unpacked_and_decoded_only_where_there_is_room_beside_others() {
+    let text = vec![b' '; 100 << 10];
+    let lines = Bytes::from(field(1, &[0x12, 0].repeat(10_000)));
+    let intake = Intake::new(256 << 10);
+    let mut other = intake.enter(0);
+    other.grow(200 << 10).unwrap();
+    let mut room = intake.enter(LIMIT);
+    let refused = [
+        Encoding::Snappy.unpack(snappy(&text), &mut room).map(drop),
+        Encoding::Gzip.unpack(gzip(&text), &mut room).map(drop),
+        Body::Protobuf(lines.clone()).streams(&mut room).map(drop),
+    ];
+    for refused in refused {
+        assert!(matches!(refused, Err(PushError::Busy { .. })), "{refused:?}");
+    }
+    drop((other, room));
+    assert_eq!(intake.held(), 0);
+    Encoding::Gzip.unpack(gzip(&text), &mut intake.enter(LIMIT)).unwrap();
+    Body::Protobuf(lines).streams(&mut intake.enter(LIMIT)).unwrap();
+}
+
+fn requests() -> impl Strategy<Value = PushRequest> {
+    let pair = (".{0,4}", ".{0,4}").prop_map(|(name, value)| LabelPair { name, value });
+    let time = prop::option::of(
+        (-9_000_000_000..9_000_000_000_i64, any::<i32>())
+            .prop_map(|(seconds, nanos)| Timestamp { seconds, nanos }),
+    );
+    let entry = (time, prop::collection::vec(any::<u8>(), 0..8), prop::collection::vec(pair, 0..3));
+    let entry = entry.prop_map(|(timestamp, line, structured_metadata)| EntryAdapter {
+        timestamp,
+        line: line.into(),
+        structured_metadata,
+    });
+    let stream = (".{0,8}", prop::collection::vec(entry, 0..4))
+        .prop_map(|(labels, entries)| StreamAdapter { labels, entries });
+    prop::collection::vec(stream, 0..3).prop_map(|streams| PushRequest { streams })
+}
+
+/// What the message says, as its generated decoder reads it.
+fn oracle(message: &[u8]) -> Option<Vec<(String, Vec<(i64, Bytes, Vec<LabelPair>)>)>> {
+    let entry = |e: EntryAdapter| {
+        let time = e.timestamp.unwrap_or_default();
+        let ns = time.seconds.checked_mul(1_000_000_000)?.checked_add(i64::from(time.nanos))?;
+        Some((ns, e.line, e.structured_metadata))
+    };
+    let stream =
+        |s: StreamAdapter| Some((s.labels, s.entries.into_iter().map(entry).collect::<Option<_>>()?));
+    PushRequest::decode(message).ok()?.streams.into_iter().map(stream).collect()
+}
+
+fn read(message: &[u8]) -> Option<Vec<(String, Vec<(i64, Bytes, Vec<LabelPair>)>)>> {
+    let line = |l: Line<'_>| {
+        let metadata = l.metadata.into_iter().map(|(n, v)| LabelPair { name: n.into(), value: v.into() });
+        (l.timestamp_ns, Bytes::copy_from_slice(&l.line), metadata.collect())
+    };
+    let stream = |s: Stream<'_>| {
+        let LabelSet::Text(labels) = s.labels else { unreachable!() };
+        (labels.to_owned(), s.lines.into_iter().map(line).collect())
+    };
+    Some(protobuf::streams(message, &mut room()).ok()?.into_iter().map(stream).collect())
+}
+
+proptest! {
+    #[test]
+    fn a_message_is_read_as_its_generated_decoder_reads_it(
+        request in requests(),
+        at: prop::sample::Index,
+        bytes in prop::collection::vec(any::<u8>(), 0..6),
+        overwrite: bool,
+    ) {
+        let mut message = request.encode_to_vec();
+        prop_assert_eq!(read(&message), oracle(&message));
+        let from = at.index(message.len() + 1);
+        let through = if overwrite { message.len().min(from + bytes.len()) } else { from };
+        message.splice(from..through, bytes);
+        prop_assert_eq!(read(&message), oracle(&message));
+    }
+
+    #[test]
+    fn any_bytes_are_read_as_the_generated_decoder_reads_them(
+        bytes in prop::collection::vec(prop::sample::select(vec![0, 1, 2, 3, 8, 10, 11, 12, 16, 18, 26, 0x7f, 0x80, 0xff]), 0..40),
+    ) {
+        prop_assert_eq!(read(&bytes), oracle(&bytes));
+    }
 }

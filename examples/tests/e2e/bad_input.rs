@@ -31,7 +31,11 @@ async fn what_cannot_be_read_is_refused_by_its_kind() {
     let bomb = snap::raw::Encoder::new().compress_vec(&spaces).unwrap();
     let nonsense = snap::raw::Encoder::new().compress_vec(b"\x0a\xff\xff\xff\x7f").unwrap();
     let no_streams = json!({"streams": []}).to_string();
+    // Two bytes are a line, and 130 KiB of them several MiB of lines.
+    let empty_entries = [&[0x0a, 0x80, 0x80, 4][..], &[0x12, 0].repeat(32 << 10)].concat();
+    let empty_entries = snap::raw::Encoder::new().compress_vec(&empty_entries).unwrap();
     for (content_type, encoding, body, status, what) in [
+        (pb, "snappy", empty_entries, StatusCode::PAYLOAD_TOO_LARGE, "limit of 131072"),
         (pb, "snappy", b"\xff\xff\xff\xff\xff\xff".to_vec(), StatusCode::BAD_REQUEST, "snappy"),
         (pb, "identity", nonsense, StatusCode::BAD_REQUEST, "protobuf"),
         (js, "identity", b"{\"streams\": [".to_vec(), StatusCode::BAD_REQUEST, "JSON"),

@@ -7,6 +7,7 @@ use forebay_examples::push::protobuf::{EntryAdapter, PushRequest, StreamAdapter,
 use http::StatusCode;
 use prost::Message;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::lines::{count, start_ns};
 use crate::process::{Process, Setup, text, until};
@@ -173,4 +174,38 @@ async fn a_push_of_more_than_a_record_holds_is_stored_whole() {
     assert_eq!(process.metric("forebay_received_lines_total", "").await, 700.0);
     assert_eq!(count(&process, r#"{app="one"}"#).await, 350);
     assert_eq!(count(&process, r#"{app=~"many-.*"}"#).await, 350);
+}
+
+#[tokio::test]
+async fn bodies_that_are_being_taken_in_are_bounded_and_one_too_many_is_told_to_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    // Four times as much may be under way in bodies.
+    let process = Setup::new(dir.path()).config("distributor: {max_inflight_bytes: 64KiB}").start().await;
+    let start = start_ns();
+    let large = batch("large", start, 300, 1024).to_string();
+    let mut slow = tokio::net::TcpStream::connect(&process.address).await.unwrap();
+    let head = format!(
+        "POST /loki/api/v1/push HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        large.len()
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    slow.write_all(&large.as_bytes()[..large.len() - 1]).await.unwrap();
+    // Nothing else is pushed before: beside others it would be the one that is refused.
+    let sent = large.len() as f64 - 1.0;
+    until("the large body fills the room", || async {
+        process.metric("forebay_intake_bytes", "").await >= sent
+    })
+    .await;
+    let small = batch("small", start, 1, 16);
+    let refused = process.push(&small).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.headers.contains_key("retry-after"));
+    assert!(text(&refused).contains("no room for"), "{}", text(&refused));
+    // It is larger than all the room, and was there first.
+    slow.write_all(&large.as_bytes()[large.len() - 1..]).await.unwrap();
+    let mut answer = [0; 12];
+    slow.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 204");
+    push_all(&process, &small).await;
+    assert_eq!(count(&process, r#"{app="large"}"#).await, 300);
 }

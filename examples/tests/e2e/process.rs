@@ -18,6 +18,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// A running pipeline; killed when it is dropped.
 pub(crate) struct Process {
     pub(crate) client: HttpClient,
+    /// Its HTTP port, for what the client does not do.
+    pub(crate) address: String,
     child: Child,
     printed: Arc<Mutex<Vec<String>>>,
     log: Arc<Mutex<Vec<String>>>,
@@ -93,7 +95,8 @@ impl Setup {
         .expect("the pipeline listens in time");
         let printed = Arc::default();
         tokio::spawn(collect(lines, Arc::clone(&printed)));
-        Process { client: HttpClient::with_timeout(&url, PATIENCE).unwrap(), child, printed, log }
+        let address = url.trim_start_matches("http://").to_owned();
+        Process { client: HttpClient::with_timeout(&url, PATIENCE).unwrap(), address, child, printed, log }
     }
 }
 
