@@ -238,8 +238,11 @@ fn requests() -> impl Strategy<Value = PushRequest> {
     prop::collection::vec(stream, 0..3).prop_map(|streams| PushRequest { streams })
 }
 
+/// Labels, and of each line the time, the bytes and the metadata.
+type Told = (String, Vec<(i64, Bytes, Vec<LabelPair>)>);
+
 /// What the message says, as its generated decoder reads it.
-fn oracle(message: &[u8]) -> Option<Vec<(String, Vec<(i64, Bytes, Vec<LabelPair>)>)>> {
+fn oracle(message: &[u8]) -> Option<Vec<Told>> {
     let entry = |e: EntryAdapter| {
         let time = e.timestamp.unwrap_or_default();
         let ns = time.seconds.checked_mul(1_000_000_000)?.checked_add(i64::from(time.nanos))?;
@@ -250,7 +253,7 @@ fn oracle(message: &[u8]) -> Option<Vec<(String, Vec<(i64, Bytes, Vec<LabelPair>
     PushRequest::decode(message).ok()?.streams.into_iter().map(stream).collect()
 }
 
-fn read(message: &[u8]) -> Option<Vec<(String, Vec<(i64, Bytes, Vec<LabelPair>)>)>> {
+fn read(message: &[u8]) -> Option<Vec<Told>> {
     let line = |l: Line<'_>| {
         let metadata = l.metadata.into_iter().map(|(n, v)| LabelPair { name: n.into(), value: v.into() });
         (l.timestamp_ns, Bytes::copy_from_slice(&l.line), metadata.collect())
