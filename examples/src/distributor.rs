@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use forebay_chunk::loki::METRIC_NAME_LABEL;
 use forebay_circuit::Registry;
 use forebay_ratelimit::{Keyed, KeyedOptions, Oversize, Quota, Rate, RetryAfter};
 use forebay_ring::Require;
@@ -199,6 +200,12 @@ impl Distributor {
             };
             if let Err(rejection) = validator.labels(&pairs) {
                 report.discard_stream(stream, rejection.reason(), &rejection);
+                continue;
+            }
+            // Chunks carry a name of their own there: streams that differ in it alone would be one object.
+            if pairs.iter().any(|(name, _)| *name == METRIC_NAME_LABEL) {
+                let why = format_args!("label {METRIC_NAME_LABEL} is reserved");
+                report.discard_stream(stream, Reason::InvalidLabels, &why);
                 continue;
             }
             writer.begin(&pairs);

@@ -39,6 +39,9 @@ use flush::Ticket;
 use stream::{Expected, Stream};
 use tenants::Tenants;
 
+/// Bytes of records that are read from the log before they are put into memory.
+const REPLAY_BYTES: usize = 8 << 20;
+
 /// How an ingester behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -241,7 +244,15 @@ impl<F: Fs> Ingester<F> {
         let mut reader = shared.log.wal().reader(Lsn(0));
         loop {
             let (back, batch) = crate::offload::offload(move || {
-                let batch: Vec<_> = reader.by_ref().take(256).collect();
+                let (mut batch, mut bytes) = (Vec::new(), 0);
+                while bytes < REPLAY_BYTES
+                    && let Some(record) = reader.next()
+                {
+                    bytes += record
+                        .as_ref()
+                        .map_or(REPLAY_BYTES, |record| size_of_val(record) + record.bytes.len());
+                    batch.push(record);
+                }
                 (reader, batch)
             })
             .await;

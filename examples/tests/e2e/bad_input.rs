@@ -88,18 +88,19 @@ async fn what_is_invalid_is_told_by_reason_and_the_rest_is_stored() {
         {"stream": {"app": "bad", "b": "1", "c": "2"}, "values": [[at(now), "too many labels"]]},
         {"stream": {"not a name": "x"}, "values": [[at(now), "bad label"]]},
         {"stream": {}, "values": [[at(now), "no label"]]},
+        {"stream": {"__name__": "a", "app": "good"}, "values": [[at(now), "kept"]]},
     ]});
     let response = process.push(&body).await;
     let told = text(&response);
     assert_eq!(response.status, StatusCode::BAD_REQUEST, "{told}");
-    assert!(told.contains("7 of 9 lines were refused, 2 are stored"), "{told}");
+    assert!(told.contains("8 of 10 lines were refused, 2 are stored"), "{told}");
     for reason in [
         "greater_than_max_sample_age: 1 lines",
         "too_far_in_future: 1 lines",
         "line_too_long: 1 lines, the first: line of 44 bytes exceeds the limit of 32",
         "structured_metadata_too_many: 1 lines",
         "max_label_names_per_series: 1 lines",
-        "invalid_labels: 1 lines",
+        "invalid_labels: 2 lines",
         "missing_labels: 1 lines",
     ] {
         assert!(told.contains(reason), "{told} does not tell {reason}");
