@@ -1,16 +1,17 @@
 //! The parts of one process, put together by its configuration, and taken down in the right order.
 
+mod options;
+mod runtime_config;
+
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use forebay_chunk::{BuilderOptions, FlushPolicy};
 use forebay_circuit::Breaker;
 use forebay_retention::store::redb::RedbState;
-use forebay_ring::quorum;
 use forebay_tenant::{Overrides, Tenancy};
 use forebay_wal::aio::AsyncWal;
 use forebay_wal::fs::{Fs, StdFs};
@@ -24,28 +25,27 @@ use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::client::IngesterClient;
 use crate::clock::{Clock, Deadline, monotonic_ns};
-use crate::compactor::{self, Compactor};
+use crate::compactor::Compactor;
 use crate::config::{Config, Target};
 use crate::data_dir;
-use crate::distributor::{self, Distributor, Requirements};
+use crate::distributor::Distributor;
 use crate::federation::Children;
 use crate::http::{self, Parts};
 use crate::index::{Index, RedbIndex};
-use crate::ingester::{self, Ingester};
+use crate::ingester::Ingester;
 use crate::members::{HEARTBEAT, Members, beat_forever};
-use crate::memory;
 use crate::offload::offload;
 use crate::query::Querier;
 use crate::rpc::{RemoteIndex, RemoteIngester, index_server, ingester_server};
 use crate::storage::Storage;
 
-/// Streams that an ingester may be sent at the same time.
-const MAX_CALLS: usize = 4096;
+use options::compactor_options;
+pub use options::{distributor_options, ingester_options};
+use runtime_config::{reload, watch_overrides};
+
 /// How long an ingester that stored what it had waits before it goes, so that whoever asks it how it is hears that it
 /// needs no asking any more.
 const FAREWELL: Duration = HEARTBEAT.saturating_mul(2);
-/// Sections of a record; small beside what may wait for a sync in a log, so that large pushes leave room for others.
-const RECORD_BYTES: usize = 4 << 20;
 /// How long a log that somebody has open is waited for, and how often it is looked at.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 const LOCK_CHECK: Duration = Duration::from_millis(50);
@@ -291,69 +291,6 @@ async fn open_log(dir: &Path, options: &forebay_wal::Options) -> Result<(Wal, Re
     }
 }
 
-/// The options of an ingester under `config`.
-///
-/// # Errors
-/// Chunk sizes that cannot be built.
-pub fn ingester_options(config: &Config) -> anyhow::Result<ingester::Options> {
-    let settings = &config.ingester;
-    let chunks = BuilderOptions {
-        codec: settings.chunk_encoding,
-        block_size: usize::try_from(settings.chunk_block_size)?,
-        target_size: usize::try_from(settings.chunk_target_size)?,
-        ..BuilderOptions::default()
-    };
-    forebay_chunk::Builder::new(chunks).context("chunk options")?;
-    Ok(ingester::Options {
-        chunks,
-        flush: FlushPolicy {
-            target_size: settings.chunk_target_size,
-            max_age: settings.max_chunk_age,
-            max_idle: settings.chunk_idle_period,
-            ..FlushPolicy::default()
-        },
-        flush_check: settings.flush_check_period,
-        memory_limit: match settings.memory_limit {
-            0 => usize::try_from(memory::available() / 4)?,
-            bytes => usize::try_from(bytes)?,
-        },
-        replication_factor: config.common.replication_factor.into(),
-        flush_parallelism: settings.concurrent_flushes,
-    })
-}
-
-/// The options of a distributor under `config`.
-pub fn distributor_options(config: &Config) -> distributor::Options {
-    let settings = &config.distributor;
-    let bytes = usize::try_from(settings.max_inflight_bytes).unwrap_or(usize::MAX);
-    let per_target = quorum::Load { calls: MAX_CALLS, bytes };
-    let total = quorum::Load { calls: MAX_CALLS * 16, bytes: bytes.saturating_mul(4) };
-    distributor::Options {
-        requirements: Requirements { default: settings.require, tenants: settings.require_overrides.clone() },
-        push_timeout: settings.push_timeout,
-        targets: quorum::Limits { per_target, total },
-        intake_bytes: settings.max_inflight_bytes.saturating_mul(4),
-        record_bytes: bytes.min(RECORD_BYTES),
-        circuit: forebay_circuit::Options::default(),
-        chunk_limits: forebay_chunk::Limits::default(),
-    }
-}
-
-fn compactor_options(config: &Config) -> compactor::Options {
-    let settings = &config.compactor;
-    compactor::Options {
-        retention_enabled: settings.retention_enabled,
-        interval: settings.compaction_interval,
-        orphan_age: settings.orphan_age,
-        objects_dir: Some(config.common.path_prefix.join("objects")),
-        sweep: forebay_retention::Options {
-            delete_delay: settings.retention_delete_delay,
-            max_delete_fraction: f64::from(settings.max_delete_percent) / 100.0,
-            ..forebay_retention::Options::default()
-        },
-    }
-}
-
 fn make_dir(dir: &Path) -> anyhow::Result<()> {
     data_dir::make(&StdFs, dir).with_context(|| format!("directory {}", dir.display()))
 }
@@ -361,32 +298,6 @@ fn make_dir(dir: &Path) -> anyhow::Result<()> {
 /// Makes the name of a file that was opened in `dir` durable: it is new, or whoever made it may have died before.
 fn sync_dir(dir: &Path) -> anyhow::Result<()> {
     StdFs.sync_dir(dir).with_context(|| format!("directory {}", dir.display()))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the edge: the runtime configuration is a file that the user names"
-)]
-fn reload(overrides: &Overrides, file: &Path) -> anyhow::Result<bool> {
-    let reloaded = overrides.reload(&std::fs::read_to_string(file)?)?;
-    for warning in &reloaded.warnings {
-        tracing::warn!(file = %file.display(), "{warning}");
-    }
-    Ok(reloaded.changed)
-}
-
-/// Looks at the file again and again; a bad one changes nothing.
-async fn watch_overrides(overrides: Arc<Overrides>, file: PathBuf, period: Duration) {
-    loop {
-        tokio::time::sleep(period).await;
-        match reload(&overrides, &file) {
-            Ok(true) => tracing::info!(file = %file.display(), "limits changed"),
-            Ok(false) => {}
-            Err(error) => {
-                tracing::warn!(file = %file.display(), error = %format_args!("{error:#}"), "limits kept")
-            }
-        }
-    }
 }
 
 async fn listen(address: &str, port: u16) -> anyhow::Result<TcpListener> {

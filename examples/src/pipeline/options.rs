@@ -1,0 +1,78 @@
+//! From the configuration, in its users' words, to what each part wants to know.
+
+use anyhow::Context;
+use forebay_chunk::{BuilderOptions, FlushPolicy};
+use forebay_ring::quorum;
+
+use crate::config::Config;
+use crate::distributor::Requirements;
+use crate::{compactor, distributor, ingester, memory};
+
+/// Pushes that an ingester may be sent at the same time.
+const MAX_CALLS: usize = 4096;
+/// Sections of a record; small beside what may wait for a sync in a log, so that large pushes leave room for others.
+const RECORD_BYTES: usize = 4 << 20;
+
+/// The options of an ingester under `config`.
+///
+/// # Errors
+/// Chunk sizes that cannot be built.
+pub fn ingester_options(config: &Config) -> anyhow::Result<ingester::Options> {
+    let settings = &config.ingester;
+    let chunks = BuilderOptions {
+        codec: settings.chunk_encoding,
+        block_size: usize::try_from(settings.chunk_block_size)?,
+        target_size: usize::try_from(settings.chunk_target_size)?,
+        ..BuilderOptions::default()
+    };
+    forebay_chunk::Builder::new(chunks).context("chunk options")?;
+    Ok(ingester::Options {
+        chunks,
+        flush: FlushPolicy {
+            target_size: settings.chunk_target_size,
+            max_age: settings.max_chunk_age,
+            max_idle: settings.chunk_idle_period,
+            ..FlushPolicy::default()
+        },
+        flush_check: settings.flush_check_period,
+        memory_limit: match settings.memory_limit {
+            0 => usize::try_from(memory::available() / 4)?,
+            bytes => usize::try_from(bytes)?,
+        },
+        replication_factor: config.common.replication_factor.into(),
+        flush_parallelism: settings.concurrent_flushes,
+    })
+}
+
+/// The options of a distributor under `config`.
+pub fn distributor_options(config: &Config) -> distributor::Options {
+    let settings = &config.distributor;
+    let bytes = usize::try_from(settings.max_inflight_bytes).unwrap_or(usize::MAX);
+    let per_target = quorum::Load { calls: MAX_CALLS, bytes };
+    let total = quorum::Load { calls: MAX_CALLS * 16, bytes: bytes.saturating_mul(4) };
+    distributor::Options {
+        requirements: Requirements { default: settings.require, tenants: settings.require_overrides.clone() },
+        push_timeout: settings.push_timeout,
+        targets: quorum::Limits { per_target, total },
+        intake_bytes: settings.max_inflight_bytes.saturating_mul(4),
+        record_bytes: bytes.min(RECORD_BYTES),
+        circuit: forebay_circuit::Options::default(),
+        chunk_limits: forebay_chunk::Limits::default(),
+    }
+}
+
+/// The options of a compactor under `config`.
+pub(super) fn compactor_options(config: &Config) -> compactor::Options {
+    let settings = &config.compactor;
+    compactor::Options {
+        retention_enabled: settings.retention_enabled,
+        interval: settings.compaction_interval,
+        orphan_age: settings.orphan_age,
+        objects_dir: Some(config.common.path_prefix.join("objects")),
+        sweep: forebay_retention::Options {
+            delete_delay: settings.retention_delete_delay,
+            max_delete_fraction: f64::from(settings.max_delete_percent) / 100.0,
+            ..forebay_retention::Options::default()
+        },
+    }
+}
