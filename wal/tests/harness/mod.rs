@@ -115,9 +115,12 @@ impl Session {
     pub(crate) fn open(&mut self) -> Result<RecoveryReport, OpenError> {
         self.wal = None;
         let (wal, report) = Wal::open_in(self.disk.clone(), DIR, self.options.clone())?;
-        // A fault strikes once: what it spoils is asked for again.
+        // Each fault strikes once, and several may wait: what they spoil is asked for again.
         let mut read = wal.reader(Lsn(0)).collect::<Result<Vec<_>, _>>();
-        if read.is_err() {
+        for _ in 0..100 {
+            if !matches!(read, Err(ReadError::Io { .. })) {
+                break;
+            }
             read = wal.reader(Lsn(0)).collect();
         }
         let read = match read {
