@@ -55,7 +55,7 @@ impl<F: Fs> Survey<'_, F> {
                 .and_then(|()| next.file.sync_data())
                 .map_err(cannot("repair", &next.path))?;
         }
-        self.tidy(&verdict, clean)?;
+        self.tidy(&verdict)?;
         Ok(assemble(verdict, clean))
     }
 
@@ -141,7 +141,7 @@ impl<F: Fs> Survey<'_, F> {
     }
 
     /// Step 8: removes spares and what lies below the low watermark, and makes all names durable.
-    fn tidy(&self, verdict: &Verdict<F>, clean: bool) -> Result<(), OpenError> {
+    fn tidy(&self, verdict: &Verdict<F>) -> Result<(), OpenError> {
         for spare in &self.spares {
             self.fs.remove(spare).map_err(cannot("remove", spare))?;
         }
@@ -149,11 +149,9 @@ impl<F: Fs> Survey<'_, F> {
             let path = segment_path(self.dir, number);
             self.fs.remove(&path).map_err(cannot("remove", &path))?;
         }
-        // Whoever closed the log had synced the directory; whoever died may have been about to.
-        let closed = clean && verdict.last.is_some();
-        if !closed || !self.spares.is_empty() || !verdict.leftovers.is_empty() {
-            self.fs.sync_dir(self.dir).map_err(cannot("sync", self.dir))?;
-        }
+        // Also of a log that was closed: whoever opened it since may have died between making the next segment and
+        // syncing its name, and have written nothing that tells.
+        self.fs.sync_dir(self.dir).map_err(cannot("sync", self.dir))?;
         if self.segments.is_empty() {
             // A process that died between making the directory and syncing its name has left no other trace.
             self.fs.sync_dir(parent(self.dir)).map_err(cannot("sync", parent(self.dir)))?;

@@ -149,3 +149,23 @@ fn what_a_repair_cuts_off_is_kept() {
     }
     assert!(kept > 10, "{kept} tails were kept");
 }
+
+/// A process that opened a log after a clean close and died between naming the next segment and syncing that name has
+/// written nothing that tells. Whoever opened the log then wrote into a file that the next power cut took away.
+#[test]
+fn a_name_that_only_the_cache_has_is_made_durable_before_it_is_used() {
+    for ahead in 0..40 {
+        let mut session = Session::new(SimFs::new(1), options());
+        assert!(session.step(&Step::Append(10)) && session.step(&Step::Close));
+        session.disk.crash_at(session.disk.op_count() + ahead);
+        session.step(&Step::Reserve);
+        session.wal = None;
+        session.disk = session.disk.restart();
+        for step in [Step::Rotate, Step::Append(20)] {
+            assert!(session.step(&step), "{step:?} after dying {ahead} operations ahead");
+        }
+        session.wal = None;
+        session.disk = session.disk.crash(Survive::Nothing);
+        session.open().unwrap_or_else(|error| panic!("after dying {ahead} operations ahead: {error}"));
+    }
+}
