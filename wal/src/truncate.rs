@@ -130,7 +130,9 @@ impl<F: Fs> Log<F> {
         (lsn, quota): (u64, Quota<'_>),
     ) -> Result<Truncated, AppendError> {
         let (low, before) = pins.lock().lower(lsn.min(self.next_lsn));
-        if low > self.low {
+        // A segment without frames does not tell what was before it: the segments in front must not go first.
+        let untold = !self.is_started() && home.directory.lock().frees(low);
+        if low > self.low || untold {
             match self.note_low(home, reserve, (low, quota)) {
                 Ok(true) => {}
                 Ok(false) => pins.lock().floor = before,

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 
 use forebay_wal::fs::sim::{Fault, Op, SimFs, Survive};
 use forebay_wal::{DamageClass, Lsn, OpenError, Options, Wal};
-use harness::{DIR, options, read_all, record};
+use harness::{DIR, Session, Step, options, read_all, record};
 
 /// A log of five segments with two records each, LSNs 1 to 10, the last of them being written.
 fn log() -> (SimFs, Wal<SimFs>) {
@@ -200,4 +200,18 @@ fn a_full_disk_can_be_truncated_too() {
     disk.set_budget(Some(0));
     nibbles_and_then_bites(&disk, &wal);
     nibbles_and_then_bites(&disk, &wal);
+}
+
+/// The watermark stood at the end of the log already when the log rotated: the old segment was removed before the new
+/// one had a frame that tells of it, and the log did not open any more.
+#[test]
+fn a_segment_goes_only_when_the_next_one_tells_what_was_before_it() {
+    let mut session = Session::new(SimFs::new(1), options());
+    for step in [Step::Append(10), Step::Truncate(100), Step::Rotate, Step::Truncate(0)] {
+        assert!(session.step(&step), "{step:?}");
+    }
+    session.wal = None;
+    session.disk = session.disk.crash(Survive::Nothing);
+    session.open().unwrap();
+    assert!(session.step(&Step::Append(20)));
 }
