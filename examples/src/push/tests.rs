@@ -259,7 +259,7 @@ fn read(message: &[u8]) -> Option<Vec<Told>> {
         (l.timestamp_ns, Bytes::copy_from_slice(&l.line), metadata.collect())
     };
     let stream = |s: Stream<'_>| {
-        let LabelSet::Text(labels) = s.labels else { unreachable!() };
+        let LabelSet::Text(labels) = s.labels else { panic!("protobuf has labels as text: {:?}", s.labels) };
         (labels.to_owned(), s.lines.into_iter().map(line).collect())
     };
     Some(protobuf::streams(message, &mut room()).ok()?.into_iter().map(stream).collect())

@@ -295,7 +295,7 @@ impl World {
             self.storage(&Life::new(SimFs::new(0))),
             distributor_options(&self.config).requirements,
         );
-        let Query::Logs(logs) = Query::parse(r#"{app=~".+"}"#).unwrap() else { unreachable!() };
+        let Query::Logs(logs) = Query::parse(r#"{app=~".+"}"#).unwrap() else { panic!("it selects lines") };
         let span = Span { from_ns: START_NS, through_ns: START_NS + self.next };
         let query = LogQuery { logs: logs.clone(), span, direction: Direction::Forward, limit: usize::MAX };
         let lines = querier.lines(TENANT, query).await.unwrap();
