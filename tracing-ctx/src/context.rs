@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::mem;
 
-use crate::{Sampler, SpanId, TraceId, TraceParent, TraceState};
+use crate::{SampleInput, Sampler, SpanId, TraceId, TraceParent, TraceState};
 
 /// A span and what the vendors along the way have noted about its trace.
 ///
@@ -30,12 +30,21 @@ impl TraceContext {
     }
 
     /// A new trace with ids from `source`, sampled if `sampler` says so.
-    pub fn root(source: impl FnMut() -> u64, sampler: Sampler) -> Self {
-        let parent = TraceParent::root(source);
-        Self::new(parent.with_sampled(sampler.sample(parent.trace_id)))
+    pub fn root(source: impl FnMut() -> u64, sampler: &(impl Sampler + ?Sized)) -> Self {
+        let root = Self::new(TraceParent::root(source));
+        sampler.sample(&SampleInput::root(root.trace_id())).apply(root)
     }
 
-    /// The same trace, seen from a span of this process.
+    /// The same trace, seen from a span of this process that is sampled if `sampler` says so.
+    ///
+    /// The flag and the threshold in the state change together with the span id, which nobody else may have
+    /// seen.
+    #[must_use]
+    pub fn child_sampled(&self, span_id: SpanId, sampler: &(impl Sampler + ?Sized)) -> Self {
+        sampler.sample(&SampleInput::child(self)).apply(self.child(span_id))
+    }
+
+    /// The same trace with the same decision, seen from a span of this process.
     #[must_use]
     pub fn child(&self, span_id: SpanId) -> Self {
         Self { parent: self.parent.child(span_id), state: self.state.clone(), remote: false }
@@ -78,9 +87,9 @@ pub fn current_parent() -> Option<TraceParent> {
 /// This is for work that does not wait; futures have [`with_trace`](crate::TraceFutureExt::with_trace).
 ///
 /// ```
-/// use forebay_tracing_ctx::{Sampler, TraceContext, context, random_u64};
+/// use forebay_tracing_ctx::{Always, TraceContext, context, random_u64};
 ///
-/// let trace = TraceContext::root(random_u64, Sampler::Always);
+/// let trace = TraceContext::root(random_u64, &Always);
 /// context::scope(trace.clone(), || {
 ///     let here = context::current();
 ///     assert_eq!(here.as_ref(), Some(&trace));
@@ -127,9 +136,10 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
+    use crate::{Always, Never};
 
     fn context(seed: u64) -> TraceContext {
-        TraceContext::root(|| seed, Sampler::Never)
+        TraceContext::root(|| seed, &Never)
     }
 
     #[test]
@@ -166,8 +176,8 @@ mod tests {
 
     #[test]
     fn a_root_is_sampled_if_the_sampler_says_so() {
-        assert!(TraceContext::root(|| 1, Sampler::Always).is_sampled());
-        assert!(!TraceContext::root(|| 1, Sampler::Never).is_sampled());
+        assert!(TraceContext::root(|| 1, &Always).is_sampled());
+        assert!(!TraceContext::root(|| 1, &Never).is_sampled());
     }
 
     #[test]

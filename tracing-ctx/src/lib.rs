@@ -91,8 +91,8 @@
 //!
 //! | feature | gives |
 //! |---|---|
-//! | none | [`TraceId`], [`SpanId`], [`TraceParent`], [`Sampler`]; `no_std` |
-//! | `std` (default) | [`TraceState`], [`TraceContext`], [`carrier`], [`context`], [`random_u64`] |
+//! | none | [`TraceId`], [`SpanId`], [`TraceParent`]; `no_std` |
+//! | `std` (default) | [`TraceState`], [`TraceContext`], [`Sampler`], [`carrier`], [`context`], [`random_u64`] |
 //! | `tokio` | [`task`]: contexts of futures, [`task::spawn`], [`task::spawn_blocking`] |
 //! | `tower` | [`layer`]: [`TraceServerLayer`], [`TraceClientLayer`]; contexts of futures |
 //! | `tracing` | the server's span, with the fields `trace_id` and `span_id` for every log line in it |
@@ -103,7 +103,6 @@
 
 mod hex;
 mod id;
-mod sampler;
 mod traceparent;
 
 #[cfg(feature = "std")]
@@ -114,13 +113,14 @@ pub mod context;
 pub mod layer;
 #[cfg(feature = "std")]
 mod random;
+#[cfg(feature = "std")]
+mod sampler;
 #[cfg(any(feature = "tokio", feature = "tower"))]
 pub mod task;
 #[cfg(feature = "std")]
 mod tracestate;
 
 pub use id::{IdError, SpanId, TraceId};
-pub use sampler::{Ratio, RatioError, Sampler};
 pub use traceparent::{MAX_TRACEPARENT_LEN, TRACEPARENT_LEN, TraceFlags, TraceParent, TraceParentError};
 
 #[cfg(feature = "std")]
@@ -129,6 +129,11 @@ pub use context::TraceContext;
 pub use layer::{TraceClientLayer, TraceServerLayer, Trust};
 #[cfg(feature = "std")]
 pub use random::random_u64;
+#[cfg(feature = "std")]
+pub use sampler::{
+    Always, Decision, Inherit, Never, ParentBased, Ratio, RatioError, SampleInput, Sampler, Threshold,
+    ThresholdChange, ThresholdError,
+};
 #[cfg(any(feature = "tokio", feature = "tower"))]
 pub use task::TraceFutureExt;
 #[cfg(feature = "std")]

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use allocation_counter::measure;
 use forebay_tracing_ctx::carrier::{self, Extracted};
 use forebay_tracing_ctx::{
-    Sampler, SpanId, TRACEPARENT_LEN, TraceContext, TraceId, TraceParent, TraceState, context, random_u64,
+    Always, SpanId, TRACEPARENT_LEN, TraceContext, TraceId, TraceParent, TraceState, context, random_u64,
 };
 use http::{HeaderMap, HeaderValue};
 
@@ -47,7 +47,7 @@ fn making_ids_allocates_nothing() {
     random_u64(); // the seed
     let allocations = count(|| {
         black_box((TraceId::random(), SpanId::random()));
-        black_box(TraceContext::root(random_u64, Sampler::Always));
+        black_box(TraceContext::root(random_u64, &Always));
     });
     assert_eq!(allocations, 0);
 }
@@ -79,7 +79,7 @@ fn refusing_a_tracestate_allocates_nothing() {
 
 #[test]
 fn entering_a_context_and_asking_for_it_allocates_nothing() {
-    let context = TraceContext::root(random_u64, Sampler::Always);
+    let context = TraceContext::root(random_u64, &Always);
     context::scope(context.clone(), || ()); // the thread's cell
     let allocations = count(|| {
         let asked = context::scope(context.clone(), context::current);

@@ -6,11 +6,11 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use forebay_tracing_ctx::{Sampler, TraceContext, TraceFutureExt, TraceId, context, task};
+use forebay_tracing_ctx::{Never, TraceContext, TraceFutureExt, TraceId, context, task};
 use tokio::task::{JoinSet, yield_now};
 
 fn trace(seed: u64) -> TraceContext {
-    TraceContext::root(|| seed, Sampler::Never)
+    TraceContext::root(|| seed, &Never)
 }
 
 fn current_id() -> Option<TraceId> {

@@ -1,13 +1,14 @@
 //! The client's layer. Each request goes out with a span id of its own, in the trace of whoever makes it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Request;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{Sampler, SpanId, TraceContext, carrier, context, random_u64};
+use crate::{Always, Sampler, SpanId, TraceContext, carrier, context, random_u64};
 
 /// Puts the trace into the headers of each request, when the request is made.
 ///
@@ -18,7 +19,7 @@ use crate::{Sampler, SpanId, TraceContext, carrier, context, random_u64};
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), std::convert::Infallible> {
-/// use forebay_tracing_ctx::{Sampler, TraceClientLayer, TraceContext, TraceFutureExt, carrier, random_u64};
+/// use forebay_tracing_ctx::{Always, TraceClientLayer, TraceContext, TraceFutureExt, carrier, random_u64};
 /// use http::Request;
 /// use tower::{Service, ServiceBuilder, service_fn};
 ///
@@ -28,7 +29,7 @@ use crate::{Sampler, SpanId, TraceContext, carrier, context, random_u64};
 ///         Ok::<_, std::convert::Infallible>(carrier::extract(request.headers()))
 ///     }));
 ///
-/// let trace = TraceContext::root(random_u64, Sampler::Always);
+/// let trace = TraceContext::root(random_u64, &Always);
 /// let work = async { client.call(Request::new(())).await };
 /// let received = work.with_trace(trace.clone()).await?.into_context().expect("sent");
 /// assert_eq!(received.trace_id(), trace.trace_id());
@@ -38,7 +39,7 @@ use crate::{Sampler, SpanId, TraceContext, carrier, context, random_u64};
 /// ```
 #[derive(Clone)]
 pub struct TraceClientLayer<R = fn() -> u64> {
-    sampler: Sampler,
+    sampler: Arc<dyn Sampler + Send + Sync>,
     source: R,
 }
 
@@ -58,13 +59,13 @@ impl Default for TraceClientLayer {
 impl<R: Fn() -> u64> TraceClientLayer<R> {
     /// Makes ids from `source`, whose clones must not repeat each other.
     pub fn with_source(source: R) -> Self {
-        Self { sampler: Sampler::default(), source }
+        Self { sampler: Arc::new(Always), source }
     }
 
     /// Which of the traces that start here are sampled; all by default. Others stay as they are.
     #[must_use]
-    pub fn sampler(self, sampler: Sampler) -> Self {
-        Self { sampler, ..self }
+    pub fn sampler(self, sampler: impl Sampler + Send + Sync + 'static) -> Self {
+        Self { sampler: Arc::new(sampler), ..self }
     }
 
     fn begin<B>(&self, request: &Request<B>) -> TraceContext {
@@ -72,14 +73,14 @@ impl<R: Fn() -> u64> TraceClientLayer<R> {
         let caller = caller.or_else(context::current);
         match caller.or_else(|| carrier::extract(request.headers()).into_context()) {
             Some(caller) => caller.child(SpanId::from_source(&self.source)),
-            None => TraceContext::root(&self.source, self.sampler),
+            None => TraceContext::root(&self.source, &self.sampler),
         }
     }
 }
 
 impl<R> fmt::Debug for TraceClientLayer<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TraceClientLayer").field("sampler", &self.sampler).finish_non_exhaustive()
+        f.debug_struct("TraceClientLayer").finish_non_exhaustive()
     }
 }
 

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -15,7 +16,7 @@ use tower_service::Service;
 use super::Trust;
 use crate::carrier::{self, Extracted};
 use crate::task::WithTrace;
-use crate::{Sampler, SpanId, TraceContext, TraceFutureExt, TraceId, context, id, random_u64};
+use crate::{Always, Sampler, SpanId, TraceContext, TraceFutureExt, TraceId, context, id, random_u64};
 
 #[cfg(feature = "tracing")]
 type Spanned<F> = tracing::instrument::Instrumented<F>;
@@ -57,7 +58,7 @@ type Spanned<F> = F;
 #[derive(Clone)]
 pub struct TraceServerLayer<R = fn() -> u64> {
     trust: Trust,
-    sampler: Sampler,
+    sampler: Arc<dyn Sampler + Send + Sync>,
     response_header: Option<HeaderName>,
     source: R,
 }
@@ -80,7 +81,7 @@ impl<R: Fn() -> u64> TraceServerLayer<R> {
     ///
     /// Servers clone services at will, so clones of `source` must not repeat each other.
     pub fn with_source(source: R) -> Self {
-        Self { trust: Trust::default(), sampler: Sampler::default(), response_header: None, source }
+        Self { trust: Trust::default(), sampler: Arc::new(Always), response_header: None, source }
     }
 
     /// What to make of contexts that requests bring; [`Trust::Continue`] by default.
@@ -91,8 +92,8 @@ impl<R: Fn() -> u64> TraceServerLayer<R> {
 
     /// Which of the traces that start here are sampled; all by default. Others stay as they came.
     #[must_use]
-    pub fn sampler(self, sampler: Sampler) -> Self {
-        Self { sampler, ..self }
+    pub fn sampler(self, sampler: impl Sampler + Send + Sync + 'static) -> Self {
+        Self { sampler: Arc::new(sampler), ..self }
     }
 
     /// Puts the trace id into this field of each response, in place of any that is there.
@@ -111,7 +112,7 @@ impl<R: Fn() -> u64> TraceServerLayer<R> {
         };
         match received.into_context() {
             Some(caller) => caller.child(SpanId::from_source(&self.source)),
-            None => TraceContext::root(&self.source, self.sampler),
+            None => TraceContext::root(&self.source, &self.sampler),
         }
     }
 }
@@ -120,7 +121,6 @@ impl<R> fmt::Debug for TraceServerLayer<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TraceServerLayer")
             .field("trust", &self.trust)
-            .field("sampler", &self.sampler)
             .field("response_header", &self.response_header)
             .finish_non_exhaustive()
     }
