@@ -17,6 +17,7 @@ use forebay_retention::{Error, Hold, Holds, Now, Plan, Planner, PolicySet, Relea
 use forebay_tenant::Overrides;
 
 use crate::clock::{Clock, monotonic_ns};
+use crate::log::chain;
 use crate::offload::offload_future;
 use crate::storage::Storage;
 
@@ -215,14 +216,4 @@ fn log(report: &Report) {
             "retention swept",
         );
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

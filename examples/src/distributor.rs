@@ -150,6 +150,7 @@ impl Distributor {
         let bytes: u64 = push.sections().iter().map(|s| s.bytes as u64).sum();
         let lines: u64 = push.sections().iter().map(|s| u64::from(s.entries)).sum();
         if let Err(outcome) = self.charge(tenant, &limits, bytes, lines) {
+            tracing::debug!(tenant, lines, bytes, "push refused, the tenant sends too fast");
             return outcome;
         }
         if lines > 0
@@ -159,7 +160,7 @@ impl Distributor {
         }
         metrics::counter!("forebay_received_lines_total", "tenant" => tenant.to_owned()).increment(lines);
         metrics::counter!("forebay_received_bytes_total", "tenant" => tenant.to_owned()).increment(bytes);
-        tracing::debug!(tenant, lines, bytes, "push taken");
+        tracing::debug!(tenant, lines, bytes, discarded = report.discarded(), "push taken");
         report.finish(tenant)
     }
 

@@ -27,7 +27,7 @@ use crate::members::Members;
 use crate::query::Querier;
 
 /// Names the trace of a request to whoever sent it.
-const TRACE_ID_HEADER: HeaderName = HeaderName::from_static("x-trace-id");
+pub const TRACE_ID_HEADER: HeaderName = HeaderName::from_static("x-trace-id");
 
 /// Bodies of more bytes are refused, but for pushes, which have a limit of their own.
 const MAX_BODY_BYTES: usize = 1 << 20;

@@ -1,11 +1,14 @@
 //! A small HTTP/1.1 client for the pipeline's own programs and tests: kept-alive connections to one server, a time
-//! limit on every exchange, answers read whole and no further than a limit.
+//! limit on every exchange, answers read whole and no further than a limit. A request is part of the current trace, of
+//! the one that its own headers name, or starts one.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use forebay_tracing_ctx::TraceClientLayer;
+use forebay_tracing_ctx::layer::TraceClient;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
@@ -13,6 +16,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::de::DeserializeOwned;
+use tower::{Layer, ServiceExt};
 
 /// What [`HttpClient::new`] allows for one exchange.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -26,10 +30,13 @@ const MAX_ANSWER_BYTES: usize = 256 << 20;
 /// Says whose a request is, where the server has several tenants.
 const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
 
+/// Connections that tell the server which trace a request belongs to.
+type Connections = TraceClient<Client<HttpConnector, Full<Bytes>>>;
+
 /// A client of one server. Cheap to clone; clones share their connections.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Connections,
     base: Arc<str>,
     timeout: Duration,
     tenant: Option<HeaderValue>,
@@ -195,7 +202,7 @@ impl HttpClient {
     }
 
     async fn exchange(&self, url: &str, request: Request<Full<Bytes>>) -> Result<Response, HttpError> {
-        let answer = self.client.request(request).await;
+        let answer = self.client.clone().oneshot(request).await;
         let answer = answer.map_err(|source| HttpError::Connection { url: url.to_owned(), source })?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
@@ -204,12 +211,13 @@ impl HttpClient {
     }
 }
 
-fn connections(timeout: Duration) -> Client<HttpConnector, Full<Bytes>> {
+fn connections(timeout: Duration) -> Connections {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT.min(timeout)));
     let mut builder = Client::builder(TokioExecutor::new());
-    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT).build(connector)
+    let client = builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT).build(connector);
+    TraceClientLayer::new().layer(client)
 }
 
 impl Response {

@@ -26,7 +26,6 @@ use forebay_wal::fs::Fs;
 use forebay_wal::{AppendError, Lsn, Reject};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
-use tracing::Instrument;
 
 use crate::clock::{Clock, monotonic_ns};
 use crate::record::{Record, RecordError};
@@ -45,6 +44,8 @@ const REPLAY_BYTES: usize = 8 << 20;
 /// How an ingester behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Its name, for log lines.
+    pub instance: String,
     /// Chunks: format, codec, block size, target size.
     pub chunks: BuilderOptions,
     /// When to flush a chunk.
@@ -203,10 +204,15 @@ impl<F: Fs> Ingester<F> {
     /// # Errors
     /// [`PushError`].
     pub async fn push(&self, bytes: Bytes) -> Result<Pushed, PushError> {
-        let record = Record::parse(bytes)?;
+        let record =
+            Record::parse(bytes).map_err(PushError::from).inspect_err(|e| self.shared.log_refusal(e))?;
         let shared = Arc::clone(&self.shared);
-        let task = task::spawn(async move { shared.keep(record).await }.in_current_span());
-        task.await.unwrap_or_else(|e| Err(PushError::Indeterminate { reason: e.to_string() }))
+        // A task keeps the trace and the span of whoever spawns it, so that its lines are found with theirs.
+        let kept = task::spawn(async move {
+            let kept = Arc::clone(&shared).keep(record).await;
+            kept.inspect_err(|error| shared.log_refusal(error))
+        });
+        kept.await.unwrap_or_else(|e| Err(PushError::Indeterminate { reason: e.to_string() }))
     }
 
     /// Tells how many ingesters are healthy, for the share of global limits; 0 says nothing.
@@ -300,6 +306,8 @@ impl<F: Fs> Shared<F> {
         } else {
             let keep: Vec<bool> = opened.streams.iter().map(Option::is_some).collect();
             if !keep.contains(&true) {
+                let (instance, tenant) = (&self.options.instance, record.tenant());
+                tracing::debug!(instance, tenant, refused = pushed.refused.len(), "record refused");
                 return Ok(pushed);
             }
             record.retain(&keep)
@@ -308,8 +316,19 @@ impl<F: Fs> Shared<F> {
         let lsn = self.log.append(bytes).await?;
         self.apply(&record, &opened.streams, lsn);
         drop(applying);
-        tracing::debug!(tenant = record.tenant(), lsn = lsn.0, streams = opened.streams.len(), "record kept");
+        let (instance, tenant) = (&self.options.instance, record.tenant());
+        let (streams, refused) = (opened.streams.len(), pushed.refused.len());
+        tracing::debug!(instance, tenant, lsn = lsn.0, streams, refused, "record kept");
         Ok(pushed)
+    }
+
+    /// Says why a record was not kept. One that is to come again later is no failure of anybody.
+    fn log_refusal(&self, error: &PushError) {
+        let instance = &self.options.instance;
+        match error {
+            PushError::Busy { .. } => tracing::debug!(instance, %error, "record not kept for now"),
+            _ => tracing::warn!(instance, %error, "record not kept"),
+        }
     }
 
     fn admit(&self) -> Result<(), PushError> {

@@ -2,7 +2,7 @@
 //! crates of this workspace and well-kept libraries, to be read, taken apart and copied.
 //!
 //! ```text
-//!  ship, or any Loki client
+//!  ship, or any Loki client                              a trace for each batch (tracing-ctx)
 //!      │  POST /loki/api/v1/push
 //!      ▼
 //!  http            who sends (tenant), which trace (tracing-ctx)
@@ -21,6 +21,11 @@
 //!  compactor       what is past its period goes, what is held stays (retention)
 //! ```
 //!
+//! Each push has a trace id: the one of the `traceparent` it comes with, or a new one. It is in the answer's
+//! `X-Trace-ID`, and at level debug in one line each of the agent (`batch delivered`), the distributor (`push taken`)
+//! and every ingester (`record kept`, for each record of a large push), in whatever processes these are; a failure has
+//! it at level warn. [`log`] says how to see them.
+//!
 //! A process has the parts its configuration names: [`pipeline::start`] puts them together, [`supervisor`] starts
 //! ingesters as processes of their own. Each promise stands at the top of the module that keeps it.
 
@@ -37,6 +42,7 @@ pub mod http_client;
 pub mod index;
 pub mod ingester;
 pub mod labels;
+pub mod log;
 pub mod loggen;
 pub mod logql;
 pub mod members;

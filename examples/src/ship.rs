@@ -16,10 +16,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::io::{AsyncBufRead, BufReader};
 
 pub use batch::{Batch, CONTENT_TYPE};
-pub use delivery::{Courier, Delivery, GivenUp, PUSH_PATH, Retry};
+pub use delivery::{Courier, Delivery, GivenUp, PUSH_PATH, Receipt, Retry};
 
 use crate::clock::{Clock, monotonic_ns};
 use crate::http_client::{HttpClient, HttpError};
+use crate::log::chain;
 use lines::Lines;
 
 /// Bytes read from a file at a time.
@@ -225,15 +226,16 @@ impl Shipper {
         batch: &mut Batch,
         pending: &mut Pending,
     ) -> Result<(), ShipError> {
-        let delivery = self.courier.send(batch.encode()).await;
+        let sent = self.courier.send(batch.encode()).await;
         self.shipped.retries = self.courier.retries();
-        let delivery = delivery.map_err(|source| ShipError::Lost {
+        log(path, pending, &sent);
+        let receipt = sent.map_err(|source| ShipError::Lost {
             file: path.to_owned(),
             first: pending.delivered + 1,
             last: pending.delivered + pending.lines,
             source: Box::new(source),
         })?;
-        if let Delivery::Refused { status, message, lines } = delivery {
+        if let Delivery::Refused { status, message, lines } = receipt.delivery {
             self.shipped.refused_lines += lines.unwrap_or(pending.lines);
             self.shipped.first_refusal.get_or_insert_with(|| format!("{status}: {message}"));
         }
@@ -259,6 +261,29 @@ struct Pending {
     lines: u64,
     bytes: u64,
     cut: u64,
+}
+
+/// What became of a batch, in one line under its trace.
+fn log(path: &Path, pending: &Pending, sent: &Result<Receipt, GivenUp>) {
+    let (file, first, lines) = (path.display(), pending.delivered + 1, pending.lines);
+    match sent {
+        Ok(Receipt { delivery: Delivery::Stored, trace_id, answered_trace_id, tries }) => {
+            tracing::debug!(%trace_id, answered_trace_id, %file, first, lines, tries, "batch delivered");
+        }
+        Ok(Receipt {
+            delivery: Delivery::Refused { status, message, .. },
+            trace_id,
+            answered_trace_id,
+            tries,
+        }) => {
+            let status = status.as_u16();
+            tracing::warn!(%trace_id, answered_trace_id, %file, first, lines, tries, status, message, "batch refused");
+        }
+        Err(GivenUp { tries, trace_id, source }) => {
+            let error = chain(source);
+            tracing::warn!(%trace_id, %file, first, lines, tries, error, "batch not delivered");
+        }
+    }
 }
 
 /// On standard error, and hidden where that is no terminal.

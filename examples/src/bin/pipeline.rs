@@ -11,12 +11,11 @@ use forebay_examples::config::{Config, Target};
 use forebay_examples::demo::{self, Scrape};
 use forebay_examples::federation::Children;
 use forebay_examples::http_client::HttpClient;
-use forebay_examples::memory;
 use forebay_examples::pipeline::{self, Neighbours, Running};
 use forebay_examples::ship::{self, Shipped, Shipper};
 use forebay_examples::supervisor::{self, Family, Supervisor};
+use forebay_examples::{log, memory};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// Takes log lines in over Loki's push API, keeps them safe, and gives them back.
 ///
@@ -24,7 +23,9 @@ use tracing_subscriber::EnvFilter;
 /// ingestion_rate_mb 1024, ingestion_burst_size_mb 1024 and max_global_streams_per_user 100000. What is in force is
 /// shown under /config.
 ///
-/// RUST_LOG sets what is logged to standard error: info by default, `debug` shows every push with its trace id.
+/// RUST_LOG sets what is logged to standard error: `info` by default; `info,forebay_examples=debug` shows every push,
+/// with the trace id that its answer has in X-Trace-ID, once in the agent, in the distributor and in each ingester;
+/// `warn` shows what failed, with its trace id too.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -99,6 +100,9 @@ struct Arguments {
     /// Bytes of memory for lines: the share that a parent gives its children.
     #[arg(long, value_name = "BYTES", hide = true)]
     memory_limit: Option<u64>,
+    /// How log lines are written, those of child processes too.
+    #[arg(long, value_enum, default_value_t)]
+    log_format: log::Format,
     /// Exit after --demo or --ship instead of staying up.
     #[arg(long)]
     once: bool,
@@ -120,9 +124,8 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    log::init(arguments.log_format, colours);
     let config = configure(arguments)?;
     // Before the parts start: a signal that comes while a log is replayed must not kill the process half-way.
     let told = told_to_stop(arguments.child, config.shutdown_timeout)?;
@@ -257,6 +260,9 @@ async fn start_children(
     passed.extend(["--replication-factor".to_owned(), config.common.replication_factor.to_string()]);
     if let Some(path) = &arguments.config {
         passed.extend(["--config".to_owned(), path.display().to_string()]);
+    }
+    if arguments.log_format == log::Format::Json {
+        passed.extend(["--log-format".to_owned(), "json".to_owned()]);
     }
     let count = arguments.ingesters.context("a process with children has a number of them")?;
     if config.ingester.memory_limit == 0 {

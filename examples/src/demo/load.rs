@@ -104,7 +104,7 @@ fn part(lines: u64, connection: u32) -> u64 {
 async fn run(mut writer: Writer, mut courier: Courier, bar: ProgressBar) -> anyhow::Result<Sent> {
     while let Some(body) = writer.next_push() {
         let lines = writer.push_lines;
-        if let Delivery::Refused { status, message, lines: refused } = courier.send(body).await? {
+        if let Delivery::Refused { status, message, lines: refused } = courier.send(body).await?.delivery {
             let Some(refused) = refused else { bail!("server refused a push with {status}: {message}") };
             writer.sent.refused += refused;
             writer.sent.first_refusal.get_or_insert(message);

@@ -103,7 +103,7 @@ impl Shared {
             tally.count(Fate::Stored),
             tally.first_failure.as_deref().unwrap_or("the ring has too few healthy ingesters"),
         );
-        tracing::warn!(tenant, "{message}");
+        tracing::warn!(tenant, error = message, "push not stored");
         Err(if failed > 0 { Outcome::Unavailable { message } } else { Outcome::TooLarge { message } })
     }
 

@@ -27,6 +27,7 @@ pub fn ingester_options(config: &Config) -> anyhow::Result<ingester::Options> {
     };
     forebay_chunk::Builder::new(chunks).context("chunk options")?;
     Ok(ingester::Options {
+        instance: config.common.instance_id.clone(),
         chunks,
         flush: FlushPolicy {
             target_size: settings.chunk_target_size,

@@ -1,14 +1,17 @@
 //! Sends pushes until the server has answered for good: tries again while it cannot be reached or asks for patience,
-//! takes a refusal as the answer that it is.
+//! takes a refusal as the answer that it is. Each push is a trace, and each try a span of it.
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use forebay_tracing_ctx::{Always, TraceContext, TraceFutureExt, TraceId, random_u64};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
 use super::batch::CONTENT_TYPE;
+use crate::http::TRACE_ID_HEADER;
 use crate::http_client::{HttpClient, HttpError, Response};
+use crate::log::chain;
 use crate::random::Random;
 
 /// Where pushes go.
@@ -50,12 +53,27 @@ pub enum Delivery {
     },
 }
 
+/// How a push was delivered, and where to look for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// What the server said.
+    pub delivery: Delivery,
+    /// The trace of the push: in the log lines of all who had to do with it, unless the server did not believe it.
+    pub trace_id: TraceId,
+    /// The trace that the server says the push has: its `X-Trace-ID`.
+    pub answered_trace_id: Option<String>,
+    /// How often it was sent.
+    pub tries: u32,
+}
+
 /// The push was not delivered. Send it again when the server is back: it is not known to be stored.
 #[derive(Debug, thiserror::Error)]
 #[error("given up after {tries} tries")]
 pub struct GivenUp {
     /// How often it was sent.
     pub tries: u32,
+    /// Its trace.
+    pub trace_id: TraceId,
     /// Why the last time did not do.
     pub source: HttpError,
 }
@@ -93,23 +111,38 @@ impl Courier {
     ///
     /// # Errors
     /// [`GivenUp`] after the last try.
-    pub async fn send(&mut self, body: Bytes) -> Result<Delivery, GivenUp> {
+    pub async fn send(&mut self, body: Bytes) -> Result<Receipt, GivenUp> {
+        let trace = TraceContext::root(random_u64, &Always);
+        let trace_id = trace.trace_id();
+        self.deliver(body, trace_id).with_trace(trace).await
+    }
+
+    async fn deliver(&mut self, body: Bytes, trace_id: TraceId) -> Result<Receipt, GivenUp> {
         let mut tries = 0;
         loop {
             let answer = self.client.post(PUSH_PATH, CONTENT_TYPE, &HeaderMap::new(), body.clone()).await;
             tries += 1;
             let (asked, source) = match answer {
                 Err(error) => (None, error),
-                Ok(answer) if !is_transient(answer.status) => return Ok(settle(answer)),
+                Ok(answer) if !is_transient(answer.status) => {
+                    let answered_trace_id = answered_trace_id(&answer.headers);
+                    return Ok(Receipt { delivery: settle(answer), trace_id, answered_trace_id, tries });
+                }
                 Ok(answer) => (retry_after(&answer.headers), transient(answer)),
             };
             if tries >= self.retry.tries {
-                return Err(GivenUp { tries, source });
+                return Err(GivenUp { tries, trace_id, source });
             }
             self.retries += 1;
-            tokio::time::sleep(self.retry.wait(tries, asked, self.random.fraction())).await;
+            let wait = self.retry.wait(tries, asked, self.random.fraction());
+            tracing::warn!(%trace_id, tries, error = %chain(&source), ?wait, "batch not taken, trying again");
+            tokio::time::sleep(wait).await;
         }
     }
+}
+
+fn answered_trace_id(headers: &HeaderMap) -> Option<String> {
+    Some(headers.get(TRACE_ID_HEADER)?.to_str().ok()?.to_owned())
 }
 
 fn is_transient(status: StatusCode) -> bool {

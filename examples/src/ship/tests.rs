@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use forebay_tracing_ctx::{TraceParent, carrier};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -21,6 +22,7 @@ type Answer = (u16, Option<&'static str>, &'static str);
 struct Received {
     answered: StatusCode,
     tenant: Option<String>,
+    trace: TraceParent,
     request: PushRequest,
 }
 
@@ -52,12 +54,14 @@ impl Server {
         assert_eq!(request.uri().path(), PUSH_PATH);
         assert_eq!(request.headers()["content-type"], CONTENT_TYPE);
         let tenant = request.headers().get("x-scope-orgid").map(|v| v.to_str().unwrap().to_owned());
+        let trace =
+            carrier::extract(request.headers()).into_context().expect("every push is in a trace").parent;
         let body = request.into_body().collect().await.unwrap().to_bytes();
         let message = snap::raw::Decoder::new().decompress_vec(&body).unwrap();
         let request = PushRequest::decode(&message[..]).unwrap();
         let (status, retry_after, text) = self.script.lock().unwrap().pop_front().unwrap_or((204, None, ""));
         let answered = StatusCode::from_u16(status).unwrap();
-        self.received.lock().unwrap().push(Received { answered, tenant, request });
+        self.received.lock().unwrap().push(Received { answered, tenant, trace, request });
         let mut response = Response::builder().status(answered);
         if let Some(retry_after) = retry_after {
             response = response.header("retry-after", retry_after);
@@ -125,6 +129,35 @@ async fn retries_repeat_their_timestamps_and_equal_lines_have_different_ones() {
     assert!(times.is_sorted_by(|a, b| a < b), "{times:?}");
     let labels = &received[0].request.streams[0].labels;
     assert_eq!(labels, r#"{filename="/log/a b", host="test", job="ship"}"#);
+}
+
+#[tokio::test]
+async fn a_batch_is_a_trace_and_each_of_its_tries_a_span() {
+    let (server, url) = Server::start(&[(503, None, ""), (204, None, ""), (400, None, "no")]).await;
+    let mut shipper = Shipper::new(&url, Options { batch_bytes: 1, ..options() }).unwrap();
+
+    shipper.ship_reader(Path::new("a"), &b"one\ntwo\nthree\n"[..]).await.unwrap();
+
+    let received = server.received.lock().unwrap();
+    let traces = received.iter().map(|r| r.trace.trace_id).collect::<Vec<_>>();
+    assert_eq!(traces.len(), 4);
+    assert_eq!(traces[0], traces[1], "the same batch again");
+    assert!(traces[1] != traces[2] && traces[2] != traces[3], "another batch is another trace");
+    assert_ne!(received[0].trace.parent_id, received[1].trace.parent_id);
+    assert!(received.iter().all(|r| r.trace.flags.is_sampled()));
+}
+
+#[tokio::test]
+async fn a_receipt_says_under_which_trace_a_push_is_found() {
+    let (server, url) = Server::start(&[(503, None, ""), (400, None, "no")]).await;
+    let mut courier = Courier::new(HttpClient::new(&url).unwrap(), options().retry, 1);
+    let receipt = courier.send(Batch::default().encode()).await.unwrap();
+    assert!(matches!(receipt.delivery, Delivery::Refused { status: StatusCode::BAD_REQUEST, .. }));
+    assert_eq!((receipt.tries, &receipt.answered_trace_id), (2, &None), "this server has no traces");
+    assert_eq!(server.received.lock().unwrap()[1].trace.trace_id, receipt.trace_id);
+    *server.script.lock().unwrap() = VecDeque::from([(503, None, ""); 4]);
+    let lost = courier.send(Batch::default().encode()).await.unwrap_err();
+    assert_eq!(server.received.lock().unwrap()[5].trace.trace_id, lost.trace_id);
 }
 
 #[tokio::test]

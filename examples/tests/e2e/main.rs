@@ -19,3 +19,4 @@ mod routes;
 mod split;
 mod tenants;
 mod trace;
+mod wire;
