@@ -19,4 +19,5 @@ mod routes;
 mod split;
 mod tenants;
 mod trace;
+mod w3c;
 mod wire;
