@@ -91,8 +91,8 @@
 //!
 //! | feature | gives |
 //! |---|---|
-//! | none | [`TraceId`], [`SpanId`], [`TraceParent`]; `no_std` |
-//! | `std` (default) | [`TraceState`], [`TraceContext`], [`Sampler`], [`carrier`], [`context`], [`random_u64`] |
+//! | none | [`TraceId`], [`SpanId`], [`TraceParent`], [`Sampler`]; `no_std` |
+//! | `std` (default) | [`TraceState`], [`TraceContext`], [`carrier`], [`context`], [`random_u64`] |
 //! | `tokio` | [`task`]: contexts of futures, [`task::spawn`], [`task::spawn_blocking`] |
 //! | `tower` | [`layer`]: [`TraceServerLayer`], [`TraceClientLayer`]; contexts of futures |
 //! | `tracing` | the server's span, with the fields `trace_id` and `span_id` for every log line in it |
@@ -131,8 +131,8 @@ pub use layer::{TraceClientLayer, TraceServerLayer, Trust};
 pub use random::random_u64;
 #[cfg(feature = "std")]
 pub use sampler::{
-    Always, Decision, Inherit, Never, ParentBased, Ratio, RatioError, SampleInput, Sampler, Threshold,
-    ThresholdChange, ThresholdError,
+    Always, And, Consistent, Decision, Inherit, Never, Or, ParentBased, Ratio, RatioError, SampleInput,
+    Sampler, Threshold, ThresholdChange, ThresholdError,
 };
 #[cfg(any(feature = "tokio", feature = "tower"))]
 pub use task::TraceFutureExt;

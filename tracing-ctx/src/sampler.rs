@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use crate::TraceId;
 
+mod compose;
+mod consistent;
 mod constant;
 mod decision;
 mod input;
@@ -19,6 +21,8 @@ mod parent;
 mod ratio;
 mod threshold;
 
+pub use compose::{And, Or};
+pub use consistent::Consistent;
 pub use constant::{Always, Never};
 pub use decision::{Decision, ThresholdChange};
 pub use input::SampleInput;
@@ -51,6 +55,22 @@ pub use threshold::{Threshold, ThresholdError};
 pub trait Sampler {
     /// Whether the span is sampled, and how likely that was.
     fn sample(&self, input: &SampleInput<'_>) -> Decision;
+
+    /// Samples what both this one and `other` sample. Of two thresholds the higher is published.
+    fn and<S: Sampler>(self, other: S) -> And<Self, S>
+    where
+        Self: Sized,
+    {
+        And::new(self, other)
+    }
+
+    /// Samples what this one or `other` samples. Of two thresholds the lower is published.
+    fn or<S: Sampler>(self, other: S) -> Or<Self, S>
+    where
+        Self: Sized,
+    {
+        Or::new(self, other)
+    }
 }
 
 impl<S: Sampler + ?Sized> Sampler for &S {

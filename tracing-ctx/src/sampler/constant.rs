@@ -4,8 +4,8 @@ use super::{Decision, SampleInput, Sampler};
 
 /// Samples every span.
 ///
-/// It says nothing about its probability, so that roots need no `tracestate`. The sampler that publishes
-/// `th:0` is the consistent one.
+/// It says nothing about its probability, so that new traces need no `tracestate`.
+/// [`Consistent::ALL`](super::Consistent::ALL) does: it publishes the threshold 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Always;
 

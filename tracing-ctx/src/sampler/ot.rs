@@ -73,6 +73,17 @@ impl TraceState {
         }
     }
 
+    /// Both of the above, for the price of one.
+    pub(super) fn threshold_and_randomness(&self) -> (Option<Threshold>, Option<u64>) {
+        let Some(list) = self.list() else {
+            return (None, None);
+        };
+        (
+            find(list, THRESHOLD).and_then(|text| text.parse().ok()),
+            find(list, RANDOMNESS).and_then(randomness),
+        )
+    }
+
     fn list(&self) -> Option<&str> {
         self.get(MEMBER).filter(|value| is_list(value))
     }

@@ -1,6 +1,6 @@
 //! Decisions that look at what was decided for the parent.
 
-use super::{Decision, SampleInput, Sampler, ThresholdChange};
+use super::{Decision, SampleInput, Sampler, ThresholdChange, random_bits};
 
 /// What was decided for the parent: whether it was sampled, and with which threshold. Without a parent, not
 /// sampled.
@@ -18,8 +18,9 @@ impl Sampler for Inherit {
             return Decision::DROPPED;
         };
         let sampled = parent.is_sampled();
-        let possible =
-            input.parent_threshold().is_none_or(|threshold| threshold.keeps(input.randomness()) == sampled);
+        let (threshold, explicit) = parent.state.threshold_and_randomness();
+        let randomness = explicit.unwrap_or(random_bits(input.trace_id));
+        let possible = threshold.is_none_or(|threshold| threshold.keeps(randomness) == sampled);
         let threshold = if possible { ThresholdChange::Keep } else { ThresholdChange::Erase };
         Decision { sampled, threshold }
     }

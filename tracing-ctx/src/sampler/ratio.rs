@@ -10,7 +10,7 @@ use crate::TraceId;
 /// ratio takes, every higher ratio takes as well.
 ///
 /// Others draw other lines, and so nothing is published about the probability. Where services in several
-/// languages take shares of the same traces, consistent sampling is the better one.
+/// languages take shares of the same traces, [`Consistent`](super::Consistent) is the sampler to take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ratio {
     below: u64,
