@@ -131,8 +131,8 @@ pub use layer::{TraceClientLayer, TraceServerLayer, Trust};
 pub use random::random_u64;
 #[cfg(feature = "std")]
 pub use sampler::{
-    Always, And, Consistent, Decision, Inherit, Never, Or, ParentBased, Ratio, RatioError, SampleInput,
-    Sampler, Threshold, ThresholdChange, ThresholdError,
+    Always, And, Consistent, Decision, Inherit, Never, Or, ParentBased, RateLimit, RateLimitError,
+    RateLimited, Ratio, RatioError, SampleInput, Sampler, Threshold, ThresholdChange, ThresholdError,
 };
 #[cfg(any(feature = "tokio", feature = "tower"))]
 pub use task::TraceFutureExt;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use forebay_tracing_ctx::{
-    Always, Consistent, Decision, Inherit, Never, ParentBased, Ratio, SampleInput, Sampler, SpanId,
-    Threshold, ThresholdChange, TraceContext, TraceId, random_u64,
+    Always, Consistent, Decision, Inherit, Never, ParentBased, RateLimit, RateLimited, Ratio, SampleInput,
+    Sampler, SpanId, Threshold, ThresholdChange, TraceContext, TraceId, random_u64,
 };
 
 #[path = "sampling/laws.rs"]
@@ -135,8 +135,9 @@ fn the_parents_decision_plays_no_part_in_a_consistent_one() {
 #[test]
 fn who_does_not_know_the_probability_publishes_none() {
     let parent = received("01", "a=1,ot=th:c;x:1");
+    let limited = RateLimited::with_clock(Consistent::ALL, RateLimit::per_second(1.0).unwrap(), || 0);
     let ratio = Ratio::new(1.0).unwrap();
-    for sampler in [&Always as &dyn Sampler, &Never, &ratio] {
+    for sampler in [&Always as &dyn Sampler, &Never, &ratio, &limited, &limited] {
         let child = parent.child_sampled(SpanId::from_source(|| 1), sampler);
         assert_eq!(child.state.as_str(), "ot=x:1,a=1");
     }
@@ -212,6 +213,15 @@ fn what_is_inherited_composes_with_the_threshold_that_the_parent_has() {
 }
 
 #[test]
+fn a_limit_that_comes_last_is_not_asked_about_what_is_dropped_anyway() {
+    let limited = RateLimited::with_clock(Always, RateLimit::per_second(1.0).unwrap(), || 0);
+    let sampler = consistent(0.5).and(&limited);
+    let samples = |bits| sampler.sample(&SampleInput::root(ending(bits))).sampled;
+    assert!(!samples(1) && !samples(2));
+    assert!(samples(1 << 55) && !samples(1 << 55));
+}
+
+#[test]
 fn a_child_is_a_new_span_of_the_same_trace() {
     for flags in ["00", "03"] {
         let parent = received(flags, "a=1");
@@ -259,12 +269,14 @@ fn samplers_can_be_shared_and_chosen_while_the_program_runs() {
     check(consistent(0.5));
     check(ParentBased::new(Inherit).remote_sampled(Never));
     check(consistent(0.5).and(Always).or(Never));
+    check(RateLimited::new(Always, RateLimit::per_second(1000.0).unwrap()));
 }
 
 #[test]
 fn a_decision_allocates_nothing() {
-    let sampler = ParentBased::new(Ratio::new(0.5).unwrap().and(Always).or(consistent(0.5)))
-        .remote_sampled(consistent(0.1));
+    let limited = RateLimited::new(consistent(0.5), RateLimit::per_second(1.0).unwrap());
+    let sampler =
+        ParentBased::new(Ratio::new(0.5).unwrap().and(Always).or(limited)).remote_sampled(consistent(0.1));
     let parent = received("01", "a=1,ot=th:c;rv:d123456789abcd");
     let (local, mut numbers) = (parent.child(SpanId::random()), numbers(7));
     random_u64(); // the seed

@@ -7,7 +7,7 @@ use super::{Decision, SampleInput, Sampler, Threshold, ThresholdChange};
 
 /// Samples what both samplers sample; made by [`Sampler::and`].
 ///
-/// The second is not asked about what the first drops.
+/// The second is not asked about what the first drops, so a limit belongs last.
 ///
 /// Of two thresholds the higher is published: consistent samplers look at the same bits, so the probability
 /// that both say yes is the lower of theirs, and not their product.

@@ -1,0 +1,185 @@
+//! At most so many spans per second, whatever the load: GCRA on one atomic word.
+//!
+//! The word is the *theoretical arrival time* of the next span: when it would come if spans came evenly. Each
+//! one that passes moves it on by an interval, and it may be ahead of the clock by the reach of a burst:
+//!
+//! * L1: what passes moves the word by exactly one interval in the same compare-and-swap that reads it, so
+//!   threads neither share a token nor lose one;
+//! * L2: a reading of the clock that comes late does not move the word back, so it can refuse but never mints;
+//! * L3: except when the word is so far ahead that the clock must have been set back. The limiter then starts
+//!   anew, with an empty bucket, instead of waiting for the old time to come again.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
+
+use super::{Decision, SampleInput, Sampler};
+
+/// Most that a word may be ahead of the clock, 146 years.
+const MAX_REACH_NS: u64 = 1 << 62;
+/// Who would have to wait longer than this did not come late but has another clock (L3).
+const SET_BACK_NS: u64 = 10_000_000_000;
+
+/// So many spans per second, and so many at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RateLimit {
+    /// Between two spans. At least 1.
+    interval_ns: u64,
+    /// A burst of intervals. At least one, at most [`MAX_REACH_NS`].
+    reach_ns: u64,
+}
+
+impl RateLimit {
+    /// So many spans per second, which may be less than one, and the spans of one second (at least one) at
+    /// once.
+    ///
+    /// The time between two spans is rounded up to whole nanoseconds, which at 1000 spans per second costs not
+    /// more than a millionth of the rate.
+    ///
+    /// # Errors
+    ///
+    /// If the rate is not a number, not above 0, or above 1e9.
+    pub fn per_second(spans: f64) -> Result<Self, RateLimitError> {
+        if !(spans > 0.0 && spans <= 1e9) {
+            return Err(RateLimitError { found: spans });
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "saturates, and is clamped just below")]
+        let interval_ns = (1e9 / spans).ceil() as u64;
+        #[expect(clippy::cast_possible_truncation, reason = "at most 1e9, and rounded before")]
+        let burst = spans.ceil() as u32;
+        let interval_ns = interval_ns.min(MAX_REACH_NS);
+        Ok(Self { interval_ns, reach_ns: interval_ns }.burst(burst))
+    }
+
+    /// So many spans at once after a time without any. Zero counts as one, for else nothing would ever pass.
+    ///
+    /// It is not more than the rate yields in 146 years.
+    #[must_use]
+    pub fn burst(self, spans: u32) -> Self {
+        let reach_ns = self.interval_ns.saturating_mul(spans.max(1).into()).min(MAX_REACH_NS);
+        Self { reach_ns, ..self }
+    }
+
+    /// Whether a span may pass, and the word after it.
+    fn decide(self, arrival_ns: u64, now_ns: u64) -> (bool, u64) {
+        // Time stands still a reach before its end, so that a full bucket stays something that can be emptied.
+        let now_ns = now_ns.min(u64::MAX - self.reach_ns);
+        let latest_ns = now_ns + self.reach_ns;
+        if arrival_ns > latest_ns.saturating_add(SET_BACK_NS) {
+            return (false, latest_ns);
+        }
+        match arrival_ns.max(now_ns).checked_add(self.interval_ns) {
+            Some(next_ns) if next_ns <= latest_ns => (true, next_ns),
+            _ => (false, arrival_ns),
+        }
+    }
+}
+
+/// A rate that no limit can have.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[error("rate of {found} per second is not above 0 and up to 1e9")]
+pub struct RateLimitError {
+    /// What was given.
+    pub found: f64,
+}
+
+/// Samples what another sampler samples, up to a [`RateLimit`].
+///
+/// Only what the other one samples counts. Whatever passes goes without a threshold, also while nothing is
+/// refused: the probability is no longer what the other sampler says, and nobody knows what it is. By the
+/// same token this is no consistent sampler, and services that each have a limit of their own keep different
+/// traces. Limit where traces begin, or where strangers ask for them:
+///
+/// ```
+/// use forebay_tracing_ctx::{Always, Consistent, ParentBased, RateLimit, RateLimited};
+///
+/// // A tenth of what begins here. Of what strangers want sampled, ten in a second.
+/// let hints = RateLimited::new(Always, RateLimit::per_second(10.0)?);
+/// let sampler = ParentBased::new(Consistent::new(0.1)?).remote_sampled(hints);
+/// # let _ = sampler;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Clones share the limit, because layers clone their sampler for every connection.
+///
+/// The time is any number of nanoseconds that a clock yields, also one that stands still or jumps. A jump
+/// ahead fills the bucket, as waiting would have. A jump back takes from it what those nanoseconds brought, so
+/// that nothing may pass until the clock has caught up. Should that take more than 10 seconds, the limiter
+/// starts anew with an empty bucket.
+#[derive(Clone)]
+pub struct RateLimited<S, C = fn() -> u64> {
+    inner: S,
+    limit: RateLimit,
+    arrival_ns: Arc<AtomicU64>,
+    clock: C,
+}
+
+impl<S> RateLimited<S> {
+    /// On the system's monotonic clock, beginning with a full bucket.
+    pub fn new(inner: S, limit: RateLimit) -> Self {
+        Self::with_clock(inner, limit, monotonic_ns)
+    }
+}
+
+impl<S, C: Fn() -> u64> RateLimited<S, C> {
+    /// On a clock of monotonic nanoseconds, since whenever, beginning with a full bucket.
+    pub fn with_clock(inner: S, limit: RateLimit, clock: C) -> Self {
+        Self { inner, limit, arrival_ns: Arc::default(), clock }
+    }
+
+    fn admit(&self) -> bool {
+        let now_ns = (self.clock)();
+        // Relaxed: the word is all there is, nothing else is published with it.
+        let mut arrival_ns = self.arrival_ns.load(Ordering::Relaxed);
+        loop {
+            let (admitted, next_ns) = self.limit.decide(arrival_ns, now_ns);
+            if next_ns == arrival_ns {
+                return admitted;
+            }
+            match self.arrival_ns.compare_exchange_weak(
+                arrival_ns,
+                next_ns,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return admitted,
+                Err(found_ns) => arrival_ns = found_ns,
+            }
+        }
+    }
+}
+
+impl<S: Sampler, C: Fn() -> u64> Sampler for RateLimited<S, C> {
+    fn sample(&self, input: &SampleInput<'_>) -> Decision {
+        let decision = self.inner.sample(input);
+        if !decision.sampled {
+            return decision;
+        }
+        if self.admit() { Decision::SAMPLED } else { Decision::DROPPED }
+    }
+}
+
+impl<S: fmt::Debug, C> fmt::Debug for RateLimited<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimited")
+            .field("inner", &self.inner)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Nanoseconds since this process first asked; monotonic, and the same origin for all limits.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the crate's edge: the clock of those who do not bring their own"
+)]
+fn monotonic_ns() -> u64 {
+    static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    // The origin first: it must not lie after the instant it is compared with.
+    let origin = *ORIGIN;
+    u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
