@@ -106,6 +106,8 @@ mod id;
 mod traceparent;
 
 #[cfg(feature = "std")]
+pub mod baggage;
+#[cfg(feature = "std")]
 pub mod carrier;
 #[cfg(feature = "std")]
 pub mod context;
@@ -123,6 +125,8 @@ mod tracestate;
 pub use id::{IdError, SpanId, TraceId};
 pub use traceparent::{MAX_TRACEPARENT_LEN, TRACEPARENT_LEN, TraceFlags, TraceParent, TraceParentError};
 
+#[cfg(feature = "std")]
+pub use baggage::{Baggage, BaggageError, MAX_BAGGAGE_LEN, MAX_BAGGAGE_MEMBERS};
 #[cfg(feature = "std")]
 pub use context::TraceContext;
 #[cfg(feature = "tower")]
