@@ -15,7 +15,8 @@ pub mod wal;
 pub type Body = fn(&[u8]);
 
 /// Every body under the name of its target and of its directory in `corpus/`.
-pub const BODIES: [(&str, Body); 15] = [
+pub const BODIES: [(&str, Body); 16] = [
+    ("baggage", trace::baggage),
     ("chunk_envelope", chunk::chunk_envelope),
     ("chunk_key", chunk::chunk_key),
     ("chunk_open", chunk::chunk_open),

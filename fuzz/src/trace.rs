@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use forebay_tracing_ctx::{
-    MAX_TRACESTATE_LEN, MAX_TRACESTATE_MEMBERS, TRACEPARENT_LEN, TraceParent, TraceState,
+    Baggage, MAX_BAGGAGE_LEN, MAX_BAGGAGE_MEMBERS, MAX_TRACESTATE_LEN, MAX_TRACESTATE_MEMBERS,
+    TRACEPARENT_LEN, TraceParent, TraceState,
 };
 use http::HeaderValue;
 
@@ -34,4 +35,31 @@ pub fn tracestate(data: &[u8]) {
     let keys: BTreeSet<&str> = state.members().map(|(key, _)| key).collect();
     assert_eq!(keys.len(), state.members().count(), "an edited list has each key once");
     assert!(state.remove("forebay") && state.get("forebay").is_none());
+}
+
+/// `baggage` fields, one a line.
+pub fn baggage(data: &[u8]) {
+    let fields: Vec<HeaderValue> =
+        data.split(|&byte| byte == b'\n').filter_map(|line| HeaderValue::from_bytes(line).ok()).collect();
+    let (mut baggage, dropped) = Baggage::from_fields(&fields);
+    let members = baggage.members().count();
+    assert!(members <= MAX_BAGGAGE_MEMBERS && baggage.as_str().len() <= MAX_BAGGAGE_LEN);
+    assert_eq!(dropped.is_empty(), dropped.members() == 0);
+    let came = fields.iter().flat_map(|field| field.as_bytes().split(|&byte| byte == b','));
+    let came = came.filter(|member| member.iter().any(|byte| !matches!(byte, b' ' | b'\t'))).count();
+    assert_eq!(members + dropped.members(), came, "each member is kept or counted");
+    assert_eq!(baggage.as_str().parse(), Ok(baggage.clone()), "printed, it is the same");
+
+    let before: Vec<(String, String)> = raw(&baggage).filter(|(key, _)| key != "forebay").collect();
+    let value = String::from_utf8_lossy(data.get(..64).unwrap_or(data));
+    if baggage.insert_with("forebay", &value, [("fuzzed", None)]).is_ok() {
+        assert_eq!(baggage.get("forebay"), Some(value), "any text comes back");
+        assert_eq!(baggage.as_str().parse(), Ok(baggage.clone()), "edited, it is good");
+        assert!(baggage.remove("forebay") && baggage.get("forebay").is_none());
+        assert_eq!(raw(&baggage).collect::<Vec<_>>(), before, "the others are as they were");
+    }
+}
+
+fn raw(baggage: &Baggage) -> impl Iterator<Item = (String, String)> {
+    baggage.members().map(|member| (member.key().to_owned(), member.raw_value().to_owned()))
 }
