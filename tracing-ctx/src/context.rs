@@ -11,7 +11,7 @@ use crate::{SampleInput, Sampler, SpanId, TraceId, TraceParent, TraceState};
 
 /// A span and what the vendors along the way have noted about its trace.
 ///
-/// Cloning copies 25 bytes of ids and counts a reference.
+/// Cloning copies 32 bytes of ids and counts a reference.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct TraceContext {
@@ -77,7 +77,7 @@ pub fn current() -> Option<TraceContext> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
-/// The ids and flags of [`current`], for log lines: a copy of 25 bytes.
+/// The ids and flags of [`current`], for log lines: a copy of 32 bytes.
 pub fn current_parent() -> Option<TraceParent> {
     CURRENT.try_with(|current| current.borrow().as_ref().map(|context| context.parent)).ok().flatten()
 }

@@ -1,88 +1,124 @@
-//! Lower-case hexadecimal, eight digits at a time in one machine word.
+//! Lower-case hexadecimal, all digits of an array at once.
 //!
-//! Strict: a word with any byte outside `0-9a-f` reports a fault, whatever the other bytes are. The first
-//! digit is the most significant one, so `u64::from_be_bytes(*b"0000001a")` decodes to 26.
+//! Strict: a byte outside `0-9a-f` is a fault, whatever the other bytes are. The loops run over arrays to their
+//! ends and have no branches, so the compiler makes a few vector instructions of each, on every target. An
+//! early exit would keep it from doing so, and so would inlining into a caller that makes numbers of the bytes:
+//! then the arrays are taken apart and each byte is worked out by itself, in twice the time.
 
-/// One in each byte of the word.
-const EACH: u64 = 0x0101_0101_0101_0101;
-/// The number that eight digits spell, and the faults found: zero if all eight are digits.
+/// The bytes that pairs of digits spell, and whether all of these are digits. If not, the bytes mean nothing.
 ///
-/// The number means nothing unless the faults are zero. They are a word instead of a `Result` so that a
-/// caller with several words can collect them and branch once.
-#[inline]
-pub(crate) const fn decode(digits: u64) -> (u32, u64) {
-    // Bit 6 tells letters from decimal digits, and with that what to subtract to get the value. A byte below
-    // that wraps to 0xd0 or more and borrows from its neighbour, whose value is then wrong, but the word has a
-    // fault already. The same goes for a carry in the line after.
-    let letter = (digits >> 6) & EACH;
-    let values = digits.wrapping_sub(letter * ((b'a' - b'0' - 10) as u64)).wrapping_sub(EACH * (b'0' as u64));
-    // Adding six carries into bit 4 exactly for ten to fifteen, which only letters may spell.
-    let too_large = values & (EACH * 0xf0);
-    let misspelt = (values.wrapping_add(EACH * 6) ^ (letter << 4)) & (EACH * 0x10);
-
-    let pairs = (values | (values >> 4)) & 0x00ff_00ff_00ff_00ff;
-    let fours = (pairs | (pairs >> 8)) & 0x0000_ffff_0000_ffff;
-    let number = (fours | (fours >> 16)) & 0xffff_ffff;
-    (number as u32, too_large | misspelt)
+/// A flag instead of an `Option`, so that a caller can collect what is wrong and branch once.
+#[inline(never)]
+pub(crate) const fn decode<const DIGITS: usize, const BYTES: usize>(
+    digits: &[u8; DIGITS],
+) -> ([u8; BYTES], bool) {
+    const { assert!(DIGITS == 2 * BYTES) };
+    let mut nibbles = [0; DIGITS];
+    let mut faults = 0;
+    let mut at = 0;
+    while at < DIGITS {
+        nibbles[at] = nibble(digits[at]);
+        faults |= (nibbles[at] > 0xf) as u8;
+        at += 1;
+    }
+    let mut bytes = [0; BYTES];
+    let mut at = 0;
+    while at < BYTES {
+        bytes[at] = (nibbles[2 * at] << 4) | nibbles[2 * at + 1];
+        at += 1;
+    }
+    (bytes, faults == 0)
 }
 
-/// The eight digits of a number, the first in the most significant byte.
+/// What a digit stands for, or more than 15 if the byte is none.
 #[inline]
-pub(crate) const fn encode(number: u32) -> u64 {
-    let number = number as u64;
-    let fours = (number | (number << 16)) & 0x0000_ffff_0000_ffff;
-    let pairs = (fours | (fours << 8)) & 0x00ff_00ff_00ff_00ff;
-    let nibbles = (pairs | (pairs << 4)) & (EACH * 0x0f);
+pub(crate) const fn nibble(byte: u8) -> u8 {
+    // Each of the two ranges is moved to one end of the numbers, where saturation keeps the others off it.
+    let decimal = byte.wrapping_add(u8::MAX - b'9').saturating_sub(6).wrapping_sub(u8::MAX - 9 - 6);
+    let letter = byte.wrapping_sub(b'a').saturating_add(10);
+    if decimal < letter { decimal } else { letter }
+}
+
+/// The digits of these bytes.
+#[inline(never)]
+pub(crate) const fn encode<const BYTES: usize, const DIGITS: usize>(bytes: &[u8; BYTES]) -> [u8; DIGITS] {
+    const { assert!(DIGITS == 2 * BYTES) };
+    let mut digits = [0; DIGITS];
+    let mut at = 0;
+    while at < BYTES {
+        [digits[2 * at], digits[2 * at + 1]] = pair(bytes[at]);
+        at += 1;
+    }
+    digits
+}
+
+/// The two digits of a byte, worked out in the halves of one number.
+#[inline]
+const fn pair(byte: u8) -> [u8; 2] {
+    let byte = byte as u16;
+    let nibbles = ((byte >> 4) | (byte << 8)) & 0x0f0f;
     // Adding six carries into bit 4 exactly for ten and above, which are letters.
-    let letter = ((nibbles + EACH * 6) >> 4) & EACH;
-    nibbles + EACH * (b'0' as u64) + letter * ((b'a' - b'0' - 10) as u64)
+    let letters = ((nibbles + 0x0606) >> 4) & 0x0101;
+    (nibbles + 0x3030 + letters * (b'a' - b'0' - 10) as u16).to_le_bytes()
 }
 
 /// Whether a byte is a lower-case hexadecimal digit.
 pub(crate) const fn is_digit(byte: u8) -> bool {
-    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+    nibble(byte) <= 0xf
 }
 
 #[cfg(test)]
 mod tests {
+    use std::format;
+
     use super::*;
+
+    fn decoded<const DIGITS: usize, const BYTES: usize>(digits: &[u8; DIGITS]) -> Option<[u8; BYTES]> {
+        let (bytes, good) = decode(digits);
+        good.then_some(bytes)
+    }
+
+    fn is_lower_case_digit(byte: u8) -> bool {
+        b"0123456789abcdef".contains(&byte)
+    }
 
     #[test]
     fn every_byte_in_every_place_is_judged_like_the_standard_library_does() {
-        for place in 0..8 {
+        for place in 0..32 {
             for byte in 0..=u8::MAX {
-                // Neighbours at both ends of both ranges would show a carry.
                 for neighbour in [b'0', b'9', b'a', b'f'] {
-                    let mut text = [neighbour; 8];
+                    let mut text = [neighbour; 32];
                     text[place] = byte;
-                    let (number, faults) = decode(u64::from_be_bytes(text));
                     let expected = core::str::from_utf8(&text)
                         .ok()
-                        .filter(|text| text.bytes().all(is_digit))
-                        .map(|text| u32::from_str_radix(text, 16).unwrap());
-                    assert_eq!((faults == 0).then_some(number), expected, "{text:?}");
+                        .filter(|text| text.bytes().all(is_lower_case_digit))
+                        .map(|text| u128::from_str_radix(text, 16).unwrap().to_be_bytes());
+                    assert_eq!(decoded(&text), expected, "{text:?}");
                 }
             }
         }
     }
 
     #[test]
-    fn any_two_bad_bytes_together_are_still_a_fault() {
-        for first in 0..=u8::MAX {
-            for second in 0..=u8::MAX {
-                let text = [b'0', first, second, b'0', b'0', b'0', b'0', b'0'];
-                let (_, faults) = decode(u64::from_be_bytes(text));
-                assert_eq!(faults == 0, is_digit(first) && is_digit(second), "{text:?}");
-            }
+    fn any_two_bytes_are_digits_if_both_are() {
+        for (first, second) in
+            (0..=u8::MAX).flat_map(|first| (0..=u8::MAX).map(move |second| (first, second)))
+        {
+            let good = is_lower_case_digit(first) && is_lower_case_digit(second);
+            assert_eq!(decoded::<2, 1>(&[first, second]).is_some(), good, "{first} {second}");
+            let mut apart = [b'0'; 48];
+            (apart[1], apart[40]) = (first, second);
+            assert_eq!(decoded::<48, 24>(&apart).is_some(), good, "{first} {second}");
         }
     }
 
     #[test]
-    fn what_is_encoded_decodes_to_itself_and_reads_like_the_standard_library_writes() {
-        for number in (0..=u32::MAX).step_by(65_521).chain([1, 9, 10, 15, 16, u32::MAX]) {
-            let digits = encode(number);
-            assert_eq!(decode(digits), (number, 0));
-            assert_eq!(digits.to_be_bytes().as_slice(), std::format!("{number:08x}").as_bytes());
+    fn every_byte_is_written_like_the_standard_library_writes_it_and_reads_back() {
+        for byte in 0..=u8::MAX {
+            let bytes = [byte, !byte, byte.rotate_left(4), 0x9a, 0, 1, 0xff, byte];
+            let digits: [u8; 16] = encode(&bytes);
+            assert_eq!(&digits, format!("{:016x}", u64::from_be_bytes(bytes)).as_bytes());
+            assert_eq!(decoded(&digits), Some(bytes));
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Trace and span ids. An id is never zero: no constructor makes one, whatever it is given.
+//! Trace and span ids. An id is never zero, which the numbers inside know, so `Option` of one is no larger.
 
 use core::fmt;
+use core::num::NonZero;
 use core::str::FromStr;
 
 use crate::hex;
@@ -9,17 +10,18 @@ use crate::hex;
 ///
 /// Displayed and parsed as 32 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TraceId([u8; 16]);
+pub struct TraceId(NonZero<u128>);
 
 /// Names one span, a piece of work within a trace: 8 bytes, not all zero.
 ///
 /// The specification calls it *parent-id* where it stands in a `traceparent` header, because there it is the
 /// parent of whatever the receiver does. Displayed and parsed as 16 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SpanId([u8; 8]);
+pub struct SpanId(NonZero<u64>);
 
 impl TraceId {
     /// An id of these bytes, or `None` if all are zero.
+    #[inline]
     pub const fn new(bytes: [u8; 16]) -> Option<Self> {
         Self::from_int(u128::from_be_bytes(bytes))
     }
@@ -27,44 +29,51 @@ impl TraceId {
     /// An id of two draws from `source`.
     ///
     /// Should both be zero, the id is 1: a source that is stuck cannot hang the caller or break the format.
+    #[inline]
     pub fn from_source(mut source: impl FnMut() -> u64) -> Self {
         let high = u128::from(source());
         let low = u128::from(source());
-        Self(((high << 64) | low).max(1).to_be_bytes())
+        Self(NonZero::new((high << 64) | low).unwrap_or(NonZero::<u128>::MIN))
     }
 
     /// An id from this thread's generator, see [`random_u64`](crate::random_u64).
     #[cfg(feature = "std")]
+    #[inline]
     pub fn random() -> Self {
         Self::from_source(crate::random_u64)
     }
 
     /// The bytes, in the order in which they are written.
+    #[inline]
     pub const fn to_bytes(self) -> [u8; 16] {
-        self.0
+        self.0.get().to_be_bytes()
     }
 
     /// The right-most 8 bytes as a number, which is the part that samplers look at.
+    #[inline]
     pub const fn low_u64(self) -> u64 {
-        let [.., a, b, c, d, e, f, g, h] = self.0;
+        let [.., a, b, c, d, e, f, g, h] = self.to_bytes();
         u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
 
     #[inline]
     pub(crate) const fn from_int(number: u128) -> Option<Self> {
-        if number == 0 { None } else { Some(Self(number.to_be_bytes())) }
+        match NonZero::new(number) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
     }
 
-    /// The digits, in four words of eight.
+    /// The digits.
     #[inline]
-    pub(crate) const fn to_hex(self) -> [u64; 4] {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
-        [word([a, b, c, d]), word([e, f, g, h]), word([i, j, k, l]), word([m, n, o, p])]
+    pub(crate) const fn to_hex(self) -> [u8; 32] {
+        hex::encode(&self.to_bytes())
     }
 }
 
 impl SpanId {
     /// An id of these bytes, or `None` if all are zero.
+    #[inline]
     pub const fn new(bytes: [u8; 8]) -> Option<Self> {
         Self::from_int(u64::from_be_bytes(bytes))
     }
@@ -72,31 +81,36 @@ impl SpanId {
     /// An id of one draw from `source`.
     ///
     /// Should it be zero, the id is 1: a source that is stuck cannot hang the caller or break the format.
+    #[inline]
     pub fn from_source(mut source: impl FnMut() -> u64) -> Self {
-        Self(source().max(1).to_be_bytes())
+        Self(NonZero::new(source()).unwrap_or(NonZero::<u64>::MIN))
     }
 
     /// An id from this thread's generator, see [`random_u64`](crate::random_u64).
     #[cfg(feature = "std")]
+    #[inline]
     pub fn random() -> Self {
         Self::from_source(crate::random_u64)
     }
 
     /// The bytes, in the order in which they are written.
+    #[inline]
     pub const fn to_bytes(self) -> [u8; 8] {
-        self.0
+        self.0.get().to_be_bytes()
     }
 
     #[inline]
     pub(crate) const fn from_int(number: u64) -> Option<Self> {
-        if number == 0 { None } else { Some(Self(number.to_be_bytes())) }
+        match NonZero::new(number) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
     }
 
-    /// The digits, in two words of eight.
+    /// The digits.
     #[inline]
-    pub(crate) const fn to_hex(self) -> [u64; 2] {
-        let [a, b, c, d, e, f, g, h] = self.0;
-        [word([a, b, c, d]), word([e, f, g, h])]
+    pub(crate) const fn to_hex(self) -> [u8; 16] {
+        hex::encode(&self.to_bytes())
     }
 }
 
@@ -127,7 +141,7 @@ impl FromStr for TraceId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        Self::from_int(digits(text, 32)?).ok_or(IdError::Zero)
+        Self::new(parse::<32, 16>(text)?).ok_or(IdError::Zero)
     }
 }
 
@@ -135,20 +149,19 @@ impl FromStr for SpanId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let number = u64::try_from(digits(text, 16)?).expect("sixteen digits are 64 bits");
-        Self::from_int(number).ok_or(IdError::Zero)
+        Self::new(parse::<16, 8>(text)?).ok_or(IdError::Zero)
     }
 }
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(ascii(self.to_hex().map(u64::to_be_bytes).as_flattened()))
+        f.pad(ascii(&self.to_hex()))
     }
 }
 
 impl fmt::Display for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(ascii(self.to_hex().map(u64::to_be_bytes).as_flattened()))
+        f.pad(ascii(&self.to_hex()))
     }
 }
 
@@ -164,31 +177,23 @@ impl fmt::Debug for SpanId {
     }
 }
 
-/// The number that exactly `expected` digits spell; `expected` is a multiple of 8 and at most 32.
-fn digits(text: &str, expected: usize) -> Result<u128, IdError> {
-    if text.len() != expected {
-        return Err(IdError::Length { found: text.len(), expected });
+/// The bytes that exactly so many digits spell.
+fn parse<const DIGITS: usize, const BYTES: usize>(text: &str) -> Result<[u8; BYTES], IdError> {
+    let Ok(digits) = text.as_bytes().try_into() else {
+        return Err(IdError::Length { found: text.len(), expected: DIGITS });
+    };
+    match hex::decode::<DIGITS, BYTES>(digits) {
+        (bytes, true) => Ok(bytes),
+        (_, false) => {
+            let at = digits.iter().position(|&byte| !hex::is_digit(byte)).unwrap_or_default();
+            Err(IdError::Malformed { at })
+        }
     }
-    let (words, _) = text.as_bytes().as_chunks();
-    let (number, faults) = words.iter().fold((0, 0), |(number, faults), &word| {
-        let (low, more) = hex::decode(u64::from_be_bytes(word));
-        ((number << 32) | u128::from(low), faults | more)
-    });
-    if faults == 0 {
-        return Ok(number);
-    }
-    let at = text.bytes().position(|byte| !hex::is_digit(byte)).unwrap_or_default();
-    Err(IdError::Malformed { at })
 }
 
 /// What this crate has written is text.
 pub(crate) fn ascii(digits: &[u8]) -> &str {
     core::str::from_utf8(digits).expect("hexadecimal digits and dashes are ascii")
-}
-
-#[inline]
-const fn word(bytes: [u8; 4]) -> u64 {
-    hex::encode(u32::from_be_bytes(bytes))
 }
 
 #[cfg(test)]

@@ -71,50 +71,39 @@ impl TraceParent {
             return Err(TraceParentError::TooShort { found: value.len() });
         };
 
-        // Seven words hold all digits; the faults of all of them and of the dashes are looked at once.
-        let dashes = (head[2] ^ b'-') | (head[35] ^ b'-') | (head[52] ^ b'-');
-        let (trace_a, fault_a) = hex::decode(word::<3>(head));
-        let (trace_b, fault_b) = hex::decode(word::<11>(head));
-        let (trace_c, fault_c) = hex::decode(word::<19>(head));
-        let (trace_d, fault_d) = hex::decode(word::<27>(head));
-        let (parent_a, fault_e) = hex::decode(word::<36>(head));
-        let (parent_b, fault_f) = hex::decode(word::<44>(head));
-        let ends = [head[0], head[1], head[53], head[54], b'0', b'0', b'0', b'0'];
-        let (ends, fault_g) = hex::decode(u64::from_be_bytes(ends));
-        let faults = fault_a | fault_b | fault_c | fault_d | fault_e | fault_f | fault_g;
-        if faults | dashes as u64 != 0 {
+        let (ids, good) = hex::decode::<48, 24>(&id_digits(head));
+        if !good || head[35] != b'-' {
             return Err(malformed(head));
         }
-
-        let [version, flags, ..] = ends.to_be_bytes();
-        if let Err(error) = check_rest(version, rest) {
-            return Err(error);
-        }
-        let high = ((trace_a as u64) << 32) | trace_b as u64;
-        let low = ((trace_c as u64) << 32) | trace_d as u64;
-        let Some(trace_id) = TraceId::from_int(((high as u128) << 64) | low as u128) else {
+        let flags = match (head, rest) {
+            // As nearly all are: version 00, and no flag that has no name.
+            ([b'0', b'0', b'-', .., b'-', b'0', digit @ b'0'..=b'3'], []) => TraceFlags::from_bits(*digit),
+            _ => match parse_ends(head, rest) {
+                Ok(flags) => flags,
+                Err(error) => return Err(error),
+            },
+        };
+        let (trace_id, parent_id) = ids.split_at(16);
+        let Some(trace_id) = TraceId::new(array(trace_id)) else {
             return Err(TraceParentError::ZeroTraceId);
         };
-        let Some(parent_id) = SpanId::from_int(((parent_a as u64) << 32) | parent_b as u64) else {
+        let Some(parent_id) = SpanId::new(array(parent_id)) else {
             return Err(TraceParentError::ZeroParentId);
         };
-        Ok(Self { trace_id, parent_id, flags: TraceFlags::from_bits(flags) })
+        Ok(Self { trace_id, parent_id, flags })
     }
 
     /// Writes the value of a `traceparent` field, version 00.
     pub fn write(&self, out: &mut [u8; TRACEPARENT_LEN]) {
-        let [trace_a, trace_b, trace_c, trace_d] = self.trace_id.to_hex();
-        let [parent_a, parent_b] = self.parent_id.to_hex();
-        *out = [b'-'; TRACEPARENT_LEN];
-        out[..2].copy_from_slice(b"00");
-        put::<3>(out, trace_a);
-        put::<11>(out, trace_b);
-        put::<19>(out, trace_c);
-        put::<27>(out, trace_d);
-        put::<36>(out, parent_a);
-        put::<44>(out, parent_b);
-        let [.., high, low] = hex::encode(u32::from(self.flags.bits())).to_be_bytes();
-        out[53..].copy_from_slice(&[high, low]);
+        let mut ids = [0; 24];
+        ids[..16].copy_from_slice(&self.trace_id.to_bytes());
+        ids[16..].copy_from_slice(&self.parent_id.to_bytes());
+        let digits: [u8; 48] = hex::encode(&ids);
+        out[..3].copy_from_slice(b"00-");
+        out[3..35].copy_from_slice(&digits[..32]);
+        out[35] = b'-';
+        out[36..52].copy_from_slice(&digits[32..]);
+        out[52..].copy_from_slice(&[b'-', b'0', b'0' + self.flags.bits()]);
     }
 
     /// The value of a `traceparent` field, version 00.
@@ -230,15 +219,24 @@ const fn trim(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// What may follow the first 55 bytes: nothing in version 00, a dash and anything in later ones.
-const fn check_rest(version: u8, rest: &[u8]) -> Result<(), TraceParentError> {
+/// Reads all but the ids and the dash between them: a version, the flags, and behind the first 55 bytes what may
+/// follow in this version, which is nothing in version 00, and a dash and anything in later ones.
+#[cold]
+const fn parse_ends(head: &[u8; TRACEPARENT_LEN], rest: &[u8]) -> Result<TraceFlags, TraceParentError> {
+    let [a, b, b'-', .., b'-', c, d] = *head else {
+        return Err(malformed(head));
+    };
+    if !(hex::is_digit(a) && hex::is_digit(b) && hex::is_digit(c) && hex::is_digit(d)) {
+        return Err(malformed(head));
+    }
     let found = TRACEPARENT_LEN + rest.len();
-    match (version, rest) {
-        (0xff, _) => Err(TraceParentError::Version),
-        (_, []) => Ok(()),
-        (0, _) => Err(TraceParentError::TooLong { found, limit: TRACEPARENT_LEN }),
-        (_, [b'-', ..]) if found <= MAX_TRACEPARENT_LEN => Ok(()),
-        (_, [b'-', ..]) => Err(TraceParentError::TooLong { found, limit: MAX_TRACEPARENT_LEN }),
+    match ([a, b], rest) {
+        ([b'f', b'f'], _) => Err(TraceParentError::Version),
+        ([b'0', b'0'], [_, ..]) => Err(TraceParentError::TooLong { found, limit: TRACEPARENT_LEN }),
+        (_, [b'-', ..]) if found > MAX_TRACEPARENT_LEN => {
+            Err(TraceParentError::TooLong { found, limit: MAX_TRACEPARENT_LEN })
+        }
+        (_, [] | [b'-', ..]) => Ok(TraceFlags::from_bits(hex::nibble(d))),
         (_, [found, ..]) => Err(TraceParentError::Malformed { at: TRACEPARENT_LEN, found: *found }),
     }
 }
@@ -261,24 +259,27 @@ const fn in_place(at: usize, byte: u8) -> bool {
     }
 }
 
-/// Eight bytes as a word, the first the most significant.
-const fn word<const AT: usize>(head: &[u8; TRACEPARENT_LEN]) -> u64 {
-    const { assert!(AT + 8 <= TRACEPARENT_LEN) };
-    u64::from_be_bytes([
-        head[AT],
-        head[AT + 1],
-        head[AT + 2],
-        head[AT + 3],
-        head[AT + 4],
-        head[AT + 5],
-        head[AT + 6],
-        head[AT + 7],
-    ])
+/// The digits of the two ids, without the dash between them.
+#[inline]
+const fn id_digits(head: &[u8; TRACEPARENT_LEN]) -> [u8; 48] {
+    let mut digits = [0; 48];
+    let mut at = 0;
+    while at < 32 {
+        digits[at] = head[3 + at];
+        at += 1;
+    }
+    while at < 48 {
+        digits[at] = head[4 + at];
+        at += 1;
+    }
+    digits
 }
 
-fn put<const AT: usize>(out: &mut [u8; TRACEPARENT_LEN], digits: u64) {
-    const { assert!(AT + 8 <= TRACEPARENT_LEN) };
-    out[AT..AT + 8].copy_from_slice(&digits.to_be_bytes());
+/// The bytes of a slice of this length.
+const fn array<const LEN: usize>(bytes: &[u8]) -> [u8; LEN] {
+    let mut array = [0; LEN];
+    array.copy_from_slice(bytes);
+    array
 }
 
 #[cfg(test)]

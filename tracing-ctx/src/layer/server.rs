@@ -16,7 +16,7 @@ use tower_service::Service;
 use super::Trust;
 use crate::carrier::{self, Extracted};
 use crate::task::WithTrace;
-use crate::{Always, Sampler, SpanId, TraceContext, TraceFutureExt, TraceId, context, id, random_u64};
+use crate::{Always, Sampler, SpanId, TraceContext, TraceFutureExt, TraceId, context, random_u64};
 
 #[cfg(feature = "tracing")]
 type Spanned<F> = tracing::instrument::Instrumented<F>;
@@ -196,8 +196,7 @@ where
         let this = self.project();
         let mut result = ready!(this.future.poll(cx));
         if let (Ok(response), Some((name, trace_id))) = (&mut result, this.header.take()) {
-            let digits = trace_id.to_hex().map(u64::to_be_bytes);
-            let value = HeaderValue::from_str(id::ascii(digits.as_flattened())).expect("digits are a value");
+            let value = HeaderValue::from_bytes(&trace_id.to_hex()).expect("digits are a value");
             // A response so full that it takes no more fields goes out without this one.
             let _ = response.headers_mut().try_insert(name, value);
         }

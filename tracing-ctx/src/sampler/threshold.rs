@@ -114,12 +114,8 @@ fn fraction(text: &str) -> Option<u64> {
     }
     let mut digits = [b'0'; 16];
     digits.iter_mut().zip(text.bytes()).for_each(|(digit, byte)| *digit = byte);
-    let (words, _) = digits.as_chunks();
-    let (number, faults) = words.iter().fold((0, 0), |(number, faults), &word| {
-        let (low, more) = hex::decode(u64::from_be_bytes(word));
-        ((number << 32) | u64::from(low), faults | more)
-    });
-    (faults == 0).then_some(number >> (u64::BITS - RANDOM_BITS))
+    let (bytes, good) = hex::decode(&digits);
+    good.then(|| u64::from_be_bytes(bytes) >> (u64::BITS - RANDOM_BITS))
 }
 
 /// The value of an `rv`, which is exactly 14 digits.
@@ -130,9 +126,8 @@ pub(super) fn randomness(text: &str) -> Option<u64> {
 impl fmt::Display for Threshold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let aligned = self.0 << (u64::BITS - RANDOM_BITS);
-        let words = [(aligned >> 32) as u32, (aligned & 0xffff_ffff) as u32];
-        let digits = words.map(|word| hex::encode(word).to_be_bytes());
-        let text = id::ascii(digits.as_flattened()).trim_end_matches('0');
+        let digits: [u8; 16] = hex::encode(&aligned.to_be_bytes());
+        let text = id::ascii(&digits).trim_end_matches('0');
         f.pad(if text.is_empty() { "0" } else { text })
     }
 }

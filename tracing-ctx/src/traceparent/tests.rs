@@ -1,3 +1,4 @@
+use std::format;
 use std::string::ToString;
 use std::vec::Vec;
 
@@ -38,6 +39,25 @@ fn the_error_names_the_first_byte_out_of_place() {
         assert_eq!(TraceParent::parse(&with(at, b"!")), Err(expected));
         let both = [VALID[..at].to_vec(), std::vec![b'!'; 55 - at]].concat();
         assert_eq!(TraceParent::parse(&both), Err(expected), "and everything behind it");
+    }
+}
+
+#[test]
+fn every_byte_in_every_place_is_accepted_only_where_the_grammar_has_it() {
+    let digits = b"0123456789abcdef";
+    for at in 0..VALID.len() {
+        for byte in 0..=u8::MAX {
+            let value = with(at, &[byte]);
+            let good = if [2, 35, 52].contains(&at) { byte == b'-' } else { digits.contains(&byte) };
+            let parsed = TraceParent::parse(&value).ok();
+            assert_eq!(parsed.is_some(), good, "{}", value.escape_ascii());
+            if let Some(parsed) = parsed {
+                let ids = format!("{}-{}", parsed.trace_id, parsed.parent_id);
+                assert_eq!(ids.as_bytes(), &value[3..52]);
+                let flags = digits.iter().position(|digit| *digit == value[54]).unwrap() & 3;
+                assert_eq!(usize::from(parsed.flags.bits()), flags);
+            }
+        }
     }
 }
 
@@ -96,6 +116,7 @@ fn only_named_flags_are_kept() {
 }
 
 #[test]
-fn it_is_as_small_as_what_it_holds() {
-    assert_eq!(size_of::<TraceParent>(), 16 + 8 + 1);
+fn it_is_32_bytes_and_an_option_of_it_as_well() {
+    assert_eq!(size_of::<TraceParent>(), 32);
+    assert_eq!(size_of::<Option<TraceParent>>(), 32);
 }
