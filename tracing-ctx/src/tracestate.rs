@@ -12,6 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::HeaderValue;
 
 mod member;
+mod scan;
 
 /// Most members a list may have. One with more is dropped as a whole.
 pub const MAX_TRACESTATE_MEMBERS: usize = 32;

@@ -1,6 +1,6 @@
 //! The grammar of one member of a `tracestate` list, level 2 of the specification, byte by byte.
 
-use super::{MAX_TRACESTATE_MEMBERS, TraceStateError, check_len};
+use super::{MAX_TRACESTATE_MEMBERS, TraceStateError, check_len, scan};
 
 /// Longest key in bytes.
 pub(super) const MAX_KEY: usize = 256;
@@ -8,31 +8,35 @@ pub(super) const MAX_KEY: usize = 256;
 pub(super) const MAX_VALUE: usize = 256;
 
 /// May begin a key.
-const KEY_START: u8 = 1;
+pub(super) const KEY_START: u8 = 1;
 /// May stand in a key.
-const KEY: u8 = 2;
+pub(super) const KEY: u8 = 2;
 /// May stand in a value.
-const VALUE: u8 = 4;
+pub(super) const VALUE: u8 = 4;
 
-/// What each byte may be part of.
-static CLASSES: [u8; 256] = {
-    let mut classes = [0; 256];
-    let mut byte = 0x20_u8;
-    while byte <= 0x7e {
-        classes[byte as usize] = match byte {
-            b'a'..=b'z' | b'0'..=b'9' => KEY_START | KEY | VALUE,
-            b'_' | b'-' | b'*' | b'/' | b'@' => KEY | VALUE,
-            b',' | b'=' => 0,
-            _ => VALUE,
-        };
-        byte += 1;
+/// What a byte may be part of.
+pub(super) const fn class(byte: u8) -> u8 {
+    match byte {
+        b'a'..=b'z' | b'0'..=b'9' => KEY_START | KEY | VALUE,
+        b'_' | b'-' | b'*' | b'/' | b'@' => KEY | VALUE,
+        b',' | b'=' => 0,
+        b' '..=b'~' => VALUE,
+        _ => 0,
     }
-    classes
-};
+}
 
 /// Checks one field whose members follow `before` others. Returns the number of all members with them.
 pub(super) fn check(text: &[u8], before: usize) -> Result<usize, TraceStateError> {
     check_len(text.len())?;
+    match scan::members(text) {
+        Some(members) if before + members <= MAX_TRACESTATE_MEMBERS => Ok(before + members),
+        _ => examine(text, before),
+    }
+}
+
+/// Like [`check`], member by member.
+#[cold]
+fn examine(text: &[u8], before: usize) -> Result<usize, TraceStateError> {
     let mut members = before;
     let mut rest = text;
     loop {
@@ -88,8 +92,8 @@ fn starts_key(key: &[u8]) -> bool {
     key.len() <= MAX_KEY && key.first().is_some_and(|&byte| is(byte, KEY_START))
 }
 
-fn is(byte: u8, class: u8) -> bool {
-    CLASSES[usize::from(byte)] & class != 0
+fn is(byte: u8, classes: u8) -> bool {
+    class(byte) & classes != 0
 }
 
 fn trim_start(mut text: &[u8]) -> &[u8] {
@@ -104,4 +108,55 @@ fn trim_end(mut text: &[u8]) -> &[u8] {
         text = rest;
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All texts of up to six of the bytes that make a difference.
+    fn short_texts() -> impl Iterator<Item = Vec<u8>> {
+        let bytes = b"a@A=, \t\x7f";
+        let text = |mut number: usize, len: u32| {
+            let mut next = || {
+                let byte = bytes[number % bytes.len()];
+                number /= bytes.len();
+                byte
+            };
+            (0..len).map(|_| next()).collect()
+        };
+        (0..=6).flat_map(move |len| (0..bytes.len().pow(len)).map(move |number| text(number, len)))
+    }
+
+    #[test]
+    fn the_scan_says_what_the_examination_says_of_every_short_text() {
+        for text in short_texts() {
+            assert_eq!(scan::members(&text), examine(&text, 0).ok(), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn the_scan_says_what_the_examination_says_of_every_byte_in_every_place() {
+        let valid = b"a@=\t,\t b0=x y, c= z\t ";
+        for valid in [&valid[..3], &valid[..]] {
+            for (at, byte) in (0..valid.len()).flat_map(|at| (0..=u8::MAX).map(move |byte| (at, byte))) {
+                let mut text = valid.to_vec();
+                text[at] = byte;
+                assert_eq!(scan::members(&text), examine(&text, 0).ok(), "{}", text.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn the_scan_lets_no_key_or_value_that_is_too_long_pass_wherever_it_stands() {
+        for before in 0..=256 {
+            let front =
+                if before < 4 { ",".repeat(before) } else { format!("{}=1,", "k".repeat(before - 3)) };
+            for member in [format!("{}=1", "k".repeat(257)), format!("k={}", "v".repeat(257))] {
+                let text = format!("{front}{member},a=1");
+                assert_eq!(scan::members(text.as_bytes()), None, "{text}");
+                examine(text.as_bytes(), 0).unwrap_err();
+            }
+        }
+    }
 }
