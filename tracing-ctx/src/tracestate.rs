@@ -22,6 +22,9 @@ pub const MAX_TRACESTATE_MEMBERS: usize = 32;
 /// The specification asks for at least 512. A longer text holds padding or is invalid, and is dropped.
 pub const MAX_TRACESTATE_LEN: usize = 32 * (member::MAX_KEY + 1 + member::MAX_VALUE) + 31;
 
+/// Members longer than this many bytes are the first to go when a list is cut.
+const LONG_MEMBER: usize = 128;
+
 /// An ordered list of `key=value` members, the most recently changed first.
 ///
 /// Two are equal if they have the same members in the same order, however these are spaced or were spread
@@ -123,7 +126,7 @@ impl TraceState {
             return Err(TraceStateError::Value { found: value.len() });
         }
         let others = self.members().filter(|member| member.0 != key);
-        *self = Self::from_members([(key, value)].into_iter().chain(others));
+        *self = Self::from_members(first_of_each_key([(key, value)].into_iter().chain(others)));
         Ok(())
     }
 
@@ -131,21 +134,55 @@ impl TraceState {
     pub fn remove(&mut self, key: &str) -> bool {
         let found = self.get(key).is_some();
         if found {
-            *self = Self::from_members(self.members().filter(|member| member.0 != key));
+            *self = Self::from_members(first_of_each_key(self.members().filter(|member| member.0 != key)));
         }
         found
     }
 
-    /// Writes members anew: the first of each key, without padding, as many as a list may have.
-    fn from_members<'a>(members: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut kept: Vec<(&str, &str)> = Vec::with_capacity(MAX_TRACESTATE_MEMBERS);
-        for member in members {
-            if kept.len() < MAX_TRACESTATE_MEMBERS && kept.iter().all(|before| before.0 != member.0) {
-                kept.push(member);
+    /// Removes members until the list has at most `max_bytes`.
+    ///
+    /// Whole members go, as the specification says: first those longer than 128 bytes, then the others, each
+    /// time the right-most and so the least recently changed first. The rest keep their order. If the list is
+    /// short enough already, nothing changes and nothing is copied; otherwise padding goes before anything
+    /// else, and with it all but the first of equal keys.
+    ///
+    /// Everyone has to pass on at least 512 bytes, so let a limit not be lower.
+    ///
+    /// ```
+    /// use forebay_tracing_ctx::TraceState;
+    ///
+    /// let mut state: TraceState = format!("a=1,long={},b=2,c=3", "x".repeat(200)).parse()?;
+    /// state.truncate_to(11);
+    /// assert_eq!(state.as_str(), "a=1,b=2,c=3");
+    /// state.truncate_to(10);
+    /// assert_eq!(state.as_str(), "a=1,b=2");
+    /// # Ok::<_, forebay_tracing_ctx::TraceStateError>(())
+    /// ```
+    pub fn truncate_to(&mut self, max_bytes: usize) {
+        if self.field.as_ref().is_none_or(|field| field.len() <= max_bytes) {
+            return;
+        }
+        let mut kept = first_of_each_key(self.members());
+        // Counted with a comma behind each member, and so against a limit with one comma more.
+        let with_comma = |member: &(&str, &str)| member.0.len() + 1 + member.1.len() + 1;
+        let mut excess =
+            kept.iter().map(with_comma).sum::<usize>().saturating_sub(max_bytes.saturating_add(1));
+        for least in [LONG_MEMBER + 1, 0] {
+            for at in (0..kept.len()).rev() {
+                let len = with_comma(&kept[at]);
+                if excess > 0 && len > least {
+                    excess = excess.saturating_sub(len);
+                    kept.remove(at);
+                }
             }
         }
+        *self = Self::from_members(kept);
+    }
+
+    /// Writes members anew, without padding.
+    fn from_members<'a>(members: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut text = BytesMut::new();
-        for (key, value) in kept {
+        for (key, value) in members {
             if !text.is_empty() {
                 text.put_u8(b',');
             }
@@ -160,6 +197,19 @@ impl TraceState {
     fn checked(text: Bytes) -> Self {
         Self { field: Some(HeaderValue::from_maybe_shared(text).expect("members are printable ascii")) }
     }
+}
+
+/// Without the later ones of equal keys, and no more members than a list may have.
+///
+/// So many of the longest are [`MAX_TRACESTATE_LEN`] bytes, and no edit makes a list that is longer.
+fn first_of_each_key<'a>(members: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(&'a str, &'a str)> {
+    let mut kept: Vec<(&str, &str)> = Vec::with_capacity(MAX_TRACESTATE_MEMBERS);
+    for member in members {
+        if kept.len() < MAX_TRACESTATE_MEMBERS && kept.iter().all(|before| before.0 != member.0) {
+            kept.push(member);
+        }
+    }
+    kept
 }
 
 fn check_len(found: usize) -> Result<(), TraceStateError> {

@@ -78,6 +78,13 @@ fn refusing_a_tracestate_allocates_nothing() {
 }
 
 #[test]
+fn cutting_a_list_that_is_short_enough_allocates_nothing() {
+    let mut state: TraceState = "a=1,b=2".parse().unwrap();
+    assert_eq!(count(|| state.truncate_to(7)), 0);
+    assert_ne!(count(|| state.truncate_to(6)), 0);
+}
+
+#[test]
 fn entering_a_context_and_asking_for_it_allocates_nothing() {
     let context = TraceContext::root(random_u64, &Always);
     context::scope(context.clone(), || ()); // the thread's cell

@@ -145,6 +145,11 @@ fn member() -> impl Strategy<Value = String> {
         .prop_map(|(before, key, value, after)| format!("{before}{key}={value}{after}"))
 }
 
+/// About as long as a member that is the first to go.
+fn long_member() -> impl Strategy<Value = String> {
+    ("[a-z]", "[a-z]{124,130}").prop_map(|(key, value)| format!("{key}={value}"))
+}
+
 /// Mostly valid; sometimes with a sign in the wrong place, empty, or a little too long.
 fn spoilt_member() -> impl Strategy<Value = String> {
     let spoil = |(mut member, at, sign): (String, Index, char)| {
@@ -251,6 +256,33 @@ proptest! {
             }
             prop_assert_eq!(owned(&state), model.clone());
             prop_assert_eq!(state.as_str().parse(), Ok(state.clone()), "what is edited is valid");
+        }
+    }
+
+    #[test]
+    fn cutting_removes_long_members_from_the_right_and_then_others_until_it_is_enough(
+        members in vec(prop_oneof![3 => member(), 1 => long_member()], 0..12),
+        limits in vec(0..900_usize, 1..4),
+    ) {
+        let mut state = combined(&[members.join(",")]).unwrap();
+        for limit in limits {
+            let before = state.clone();
+            state.truncate_to(limit);
+            prop_assert!(state.as_str().len() <= limit);
+            prop_assert_eq!(state.as_str().parse(), Ok(state.clone()), "what is cut is valid");
+            if before.as_str().len() <= limit {
+                prop_assert_eq!(state.as_str().as_ptr(), before.as_str().as_ptr(), "nothing is copied");
+                continue;
+            }
+            let mut seen = std::collections::HashSet::new();
+            let mut model = owned(&before);
+            model.retain(|member| seen.insert(member.0.clone()));
+            let len = |member: &(String, String)| member.0.len() + 1 + member.1.len();
+            while model.iter().map(|member| len(member) + 1).sum::<usize>() > limit + 1 {
+                let long = model.iter().rposition(|member| len(member) > 128);
+                model.remove(long.unwrap_or(model.len() - 1));
+            }
+            prop_assert_eq!(owned(&state), model);
         }
     }
 

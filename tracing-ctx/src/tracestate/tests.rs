@@ -110,6 +110,52 @@ fn a_full_list_loses_its_last_member_to_an_inserted_one() {
 }
 
 #[test]
+fn no_edit_makes_a_list_longer_than_the_longest_legal_one() {
+    let member = |n: usize| format!("k{n:0255}={}", "v".repeat(256));
+    let mut state: TraceState = (0..32).map(member).collect::<Vec<_>>().join(",").parse().unwrap();
+    for n in 40..73 {
+        state.insert(&format!("k{n:0255}"), &"w".repeat(256)).unwrap();
+        assert_eq!(state.as_str().len(), MAX_TRACESTATE_LEN);
+        assert_eq!(state.as_str().parse(), Ok(state.clone()));
+    }
+}
+
+#[test]
+fn a_list_that_is_short_enough_is_not_touched() {
+    let value = HeaderValue::from_str("a=1 ,,\tb=2,a=3").unwrap();
+    let mut state = TraceState::from_fields([&value]).unwrap();
+    state.truncate_to(value.len());
+    assert_eq!(state.as_str().as_ptr(), value.as_bytes().as_ptr());
+    let mut empty = TraceState::EMPTY;
+    empty.truncate_to(0);
+    assert!(empty.is_empty());
+    // Padding, and what no lookup finds, is worth less than a member.
+    state.truncate_to(value.len() - 1);
+    assert_eq!(state.as_str(), "a=1,b=2");
+}
+
+#[test]
+fn long_members_go_first_and_then_the_last_ones() {
+    let (long, longer) = (format!("l={}", "x".repeat(127)), format!("m={}", "x".repeat(200)));
+    let just_short = format!("s={}", "x".repeat(126));
+    let all = format!("a=1,{longer},{just_short},{long},b=2");
+    let mut state: TraceState = all.parse().unwrap();
+    for (limit, expected) in [
+        (all.len(), all.clone()),
+        (all.len() - 1 - long.len(), format!("a=1,{longer},{just_short},b=2")),
+        (all.len() - 1 - long.len() - 1, format!("a=1,{just_short},b=2")),
+        (7 + 128, format!("a=1,{just_short}")),
+        (4 + 127, "a=1".to_owned()),
+        (3, "a=1".to_owned()),
+        (2, String::new()),
+    ] {
+        state.truncate_to(limit);
+        assert_eq!(state.as_str(), expected, "{limit}");
+    }
+    assert!(state.is_empty() && state.to_header().is_none());
+}
+
+#[test]
 fn what_is_no_key_or_no_value_is_not_inserted() {
     let mut state = TraceState::EMPTY;
     for key in ["", "A", "a b", "ä", "_a", "@a", "a=", "a,", &"a".repeat(257)] {
