@@ -137,6 +137,48 @@ pub enum IdError {
     Zero,
 }
 
+impl From<NonZero<u128>> for TraceId {
+    fn from(number: NonZero<u128>) -> Self {
+        Self(number)
+    }
+}
+
+impl From<NonZero<u64>> for SpanId {
+    fn from(number: NonZero<u64>) -> Self {
+        Self(number)
+    }
+}
+
+impl TryFrom<u128> for TraceId {
+    type Error = IdError;
+
+    /// The id of these digits: the first written is the most significant one.
+    fn try_from(number: u128) -> Result<Self, IdError> {
+        Self::from_int(number).ok_or(IdError::Zero)
+    }
+}
+
+impl TryFrom<u64> for SpanId {
+    type Error = IdError;
+
+    /// The id of these digits: the first written is the most significant one.
+    fn try_from(number: u64) -> Result<Self, IdError> {
+        Self::from_int(number).ok_or(IdError::Zero)
+    }
+}
+
+impl From<TraceId> for u128 {
+    fn from(id: TraceId) -> Self {
+        id.0.get()
+    }
+}
+
+impl From<SpanId> for u64 {
+    fn from(id: SpanId) -> Self {
+        id.0.get()
+    }
+}
+
 impl FromStr for TraceId {
     type Err = IdError;
 
@@ -162,6 +204,20 @@ impl fmt::Display for TraceId {
 impl fmt::Display for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(ascii(&self.to_hex()))
+    }
+}
+
+/// All digits, zeros in front included, as [`Display`](fmt::Display) has them; `{:#x}` has `0x` before them.
+impl fmt::LowerHex for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad_integral(true, "0x", ascii(&self.to_hex()))
+    }
+}
+
+/// All digits, zeros in front included, as [`Display`](fmt::Display) has them; `{:#x}` has `0x` before them.
+impl fmt::LowerHex for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad_integral(true, "0x", ascii(&self.to_hex()))
     }
 }
 
@@ -215,6 +271,32 @@ mod tests {
         assert_eq!((trace.to_string(), span.to_string()), (TRACE.into(), SPAN.into()));
         assert_eq!(format!("{trace:?} {span:?}"), format!("TraceId({TRACE}) SpanId({SPAN})"));
         assert_eq!(format!("{span:>20}|{span:.4}"), format!("    {SPAN}|00f0"));
+    }
+
+    #[test]
+    fn an_id_is_a_number_other_than_zero() {
+        let (trace, span): (TraceId, SpanId) = (TRACE.parse().unwrap(), SPAN.parse().unwrap());
+        assert_eq!(u128::from(trace), 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736);
+        assert_eq!(u64::from(span), 0x00f0_67aa_0ba9_02b7);
+        assert_eq!(
+            (TraceId::try_from(u128::from(trace)), SpanId::try_from(u64::from(span))),
+            (Ok(trace), Ok(span))
+        );
+        assert_eq!(
+            (TraceId::try_from(0_u128), SpanId::try_from(0_u64)),
+            (Err(IdError::Zero), Err(IdError::Zero))
+        );
+        assert_eq!(SpanId::from(NonZero::<u64>::MIN).to_bytes(), [0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(TraceId::from(NonZero::<u128>::MAX).to_bytes(), [0xff; 16]);
+        assert_eq!(size_of::<Option<SpanId>>(), 8);
+        assert!(trace < TraceId::try_from(u128::from(trace) + 1).unwrap());
+    }
+
+    #[test]
+    fn as_a_number_in_hexadecimal_it_keeps_all_its_digits() {
+        let (trace, span): (TraceId, SpanId) = (TRACE.parse().unwrap(), SPAN.parse().unwrap());
+        assert_eq!(format!("{trace:x} {span:x}"), format!("{TRACE} {SPAN}"));
+        assert_eq!(format!("{trace:#x} {span:#x} {span:>20x}"), format!("0x{TRACE} 0x{SPAN}     {SPAN}"));
     }
 
     #[test]

@@ -103,6 +103,8 @@
 
 mod hex;
 mod id;
+#[cfg(feature = "serde")]
+mod text;
 mod traceparent;
 
 #[cfg(feature = "std")]

@@ -4,6 +4,7 @@
 //! specification accept, to the byte; what is written is always version 00.
 
 use core::fmt;
+use core::ops::BitOr;
 use core::str::FromStr;
 
 use crate::{SpanId, TraceId, hex, id};
@@ -151,6 +152,15 @@ impl TraceFlags {
     #[must_use]
     pub const fn with_sampled(self, sampled: bool) -> Self {
         if sampled { Self(self.0 | Self::SAMPLED.0) } else { Self(self.0 & !Self::SAMPLED.0) }
+    }
+}
+
+/// The flags of both.
+impl BitOr for TraceFlags {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 }
 

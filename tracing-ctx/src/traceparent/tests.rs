@@ -116,6 +116,12 @@ fn only_named_flags_are_kept() {
 }
 
 #[test]
+fn flags_are_put_together() {
+    assert_eq!((TraceFlags::SAMPLED | TraceFlags::RANDOM).bits(), 3);
+    assert_eq!(TraceFlags::NONE | TraceFlags::RANDOM, TraceFlags::RANDOM);
+}
+
+#[test]
 fn it_is_32_bytes_and_an_option_of_it_as_well() {
     assert_eq!(size_of::<TraceParent>(), 32);
     assert_eq!(size_of::<Option<TraceParent>>(), 32);
