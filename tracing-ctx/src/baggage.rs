@@ -11,6 +11,8 @@ use std::str::FromStr;
 
 use http::HeaderValue;
 
+use crate::carrier::FieldValue;
+
 use draft::Draft;
 use intake::Intake;
 
@@ -79,12 +81,13 @@ impl Baggage {
     ///
     /// If all members come from one field and nothing of it is left out, it is kept as it came, byte by byte
     /// and without copying. Otherwise members are joined without the optional spaces and tabs, which also
-    /// happens if these stand at the ends of the field or make it longer than [`MAX_BAGGAGE_LEN`].
+    /// happens if these stand at the ends of the field or make it longer than [`MAX_BAGGAGE_LEN`], or if a
+    /// member is empty.
     ///
     /// Linear in the length of the fields; allocates in proportion to what is kept.
-    pub fn from_fields<'a>(fields: impl IntoIterator<Item = &'a HeaderValue>) -> (Self, Dropped) {
+    pub fn from_fields<V: FieldValue>(fields: impl IntoIterator<Item = V>) -> (Self, Dropped) {
         let mut intake = Intake::default();
-        fields.into_iter().for_each(|field| intake.field(field));
+        fields.into_iter().for_each(|field| intake.field(&field));
         intake.finish()
     }
 

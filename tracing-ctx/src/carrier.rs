@@ -1,11 +1,18 @@
-//! Contexts into HTTP headers and out of them.
+//! Contexts into carriers and out of them: the headers of HTTP, and whatever else has named fields.
 //!
 //! `tracestate` is looked at only if `traceparent` is valid, and whatever is wrong with it never affects the
-//! trace.
+//! trace. `baggage` has nothing to do with either.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::{TraceContext, TraceParent, TraceParentError, TraceState};
+use crate::baggage::Dropped;
+use crate::{Baggage, TraceContext, TraceParent, TraceParentError, TraceState, TraceStateError};
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod memory;
+
+pub use memory::Fields;
 
 /// Name of the field with the ids.
 pub static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -13,73 +20,166 @@ pub static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Name of the field with the notes of vendors.
 pub static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// What the headers of a request say about its trace.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Extracted {
-    /// Nothing: the trace starts here.
-    None,
-    /// Something invalid: the trace starts here, and what came is not to be trusted or passed on.
-    Restart {
-        /// What is wrong with it.
-        reason: TraceParentError,
-    },
-    /// The request is part of this trace.
-    Continue(TraceContext),
+/// Name of the field with what the application sends along.
+pub static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+
+/// What has named fields to read a context from: the headers of a message, the metadata of a call.
+///
+/// `http::HeaderMap` is one, and with it the metadata of gRPC: `extract(metadata.as_ref())`.
+pub trait Extractor {
+    /// The value of one field.
+    type Value<'a>: FieldValue
+    where
+        Self: 'a;
+
+    /// The values of all fields of this name, in the order in which they came.
+    ///
+    /// The name is lower case. A carrier whose names have no case ignores it.
+    fn values<'a>(&'a self, name: &'static HeaderName) -> impl Iterator<Item = Self::Value<'a>>;
+}
+
+/// What a context can be written to.
+///
+/// `http::HeaderMap` is one, and with it the metadata of gRPC: `inject(&context, metadata.as_mut())`.
+pub trait Injector {
+    /// Puts one field of this name in place of all that are there, or only removes these if there is no value.
+    ///
+    /// A carrier that takes no more fields stays without this one.
+    fn replace(&mut self, name: &'static HeaderName, value: Option<HeaderValue>);
+}
+
+/// The bytes of a field, and a way to keep them.
+pub trait FieldValue {
+    /// The value as it came.
+    fn as_bytes(&self) -> &[u8];
+
+    /// The value to be kept, if it can be had without a copy.
+    ///
+    /// Called after the bytes have been found to be printable ASCII.
+    fn shared(&self) -> Option<HeaderValue> {
+        None
+    }
+}
+
+impl FieldValue for &HeaderValue {
+    fn as_bytes(&self) -> &[u8] {
+        HeaderValue::as_bytes(self)
+    }
+
+    fn shared(&self) -> Option<HeaderValue> {
+        Some((*self).clone())
+    }
+}
+
+impl FieldValue for &[u8] {
+    fn as_bytes(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Extractor for HeaderMap {
+    type Value<'a> = &'a HeaderValue;
+
+    fn values<'a>(&'a self, name: &'static HeaderName) -> impl Iterator<Item = &'a HeaderValue> {
+        self.get_all(name).iter()
+    }
+}
+
+impl Injector for HeaderMap {
+    fn replace(&mut self, name: &'static HeaderName, value: Option<HeaderValue>) {
+        self.remove(name);
+        if let Some(value) = value {
+            // Only a map of 32768 fields refuses, and then the request goes on without the context.
+            let _ = self.try_insert(name, value);
+        }
+    }
+}
+
+/// What the fields of a carrier say, and what is wrong with them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Extracted {
+    /// The trace of the sender and its span there, or `None` if the trace starts here.
+    pub parent: Option<TraceParent>,
+    /// Notes of vendors about that trace.
+    pub state: TraceState,
+    /// What the application sends along, with or without a trace.
+    pub baggage: Baggage,
+    /// What has been refused.
+    pub faults: Faults,
 }
 
 impl Extracted {
-    /// The received context, if there is a valid one.
+    /// The received context, if there is a valid `traceparent`.
     pub fn into_context(self) -> Option<TraceContext> {
-        match self {
-            Self::Continue(context) => Some(context),
-            Self::None | Self::Restart { .. } => None,
-        }
+        let Self { parent, state, baggage, faults: _ } = self;
+        Some(TraceContext { parent: parent?, state, baggage, remote: true })
     }
 }
 
-/// Reads the context that came with a request.
+/// Why fields have been refused, by field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Faults {
+    /// Why the trace had to be started anew. `None` also if there was no `traceparent` at all.
+    pub parent: Option<TraceParentError>,
+    /// Why `tracestate` was dropped.
+    pub state: Option<TraceStateError>,
+    /// How many members of `baggage` were dropped, and why.
+    pub baggage: Dropped,
+}
+
+/// Reads the context that came with a request or a message.
 ///
-/// Allocates only if there are several `tracestate` fields.
-pub fn extract(headers: &HeaderMap) -> Extracted {
-    let mut fields = headers.get_all(&TRACEPARENT).iter();
-    let Some(field) = fields.next() else {
-        return Extracted::None;
-    };
-    let others = fields.count();
-    if others > 0 {
-        return Extracted::Restart { reason: TraceParentError::Repeated { fields: others + 1 } };
-    }
-    match TraceParent::parse(field.as_bytes()) {
-        Err(reason) => Extracted::Restart { reason },
-        Ok(parent) => {
-            let state = TraceState::from_fields(headers.get_all(&TRACESTATE)).unwrap_or_default();
-            Extracted::Continue(TraceContext { parent, state, remote: true })
+/// Linear in the length of the three fields. From a `HeaderMap` it allocates only to join fields that came in
+/// several pieces.
+pub fn extract<E: Extractor>(carrier: &E) -> Extracted {
+    let mut extracted = Extracted::default();
+    match parent(carrier) {
+        Ok(Some(parent)) => {
+            extracted.parent = Some(parent);
+            match TraceState::from_fields(carrier.values(&TRACESTATE)) {
+                Ok(state) => extracted.state = state,
+                Err(error) => extracted.faults.state = Some(error),
+            }
         }
+        Ok(None) => {}
+        Err(error) => extracted.faults.parent = Some(error),
+    }
+    (extracted.baggage, extracted.faults.baggage) = Baggage::from_fields(carrier.values(&BAGGAGE));
+    extracted
+}
+
+/// The one `traceparent`; several are invalid, even if they are equal.
+fn parent<E: Extractor>(carrier: &E) -> Result<Option<TraceParent>, TraceParentError> {
+    let mut values = carrier.values(&TRACEPARENT);
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    match values.count() {
+        0 => TraceParent::parse(value.as_bytes()).map(Some),
+        others => Err(TraceParentError::Repeated { fields: others + 1 }),
     }
 }
 
-/// Writes a context in place of any that is there: one `traceparent`, and one `tracestate` unless it is
-/// empty.
+/// Writes a context in place of any that is there: one `traceparent`, and `tracestate` and `baggage` unless
+/// they are empty.
 ///
 /// The receiver takes the span of `context` as its parent, so each request should have a
 /// [`child`](TraceContext::child) of its own. A map so full that it takes no more fields (32768) is left
-/// without a context.
-pub fn inject(context: &TraceContext, headers: &mut HeaderMap) {
-    headers.remove(&TRACEPARENT);
-    headers.remove(&TRACESTATE);
+/// without them.
+pub fn inject<I: Injector>(context: &TraceContext, carrier: &mut I) {
     let parent = HeaderValue::from_bytes(&context.parent.to_bytes()).expect("digits and dashes are a value");
-    let inserted = headers.try_insert(&TRACEPARENT, parent).is_ok();
-    if let (true, Some(state)) = (inserted, context.state.to_header()) {
-        // Notes of vendors are the lesser half: the trace goes on without them.
-        let _ = headers.try_insert(&TRACESTATE, state);
-    }
+    carrier.replace(&TRACEPARENT, Some(parent));
+    carrier.replace(&TRACESTATE, context.state.to_header());
+    carrier.replace(&BAGGAGE, context.baggage.to_header());
 }
 
-/// Copies both headers as they are, field by field and byte by byte, valid or not, in place of any there.
+/// Copies the three headers as they are, field by field and byte by byte, valid or not, in place of any there.
 ///
 /// For a proxy that takes no part in the trace.
 pub fn forward(from: &HeaderMap, to: &mut HeaderMap) {
-    for name in [&TRACEPARENT, &TRACESTATE] {
+    for name in [&TRACEPARENT, &TRACESTATE, &BAGGAGE] {
         to.remove(name);
         for value in from.get_all(name) {
             // As with `inject`, what a full map does not take is not sent.
@@ -89,71 +189,4 @@ pub fn forward(from: &HeaderMap, to: &mut HeaderMap) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for &(name, value) in fields {
-            headers.append(name, HeaderValue::from_static(value));
-        }
-        headers
-    }
-
-    #[test]
-    fn a_request_without_traceparent_says_nothing_even_with_a_tracestate() {
-        assert_eq!(extract(&headers(&[])), Extracted::None);
-        assert_eq!(extract(&headers(&[("tracestate", "a=1")])), Extracted::None);
-    }
-
-    #[test]
-    fn what_was_received_is_remote() {
-        let context =
-            extract(&headers(&[("traceparent", VALID), ("tracestate", "a=1")])).into_context().unwrap();
-        assert_eq!(context.parent, VALID.parse().unwrap());
-        assert_eq!((context.state.as_str(), context.remote), ("a=1", true));
-    }
-
-    #[test]
-    fn a_repeated_traceparent_is_a_reason_to_restart() {
-        let extracted = extract(&headers(&[("traceparent", VALID); 3]));
-        assert_eq!(extracted, Extracted::Restart { reason: TraceParentError::Repeated { fields: 3 } });
-        assert_eq!(extracted.into_context(), None);
-    }
-
-    #[test]
-    fn injecting_replaces_whatever_was_there() {
-        let mut headers = headers(&[("traceparent", "x"), ("traceparent", "y"), ("tracestate", "z=1")]);
-        inject(&TraceContext::new(VALID.parse().unwrap()), &mut headers);
-        assert_eq!(headers.len(), 1);
-        assert_eq!(headers[&TRACEPARENT], VALID);
-    }
-
-    #[test]
-    fn a_full_map_is_left_without_a_context_instead_of_panicking() {
-        let mut headers = HeaderMap::new();
-        for n in 0_u32.. {
-            let name = HeaderName::try_from(format!("x-{n}")).unwrap();
-            if headers.try_append(name, HeaderValue::from_static("1")).is_err() {
-                break;
-            }
-        }
-        let full = headers.len();
-        inject(&TraceContext::new(VALID.parse().unwrap()), &mut headers);
-        assert_eq!(headers.len(), full);
-    }
-
-    #[test]
-    fn a_proxy_that_takes_no_part_passes_every_byte() {
-        let from =
-            headers(&[("traceparent", " cc-x"), ("tracestate", "A=,"), ("tracestate", "\tb=2 "), ("x", "y")]);
-        let mut to = headers(&[("traceparent", VALID), ("z", "z")]);
-        forward(&from, &mut to);
-        let fields = |headers: &HeaderMap, name| headers.get_all(name).iter().cloned().collect::<Vec<_>>();
-        assert_eq!(fields(&to, &TRACEPARENT), fields(&from, &TRACEPARENT));
-        assert_eq!(fields(&to, &TRACESTATE), fields(&from, &TRACESTATE));
-        assert_eq!(to.len(), 4);
-    }
-}
+mod tests;

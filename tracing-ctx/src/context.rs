@@ -7,11 +7,12 @@
 use std::cell::RefCell;
 use std::mem;
 
-use crate::{SampleInput, Sampler, SpanId, TraceId, TraceParent, TraceState};
+use crate::sampler::SampleInput;
+use crate::{Baggage, Sampler, SpanId, TraceId, TraceParent, TraceState};
 
-/// A span and what the vendors along the way have noted about its trace.
+/// A span, what the vendors along the way have noted about its trace, and what the application sends along.
 ///
-/// Cloning copies 32 bytes of ids and counts a reference.
+/// Cloning copies 32 bytes of ids and counts up to two references.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct TraceContext {
@@ -19,14 +20,16 @@ pub struct TraceContext {
     pub parent: TraceParent,
     /// Notes of vendors, to be passed on.
     pub state: TraceState,
+    /// What the application sends along with all work that follows from this.
+    pub baggage: Baggage,
     /// Whether the span is at work in another process, from which this was received.
     pub remote: bool,
 }
 
 impl TraceContext {
-    /// A context of this process without notes.
+    /// A context of this process without notes and baggage.
     pub const fn new(parent: TraceParent) -> Self {
-        Self { parent, state: TraceState::EMPTY, remote: false }
+        Self { parent, state: TraceState::EMPTY, baggage: Baggage::EMPTY, remote: false }
     }
 
     /// A new trace with ids from `source`, sampled if `sampler` says so.
@@ -44,10 +47,18 @@ impl TraceContext {
         sampler.sample(&SampleInput::child(self)).apply(self.child(span_id))
     }
 
+    /// The same trace, seen from a span of this process that is sampled if `sampler` would sample the first span
+    /// of the trace: whatever was decided for `self` does not count.
+    #[must_use]
+    pub fn child_resampled(&self, span_id: SpanId, sampler: &(impl Sampler + ?Sized)) -> Self {
+        sampler.sample(&SampleInput::root(self.trace_id())).apply(self.child(span_id))
+    }
+
     /// The same trace with the same decision, seen from a span of this process.
     #[must_use]
     pub fn child(&self, span_id: SpanId) -> Self {
-        Self { parent: self.parent.child(span_id), state: self.state.clone(), remote: false }
+        let Self { parent, state, baggage, .. } = self.clone();
+        Self { parent: parent.child(span_id), state, baggage, remote: false }
     }
 
     /// The trace.
@@ -63,6 +74,22 @@ impl TraceContext {
     /// Whether the trace is to be recorded.
     pub const fn is_sampled(&self) -> bool {
         self.parent.flags.is_sampled()
+    }
+
+    /// A span `trace` of level INFO with the fields `trace_id` and `span_id`, for the log lines of work that
+    /// no server's layer started: a consumer of a queue, a job.
+    ///
+    /// ```
+    /// use forebay_tracing_ctx::sampler::Always;
+    /// use forebay_tracing_ctx::{TraceContext, context, random_u64};
+    ///
+    /// let trace = TraceContext::root(random_u64, &Always);
+    /// let span = trace.span();
+    /// context::scope(trace, || span.in_scope(|| tracing::info!("a line with both ids")));
+    /// ```
+    #[cfg(feature = "tracing")]
+    pub fn span(&self) -> tracing::Span {
+        tracing::info_span!("trace", trace_id = %self.trace_id(), span_id = %self.span_id())
     }
 }
 
@@ -87,7 +114,8 @@ pub fn current_parent() -> Option<TraceParent> {
 /// This is for work that does not wait; futures have [`with_trace`](crate::TraceFutureExt::with_trace).
 ///
 /// ```
-/// use forebay_tracing_ctx::{Always, TraceContext, context, random_u64};
+/// use forebay_tracing_ctx::sampler::Always;
+/// use forebay_tracing_ctx::{TraceContext, context, random_u64};
 ///
 /// let trace = TraceContext::root(random_u64, &Always);
 /// context::scope(trace.clone(), || {
@@ -136,7 +164,7 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
-    use crate::{Always, Never};
+    use crate::sampler::{Always, Never};
 
     fn context(seed: u64) -> TraceContext {
         TraceContext::root(|| seed, &Never)

@@ -3,11 +3,12 @@
 //! One request passes through many processes. A trace id that all of them know joins their log lines into one
 //! story, provided that every process reads the id by the same rules and loses it nowhere: not between two
 //! threads, not in a spawned task, not on the next call. This crate reads and writes the headers
-//! `traceparent` and `tracestate` of [W3C Trace Context], levels 1 and 2, carries the context through tokio
-//! tasks, and has tower layers for both ends.
+//! `traceparent` and `tracestate` of [W3C Trace Context], levels 1 and 2, and `baggage` of [W3C Baggage],
+//! carries the context through tokio tasks, and has tower layers for both ends.
 //!
 //! It does **not** record spans, export anything or need a tracing backend: what it gives you are ids that
-//! are the same everywhere. W3C Baggage, B3, Jaeger and X-Ray headers are not supported.
+//! are the same everywhere, whether they are sampled, and the baggage that goes with them. B3, Jaeger and X-Ray
+//! headers are not supported.
 //!
 //! ```
 //! use forebay_tracing_ctx::{SpanId, TraceParent};
@@ -58,16 +59,45 @@
 //! # }
 //! ```
 //!
+//! A message queue has no layers. What its messages do have are named fields, and those are a
+//! [`carrier`]:
+//!
+//! ```
+//! # #[cfg(not(feature = "std"))] fn main() {}
+//! # #[cfg(feature = "std")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use forebay_tracing_ctx::carrier::{self, Fields};
+//! use forebay_tracing_ctx::sampler::{ParentBased, Ratio};
+//! use forebay_tracing_ctx::{SpanId, TraceContext, random_u64};
+//!
+//! // Who sends decides about a tenth of all traces, and everybody after him keeps the decision.
+//! let sampler = ParentBased::new(Ratio::new(0.1)?);
+//! let mut sent = TraceContext::root(random_u64, &sampler);
+//! sent.baggage.insert("tenant", "Müller & Söhne")?;
+//! let mut message = Fields::default();
+//! carrier::inject(&sent, &mut message);
+//!
+//! let received = carrier::extract(&message).into_context().ok_or("no trace")?;
+//! assert_eq!(received.trace_id(), sent.trace_id());
+//! assert_eq!(received.baggage.get("tenant").as_deref(), Some("Müller & Söhne"));
+//! let work = received.child_sampled(SpanId::random(), &sampler);
+//! assert_eq!(work.is_sampled(), sent.is_sampled());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Guarantees
 //!
-//! 1. What is accepted is what the specification accepts, no byte more or less. A parser written a second
-//!    time, byte by byte, agrees on mutations of valid headers.
+//! 1. What is accepted is what the specifications accept, no byte more or less. Parsers written a second
+//!    time, byte by byte, agree on mutations of valid headers.
 //! 2. An id is never zero, whatever its source yields.
 //! 3. An invalid `traceparent` starts a new trace and drops `tracestate`; an invalid `tracestate` is dropped
-//!    whole and leaves the trace alone.
+//!    whole and leaves the trace alone; a malformed member of `baggage` is left out and leaves the others
+//!    alone. [`Extracted`](carrier::Extracted) says what was wrong.
 //! 4. Flags go out as they came in, except those the specification has not named. The sampling decision of a
-//!    trace is made where the trace starts.
-//! 5. Each request that goes out has a span id of its own, one `traceparent` and at most one `tracestate`.
+//!    trace is made where the trace starts, unless a sampler is asked to decide anew.
+//! 5. Each request that goes out has a span id of its own, one `traceparent`, and at most one `tracestate`
+//!    and one `baggage`.
 //! 6. What is current on a thread when a future has been polled is what was current before, also after a
 //!    panic. A task never sees the context of another.
 //! 7. Ids and `traceparent` are read and written without allocation, without `std` and without `unsafe`.
@@ -80,24 +110,31 @@
 //! | `traceparent` of a later version | 512 bytes | new trace |
 //! | `tracestate`, all fields together | 32 members, 16447 bytes | dropped |
 //! | key, value of a member | 256 bytes each | `tracestate` dropped |
+//! | `baggage`, all fields together | 64 members, 8192 bytes | whole members dropped |
 //!
-//! # Injecting chance
+//! # Injecting chance and time
 //!
 //! Ids come from any `FnMut() -> u64`: [`TraceId::from_source`], [`TraceContext::root`],
 //! [`TraceServerLayer::with_source`]. A seeded one makes every id of a run repeatable. The default is
-//! [`random_u64`], a generator per thread that the operating system seeds. There is neither clock nor disk.
+//! [`random_u64`], a generator per thread that the operating system seeds. The one thing here that asks for
+//! the time is [`RateLimited`](sampler::RateLimited), and it takes a clock. There is no disk.
 //!
 //! # Features
 //!
 //! | feature | gives |
 //! |---|---|
-//! | none | [`TraceId`], [`SpanId`], [`TraceParent`], [`Sampler`]; `no_std` |
-//! | `std` (default) | [`TraceState`], [`TraceContext`], [`carrier`], [`context`], [`random_u64`] |
+//! | none | [`TraceId`], [`SpanId`], [`TraceParent`]; `no_std` |
+//! | `std` (default) | [`TraceState`], [`Baggage`], [`TraceContext`], [`carrier`], [`context`], [`sampler`], [`random_u64`] |
 //! | `tokio` | [`task`]: contexts of futures, [`task::spawn`], [`task::spawn_blocking`] |
 //! | `tower` | [`layer`]: [`TraceServerLayer`], [`TraceClientLayer`]; contexts of futures |
-//! | `tracing` | the server's span, with the fields `trace_id` and `span_id` for every log line in it |
+//! | `tracing` | the server's span, with the fields `trace_id` and `span_id` for every log line in it, unless a filter takes the span away: `forebay_tracing_ctx=info` keeps it |
+//! | `serde` | ids and `traceparent` as the text that they are |
+//! | `conformance` | [`carrier::conformance`], for carriers of one's own |
+//!
+//! How it compares, in speed and in what is accepted, is in `COMPARE.md`.
 //!
 //! [W3C Trace Context]: https://www.w3.org/TR/trace-context-2/
+//! [W3C Baggage]: https://www.w3.org/TR/baggage/
 
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 
@@ -118,7 +155,7 @@ pub mod layer;
 #[cfg(feature = "std")]
 mod random;
 #[cfg(feature = "std")]
-mod sampler;
+pub mod sampler;
 #[cfg(any(feature = "tokio", feature = "tower"))]
 pub mod task;
 #[cfg(feature = "std")]
@@ -132,14 +169,11 @@ pub use baggage::{Baggage, BaggageError, MAX_BAGGAGE_LEN, MAX_BAGGAGE_MEMBERS};
 #[cfg(feature = "std")]
 pub use context::TraceContext;
 #[cfg(feature = "tower")]
-pub use layer::{TraceClientLayer, TraceServerLayer, Trust};
+pub use layer::{TraceClientLayer, TraceServerLayer};
 #[cfg(feature = "std")]
 pub use random::random_u64;
 #[cfg(feature = "std")]
-pub use sampler::{
-    Always, And, Consistent, Decision, Inherit, Never, Or, ParentBased, RateLimit, RateLimitError,
-    RateLimited, Ratio, RatioError, SampleInput, Sampler, Threshold, ThresholdChange, ThresholdError,
-};
+pub use sampler::Sampler;
 #[cfg(any(feature = "tokio", feature = "tower"))]
 pub use task::TraceFutureExt;
 #[cfg(feature = "std")]

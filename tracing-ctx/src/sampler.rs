@@ -35,7 +35,8 @@ pub use threshold::{Threshold, ThresholdError};
 /// Decides which spans are sampled, and thereby which traces.
 ///
 /// ```
-/// use forebay_tracing_ctx::{Decision, Ratio, SampleInput, Sampler, SpanId, TraceContext, random_u64};
+/// use forebay_tracing_ctx::sampler::{Decision, Ratio, SampleInput};
+/// use forebay_tracing_ctx::{Sampler, SpanId, TraceContext, random_u64};
 ///
 /// /// Follows whoever was sampled elsewhere, and a share of everything else.
 /// struct Sticky(Ratio);
@@ -52,7 +53,7 @@ pub use threshold::{Threshold, ThresholdError};
 /// let trace = TraceContext::root(random_u64, &Sticky(Ratio::new(1.0)?));
 /// let child = trace.child_sampled(SpanId::random(), &Sticky(Ratio::new(0.0)?));
 /// assert!(trace.is_sampled() && child.is_sampled());
-/// # Ok::<_, forebay_tracing_ctx::RatioError>(())
+/// # Ok::<_, forebay_tracing_ctx::sampler::RatioError>(())
 /// ```
 pub trait Sampler {
     /// Whether the span is sampled, and how likely that was.

@@ -11,6 +11,8 @@ use std::str::FromStr;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::HeaderValue;
 
+use crate::carrier::FieldValue;
+
 mod member;
 mod scan;
 
@@ -49,22 +51,23 @@ impl TraceState {
     ///
     /// If there are too many members, too many bytes, or a member outside the grammar. The specification
     /// then has the whole list dropped, and the trace continued without it.
-    pub fn from_fields<'a>(
-        fields: impl IntoIterator<Item = &'a HeaderValue>,
-    ) -> Result<Self, TraceStateError> {
+    pub fn from_fields<V: FieldValue>(fields: impl IntoIterator<Item = V>) -> Result<Self, TraceStateError> {
         let mut members = 0;
-        let mut only: Option<&HeaderValue> = None;
+        let mut only: Option<HeaderValue> = None;
         let mut joined = BytesMut::new();
         for field in fields {
-            let text = member::trim(field.as_bytes());
+            let value = field.as_bytes();
+            let text = member::trim(value);
             let found = member::check(text, members)?;
             if found == members {
                 continue;
             }
             members = found;
-            if only.is_none() && joined.is_empty() && text.len() == field.len() {
-                only = Some(field);
-                continue;
+            if only.is_none() && joined.is_empty() && text.len() == value.len() {
+                only = field.shared();
+                if only.is_some() {
+                    continue;
+                }
             }
             if let Some(first) = only.take() {
                 joined.put_slice(first.as_bytes());
@@ -79,7 +82,7 @@ impl TraceState {
         if !joined.is_empty() {
             return Ok(Self::checked(joined.freeze()));
         }
-        Ok(Self { field: only.cloned() })
+        Ok(Self { field: only })
     }
 
     /// Whether there are no members.

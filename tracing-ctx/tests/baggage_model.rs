@@ -108,7 +108,9 @@ fn oracle(fields: &[Vec<u8>]) -> (Vec<Entry>, [usize; 3], Option<usize>) {
 /// Whether a field may be sent on as it came.
 fn sendable(field: &[u8]) -> bool {
     let padded = |sign: Option<&u8>| sign.is_some_and(|sign| b" \t".contains(sign));
-    field.len() <= 8192 && !padded(field.first()) && !padded(field.last())
+    let empty = |member: &[u8]| member.iter().all(|sign| b" \t".contains(sign));
+    let all_full = !field.split(|sign| *sign == b',').any(empty);
+    field.len() <= 8192 && !padded(field.first()) && !padded(field.last()) && all_full
 }
 
 /// Any text with an escape for each byte.

@@ -4,9 +4,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use forebay_tracing_ctx::carrier::{TRACEPARENT, TRACESTATE};
+use forebay_tracing_ctx::carrier::{BAGGAGE, TRACEPARENT, TRACESTATE};
+use forebay_tracing_ctx::layer::{Caller, Link, Trust};
+use forebay_tracing_ctx::sampler::{Always, Never, ParentBased};
 use forebay_tracing_ctx::{
-    Always, Never, Sampler, TraceClientLayer, TraceContext, TraceFutureExt, TraceServerLayer, Trust, context,
+    Sampler, TraceClientLayer, TraceContext, TraceFutureExt, TraceServerLayer, context,
 };
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
@@ -30,13 +32,12 @@ fn traced(fields: &[(&'static str, &'static str)]) -> Request<()> {
     request
 }
 
-/// The context in the request's extensions, once the handler has found the same one current everywhere.
-async fn seen(mut request: Request<()>) -> Result<Response<TraceContext>, Infallible> {
-    let seen: TraceContext = request.extensions_mut().remove().expect("put there by the layer");
-    assert_eq!(context::current().as_ref(), Some(&seen));
+/// The current context, once the handler has found the same one after waiting.
+async fn seen(_: Request<()>) -> Result<Response<TraceContext>, Infallible> {
+    let seen = context::current();
     yield_now().await;
-    assert_eq!(context::current().as_ref(), Some(&seen), "after waiting");
-    Ok(Response::new(seen))
+    assert_eq!(context::current(), seen, "after waiting");
+    Ok(Response::new(seen.expect("there is always one")))
 }
 
 async fn echo(request: Request<()>) -> Result<HeaderMap, Infallible> {
@@ -55,32 +56,88 @@ async fn a_server_gives_the_request_a_span_of_its_own_in_the_callers_trace() {
 
 #[tokio::test]
 async fn the_context_is_current_while_the_inner_service_is_called_and_not_only_while_it_is_polled() {
-    let inner = service_fn(|request: Request<()>| {
+    let inner = service_fn(|_: Request<()>| {
         let in_call = context::current();
-        async move { Ok::<_, Infallible>(Response::new((in_call, request.extensions().get().cloned()))) }
+        async move { Ok::<_, Infallible>(Response::new((in_call, context::current()))) }
     });
-    let (in_call, in_request) =
-        TraceServerLayer::new().layer(inner).oneshot(Request::new(())).await.unwrap().into_body();
+    let response = TraceServerLayer::new().layer(inner).oneshot(Request::new(())).await.unwrap();
+    let (in_call, in_poll) = response.into_body();
     assert!(in_call.is_some());
-    assert_eq!(in_call, in_request);
+    assert_eq!(in_call, in_poll);
 }
 
 #[tokio::test]
-async fn a_server_at_the_edge_restarts_what_strangers_send() {
-    let layer = TraceServerLayer::with_source(counting()).trust(Trust::Restart).sampler(Never);
-    let request = traced(&[("traceparent", VALID), ("tracestate", "a=1")]);
-    let seen = layer.layer(service_fn(seen)).oneshot(request).await.unwrap().into_body();
-    assert_eq!(seen.parent.to_string(), "00-00000000000000010000000000000002-0000000000000003-02");
-    assert!(seen.state.is_empty());
+async fn the_context_is_in_the_extensions_of_the_request_if_that_is_wanted() {
+    let inner = service_fn(async |request: Request<()>| {
+        let context: Option<TraceContext> = request.extensions().get().cloned();
+        Ok::<_, Infallible>(Response::new((context, context::current())))
+    });
+    let layer = TraceServerLayer::new();
+    let response = layer.clone().layer(inner).oneshot(Request::new(())).await.unwrap();
+    assert_eq!(response.into_body().0, None);
+    let response = layer.extension().layer(inner).oneshot(Request::new(())).await.unwrap();
+    let (in_request, current) = response.into_body();
+    assert!(current.is_some());
+    assert_eq!(in_request, current);
+}
+
+const STRANGER: &[(&str, &str)] = &[("traceparent", VALID), ("tracestate", "a=1"), ("baggage", "k=v")];
+
+/// What of a stranger's request and its link the handler sees under this policy and a sampler that never does.
+async fn under(trust: Trust) -> (TraceContext, Option<Link>) {
+    let inner = service_fn(async |request: Request<()>| {
+        let link: Option<Link> = request.extensions().get().copied();
+        Ok::<_, Infallible>(Response::new((context::current().expect("there is always one"), link)))
+    });
+    let layer = TraceServerLayer::with_source(counting()).trust(trust).sampler(ParentBased::new(Never));
+    layer.layer(inner).oneshot(traced(STRANGER)).await.unwrap().into_body()
+}
+
+#[tokio::test]
+async fn a_server_restarts_what_strangers_send() {
+    let (context, link) = under(Trust::Restart).await;
+    assert_eq!(context.parent.to_string(), "00-00000000000000010000000000000002-0000000000000003-02");
+    assert!(context.state.is_empty() && context.baggage.is_empty());
+    assert_eq!(link, None);
+}
+
+#[tokio::test]
+async fn a_restarted_trace_is_linked_to_the_one_that_was_named() {
+    let (context, link) = under(Trust::Link).await;
+    assert_eq!(context.parent.to_string(), "00-00000000000000010000000000000002-0000000000000003-02");
+    assert!(context.state.is_empty() && context.baggage.is_empty());
+    assert_eq!(link, Some(Link(VALID.parse().unwrap())));
+}
+
+#[tokio::test]
+async fn a_trace_is_continued_with_a_decision_of_ones_own_if_that_of_the_caller_is_ignored() {
+    let (context, link) = under(Trust::IgnoreSampled).await;
+    assert_eq!(context.parent.to_string(), "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000001-00");
+    assert_eq!((context.state.as_str(), context.baggage.as_str(), link), ("a=1", "k=v", None));
+    let (context, _) = under(Trust::Continue).await;
+    assert_eq!(context.parent.to_string(), "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000001-01");
+}
+
+#[tokio::test]
+async fn a_policy_judges_each_caller() {
+    let policy = |caller: &Caller<'_>| match caller.extensions.get::<u8>() {
+        Some(_) if caller.uri.path() == "/" && caller.headers.contains_key("traceparent") => Trust::Continue,
+        _ => Trust::Restart,
+    };
+    let server = TraceServerLayer::new().trust(policy).layer(service_fn(seen));
+    let stranger = server.clone().oneshot(traced(STRANGER)).await.unwrap().into_body();
+    assert_ne!(stranger.trace_id().to_string(), &VALID[3..35]);
+    let mut request = traced(STRANGER);
+    request.extensions_mut().insert(7_u8);
+    let friend = server.oneshot(request).await.unwrap().into_body();
+    assert_eq!(friend.trace_id().to_string(), &VALID[3..35]);
 }
 
 #[tokio::test]
 async fn the_sampler_decides_about_new_traces_and_leaves_others_alone() {
     const NOT_SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
-    for (sampler, started) in
-        [(Arc::new(Always) as Arc<dyn Sampler + Send + Sync>, true), (Arc::new(Never), false)]
-    {
-        let layer = TraceServerLayer::new().sampler(sampler);
+    async fn check(root: impl Sampler + Clone, started: bool) {
+        let layer = TraceServerLayer::new().sampler(ParentBased::new(root));
         for (fields, expected) in [
             (&[][..], started),
             (&[("traceparent", "invalid")], started),
@@ -88,9 +145,43 @@ async fn the_sampler_decides_about_new_traces_and_leaves_others_alone() {
             (&[("traceparent", NOT_SAMPLED)], false),
         ] {
             let seen = layer.layer(service_fn(seen)).oneshot(traced(fields)).await.unwrap().into_body();
-            assert_eq!(seen.is_sampled(), expected, "{started} {fields:?}");
+            assert_eq!(seen.is_sampled(), expected, "{fields:?}");
         }
     }
+    check(Always, true).await;
+    check(Never, false).await;
+}
+
+#[tokio::test]
+async fn a_sampler_that_asks_no_parent_decides_about_all() {
+    let server = TraceServerLayer::new().sampler(Never).layer(service_fn(seen));
+    let seen = server.oneshot(traced(STRANGER)).await.unwrap().into_body();
+    assert_eq!((seen.is_sampled(), seen.trace_id().to_string().as_str()), (false, &VALID[3..35]));
+}
+
+#[tokio::test]
+async fn baggage_comes_with_a_trace_that_starts_here_as_well() {
+    for traceparent in [VALID, "invalid"] {
+        let request = traced(&[("traceparent", traceparent), ("baggage", "a=1"), ("baggage", "b=2;p")]);
+        let seen =
+            TraceServerLayer::new().layer(service_fn(seen)).oneshot(request).await.unwrap().into_body();
+        assert_eq!(seen.baggage.as_str(), "a=1,b=2;p");
+    }
+}
+
+#[tokio::test]
+async fn a_response_names_its_trace_as_the_draft_of_the_w3c_has_it() {
+    const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+    let inner = service_fn(async |_: Request<()>| {
+        let mut response = Response::new(());
+        response.headers_mut().append(SERVER_TIMING, HeaderValue::from_static("db;dur=53"));
+        Ok::<_, Infallible>(response)
+    });
+    let layer = TraceServerLayer::with_source(counting()).server_timing();
+    let response = layer.layer(inner).oneshot(traced(&[("traceparent", VALID)])).await.unwrap();
+    let values: Vec<_> = response.headers().get_all(SERVER_TIMING).iter().collect();
+    let metric = "trace;desc=00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000001-01";
+    assert_eq!(values, ["db;dur=53", metric], "beside those of others");
 }
 
 #[tokio::test]
@@ -167,9 +258,7 @@ async fn the_context_in_a_request_comes_before_the_current_one_and_that_before_h
 
 #[tokio::test]
 async fn a_client_starts_a_trace_if_there_is_none() {
-    for (sampler, flags) in
-        [(Arc::new(Always) as Arc<dyn Sampler + Send + Sync>, "03"), (Arc::new(Never), "02")]
-    {
+    async fn check(sampler: impl Sampler + Clone, flags: &str) {
         let client = TraceClientLayer::with_source(counting()).sampler(sampler).layer(service_fn(echo));
         let request = traced(&[("traceparent", "invalid"), ("tracestate", "a=1"), ("x", "y")]);
         let headers = client.oneshot(request).await.unwrap();
@@ -178,6 +267,38 @@ async fn a_client_starts_a_trace_if_there_is_none() {
         assert!(!headers.contains_key(&TRACESTATE));
         assert_eq!(headers["x"], "y");
     }
+    check(Always, "03").await;
+    check(Never, "02").await;
+}
+
+#[tokio::test]
+async fn a_client_sends_the_baggage_of_the_context_unless_it_is_told_not_to() {
+    let mut current = TraceContext::new(VALID.parse().unwrap());
+    current.baggage = "user=1;p".parse().unwrap();
+    for (send, expected) in [(true, Some("user=1;p")), (false, None)] {
+        let client = TraceClientLayer::new().baggage(send).layer(service_fn(echo));
+        let request = traced(&[("baggage", "of=others")]);
+        let headers = client.oneshot(request).with_trace(current.clone()).await.unwrap();
+        assert_eq!(headers.get(&BAGGAGE).map(|value| value.to_str().unwrap()), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_a_trace_passes_on_the_baggage_that_a_request_has() {
+    let client = TraceClientLayer::new().layer(service_fn(echo));
+    let headers = client.oneshot(traced(&[("baggage", "k=v")])).await.unwrap();
+    assert_eq!(headers[&BAGGAGE], "k=v");
+    assert!(headers.contains_key(&TRACEPARENT));
+}
+
+#[tokio::test]
+async fn a_client_sends_as_much_of_tracestate_as_it_may() {
+    let mut current = TraceContext::new(VALID.parse().unwrap());
+    let long = "v".repeat(200);
+    current.state = format!("a=1,long={long},b=2,c=3").parse().unwrap();
+    let client = TraceClientLayer::new().max_tracestate(8).layer(service_fn(echo));
+    let headers = client.oneshot(Request::new(())).with_trace(current).await.unwrap();
+    assert_eq!(headers[&TRACESTATE], "a=1,b=2");
 }
 
 #[tokio::test]
@@ -194,8 +315,9 @@ async fn the_layers_fit_axum() {
         );
         current.unwrap()
     }
-    let router =
-        Router::new().route("/", get(handler)).layer(TraceServerLayer::new().response_header(X_TRACE_ID));
+    let router = Router::new()
+        .route("/", get(handler))
+        .layer(TraceServerLayer::new().extension().response_header(X_TRACE_ID));
     let client = TraceClientLayer::new().layer(router);
     let response = client.oneshot(Request::new(Body::empty())).await.unwrap();
     let body = http_body_util::BodyExt::collect(response.headers()[X_TRACE_ID].to_str().unwrap().to_owned());

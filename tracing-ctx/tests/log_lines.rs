@@ -4,14 +4,25 @@ use std::convert::Infallible;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use forebay_tracing_ctx::{TraceServerLayer, task};
+use forebay_tracing_ctx::layer::{Trust, TrustPolicy};
+use forebay_tracing_ctx::sampler::{Always, ParentBased};
+use forebay_tracing_ctx::{TraceContext, TraceServerLayer, task};
 use http::{HeaderValue, Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
 use tracing::info;
 use tracing_subscriber::fmt::MakeWriter;
 
+const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn lines(&self) -> Vec<String> {
+        let log = self.0.lock().expect("nobody panics with the log").clone();
+        String::from_utf8(log).expect("text").lines().map(str::to_owned).collect()
+    }
+}
 
 impl Write for Log {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
@@ -39,6 +50,77 @@ impl Drop for Leaves {
     fn drop(&mut self) {
         info!("{} dropped", self.0);
     }
+}
+
+/// What this logs, line by line, on this thread.
+fn lines(work: impl FnOnce()) -> Vec<String> {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(log.clone())
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .without_time()
+        .finish();
+    tracing::subscriber::with_default(subscriber, work);
+    log.lines()
+}
+
+/// Sends these fields to a server that logs `handled`.
+fn handle<P: TrustPolicy + Clone>(
+    layer: TraceServerLayer<ParentBased<Always>, P>,
+    fields: &[(&'static str, &'static str)],
+) {
+    let mut request = Request::new(());
+    for &(name, value) in fields {
+        request.headers_mut().append(name, HeaderValue::from_static(value));
+    }
+    let server = layer.layer(service_fn(async |_: Request<()>| {
+        info!("handled");
+        Ok::<_, Infallible>(Response::new(()))
+    }));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(server.oneshot(request)).expect("infallible");
+}
+
+#[test]
+fn what_is_refused_is_logged_with_its_reason() {
+    let lines = lines(|| {
+        handle(TraceServerLayer::new(), &[("traceparent", "00-x")]);
+        handle(
+            TraceServerLayer::new(),
+            &[("traceparent", VALID), ("tracestate", "A=1"), ("baggage", "no member")],
+        );
+    });
+    let [anew, _, state, baggage, _] = lines.as_slice() else { panic!("{lines:#?}") };
+    assert!(anew.contains("the trace starts anew") && anew.contains("traceparent of 4 bytes"), "{anew}");
+    assert!(state.contains("tracestate dropped") && state.contains("member 0"), "{state}");
+    assert!(baggage.contains("1 baggage members dropped"), "{baggage}");
+}
+
+#[test]
+fn the_line_of_a_restarted_trace_names_the_one_it_is_linked_to() {
+    let lines = lines(|| handle(TraceServerLayer::new().trust(Trust::Link), &[("traceparent", VALID)]));
+    assert!(lines[0].contains(&format!("linked={VALID}")), "{lines:?}");
+    assert!(!lines[0].contains(&format!("trace_id={}", &VALID[3..35])), "{lines:?}");
+}
+
+#[test]
+fn the_span_of_a_request_can_be_ones_own() {
+    let layer = TraceServerLayer::new().span(|caller, context, link| {
+        assert_eq!(link, None);
+        tracing::info_span!("mine", path = caller.uri.path(), id = %context.trace_id())
+    });
+    let lines = lines(|| handle(layer, &[("traceparent", VALID)]));
+    assert!(lines[0].contains(&format!("mine{{path=\"/\" id={}}}", &VALID[3..35])), "{lines:?}");
+}
+
+#[test]
+fn work_without_a_request_has_a_span_as_well() {
+    let lines = lines(|| TraceContext::new(VALID.parse().unwrap()).span().in_scope(|| info!("job")));
+    assert!(
+        lines[0].contains(&format!("trace{{trace_id={} span_id=00f067aa0ba902b7}}", &VALID[3..35])),
+        "{lines:?}"
+    );
 }
 
 #[test]
@@ -70,14 +152,13 @@ fn lines_of_the_handler_of_tasks_and_of_destructors_have_the_ids_of_the_request(
     drop(server.oneshot(Request::new(()))); // never called, so nothing to say
     info!("outside");
 
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let lines: Vec<_> = log.lines().collect();
+    let lines = log.lines();
     let [inside @ .., outside] = lines.as_slice() else { panic!("no lines") };
     for (line, word) in inside.iter().zip(["called", "handled", "spawned", "blocking", "handler dropped"]) {
         assert!(line.contains(word), "{word} in {line}");
         assert!(line.contains("trace_id=4bf92f3577b34da6a3ce929d0e0e4736"), "{line}");
         assert!(line.contains("span_id=0000000000000abc"), "{line}");
     }
-    assert_eq!(inside.len(), 5, "{log}");
+    assert_eq!(inside.len(), 5, "{inside:#?}");
     assert!(outside.contains("outside") && !outside.contains("trace_id"), "{outside}");
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use forebay_tracing_ctx::{
+use forebay_tracing_ctx::sampler::{
     Always, Consistent, Decision, Inherit, Never, ParentBased, RateLimit, RateLimited, Ratio, SampleInput,
-    Sampler, SpanId, Threshold, ThresholdChange, TraceContext, TraceId, random_u64,
+    Threshold, ThresholdChange,
 };
+use forebay_tracing_ctx::{Sampler, SpanId, TraceContext, TraceId, random_u64};
 
 #[path = "sampling/laws.rs"]
 mod laws;

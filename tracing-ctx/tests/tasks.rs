@@ -6,7 +6,8 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use forebay_tracing_ctx::{Never, TraceContext, TraceFutureExt, TraceId, context, task};
+use forebay_tracing_ctx::sampler::Never;
+use forebay_tracing_ctx::{TraceContext, TraceFutureExt, TraceId, context, task};
 use tokio::task::{JoinSet, yield_now};
 
 fn trace(seed: u64) -> TraceContext {

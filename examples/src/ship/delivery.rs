@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use forebay_tracing_ctx::{Always, TraceContext, TraceFutureExt, TraceId, random_u64};
+use forebay_tracing_ctx::sampler::Always;
+use forebay_tracing_ctx::{TraceContext, TraceFutureExt, TraceId, random_u64};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 

@@ -9,6 +9,7 @@ use http::HeaderValue;
 
 use super::draft::Draft;
 use super::{Baggage, MAX_BAGGAGE_LEN, MAX_BAGGAGE_MEMBERS, grammar};
+use crate::carrier::FieldValue;
 
 /// How many of the received members are not in the baggage, by reason.
 ///
@@ -60,21 +61,26 @@ impl fmt::Display for Dropped {
 
 /// What is kept of the fields so far.
 #[derive(Default)]
-pub(super) struct Intake<'a> {
+pub(super) struct Intake {
     tally: Tally,
     /// The field all members are from, of which nothing was left out and which may be sent as it is.
-    whole: Option<&'a HeaderValue>,
+    whole: Option<HeaderValue>,
     /// The members, unless there is such a field.
     draft: Draft,
 }
 
-impl<'a> Intake<'a> {
-    pub(super) fn field(&mut self, field: &'a HeaderValue) {
+impl Intake {
+    pub(super) fn field(&mut self, field: &impl FieldValue) {
         let text = field.as_bytes();
         if self.tally.members == 0 && sendable(text) {
             let mut tally = self.tally;
-            if grammar::pieces(text).all(|piece| tally.admit(piece.len)) {
-                self.whole = (tally.members > 0).then_some(field);
+            let good = grammar::pieces(text).all(|piece| tally.admit(piece.len));
+            // Values have no commas, so one more than there are members stands beside an empty one.
+            let commas = text.iter().filter(|&&byte| byte == b',').count();
+            if good && tally.members == commas + 1 {
+                self.whole = field.shared();
+            }
+            if self.whole.is_some() {
                 self.tally = tally;
                 return;
             }
@@ -96,7 +102,7 @@ impl<'a> Intake<'a> {
 
     pub(super) fn finish(self) -> (Baggage, Dropped) {
         let baggage = match self.whole {
-            Some(field) => Baggage { field: Some(field.clone()) },
+            Some(field) => Baggage { field: Some(field) },
             None => self.draft.finish(),
         };
         (baggage, self.tally.dropped)

@@ -1,14 +1,14 @@
 //! The client's layer. Each request goes out with a span id of its own, in the trace of whoever makes it.
 
 use std::fmt;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Request;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{Always, Sampler, SpanId, TraceContext, carrier, context, random_u64};
+use crate::sampler::{Always, ParentBased};
+use crate::{Baggage, Sampler, SpanId, TraceContext, carrier, context, random_u64};
 
 /// Puts the trace into the headers of each request, when the request is made.
 ///
@@ -19,7 +19,8 @@ use crate::{Always, Sampler, SpanId, TraceContext, carrier, context, random_u64}
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), std::convert::Infallible> {
-/// use forebay_tracing_ctx::{Always, TraceClientLayer, TraceContext, TraceFutureExt, carrier, random_u64};
+/// use forebay_tracing_ctx::sampler::Always;
+/// use forebay_tracing_ctx::{TraceClientLayer, TraceContext, TraceFutureExt, carrier, random_u64};
 /// use http::Request;
 /// use tower::{Service, ServiceBuilder, service_fn};
 ///
@@ -38,13 +39,15 @@ use crate::{Always, Sampler, SpanId, TraceContext, carrier, context, random_u64}
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct TraceClientLayer<R = fn() -> u64> {
-    sampler: Arc<dyn Sampler + Send + Sync>,
+pub struct TraceClientLayer<S = ParentBased<Always>, R = fn() -> u64> {
+    sampler: S,
     source: R,
+    baggage: bool,
+    max_tracestate: usize,
 }
 
 impl TraceClientLayer {
-    /// Samples all traces that start here.
+    /// Keeps the decisions of others, samples all traces that start here, and sends all there is.
     pub fn new() -> Self {
         Self::with_source(random_u64)
     }
@@ -56,63 +59,101 @@ impl Default for TraceClientLayer {
     }
 }
 
-impl<R: Fn() -> u64> TraceClientLayer<R> {
+impl<R: Fn() -> u64> TraceClientLayer<ParentBased<Always>, R> {
     /// Makes ids from `source`, whose clones must not repeat each other.
     pub fn with_source(source: R) -> Self {
-        Self { sampler: Arc::new(Always), source }
+        Self { sampler: ParentBased::new(Always), source, baggage: true, max_tracestate: usize::MAX }
+    }
+}
+
+impl<S: Sampler, R: Fn() -> u64> TraceClientLayer<S, R> {
+    /// Who decides whether a trace is sampled.
+    ///
+    /// By default all that start here are, and others stay as they are. A sampler that is not
+    /// [`ParentBased`] decides about every request anew.
+    #[must_use]
+    pub fn sampler<T: Sampler>(self, sampler: T) -> TraceClientLayer<T, R> {
+        let Self { source, baggage, max_tracestate, .. } = self;
+        TraceClientLayer { sampler, source, baggage, max_tracestate }
     }
 
-    /// Which of the traces that start here are sampled; all by default. Others stay as they are.
+    /// Whether to send baggage, which is on by default. For calls to strangers it belongs off.
     #[must_use]
-    pub fn sampler(self, sampler: impl Sampler + Send + Sync + 'static) -> Self {
-        Self { sampler: Arc::new(sampler), ..self }
+    pub fn baggage(self, baggage: bool) -> Self {
+        Self { baggage, ..self }
+    }
+
+    /// Sends at most this many bytes of `tracestate`, without limit by default.
+    ///
+    /// What does not fit is left out member by member, see [`truncate_to`](crate::TraceState::truncate_to).
+    /// The specification asks for at least 512.
+    #[must_use]
+    pub fn max_tracestate(self, bytes: usize) -> Self {
+        Self { max_tracestate: bytes, ..self }
     }
 
     fn begin<B>(&self, request: &Request<B>) -> TraceContext {
-        let caller = request.extensions().get().cloned();
-        let caller = caller.or_else(context::current);
-        match caller.or_else(|| carrier::extract(request.headers()).into_context()) {
-            Some(caller) => caller.child(SpanId::from_source(&self.source)),
-            None => TraceContext::root(&self.source, &self.sampler),
+        let caller = request.extensions().get().cloned().or_else(context::current);
+        let (parent, baggage) = match caller {
+            Some(caller) => (Some(caller), Baggage::EMPTY),
+            None => {
+                let extracted = carrier::extract(request.headers());
+                let baggage = extracted.baggage.clone();
+                (extracted.into_context(), baggage)
+            }
+        };
+        let mut context = match parent {
+            Some(parent) => parent.child_sampled(SpanId::from_source(&self.source), &self.sampler),
+            None => TraceContext { baggage, ..TraceContext::root(&self.source, &self.sampler) },
+        };
+        if !self.baggage {
+            context.baggage = Baggage::EMPTY;
         }
+        context.state.truncate_to(self.max_tracestate);
+        context
     }
 }
 
-impl<R> fmt::Debug for TraceClientLayer<R> {
+impl<S: fmt::Debug, R> fmt::Debug for TraceClientLayer<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TraceClientLayer").finish_non_exhaustive()
+        f.debug_struct("TraceClientLayer")
+            .field("sampler", &self.sampler)
+            .field("baggage", &self.baggage)
+            .field("max_tracestate", &self.max_tracestate)
+            .finish_non_exhaustive()
     }
 }
 
-impl<S, R: Clone> Layer<S> for TraceClientLayer<R> {
-    type Service = TraceClient<S, R>;
+impl<I, S: Clone, R: Clone> Layer<I> for TraceClientLayer<S, R> {
+    type Service = TraceClient<I, S, R>;
 
-    fn layer(&self, inner: S) -> TraceClient<S, R> {
+    fn layer(&self, inner: I) -> TraceClient<I, S, R> {
         TraceClient { inner, layer: self.clone() }
     }
 }
 
 /// A service that sends its requests with a trace; made by [`TraceClientLayer`].
 #[derive(Debug, Clone)]
-pub struct TraceClient<S, R = fn() -> u64> {
-    inner: S,
-    layer: TraceClientLayer<R>,
+pub struct TraceClient<I, S = ParentBased<Always>, R = fn() -> u64> {
+    inner: I,
+    layer: TraceClientLayer<S, R>,
 }
 
-impl<S, R, B> Service<Request<B>> for TraceClient<S, R>
+impl<I, S, R, B> Service<Request<B>> for TraceClient<I, S, R>
 where
-    S: Service<Request<B>>,
+    I: Service<Request<B>>,
+    S: Sampler,
     R: Fn() -> u64,
 {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
+    type Response = I::Response;
+    type Error = I::Error;
+    type Future = I::Future;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), I::Error>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> S::Future {
+    fn call(&mut self, mut request: Request<B>) -> I::Future {
         let context = self.layer.begin(&request);
         carrier::inject(&context, request.headers_mut());
         self.inner.call(request)

@@ -4,30 +4,28 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::HeaderName;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::Trust;
+use super::response::{ResponseFields, Stamp};
+use super::span::{self, Spanned};
+use super::{Caller, Link, Trust, TrustPolicy};
 use crate::carrier::{self, Extracted};
+use crate::context::Entered;
+use crate::sampler::{Always, ParentBased};
 use crate::task::WithTrace;
-use crate::{Always, Sampler, SpanId, TraceContext, TraceFutureExt, TraceId, context, random_u64};
-
-#[cfg(feature = "tracing")]
-type Spanned<F> = tracing::instrument::Instrumented<F>;
-#[cfg(not(feature = "tracing"))]
-type Spanned<F> = F;
+use crate::{Sampler, SpanId, TraceContext, TraceFutureExt, random_u64};
 
 /// Continues the trace of each request, or starts one.
 ///
-/// The request gets a span id of its own. The [`TraceContext`] is in the extensions of the request, and
-/// [`current`](context::current) while the inner service runs. With the feature `tracing` it runs in a span
-/// `request` of level INFO with the fields `trace_id` and `span_id`.
+/// The request gets a span id of its own. Its [`TraceContext`] is [`current`](crate::context::current) while
+/// the inner service runs. With the feature `tracing` that runs in a span `request` of level INFO with the
+/// fields `trace_id` and `span_id`, and headers that are refused are an event of level DEBUG.
 ///
 /// A response body that is produced after the response has been returned is outside of both.
 ///
@@ -56,15 +54,18 @@ type Spanned<F> = F;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct TraceServerLayer<R = fn() -> u64> {
-    trust: Trust,
-    sampler: Arc<dyn Sampler + Send + Sync>,
-    response_header: Option<HeaderName>,
+pub struct TraceServerLayer<S = ParentBased<Always>, P = Trust, R = fn() -> u64> {
+    trust: P,
+    sampler: S,
     source: R,
+    response: ResponseFields,
+    extension: bool,
+    span: span::Maker,
 }
 
 impl TraceServerLayer {
-    /// Trusts its callers, samples all traces that start here, and sets no response header.
+    /// Trusts its callers, keeps their decisions, samples all traces that start here, and sets no response
+    /// header.
     pub fn new() -> Self {
         Self::with_source(random_u64)
     }
@@ -76,24 +77,39 @@ impl Default for TraceServerLayer {
     }
 }
 
-impl<R: Fn() -> u64> TraceServerLayer<R> {
+impl<R: Fn() -> u64> TraceServerLayer<ParentBased<Always>, Trust, R> {
     /// Makes ids from `source`.
     ///
     /// Servers clone services at will, so clones of `source` must not repeat each other.
     pub fn with_source(source: R) -> Self {
-        Self { trust: Trust::default(), sampler: Arc::new(Always), response_header: None, source }
+        Self {
+            trust: Trust::default(),
+            sampler: ParentBased::new(Always),
+            source,
+            response: ResponseFields::default(),
+            extension: false,
+            span: span::Maker::REQUEST,
+        }
+    }
+}
+
+impl<S: Sampler, P: TrustPolicy, R: Fn() -> u64> TraceServerLayer<S, P, R> {
+    /// What to make of contexts that requests bring: a [`Trust`], [`Trust::Continue`] by default, or a function
+    /// that decides about each request.
+    #[must_use]
+    pub fn trust<Q: TrustPolicy>(self, trust: Q) -> TraceServerLayer<S, Q, R> {
+        let Self { sampler, source, response, extension, span, .. } = self;
+        TraceServerLayer { trust, sampler, source, response, extension, span }
     }
 
-    /// What to make of contexts that requests bring; [`Trust::Continue`] by default.
+    /// Who decides whether a trace is sampled.
+    ///
+    /// By default all that start here are, and others stay as they came. A sampler that is not
+    /// [`ParentBased`] decides about every request anew.
     #[must_use]
-    pub fn trust(self, trust: Trust) -> Self {
-        Self { trust, ..self }
-    }
-
-    /// Which of the traces that start here are sampled; all by default. Others stay as they came.
-    #[must_use]
-    pub fn sampler(self, sampler: impl Sampler + Send + Sync + 'static) -> Self {
-        Self { sampler: Arc::new(sampler), ..self }
+    pub fn sampler<T: Sampler>(self, sampler: T) -> TraceServerLayer<T, P, R> {
+        let Self { trust, source, response, extension, span, .. } = self;
+        TraceServerLayer { trust, sampler, source, response, extension, span }
     }
 
     /// Puts the trace id into this field of each response, in place of any that is there.
@@ -101,79 +117,127 @@ impl<R: Fn() -> u64> TraceServerLayer<R> {
     /// An error of the inner service is no response. Where errors are turned into responses, this layer
     /// belongs outside of that.
     #[must_use]
-    pub fn response_header(self, name: HeaderName) -> Self {
-        Self { response_header: Some(name), ..self }
+    pub fn response_header(mut self, name: HeaderName) -> Self {
+        self.response.trace_id = Some(name);
+        self
     }
 
-    fn begin(&self, headers: &HeaderMap) -> TraceContext {
-        let received = match self.trust {
-            Trust::Continue => carrier::extract(headers),
-            Trust::Restart => Extracted::None,
+    /// Adds `server-timing: trace;desc=00-…` with trace id, span id and flags to each response.
+    ///
+    /// This is how the current draft of the W3C names the trace to a browser, which shows it to scripts of the
+    /// same origin.
+    #[must_use]
+    pub fn server_timing(mut self) -> Self {
+        self.response.server_timing = true;
+        self
+    }
+
+    /// Puts the [`TraceContext`] of a request into its extensions as well, where extractors and layers find
+    /// it that are called outside of it. Costs some allocations a request.
+    #[must_use]
+    pub fn extension(self) -> Self {
+        Self { extension: true, ..self }
+    }
+
+    /// Makes the span of a request, in place of `request` with its two fields.
+    ///
+    /// ```
+    /// use forebay_tracing_ctx::TraceServerLayer;
+    ///
+    /// let layer = TraceServerLayer::new().span(|caller, context, _link| {
+    ///     let trace_id = tracing::field::display(context.trace_id());
+    ///     tracing::info_span!("http", method = %caller.method, path = caller.uri.path(), trace_id)
+    /// });
+    /// # let _ = layer;
+    /// ```
+    #[cfg(feature = "tracing")]
+    #[must_use]
+    pub fn span(self, span: fn(&Caller<'_>, &TraceContext, Option<Link>) -> tracing::Span) -> Self {
+        Self { span: span::Maker(span), ..self }
+    }
+
+    fn begin(&self, caller: &Caller<'_>) -> (TraceContext, Option<Link>) {
+        let trust = self.trust.trust(caller);
+        let received = match trust {
+            Trust::Restart => Extracted::default(),
+            _ => carrier::extract(caller.headers),
         };
-        match received.into_context() {
-            Some(caller) => caller.child(SpanId::from_source(&self.source)),
-            None => TraceContext::root(&self.source, &self.sampler),
+        span::report(&received.faults);
+        let root = || TraceContext::root(&self.source, &self.sampler);
+        match (trust, received.parent) {
+            (Trust::Link | Trust::Restart, parent) => (root(), parent.map(Link)),
+            (_, None) => (TraceContext { baggage: received.baggage, ..root() }, None),
+            (_, Some(parent)) => {
+                let Extracted { state, baggage, .. } = received;
+                let context = TraceContext { parent, state, baggage, remote: true };
+                let span_id = SpanId::from_source(&self.source);
+                let child = match trust {
+                    Trust::IgnoreSampled => context.child_resampled(span_id, &self.sampler),
+                    _ => context.child_sampled(span_id, &self.sampler),
+                };
+                (child, None)
+            }
         }
     }
 }
 
-impl<R> fmt::Debug for TraceServerLayer<R> {
+impl<S: fmt::Debug, P, R> fmt::Debug for TraceServerLayer<S, P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TraceServerLayer")
-            .field("trust", &self.trust)
-            .field("response_header", &self.response_header)
+            .field("sampler", &self.sampler)
+            .field("response", &self.response)
+            .field("extension", &self.extension)
             .finish_non_exhaustive()
     }
 }
 
-impl<S, R: Clone> Layer<S> for TraceServerLayer<R> {
-    type Service = TraceServer<S, R>;
+impl<I, S: Clone, P: Clone, R: Clone> Layer<I> for TraceServerLayer<S, P, R> {
+    type Service = TraceServer<I, S, P, R>;
 
-    fn layer(&self, inner: S) -> TraceServer<S, R> {
+    fn layer(&self, inner: I) -> TraceServer<I, S, P, R> {
         TraceServer { inner, layer: self.clone() }
     }
 }
 
 /// A service whose requests run in a trace; made by [`TraceServerLayer`].
 #[derive(Debug, Clone)]
-pub struct TraceServer<S, R = fn() -> u64> {
-    inner: S,
-    layer: TraceServerLayer<R>,
+pub struct TraceServer<I, S = ParentBased<Always>, P = Trust, R = fn() -> u64> {
+    inner: I,
+    layer: TraceServerLayer<S, P, R>,
 }
 
-impl<S, R, B, D> Service<Request<B>> for TraceServer<S, R>
+impl<I, S, P, R, B, D> Service<Request<B>> for TraceServer<I, S, P, R>
 where
-    S: Service<Request<B>, Response = Response<D>>,
+    I: Service<Request<B>, Response = Response<D>>,
+    S: Sampler,
+    P: TrustPolicy,
     R: Fn() -> u64,
 {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = ServerFuture<S::Future>;
+    type Response = I::Response;
+    type Error = I::Error;
+    type Future = ServerFuture<I::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), I::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let context = self.layer.begin(request.headers());
-        let header = self.layer.response_header.clone().map(|name| (name, context.trace_id()));
-        request.extensions_mut().insert(context.clone());
-        let call = || spanned(&context, || self.inner.call(request));
-        let future = context::scope(context.clone(), call);
-        ServerFuture { future: future.with_trace(context), header }
+        let caller = Caller::new(&request);
+        let (context, link) = self.layer.begin(&caller);
+        let span = self.layer.span.make(&caller, &context, link);
+        if let Some(link) = link {
+            request.extensions_mut().insert(link);
+        }
+        if self.layer.extension {
+            request.extensions_mut().insert(context.clone());
+        }
+        let stamp = self.layer.response.stamp(&context);
+        let mut context = Some(context);
+        let entered = Entered::new(&mut context);
+        let future = span::call(span, || self.inner.call(request));
+        drop(entered);
+        ServerFuture { future: future.with_trace(context), stamp }
     }
-}
-
-/// The call within the span of the request, and its future as well.
-#[cfg(feature = "tracing")]
-fn spanned<F>(context: &TraceContext, call: impl FnOnce() -> F) -> Spanned<F> {
-    let span = tracing::info_span!("request", trace_id = %context.trace_id(), span_id = %context.span_id());
-    tracing::Instrument::instrument(span.in_scope(call), span)
-}
-
-#[cfg(not(feature = "tracing"))]
-fn spanned<F>(_: &TraceContext, call: impl FnOnce() -> F) -> Spanned<F> {
-    call()
 }
 
 pin_project! {
@@ -182,7 +246,7 @@ pin_project! {
     pub struct ServerFuture<F> {
         #[pin]
         future: WithTrace<Spanned<F>>,
-        header: Option<(HeaderName, TraceId)>,
+        stamp: Option<Stamp>,
     }
 }
 
@@ -195,10 +259,8 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let mut result = ready!(this.future.poll(cx));
-        if let (Ok(response), Some((name, trace_id))) = (&mut result, this.header.take()) {
-            let value = HeaderValue::from_bytes(&trace_id.to_hex()).expect("digits are a value");
-            // A response so full that it takes no more fields goes out without this one.
-            let _ = response.headers_mut().try_insert(name, value);
+        if let (Ok(response), Some(stamp)) = (&mut result, this.stamp.take()) {
+            stamp.put(response.headers_mut());
         }
         Poll::Ready(result)
     }
@@ -206,6 +268,6 @@ where
 
 impl<F> fmt::Debug for ServerFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerFuture").field("header", &self.header).finish_non_exhaustive()
+        f.debug_struct("ServerFuture").field("stamp", &self.stamp).finish_non_exhaustive()
     }
 }

@@ -15,13 +15,14 @@ use super::{Decision, RatioError, SampleInput, Sampler, Threshold};
 /// services want.
 ///
 /// ```
-/// use forebay_tracing_ctx::{Consistent, ParentBased, SpanId, TraceContext, random_u64};
+/// use forebay_tracing_ctx::sampler::{Consistent, ParentBased};
+/// use forebay_tracing_ctx::{SpanId, TraceContext, random_u64};
 ///
 /// let sampler = ParentBased::new(Consistent::new(1.0)?);
 /// let trace = TraceContext::root(random_u64, &sampler);
 /// assert_eq!(trace.state.to_string(), "ot=th:0");
 /// assert_eq!(trace.child_sampled(SpanId::random(), &sampler).state, trace.state);
-/// # Ok::<_, forebay_tracing_ctx::RatioError>(())
+/// # Ok::<_, forebay_tracing_ctx::sampler::RatioError>(())
 /// ```
 ///
 /// A `th` is up to 14 digits long. Where every byte of a header counts, take a threshold of fewer:

@@ -92,7 +92,7 @@ pub struct RateLimitError {
 /// traces. Limit where traces begin, or where strangers ask for them:
 ///
 /// ```
-/// use forebay_tracing_ctx::{Always, Consistent, ParentBased, RateLimit, RateLimited};
+/// use forebay_tracing_ctx::sampler::{Always, Consistent, ParentBased, RateLimit, RateLimited};
 ///
 /// // A tenth of what begins here. Of what strangers want sampled, ten in a second.
 /// let hints = RateLimited::new(Always, RateLimit::per_second(10.0)?);

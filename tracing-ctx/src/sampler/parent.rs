@@ -41,7 +41,8 @@ impl Sampler for Inherit {
 /// `remote_sampled` a sampler with a limit.
 ///
 /// ```
-/// use forebay_tracing_ctx::{Never, ParentBased, Ratio, SpanId, TraceContext};
+/// use forebay_tracing_ctx::sampler::{Never, ParentBased, Ratio};
+/// use forebay_tracing_ctx::{SpanId, TraceContext};
 ///
 /// let sampler = ParentBased::new(Ratio::new(0.1)?).remote_sampled(Never);
 ///
@@ -51,7 +52,7 @@ impl Sampler for Inherit {
 /// assert!(received.child_sampled(SpanId::random(), &sampler).is_sampled());
 /// received.remote = true;
 /// assert!(!received.child_sampled(SpanId::random(), &sampler).is_sampled());
-/// # Ok::<_, forebay_tracing_ctx::RatioError>(())
+/// # Ok::<_, forebay_tracing_ctx::sampler::RatioError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct ParentBased<

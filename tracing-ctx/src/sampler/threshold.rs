@@ -18,7 +18,7 @@ const VALUES: u64 = 1 << RANDOM_BITS;
 /// end, and `0` if nothing is left.
 ///
 /// ```
-/// use forebay_tracing_ctx::Threshold;
+/// use forebay_tracing_ctx::sampler::Threshold;
 ///
 /// let quarter = Threshold::from_probability(0.25).expect("above 0 and at most 1");
 /// assert_eq!(quarter.to_string(), "c");

@@ -1,9 +1,9 @@
 //! What holds for any samplers, traces and parents.
 
-use forebay_tracing_ctx::{
-    Always, Consistent, Decision, Inherit, Never, ParentBased, Ratio, SampleInput, Sampler, SpanId,
-    Threshold, ThresholdChange, TraceContext, TraceFlags, TraceId, TraceParent,
+use forebay_tracing_ctx::sampler::{
+    Always, Consistent, Decision, Inherit, Never, ParentBased, Ratio, SampleInput, Threshold, ThresholdChange,
 };
+use forebay_tracing_ctx::{Sampler, SpanId, TraceContext, TraceFlags, TraceId, TraceParent};
 use proptest::collection::{hash_map, vec};
 use proptest::option;
 use proptest::prelude::*;

@@ -1,6 +1,7 @@
 //! The decisions of OpenTelemetry for Rust, as its own crate makes them.
 
-use forebay_tracing_ctx::{Always, ParentBased, Ratio, SampleInput, Sampler, SpanId, TraceContext};
+use forebay_tracing_ctx::sampler::{Always, ParentBased, Ratio, SampleInput};
+use forebay_tracing_ctx::{Sampler, SpanId, TraceContext};
 use opentelemetry::trace::{SpanContext, SpanKind, TraceContextExt};
 use opentelemetry::{Context, trace};
 use opentelemetry_sdk::trace::{Sampler as Theirs, SamplingDecision, ShouldSample};

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use forebay_tracing_ctx::carrier::{TRACEPARENT, TRACESTATE};
+use forebay_tracing_ctx::carrier::{BAGGAGE, TRACEPARENT, TRACESTATE};
 use forebay_tracing_ctx::{TraceClientLayer, TraceServerLayer};
 use http::header::{HeaderMap, HeaderValue};
 use http::{Request, Response};
@@ -30,6 +30,7 @@ const FIRST_ID: u64 = 0xd000_0000_0000_0001;
 pub(crate) struct Sent {
     pub(crate) traceparent: String,
     pub(crate) tracestate: Option<String>,
+    pub(crate) baggage: Option<String>,
 }
 
 impl Sent {
@@ -54,12 +55,19 @@ pub(crate) fn sent(received: &[(&str, &str)]) -> Sent {
     called
 }
 
-/// Checks that there is one `traceparent` and at most one `tracestate`.
+/// Checks that there is one `traceparent` and at most one of the others.
 fn only(headers: &HeaderMap) -> Sent {
     let text = |value: &HeaderValue| value.to_str().expect("printable").to_owned();
     assert_eq!(headers.get_all(&TRACEPARENT).iter().count(), 1, "{headers:?}");
-    assert!(headers.get_all(&TRACESTATE).iter().count() <= 1, "{headers:?}");
-    Sent { traceparent: text(&headers[&TRACEPARENT]), tracestate: headers.get(&TRACESTATE).map(text) }
+    let other = |name| {
+        assert!(headers.get_all(name).iter().count() <= 1, "{headers:?}");
+        headers.get(name).map(text)
+    };
+    Sent {
+        traceparent: text(&headers[&TRACEPARENT]),
+        tracestate: other(&TRACESTATE),
+        baggage: other(&BAGGAGE),
+    }
 }
 
 /// Counts up, however often it is cloned.

@@ -5,7 +5,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Always, Consistent, Never, TraceId};
+use crate::TraceId;
+use crate::sampler::{Always, Consistent, Never};
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -1,0 +1,95 @@
+use super::*;
+
+const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for &(name, value) in fields {
+        headers.append(name, HeaderValue::from_static(value));
+    }
+    headers
+}
+
+#[test]
+fn a_request_without_traceparent_says_nothing_even_with_a_tracestate() {
+    assert_eq!(extract(&headers(&[])), Extracted::default());
+    assert_eq!(extract(&headers(&[("tracestate", "a=1")])), Extracted::default());
+}
+
+#[test]
+fn what_was_received_is_remote() {
+    let extracted = extract(&headers(&[("traceparent", VALID), ("tracestate", "a=1"), ("baggage", "k=v")]));
+    assert_eq!(extracted.faults, Faults::default());
+    let context = extracted.into_context().unwrap();
+    assert_eq!(context.parent, VALID.parse().unwrap());
+    assert_eq!((context.state.as_str(), context.baggage.as_str()), ("a=1", "k=v"));
+    assert!(context.remote);
+}
+
+#[test]
+fn a_repeated_traceparent_is_a_reason_to_restart() {
+    let extracted = extract(&headers(&[("traceparent", VALID); 3]));
+    assert_eq!(extracted.faults.parent, Some(TraceParentError::Repeated { fields: 3 }));
+    assert_eq!(extracted.into_context(), None);
+}
+
+#[test]
+fn a_refused_tracestate_is_named_and_leaves_the_trace_alone() {
+    let extracted = extract(&headers(&[("traceparent", VALID), ("tracestate", "a=1,B=2")]));
+    assert_eq!(extracted.faults.state, Some(TraceStateError::Member { at: 1 }));
+    assert_eq!((extracted.parent, extracted.state), (VALID.parse().ok(), TraceState::EMPTY));
+}
+
+#[test]
+fn baggage_comes_with_an_invalid_traceparent_as_well() {
+    let extracted = extract(&headers(&[("traceparent", "x"), ("tracestate", "a=1"), ("baggage", "k=v")]));
+    assert_eq!(extracted.baggage.as_str(), "k=v");
+    assert_eq!((extracted.parent, extracted.state), (None, TraceState::EMPTY));
+    assert_eq!(extracted.faults.parent, Some(TraceParentError::TooShort { found: 1 }));
+}
+
+#[test]
+fn injecting_replaces_whatever_was_there() {
+    let mut headers = headers(&[
+        ("traceparent", "x"),
+        ("traceparent", "y"),
+        ("tracestate", "z=1"),
+        ("baggage", "k=v"),
+        ("baggage", "l=w"),
+    ]);
+    inject(&TraceContext::new(VALID.parse().unwrap()), &mut headers);
+    assert_eq!(headers.len(), 1);
+    assert_eq!(headers[&TRACEPARENT], VALID);
+}
+
+#[test]
+fn a_full_map_is_left_without_a_context_instead_of_panicking() {
+    let mut headers = HeaderMap::new();
+    for n in 0_u32.. {
+        let name = HeaderName::try_from(format!("x-{n}")).unwrap();
+        if headers.try_append(name, HeaderValue::from_static("1")).is_err() {
+            break;
+        }
+    }
+    let full = headers.len();
+    inject(&TraceContext::new(VALID.parse().unwrap()), &mut headers);
+    assert_eq!(headers.len(), full);
+}
+
+#[test]
+fn a_proxy_that_takes_no_part_passes_every_byte() {
+    let from = headers(&[
+        ("traceparent", " cc-x"),
+        ("tracestate", "A=,"),
+        ("tracestate", "\tb=2 "),
+        ("baggage", " ;"),
+        ("x", "y"),
+    ]);
+    let mut to = headers(&[("traceparent", VALID), ("z", "z")]);
+    forward(&from, &mut to);
+    let fields = |headers: &HeaderMap, name| headers.get_all(name).iter().cloned().collect::<Vec<_>>();
+    for name in [&TRACEPARENT, &TRACESTATE, &BAGGAGE] {
+        assert_eq!(fields(&to, name), fields(&from, name));
+    }
+    assert_eq!(to.len(), 5);
+}

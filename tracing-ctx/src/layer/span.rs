@@ -1,0 +1,92 @@
+//! The span of a request, where the feature `tracing` is on; nothing at all where it is off.
+
+use super::{Caller, Link};
+use crate::TraceContext;
+use crate::carrier::Faults;
+
+#[cfg(feature = "tracing")]
+pub(super) use on::*;
+
+#[cfg(not(feature = "tracing"))]
+pub(super) use off::*;
+
+#[cfg(feature = "tracing")]
+mod on {
+    use tracing::instrument::Instrumented;
+    use tracing::{Instrument, Span};
+
+    use super::*;
+
+    pub(in crate::layer) type Spanned<F> = Instrumented<F>;
+
+    /// Makes spans.
+    #[derive(Debug, Clone, Copy)]
+    pub(in crate::layer) struct Maker(
+        pub(in crate::layer) fn(&Caller<'_>, &TraceContext, Option<Link>) -> Span,
+    );
+
+    impl Maker {
+        /// The span `request` with the ids.
+        pub(in crate::layer) const REQUEST: Self = Self(request);
+
+        pub(in crate::layer) fn make(
+            self,
+            caller: &Caller<'_>,
+            context: &TraceContext,
+            link: Option<Link>,
+        ) -> Span {
+            (self.0)(caller, context, link)
+        }
+    }
+
+    fn request(_: &Caller<'_>, context: &TraceContext, link: Option<Link>) -> Span {
+        let linked = link.map(|Link(parent)| tracing::field::display(parent));
+        tracing::info_span!("request", trace_id = %context.trace_id(), span_id = %context.span_id(), linked)
+    }
+
+    /// The call within the span, and its future as well.
+    pub(in crate::layer) fn call<F>(span: Span, call: impl FnOnce() -> F) -> Spanned<F> {
+        let future = span.in_scope(call);
+        future.instrument(span)
+    }
+
+    /// Says what was wrong with the headers of a request.
+    pub(in crate::layer) fn report(faults: &Faults) {
+        if let Some(reason) = faults.parent {
+            tracing::debug!(%reason, "the trace starts anew");
+        }
+        if let Some(reason) = faults.state {
+            tracing::debug!(%reason, "tracestate dropped");
+        }
+        if !faults.baggage.is_empty() {
+            tracing::debug!("{}", faults.baggage);
+        }
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+mod off {
+    use super::*;
+
+    pub(in crate::layer) type Spanned<F> = F;
+
+    /// What stands for a span.
+    pub(in crate::layer) struct NoSpan;
+
+    #[derive(Debug, Clone, Copy)]
+    pub(in crate::layer) struct Maker;
+
+    impl Maker {
+        pub(in crate::layer) const REQUEST: Self = Self;
+
+        pub(in crate::layer) fn make(self, _: &Caller<'_>, _: &TraceContext, _: Option<Link>) -> NoSpan {
+            NoSpan
+        }
+    }
+
+    pub(in crate::layer) fn call<F>(_: NoSpan, call: impl FnOnce() -> F) -> Spanned<F> {
+        call()
+    }
+
+    pub(in crate::layer) fn report(_: &Faults) {}
+}

@@ -1,0 +1,85 @@
+//! Whom to believe: what a server makes of the context that a caller names.
+//!
+//! Whoever is believed chooses the ids, can have everything sampled, and writes into what other vendors read.
+
+use http::{Extensions, HeaderMap, Method, Request, Uri};
+
+use crate::TraceParent;
+
+/// What a server makes of a context it receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Trust {
+    /// The request is part of the trace it names. For callers of one's own.
+    #[default]
+    Continue,
+    /// The request is part of the trace it names, but whether that is sampled is decided here, as if it
+    /// started here. For callers whose ids do no harm and whose load would.
+    IgnoreSampled,
+    /// Every request starts a trace, which remembers the one that the caller named as a [`Link`]. Its
+    /// `tracestate` and baggage are dropped. For the edge to strangers.
+    Link,
+    /// Every request starts a trace, whatever it names.
+    Restart,
+}
+
+/// Decides about each request; a plain [`Trust`] decides the same about all.
+///
+/// ```
+/// use forebay_tracing_ctx::layer::{Caller, Trust};
+/// use forebay_tracing_ctx::{Sampler, TraceServerLayer};
+/// use std::net::{IpAddr, SocketAddr};
+///
+/// // The peer's address is in the extensions of a request if the server puts it there.
+/// let policy = |caller: &Caller<'_>| match caller.extensions.get::<SocketAddr>().map(SocketAddr::ip) {
+///     Some(IpAddr::V4(address)) if address.is_private() || address.is_loopback() => Trust::Continue,
+///     _ => Trust::Link,
+/// };
+/// let layer = TraceServerLayer::new().trust(policy);
+/// # let _ = layer;
+/// ```
+pub trait TrustPolicy {
+    /// What to make of the context of this caller.
+    fn trust(&self, caller: &Caller<'_>) -> Trust;
+}
+
+impl TrustPolicy for Trust {
+    fn trust(&self, _: &Caller<'_>) -> Trust {
+        *self
+    }
+}
+
+impl<F: Fn(&Caller<'_>) -> Trust> TrustPolicy for F {
+    fn trust(&self, caller: &Caller<'_>) -> Trust {
+        self(caller)
+    }
+}
+
+/// What there is to know about a request before its body.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Caller<'a> {
+    /// The request's method.
+    pub method: &'a Method,
+    /// Where it goes.
+    pub uri: &'a Uri,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// What the layers before this one know about it, for example the peer's address.
+    pub extensions: &'a Extensions,
+}
+
+impl<'a> Caller<'a> {
+    pub(super) fn new<B>(request: &'a Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        }
+    }
+}
+
+/// The trace that a caller named and that was not continued; in the extensions of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Link(pub TraceParent);
