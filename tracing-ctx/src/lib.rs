@@ -128,6 +128,7 @@
 //! | `tokio` | [`task`]: contexts of futures, [`task::spawn`], [`task::spawn_blocking`] |
 //! | `tower` | [`layer`]: [`TraceServerLayer`], [`TraceClientLayer`]; contexts of futures |
 //! | `tracing` | the server's span, with the fields `trace_id` and `span_id` for every log line in it, unless a filter takes the span away: `forebay_tracing_ctx=info` keeps it |
+//! | `otel-0_33` | [`otel`]: to and from the span contexts of `opentelemetry` 0.33, and a propagator for it |
 //! | `serde` | ids and `traceparent` as the text that they are |
 //! | `conformance` | [`carrier::conformance`], for carriers of one's own |
 //!
@@ -152,6 +153,8 @@ pub mod carrier;
 pub mod context;
 #[cfg(feature = "tower")]
 pub mod layer;
+#[cfg(feature = "otel-0_33")]
+pub mod otel;
 #[cfg(feature = "std")]
 mod random;
 #[cfg(feature = "std")]
