@@ -2,7 +2,8 @@
 
 use criterion::Criterion;
 use fastrace::collector::{SpanId as FastSpanId, TraceId as FastTraceId};
-use forebay_tracing_ctx::{Ratio, Sampler, SpanId, TraceId, TraceParent};
+use forebay_tracing_ctx::sampler::{Ratio, SampleInput};
+use forebay_tracing_ctx::{Sampler, SpanId, TraceId, TraceParent};
 use forebay_tracing_ctx_peers::{INPUTS, traceparents};
 use opentelemetry::trace::{SpanKind, TraceId as OtelTraceId};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, Sampler as OtelSampler, ShouldSample};
@@ -29,8 +30,8 @@ pub(crate) fn benches(criterion: &mut Criterion) {
     let parents: Vec<TraceParent> = traceparents().iter().map(|text| text.parse().expect("valid")).collect();
     let ids: Vec<_> = parents.iter().map(|parent| parent.trace_id).collect();
     let mut group = criterion.benchmark_group("ratio decision");
-    let ours = Sampler::Ratio(Ratio::new(0.1).expect("a ratio"));
-    rotate(&mut group, "forebay", &ids, |id| ours.sample(*id));
+    let ours = Ratio::new(0.1).expect("a ratio");
+    rotate(&mut group, "forebay", &ids, |id| ours.sample(&SampleInput::root(*id)));
     let theirs = OtelSampler::TraceIdRatioBased(0.1);
     let ids: Vec<_> = ids.iter().map(|id| OtelTraceId::from_bytes(id.to_bytes())).collect();
     rotate(&mut group, "opentelemetry", &ids, |id| {
