@@ -48,7 +48,8 @@ impl opentelemetry::propagation::Extractor for Single<'_> {
 criterion_group! {
     name = peers;
     config = Criterion::default()
-        .sample_size(60)
+        // Many and short, so that some of them are undisturbed whatever else the machine does.
+        .sample_size(300)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_millis(1500));
     targets = text::benches, headers::benches, ids::benches, context::benches, layer::benches
