@@ -4,8 +4,8 @@
 //! [`task`](crate::task) set, each putting back what was there before. So whatever is current on return was
 //! current on entry, also after a panic.
 
-use std::cell::RefCell;
-use std::mem;
+use std::cell::Cell;
+use std::sync::Arc;
 
 use crate::sampler::SampleInput;
 use crate::{Baggage, Sampler, SpanId, TraceId, TraceParent, TraceState};
@@ -93,20 +93,38 @@ impl TraceContext {
     }
 }
 
-thread_local! {
-    static CURRENT: RefCell<Option<TraceContext>> = const { RefCell::new(None) };
+/// What [`scope`] and [`with_trace`](crate::TraceFutureExt::with_trace) take: one context for all who work on it.
+impl From<TraceContext> for Option<Arc<TraceContext>> {
+    fn from(context: TraceContext) -> Self {
+        Some(Arc::new(context))
+    }
 }
 
-/// The context of the work this thread is doing now.
+thread_local! {
+    static CURRENT: Cell<Option<Arc<TraceContext>>> = const { Cell::new(None) };
+}
+
+/// The context of the work this thread is doing now; counts a reference.
 ///
 /// `None` outside of any, and while the thread is being torn down.
-pub fn current() -> Option<TraceContext> {
-    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+pub fn current() -> Option<Arc<TraceContext>> {
+    look(Option::clone)
 }
 
 /// The ids and flags of [`current`], for log lines: a copy of 32 bytes.
 pub fn current_parent() -> Option<TraceParent> {
-    CURRENT.try_with(|current| current.borrow().as_ref().map(|context| context.parent)).ok().flatten()
+    look(|current| current.as_ref().map(|context| context.parent))
+}
+
+/// What is current, seen by code that does not run others' code.
+fn look<T>(at: impl FnOnce(&Option<Arc<TraceContext>>) -> Option<T>) -> Option<T> {
+    let look = |cell: &Cell<Option<Arc<TraceContext>>>| {
+        let current = cell.take();
+        let seen = at(&current);
+        cell.set(current);
+        seen
+    };
+    CURRENT.try_with(look).ok().flatten()
 }
 
 /// Runs `work` with this context current, or with none.
@@ -120,14 +138,14 @@ pub fn current_parent() -> Option<TraceParent> {
 /// let trace = TraceContext::root(random_u64, &Always);
 /// context::scope(trace.clone(), || {
 ///     let here = context::current();
-///     assert_eq!(here.as_ref(), Some(&trace));
+///     assert_eq!(here.as_deref(), Some(&trace));
 ///     // A thread begins outside of any trace. This hands it over.
 ///     let thread = std::thread::spawn(|| context::scope(here, context::current_parent));
 ///     assert_eq!(thread.join().unwrap(), Some(trace.parent));
 /// });
 /// assert_eq!(context::current(), None);
 /// ```
-pub fn scope<R>(context: impl Into<Option<TraceContext>>, work: impl FnOnce() -> R) -> R {
+pub fn scope<R>(context: impl Into<Option<Arc<TraceContext>>>, work: impl FnOnce() -> R) -> R {
     let mut slot = context.into();
     let _entered = Entered::new(&mut slot);
     work()
@@ -137,11 +155,11 @@ pub fn scope<R>(context: impl Into<Option<TraceContext>>, work: impl FnOnce() ->
 ///
 /// Not to be stored anywhere: a guard that outlives a younger one would put back the wrong context.
 pub(crate) struct Entered<'slot> {
-    slot: &'slot mut Option<TraceContext>,
+    slot: &'slot mut Option<Arc<TraceContext>>,
 }
 
 impl<'slot> Entered<'slot> {
-    pub(crate) fn new(slot: &'slot mut Option<TraceContext>) -> Self {
+    pub(crate) fn new(slot: &'slot mut Option<Arc<TraceContext>>) -> Self {
         swap(slot);
         Self { slot }
     }
@@ -153,10 +171,9 @@ impl Drop for Entered<'_> {
     }
 }
 
-/// No code of others runs while the cell is borrowed, so it is never found borrowed.
-fn swap(slot: &mut Option<TraceContext>) {
+fn swap(slot: &mut Option<Arc<TraceContext>>) {
     // A thread being torn down has no current context any more, and then nothing is swapped either way.
-    let _ = CURRENT.try_with(|current| mem::swap(&mut *current.borrow_mut(), slot));
+    let _ = CURRENT.try_with(|current| *slot = current.replace(slot.take()));
 }
 
 #[cfg(test)]
@@ -174,8 +191,8 @@ mod tests {
     fn scopes_nest_and_put_back_what_was_there() {
         assert_eq!(current(), None);
         scope(context(1), || {
-            scope(context(2), || assert_eq!(current(), Some(context(2))));
-            assert_eq!(current(), Some(context(1)));
+            scope(context(2), || assert_eq!(current().as_deref(), Some(&context(2))));
+            assert_eq!(current().as_deref(), Some(&context(1)));
             scope(None, || assert_eq!((current(), current_parent()), (None, None)));
             assert_eq!(current_parent(), Some(context(1).parent));
         });
@@ -187,7 +204,7 @@ mod tests {
         scope(context(1), || {
             let work = AssertUnwindSafe(|| scope(context(2), || panic!("on purpose")));
             catch_unwind(work).unwrap_err();
-            assert_eq!(current(), Some(context(1)));
+            assert_eq!(current().as_deref(), Some(&context(1)));
         });
     }
 
@@ -210,13 +227,13 @@ mod tests {
 
     #[test]
     fn a_thread_that_is_torn_down_answers_without_panic_and_with_nothing_stale() {
-        struct Last(std::sync::mpsc::Sender<Option<TraceContext>>);
+        struct Last(std::sync::mpsc::Sender<Option<Arc<TraceContext>>>);
         impl Drop for Last {
             fn drop(&mut self) {
                 self.0.send(scope(context(1), current)).unwrap();
             }
         }
-        thread_local!(static LAST: RefCell<Option<Last>> = const { RefCell::new(None) });
+        thread_local!(static LAST: Cell<Option<Last>> = const { Cell::new(None) });
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             LAST.set(Some(Last(sender)));
@@ -226,6 +243,6 @@ mod tests {
         .join()
         .unwrap();
         let answer = receiver.recv().expect("sent by the destructor");
-        assert!(answer.is_none_or(|answer| answer == context(1)), "whatever was first, nothing stale");
+        assert!(answer.is_none_or(|answer| *answer == context(1)), "whatever was first, nothing stale");
     }
 }

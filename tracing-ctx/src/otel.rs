@@ -2,7 +2,6 @@
 //!
 //! The version stands in the name of the feature, since each release of `opentelemetry` has types of its own.
 
-use http::header::HeaderName;
 use opentelemetry::Context;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
@@ -114,7 +113,10 @@ impl carrier::Extractor for Dynamic<'_> {
     where
         Self: 'a;
 
-    fn values<'a>(&'a self, name: &'static HeaderName) -> impl Iterator<Item = &'a [u8]> {
-        self.0.get_all(name.as_str()).into_iter().flatten().map(str::as_bytes)
+    fn fields<'a>(&'a self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        [&TRACEPARENT, &TRACESTATE].into_iter().flat_map(|name| {
+            let values = self.0.get_all(name.as_str()).into_iter().flatten();
+            values.map(|value| (name.as_str(), value.as_bytes()))
+        })
     }
 }

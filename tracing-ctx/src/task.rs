@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
@@ -21,7 +22,7 @@ pin_project! {
         // Taken out by the drop below, so that destructors in the future run in its context as well.
         #[pin]
         future: Option<F>,
-        context: Option<TraceContext>,
+        context: Option<Arc<TraceContext>>,
     }
 
     impl<F> PinnedDrop for WithTrace<F> {
@@ -47,7 +48,7 @@ impl<F: Future> Future for WithTrace<F> {
 /// Gives futures a trace context.
 pub trait TraceFutureExt: Sized {
     /// Runs this future with `context` current, or with none.
-    fn with_trace(self, context: impl Into<Option<TraceContext>>) -> WithTrace<Self> {
+    fn with_trace(self, context: impl Into<Option<Arc<TraceContext>>>) -> WithTrace<Self> {
         WithTrace { future: Some(self), context: context.into() }
     }
 

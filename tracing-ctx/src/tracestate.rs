@@ -92,8 +92,8 @@ impl TraceState {
 
     /// The list as one field has it, unchanged since it came or was edited. Empty without members.
     pub fn as_str(&self) -> &str {
-        let text = self.field.as_ref().map(|field| field.to_str().expect("checked to be printable ascii"));
-        text.unwrap_or_default()
+        let text = self.field.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
+        str::from_utf8(text).expect("checked to be printable ascii")
     }
 
     /// The value of the one field to send, or `None` if there is nothing to send. Does not copy.
@@ -110,7 +110,7 @@ impl TraceState {
 
     /// The value of the first member with this key. Linear in the length.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.members().find(|member| member.0 == key).map(|member| member.1)
+        member::find(self.as_str(), key)
     }
 
     /// Puts a member at the front, where the one who changed the list last belongs.

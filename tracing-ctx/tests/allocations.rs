@@ -1,6 +1,7 @@
 //! What allocates and what does not, counted by an allocator.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use allocation_counter::measure;
 use forebay_tracing_ctx::carrier;
@@ -87,7 +88,7 @@ fn cutting_a_list_that_is_short_enough_allocates_nothing() {
 
 #[test]
 fn entering_a_context_and_asking_for_it_allocates_nothing() {
-    let context = TraceContext::root(random_u64, &Always);
+    let context = Arc::new(TraceContext::root(random_u64, &Always));
     context::scope(context.clone(), || ()); // the thread's cell
     let allocations = count(|| {
         let asked = context::scope(context.clone(), context::current);

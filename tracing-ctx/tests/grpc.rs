@@ -78,7 +78,7 @@ impl Service<http::Request<Body>> for Echo {
         let unary = service_fn(async |request: Request<String>| {
             let named = carrier::extract(request.metadata().as_ref()).into_context().expect("sent");
             let current = context::current().expect("there is always one");
-            let TraceContext { parent, state, baggage, .. } = current;
+            let TraceContext { parent, state, baggage, .. } = &*current;
             let answer = format!("{parent} {state} {baggage} of {}", named.parent);
             Ok::<_, Status>(Response::new(answer))
         });

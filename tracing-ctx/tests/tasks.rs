@@ -27,7 +27,7 @@ fn a_future_that_waits_leaves_nothing_behind_on_the_thread() {
     let mut waiting = pin!(std::future::pending::<()>().with_trace(trace(1)));
     context::scope(trace(2), || {
         assert!(poll(waiting.as_mut()).is_pending());
-        assert_eq!(context::current(), Some(trace(2)));
+        assert_eq!(context::current().as_deref(), Some(&trace(2)));
     });
     assert!(poll(waiting).is_pending());
     assert_eq!(context::current(), None);
@@ -38,7 +38,7 @@ fn futures_polled_in_turns_keep_their_own() {
     let asking = |seed| {
         async move {
             for _ in 0..10 {
-                assert_eq!(context::current(), Some(trace(seed)));
+                assert_eq!(context::current().as_deref(), Some(&trace(seed)));
                 yield_once().await;
             }
         }
@@ -65,7 +65,7 @@ fn a_future_is_in_the_context_it_was_made_in_wherever_it_is_polled() {
     let made = context::scope(trace(1), || async { context::current() }.in_current_trace());
     let outside = async { context::current() }.in_current_trace();
     context::scope(trace(2), || {
-        assert_eq!(poll(pin!(made)), Poll::Ready(Some(trace(1))));
+        assert_eq!(poll(pin!(made)), Poll::Ready(Some(Arc::new(trace(1)))));
         assert_eq!(poll(pin!(outside)), Poll::Ready(None), "which was none");
     });
 }
@@ -109,7 +109,7 @@ async fn tasks_that_move_between_threads_keep_their_own() {
         let asking = async move {
             for step in 0..50 {
                 yield_now().await;
-                assert_eq!(context::current(), Some(trace(seed)), "task {seed} at step {step}");
+                assert_eq!(context::current().as_deref(), Some(&trace(seed)), "task {seed} at step {step}");
             }
             let (spawned, blocking) = (task::spawn(async { current_id() }), task::spawn_blocking(current_id));
             let expected = Some(trace(seed).trace_id());
@@ -147,7 +147,7 @@ fn a_task_continues_on_another_thread() {
         panic!("it waits once only");
     };
     assert_ne!(here, there);
-    assert_eq!(found, Some(trace(1)));
+    assert_eq!(found.as_deref(), Some(&trace(1)));
 }
 
 #[tokio::test]

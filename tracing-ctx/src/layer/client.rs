@@ -3,10 +3,11 @@
 use std::fmt;
 use std::task::{Context, Poll};
 
-use http::Request;
+use http::{HeaderMap, Request};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::carrier::Extracted;
 use crate::sampler::{Always, ParentBased};
 use crate::{Baggage, Sampler, SpanId, TraceContext, carrier, context, random_u64};
 
@@ -92,19 +93,29 @@ impl<S: Sampler, R: Fn() -> u64> TraceClientLayer<S, R> {
         Self { max_tracestate: bytes, ..self }
     }
 
-    fn begin<B>(&self, request: &Request<B>) -> TraceContext {
-        let caller = request.extensions().get().cloned().or_else(context::current);
-        let (parent, baggage) = match caller {
-            Some(caller) => (Some(caller), Baggage::EMPTY),
-            None => {
-                let extracted = carrier::extract(request.headers());
-                let baggage = extracted.baggage.clone();
-                (extracted.into_context(), baggage)
+    fn child(&self, parent: &TraceContext) -> TraceContext {
+        parent.child_sampled(SpanId::from_source(&self.source), &self.sampler)
+    }
+
+    /// In the trace that the headers name, or a new one.
+    fn pass_on(&self, headers: &HeaderMap) -> TraceContext {
+        match carrier::extract(headers) {
+            Extracted { parent: Some(parent), state, baggage, .. } => {
+                self.child(&TraceContext { parent, state, baggage, remote: true })
             }
-        };
-        let mut context = match parent {
-            Some(parent) => parent.child_sampled(SpanId::from_source(&self.source), &self.sampler),
-            None => TraceContext { baggage, ..TraceContext::root(&self.source, &self.sampler) },
+            Extracted { baggage, .. } => {
+                TraceContext { baggage, ..TraceContext::root(&self.source, &self.sampler) }
+            }
+        }
+    }
+
+    fn begin<B>(&self, request: &Request<B>) -> TraceContext {
+        let mut context = match request.extensions().get() {
+            Some(caller) => self.child(caller),
+            None => match context::current() {
+                Some(caller) => self.child(&caller),
+                None => self.pass_on(request.headers()),
+            },
         };
         if !self.baggage {
             context.baggage = Baggage::EMPTY;

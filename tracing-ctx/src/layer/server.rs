@@ -4,6 +4,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::header::HeaderName;
@@ -232,7 +233,7 @@ where
             request.extensions_mut().insert(context.clone());
         }
         let stamp = self.layer.response.stamp(&context);
-        let mut context = Some(context);
+        let mut context = Some(Arc::new(context));
         let entered = Entered::new(&mut context);
         let future = span::call(span, || self.inner.call(request));
         drop(entered);

@@ -73,6 +73,13 @@ pub(super) fn split(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.split(',').filter_map(|member| member.trim_matches([' ', '\t']).split_once('='))
 }
 
+/// The value of the first member of such a text that has this key.
+pub(super) fn find<'text>(text: &'text str, key: &str) -> Option<&'text str> {
+    let padding = [' ', '\t'];
+    let value = |member: &'text str| member.trim_start_matches(padding).strip_prefix(key)?.strip_prefix('=');
+    text.split(',').find_map(value).map(|value| value.trim_end_matches(padding))
+}
+
 pub(super) fn is_key(key: &[u8]) -> bool {
     starts_key(key) && key.iter().all(|&byte| is(byte, KEY))
 }
