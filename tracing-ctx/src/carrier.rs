@@ -3,10 +3,14 @@
 //! `tracestate` is looked at only if `traceparent` is valid, and whatever is wrong with it never affects the
 //! trace. `baggage` has nothing to do with either.
 
+use std::fmt;
+
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::baggage::Dropped;
-use crate::{Baggage, TraceContext, TraceParent, TraceParentError, TraceState, TraceStateError};
+use crate::{
+    Baggage, Sampler, SpanId, TraceContext, TraceParent, TraceParentError, TraceState, TraceStateError,
+};
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -77,6 +81,18 @@ impl FieldValue for &[u8] {
     }
 }
 
+impl FieldValue for &str {
+    fn as_bytes(&self) -> &[u8] {
+        str::as_bytes(self)
+    }
+}
+
+impl FieldValue for Vec<u8> {
+    fn as_bytes(&self) -> &[u8] {
+        self
+    }
+}
+
 impl Extractor for HeaderMap {
     type Value<'a> = &'a HeaderValue;
 
@@ -110,7 +126,21 @@ pub struct Extracted {
 }
 
 impl Extracted {
-    /// The received context, if there is a valid `traceparent`.
+    /// The context of the work that is asked for: a child of the sender's span, or the first span of a new
+    /// trace, with the baggage that came in either case.
+    pub fn begin(self, mut source: impl FnMut() -> u64, sampler: &(impl Sampler + ?Sized)) -> TraceContext {
+        let Self { parent, state, baggage, .. } = self;
+        match parent {
+            Some(parent) => {
+                let received = TraceContext { parent, state, baggage, remote: true };
+                received.child_sampled(SpanId::from_source(source), sampler)
+            }
+            None => TraceContext { baggage, ..TraceContext::root(&mut source, sampler) },
+        }
+    }
+
+    /// The received context, if there is a valid `traceparent`. Baggage that came without one is lost; see
+    /// [`begin`](Self::begin).
     pub fn into_context(self) -> Option<TraceContext> {
         let Self { parent, state, baggage, faults: _ } = self;
         Some(TraceContext { parent: parent?, state, baggage, remote: true })
@@ -127,6 +157,31 @@ pub struct Faults {
     pub state: Option<TraceStateError>,
     /// How many members of `baggage` were dropped, and why.
     pub baggage: Dropped,
+}
+
+impl Faults {
+    /// Whether nothing was refused.
+    pub const fn is_empty(&self) -> bool {
+        self.parent.is_none() && self.state.is_none() && self.baggage.is_empty()
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut between = "";
+        if let Some(error) = &self.parent {
+            write!(f, "{error}")?;
+            between = "; ";
+        }
+        if let Some(error) = &self.state {
+            write!(f, "{between}{error}")?;
+            between = "; ";
+        }
+        if !self.baggage.is_empty() {
+            write!(f, "{between}{}", self.baggage)?;
+        }
+        Ok(())
+    }
 }
 
 /// Reads the context that came with a request or a message.
@@ -155,15 +210,15 @@ pub fn extract<E: Extractor>(carrier: &E) -> Extracted {
         // They are invalid even if they are equal.
         Err(fields) => extracted.faults.parent = Some(TraceParentError::Repeated { fields }),
     }
-    if extracted.parent.is_some() {
-        let state = match states.one() {
-            Ok(value) => TraceState::from_fields(value),
-            Err(_) => TraceState::from_fields(all(carrier, &TRACESTATE)),
-        };
-        match state {
-            Ok(state) => extracted.state = state,
-            Err(error) => extracted.faults.state = Some(error),
-        }
+    let state = match states.one() {
+        Ok(None) => Ok(TraceState::EMPTY),
+        _ if extracted.parent.is_none() => Err(TraceStateError::Parentless),
+        Ok(value) => TraceState::from_fields(value),
+        Err(_) => TraceState::from_fields(all(carrier, &TRACESTATE)),
+    };
+    match state {
+        Ok(state) => extracted.state = state,
+        Err(error) => extracted.faults.state = Some(error),
     }
     (extracted.baggage, extracted.faults.baggage) = match baggages.one() {
         Ok(None) => return extracted,

@@ -51,7 +51,7 @@ impl TraceContext {
     /// of the trace: whatever was decided for `self` does not count.
     #[must_use]
     pub fn child_resampled(&self, span_id: SpanId, sampler: &(impl Sampler + ?Sized)) -> Self {
-        sampler.sample(&SampleInput::root(self.trace_id())).apply(self.child(span_id))
+        sampler.sample(&SampleInput::anew(self)).apply(self.child(span_id))
     }
 
     /// The same trace with the same decision, seen from a span of this process.

@@ -27,17 +27,19 @@ impl From<SpanId> for otel::SpanId {
     }
 }
 
-/// Baggage has no place in a span context. Notes of vendors whose keys `opentelemetry` does not take are left
-/// out, all of them: it knows the grammar of level 1 only.
+/// Baggage has no place in a span context. Members of `tracestate` whose keys `opentelemetry` does not take are
+/// left out: it knows the grammar of level 1 only.
 impl From<&TraceContext> for SpanContext {
     fn from(context: &TraceContext) -> Self {
-        let state = otel::TraceState::from_key_value(context.state.members()).unwrap_or_default();
+        let taken = |member: &(&str, &str)| otel::TraceState::from_key_value([*member]).is_ok();
+        let state =
+            otel::TraceState::from_key_value(context.state.members().filter(taken)).unwrap_or_default();
         let flags = otel::TraceFlags::new(context.parent.flags.bits());
         Self::new(context.trace_id().into(), context.span_id().into(), flags, context.remote, state)
     }
 }
 
-/// Notes of vendors that are invalid by the specification are dropped, as they are when they are received.
+/// Members of `tracestate` that are invalid by the specification are left out.
 impl TryFrom<&SpanContext> for TraceContext {
     type Error = InvalidSpanContext;
 
@@ -46,7 +48,11 @@ impl TryFrom<&SpanContext> for TraceContext {
         let parent_id = SpanId::new(span.span_id().to_bytes()).ok_or(InvalidSpanContext)?;
         let flags = TraceFlags::from_bits(span.trace_flags().to_u8());
         let mut context = Self::new(TraceParent { trace_id, parent_id, flags });
-        context.state = span.trace_state().header().parse().unwrap_or_default();
+        let members: Vec<_> = span.trace_state().into_iter().collect();
+        for (key, value) in members.into_iter().rev() {
+            // What `opentelemetry` takes and the specification does not, nobody would pass on.
+            let _ = context.state.insert(key, value);
+        }
         context.remote = span.is_remote();
         Ok(context)
     }
@@ -54,6 +60,10 @@ impl TryFrom<&SpanContext> for TraceContext {
 
 /// Reads and writes `traceparent` and `tracestate` for OpenTelemetry by the rules of this crate, in place of
 /// `TraceContextPropagator`.
+///
+/// What it is given is what it can judge: an extractor that shows one field of several, as the default of
+/// `Extractor::get_all` does, hides that there are others. An injector cannot remove a field, so inject into
+/// headers that have no `tracestate` yet.
 ///
 /// A span context that comes in continues to be OpenTelemetry's, with spans, sampling and export. Baggage is
 /// left to `BaggagePropagator`.

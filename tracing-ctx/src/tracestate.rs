@@ -31,6 +31,9 @@ const LONG_MEMBER: usize = 128;
 ///
 /// Two are equal if they have the same members in the same order, however these are spaced or were spread
 /// over header fields.
+///
+/// A list that came in one field shares the buffer it was received in, which for HTTP/1 is that of all headers
+/// of the request, and keeps it for as long as it lives.
 #[derive(Clone, Default)]
 pub struct TraceState {
     /// A checked list with at least one member.
@@ -43,14 +46,14 @@ impl TraceState {
 
     /// Combines the values of all `tracestate` fields, in the order in which they came.
     ///
-    /// Empty members are skipped. Keys that occur several times are legal and kept as they are until the
-    /// list is edited, and so are spaces and tabs except at the ends of a field. Linear in the length;
+    /// Empty members are skipped. Keys that occur several times are tolerated and kept as they are until
+    /// the list is edited, and so are spaces and tabs except at the ends of a field. Linear in the length;
     /// allocates only to join several fields or to cut off their ends.
     ///
     /// # Errors
     ///
     /// If there are too many members, too many bytes, or a member outside the grammar. The specification
-    /// then has the whole list dropped, and the trace continued without it.
+    /// then allows to drop the whole list, which is what to do, and the trace continues without it.
     pub fn from_fields<V: FieldValue>(fields: impl IntoIterator<Item = V>) -> Result<Self, TraceStateError> {
         let mut members = 0;
         let mut only: Option<HeaderValue> = None;
@@ -64,7 +67,7 @@ impl TraceState {
             }
             members = found;
             if only.is_none() && joined.is_empty() && text.len() == value.len() {
-                only = field.shared();
+                only = field.shared().filter(|kept| kept.as_bytes() == value);
                 if only.is_some() {
                     continue;
                 }
@@ -226,6 +229,9 @@ fn check_len(found: usize) -> Result<(), TraceStateError> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TraceStateError {
+    /// There is no valid `traceparent` that it could belong to, so it is not looked at.
+    #[error("tracestate without a valid traceparent")]
+    Parentless,
     /// A member of the list is outside the grammar.
     #[error("tracestate member {at} is malformed")]
     Member {

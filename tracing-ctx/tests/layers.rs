@@ -4,11 +4,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use forebay_tracing_ctx::carrier::{BAGGAGE, TRACEPARENT, TRACESTATE};
+use forebay_tracing_ctx::carrier::{BAGGAGE, Faults, TRACEPARENT, TRACESTATE};
 use forebay_tracing_ctx::layer::{Caller, Link, Trust};
 use forebay_tracing_ctx::sampler::{Always, Never, ParentBased};
 use forebay_tracing_ctx::{
-    Sampler, TraceClientLayer, TraceContext, TraceFutureExt, TraceServerLayer, context,
+    Sampler, TraceClientLayer, TraceContext, TraceFutureExt, TraceParentError, TraceServerLayer,
+    TraceStateError, context,
 };
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
@@ -188,6 +189,27 @@ async fn a_response_names_its_trace_as_the_draft_of_the_w3c_has_it() {
 }
 
 #[tokio::test]
+async fn baggage_of_callers_is_left_where_it_is_if_that_is_wanted() {
+    let server = TraceServerLayer::new().baggage(false).layer(service_fn(seen));
+    let seen = server.oneshot(traced(STRANGER)).await.unwrap().into_body();
+    assert_eq!((seen.state.as_str(), seen.baggage.as_str()), ("a=1", ""));
+}
+
+#[tokio::test]
+async fn what_was_refused_is_in_the_extensions_of_the_request() {
+    let inner = service_fn(async |request: Request<()>| {
+        Ok::<_, Infallible>(Response::new(request.extensions().get::<Faults>().copied()))
+    });
+    let server = TraceServerLayer::new().layer(inner);
+    let good = server.clone().oneshot(traced(STRANGER)).await.unwrap().into_body();
+    assert_eq!(good, None);
+    let bad = server.oneshot(traced(&[("traceparent", "x"), ("tracestate", "a=1")])).await.unwrap();
+    let faults = bad.into_body().expect("there are some");
+    assert_eq!(faults.parent, Some(TraceParentError::TooShort { found: 1 }));
+    assert_eq!(faults.state, Some(TraceStateError::Parentless));
+}
+
+#[tokio::test]
 async fn a_response_names_its_trace_in_the_field_of_the_callers_choice() {
     let inner = service_fn(async |_: Request<()>| {
         let mut response = Response::new(());
@@ -292,6 +314,17 @@ async fn a_client_without_a_trace_passes_on_the_baggage_that_a_request_has() {
     let headers = client.oneshot(traced(&[("baggage", "k=v")])).await.unwrap();
     assert_eq!(headers[&BAGGAGE], "k=v");
     assert!(headers.contains_key(&TRACEPARENT));
+}
+
+#[tokio::test]
+async fn a_client_leaves_headers_that_are_there_alone_if_it_is_told_to() {
+    let client = TraceClientLayer::new().keep_existing(true).layer(service_fn(echo));
+    let current =
+        TraceContext::new("00-00000000000000000000000000000001-0000000000000001-00".parse().unwrap());
+    let replayed = client.clone().oneshot(traced(STRANGER)).with_trace(current.clone()).await.unwrap();
+    assert_eq!((&replayed[&TRACEPARENT], replayed.len()), (&HeaderValue::from_static(VALID), 3));
+    let own = client.oneshot(Request::new(())).with_trace(current.clone()).await.unwrap();
+    assert!(own[&TRACEPARENT].to_str().unwrap().contains(&current.trace_id().to_string()));
 }
 
 #[tokio::test]

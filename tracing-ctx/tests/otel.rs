@@ -75,6 +75,17 @@ fn their_state_is_held_to_the_specification() {
 }
 
 #[test]
+fn a_member_that_one_of_both_does_not_take_leaves_the_others_alone() {
+    let mut ours = TraceContext::new(VALID.parse().unwrap());
+    ours.state = "congo=1,foo@bar@baz=2,rojo=3".parse().unwrap();
+    let theirs = SpanContext::from(&ours);
+    assert_eq!(theirs.trace_state().header(), "congo=1,rojo=3");
+    let state = theirs.trace_state().insert("empty", "").unwrap();
+    let theirs = SpanContext::new(theirs.trace_id(), theirs.span_id(), theirs.trace_flags(), false, state);
+    assert_eq!(TraceContext::try_from(&theirs).unwrap().state.as_str(), "congo=1,rojo=3");
+}
+
+#[test]
 fn the_propagator_reads_several_fields_and_refuses_what_theirs_takes() {
     let ours = W3cPropagator::new();
     let received =

@@ -78,7 +78,7 @@ impl Intake {
             // Values have no commas, so one more than there are members stands beside an empty one.
             let commas = text.iter().filter(|&&byte| byte == b',').count();
             if good && tally.members == commas + 1 {
-                self.whole = field.shared();
+                self.whole = field.shared().filter(|kept| kept.as_bytes() == text);
             }
             if self.whole.is_some() {
                 self.tally = tally;

@@ -13,7 +13,9 @@ fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
 #[test]
 fn a_request_without_traceparent_says_nothing_even_with_a_tracestate() {
     assert_eq!(extract(&headers(&[])), Extracted::default());
-    assert_eq!(extract(&headers(&[("tracestate", "a=1")])), Extracted::default());
+    let extracted = extract(&headers(&[("tracestate", "a=1")]));
+    assert_eq!((extracted.parent, extracted.state), (None, TraceState::EMPTY));
+    assert_eq!(extracted.faults.state, Some(TraceStateError::Parentless));
 }
 
 #[test]
@@ -92,4 +94,44 @@ fn a_proxy_that_takes_no_part_passes_every_byte() {
         assert_eq!(fields(&to, name), fields(&from, name));
     }
     assert_eq!(to.len(), 5);
+}
+
+#[test]
+fn work_begins_with_the_baggage_that_came_with_a_trace_or_without() {
+    for (traceparent, continued) in [(VALID, true), ("x", false)] {
+        let extracted = extract(&headers(&[("traceparent", traceparent), ("baggage", "k=v")]));
+        let context = extracted.begin(|| 7, &crate::sampler::Always);
+        assert_eq!(context.baggage.as_str(), "k=v");
+        assert_eq!(context.trace_id().to_string() == VALID[3..35], continued);
+        assert_eq!((context.span_id().to_string().as_str(), context.remote), ("0000000000000007", false));
+    }
+}
+
+#[test]
+fn faults_say_all_that_was_refused() {
+    assert_eq!(Faults::default().to_string(), "");
+    let extracted = extract(&headers(&[("traceparent", "x"), ("tracestate", "a=1"), ("baggage", "no")]));
+    assert!(!extracted.faults.is_empty());
+    let text = extracted.faults.to_string();
+    assert!(
+        text.starts_with(
+            "traceparent of 1 bytes, expected 55; tracestate without a valid traceparent; 1 bag"
+        )
+    );
+}
+
+#[test]
+fn what_a_carrier_keeps_is_what_was_checked() {
+    struct Liar;
+    impl FieldValue for Liar {
+        fn as_bytes(&self) -> &[u8] {
+            b"a=1"
+        }
+
+        fn shared(&self) -> Option<HeaderValue> {
+            HeaderValue::from_bytes(b"A=\xff").ok()
+        }
+    }
+    assert_eq!(TraceState::from_fields([Liar]).unwrap().as_str(), "a=1");
+    assert_eq!(Baggage::from_fields([Liar]).0.as_str(), "a=1");
 }

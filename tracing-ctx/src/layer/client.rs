@@ -3,11 +3,10 @@
 use std::fmt;
 use std::task::{Context, Poll};
 
-use http::{HeaderMap, Request};
+use http::Request;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::carrier::Extracted;
 use crate::sampler::{Always, ParentBased};
 use crate::{Baggage, Sampler, SpanId, TraceContext, carrier, context, random_u64};
 
@@ -15,7 +14,10 @@ use crate::{Baggage, Sampler, SpanId, TraceContext, carrier, context, random_u64
 ///
 /// The trace is that of the first of these that there is: a [`TraceContext`] in the extensions of the
 /// request, the [`current`](context::current) one, or one that the headers of the request name already (as
-/// those of a proxy do). If there is none, a trace starts here. Headers that were there are replaced.
+/// those of a proxy do). If there is none, a trace starts here: whoever calls from a task of its own has to
+/// hand the context over, see [`task`](crate::task). Headers that were there are replaced.
+///
+/// Around a layer that tries again, the tries share a span id; within it, each has its own.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -45,6 +47,7 @@ pub struct TraceClientLayer<S = ParentBased<Always>, R = fn() -> u64> {
     source: R,
     baggage: bool,
     max_tracestate: usize,
+    keep_existing: bool,
 }
 
 impl TraceClientLayer {
@@ -63,7 +66,8 @@ impl Default for TraceClientLayer {
 impl<R: Fn() -> u64> TraceClientLayer<ParentBased<Always>, R> {
     /// Makes ids from `source`, whose clones must not repeat each other.
     pub fn with_source(source: R) -> Self {
-        Self { sampler: ParentBased::new(Always), source, baggage: true, max_tracestate: usize::MAX }
+        let sampler = ParentBased::new(Always);
+        Self { sampler, source, baggage: true, max_tracestate: usize::MAX, keep_existing: false }
     }
 }
 
@@ -74,8 +78,8 @@ impl<S: Sampler, R: Fn() -> u64> TraceClientLayer<S, R> {
     /// [`ParentBased`] decides about every request anew.
     #[must_use]
     pub fn sampler<T: Sampler>(self, sampler: T) -> TraceClientLayer<T, R> {
-        let Self { source, baggage, max_tracestate, .. } = self;
-        TraceClientLayer { sampler, source, baggage, max_tracestate }
+        let Self { source, baggage, max_tracestate, keep_existing, .. } = self;
+        TraceClientLayer { sampler, source, baggage, max_tracestate, keep_existing }
     }
 
     /// Whether to send baggage, which is on by default. For calls to strangers it belongs off.
@@ -93,20 +97,16 @@ impl<S: Sampler, R: Fn() -> u64> TraceClientLayer<S, R> {
         Self { max_tracestate: bytes, ..self }
     }
 
-    fn child(&self, parent: &TraceContext) -> TraceContext {
-        parent.child_sampled(SpanId::from_source(&self.source), &self.sampler)
+    /// Sends requests that have a `traceparent` already as they are, all three headers included. Off by default.
+    ///
+    /// For requests that are replayed or passed through, whose sender wants to be seen as the parent.
+    #[must_use]
+    pub fn keep_existing(self, keep_existing: bool) -> Self {
+        Self { keep_existing, ..self }
     }
 
-    /// In the trace that the headers name, or a new one.
-    fn pass_on(&self, headers: &HeaderMap) -> TraceContext {
-        match carrier::extract(headers) {
-            Extracted { parent: Some(parent), state, baggage, .. } => {
-                self.child(&TraceContext { parent, state, baggage, remote: true })
-            }
-            Extracted { baggage, .. } => {
-                TraceContext { baggage, ..TraceContext::root(&self.source, &self.sampler) }
-            }
-        }
+    fn child(&self, parent: &TraceContext) -> TraceContext {
+        parent.child_sampled(SpanId::from_source(&self.source), &self.sampler)
     }
 
     fn begin<B>(&self, request: &Request<B>) -> TraceContext {
@@ -114,7 +114,7 @@ impl<S: Sampler, R: Fn() -> u64> TraceClientLayer<S, R> {
             Some(caller) => self.child(caller),
             None => match context::current() {
                 Some(caller) => self.child(&caller),
-                None => self.pass_on(request.headers()),
+                None => carrier::extract(request.headers()).begin(&self.source, &self.sampler),
             },
         };
         if !self.baggage {
@@ -131,6 +131,7 @@ impl<S: fmt::Debug, R> fmt::Debug for TraceClientLayer<S, R> {
             .field("sampler", &self.sampler)
             .field("baggage", &self.baggage)
             .field("max_tracestate", &self.max_tracestate)
+            .field("keep_existing", &self.keep_existing)
             .finish_non_exhaustive()
     }
 }
@@ -144,10 +145,16 @@ impl<I, S: Clone, R: Clone> Layer<I> for TraceClientLayer<S, R> {
 }
 
 /// A service that sends its requests with a trace; made by [`TraceClientLayer`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct TraceClient<I, S = ParentBased<Always>, R = fn() -> u64> {
     inner: I,
     layer: TraceClientLayer<S, R>,
+}
+
+impl<I: fmt::Debug, S: fmt::Debug, R> fmt::Debug for TraceClient<I, S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TraceClient").field("inner", &self.inner).field("layer", &self.layer).finish()
+    }
 }
 
 impl<I, S, R, B> Service<Request<B>> for TraceClient<I, S, R>
@@ -165,8 +172,10 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> I::Future {
-        let context = self.layer.begin(&request);
-        carrier::inject(&context, request.headers_mut());
+        if !(self.layer.keep_existing && request.headers().contains_key(&carrier::TRACEPARENT)) {
+            let context = self.layer.begin(&request);
+            carrier::inject(&context, request.headers_mut());
+        }
         self.inner.call(request)
     }
 }

@@ -16,17 +16,21 @@ use tower_service::Service;
 use super::response::{ResponseFields, Stamp};
 use super::span::{self, Spanned};
 use super::{Caller, Link, Trust, TrustPolicy};
-use crate::carrier::{self, Extracted};
+use crate::carrier::{self, Faults};
 use crate::context::Entered;
 use crate::sampler::{Always, ParentBased};
 use crate::task::WithTrace;
-use crate::{Sampler, SpanId, TraceContext, TraceFutureExt, random_u64};
+use crate::{Baggage, Sampler, SpanId, TraceContext, TraceFutureExt, random_u64};
 
 /// Continues the trace of each request, or starts one.
 ///
 /// The request gets a span id of its own. Its [`TraceContext`] is [`current`](crate::context::current) while
-/// the inner service runs. With the feature `tracing` that runs in a span `request` of level INFO with the
-/// fields `trace_id` and `span_id`, and headers that are refused are an event of level DEBUG.
+/// the inner service runs. What of its headers was refused, and why, is in its extensions as
+/// [`Faults`](crate::carrier::Faults), if anything was.
+///
+/// With the feature `tracing` the inner service runs in a span `request` of level INFO with the fields
+/// `trace_id` and `span_id`, and `linked` for a [`Link`]; headers that are refused are an event of level DEBUG
+/// in it.
 ///
 /// A response body that is produced after the response has been returned is outside of both.
 ///
@@ -60,6 +64,7 @@ pub struct TraceServerLayer<S = ParentBased<Always>, P = Trust, R = fn() -> u64>
     sampler: S,
     source: R,
     response: ResponseFields,
+    baggage: bool,
     extension: bool,
     span: span::Maker,
 }
@@ -88,6 +93,7 @@ impl<R: Fn() -> u64> TraceServerLayer<ParentBased<Always>, Trust, R> {
             sampler: ParentBased::new(Always),
             source,
             response: ResponseFields::default(),
+            baggage: true,
             extension: false,
             span: span::Maker::REQUEST,
         }
@@ -99,8 +105,8 @@ impl<S: Sampler, P: TrustPolicy, R: Fn() -> u64> TraceServerLayer<S, P, R> {
     /// that decides about each request.
     #[must_use]
     pub fn trust<Q: TrustPolicy>(self, trust: Q) -> TraceServerLayer<S, Q, R> {
-        let Self { sampler, source, response, extension, span, .. } = self;
-        TraceServerLayer { trust, sampler, source, response, extension, span }
+        let Self { sampler, source, response, baggage, extension, span, .. } = self;
+        TraceServerLayer { trust, sampler, source, response, baggage, extension, span }
     }
 
     /// Who decides whether a trace is sampled.
@@ -109,8 +115,15 @@ impl<S: Sampler, P: TrustPolicy, R: Fn() -> u64> TraceServerLayer<S, P, R> {
     /// [`ParentBased`] decides about every request anew.
     #[must_use]
     pub fn sampler<T: Sampler>(self, sampler: T) -> TraceServerLayer<T, P, R> {
-        let Self { trust, source, response, extension, span, .. } = self;
-        TraceServerLayer { trust, sampler, source, response, extension, span }
+        let Self { trust, source, response, baggage, extension, span, .. } = self;
+        TraceServerLayer { trust, sampler, source, response, baggage, extension, span }
+    }
+
+    /// Whether to take over the baggage of callers, which is on by default. Every call that the request leads
+    /// to sends it on.
+    #[must_use]
+    pub fn baggage(self, baggage: bool) -> Self {
+        Self { baggage, ..self }
     }
 
     /// Puts the trace id into this field of each response, in place of any that is there.
@@ -125,8 +138,10 @@ impl<S: Sampler, P: TrustPolicy, R: Fn() -> u64> TraceServerLayer<S, P, R> {
 
     /// Adds `server-timing: trace;desc=00-…` with trace id, span id and flags to each response.
     ///
-    /// This is how the current draft of the W3C names the trace to a browser, which shows it to scripts of the
-    /// same origin.
+    /// This is how the next draft of the W3C is [proposed] to name the trace to a browser, which shows it to
+    /// scripts of the same origin. The draft before that had a field `traceresponse`.
+    ///
+    /// [proposed]: https://github.com/w3c/trace-context/pull/560
     #[must_use]
     pub fn server_timing(mut self) -> Self {
         self.response.server_timing = true;
@@ -140,7 +155,8 @@ impl<S: Sampler, P: TrustPolicy, R: Fn() -> u64> TraceServerLayer<S, P, R> {
         Self { extension: true, ..self }
     }
 
-    /// Makes the span of a request, in place of `request` with its two fields.
+    /// Makes the span of a request, in place of `request` with its fields. The function captures nothing; what
+    /// it needs to know about the request beyond its headers, a layer outside can put into the extensions.
     ///
     /// ```
     /// use forebay_tracing_ctx::TraceServerLayer;
@@ -157,28 +173,29 @@ impl<S: Sampler, P: TrustPolicy, R: Fn() -> u64> TraceServerLayer<S, P, R> {
         Self { span: span::Maker(span), ..self }
     }
 
-    fn begin(&self, caller: &Caller<'_>) -> (TraceContext, Option<Link>) {
+    fn begin(&self, caller: &Caller<'_>) -> (TraceContext, Option<Link>, Faults) {
         let trust = self.trust.trust(caller);
-        let received = match trust {
-            Trust::Restart => Extracted::default(),
-            _ => carrier::extract(caller.headers),
-        };
-        span::report(&received.faults);
-        let root = || TraceContext::root(&self.source, &self.sampler);
-        match (trust, received.parent) {
-            (Trust::Link | Trust::Restart, parent) => (root(), parent.map(Link)),
-            (_, None) => (TraceContext { baggage: received.baggage, ..root() }, None),
-            (_, Some(parent)) => {
-                let Extracted { state, baggage, .. } = received;
-                let context = TraceContext { parent, state, baggage, remote: true };
-                let span_id = SpanId::from_source(&self.source);
-                let child = match trust {
-                    Trust::IgnoreSampled => context.child_resampled(span_id, &self.sampler),
-                    _ => context.child_sampled(span_id, &self.sampler),
-                };
-                (child, None)
-            }
+        if trust == Trust::Restart {
+            return (self.root(), None, Faults::default());
         }
+        let mut received = carrier::extract(caller.headers);
+        if !self.baggage {
+            received.baggage = Baggage::EMPTY;
+        }
+        let faults = received.faults;
+        match (trust, received.parent) {
+            (Trust::Link, parent) => (self.root(), parent.map(Link), faults),
+            (Trust::IgnoreSampled, Some(_)) => {
+                let received = received.into_context().expect("it has a parent");
+                let span_id = SpanId::from_source(&self.source);
+                (received.child_resampled(span_id, &self.sampler), None, faults)
+            }
+            _ => (received.begin(&self.source, &self.sampler), None, faults),
+        }
+    }
+
+    fn root(&self) -> TraceContext {
+        TraceContext::root(&self.source, &self.sampler)
     }
 }
 
@@ -201,10 +218,16 @@ impl<I, S: Clone, P: Clone, R: Clone> Layer<I> for TraceServerLayer<S, P, R> {
 }
 
 /// A service whose requests run in a trace; made by [`TraceServerLayer`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct TraceServer<I, S = ParentBased<Always>, P = Trust, R = fn() -> u64> {
     inner: I,
     layer: TraceServerLayer<S, P, R>,
+}
+
+impl<I: fmt::Debug, S: fmt::Debug, P, R> fmt::Debug for TraceServer<I, S, P, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TraceServer").field("inner", &self.inner).field("layer", &self.layer).finish()
+    }
 }
 
 impl<I, S, P, R, B, D> Service<Request<B>> for TraceServer<I, S, P, R>
@@ -224,10 +247,14 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let caller = Caller::new(&request);
-        let (context, link) = self.layer.begin(&caller);
+        let (context, link, faults) = self.layer.begin(&caller);
         let span = self.layer.span.make(&caller, &context, link);
         if let Some(link) = link {
             request.extensions_mut().insert(link);
+        }
+        if !faults.is_empty() {
+            span::report(&span, &faults);
+            request.extensions_mut().insert(faults);
         }
         if self.layer.extension {
             request.extensions_mut().insert(context.clone());

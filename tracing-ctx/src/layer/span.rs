@@ -50,17 +50,9 @@ mod on {
         future.instrument(span)
     }
 
-    /// Says what was wrong with the headers of a request.
-    pub(in crate::layer) fn report(faults: &Faults) {
-        if let Some(reason) = faults.parent {
-            tracing::debug!(%reason, "the trace starts anew");
-        }
-        if let Some(reason) = faults.state {
-            tracing::debug!(%reason, "tracestate dropped");
-        }
-        if !faults.baggage.is_empty() {
-            tracing::debug!("{}", faults.baggage);
-        }
+    /// Says in the span of a request what was wrong with its headers.
+    pub(in crate::layer) fn report(span: &Span, faults: &Faults) {
+        span.in_scope(|| tracing::debug!(reason = %faults, "headers of the trace refused"));
     }
 }
 
@@ -88,5 +80,5 @@ mod off {
         call()
     }
 
-    pub(in crate::layer) fn report(_: &Faults) {}
+    pub(in crate::layer) fn report(_: &NoSpan, _: &Faults) {}
 }

@@ -14,26 +14,30 @@ pub enum Trust {
     #[default]
     Continue,
     /// The request is part of the trace it names, but whether that is sampled is decided here, as if it
-    /// started here. For callers whose ids do no harm and whose load would.
+    /// started here. For callers whose ids do no harm and whose load would. A sampler that looks at the id still
+    /// lets them choose: only a limit protects the load.
     IgnoreSampled,
     /// Every request starts a trace, which remembers the one that the caller named as a [`Link`]. Its
     /// `tracestate` and baggage are dropped. For the edge to strangers.
     Link,
-    /// Every request starts a trace, whatever it names.
+    /// Every request starts a trace, whatever it names. Its headers are not looked at, its baggage included.
     Restart,
 }
 
 /// Decides about each request; a plain [`Trust`] decides the same about all.
 ///
 /// ```
+/// use forebay_tracing_ctx::TraceServerLayer;
 /// use forebay_tracing_ctx::layer::{Caller, Trust};
-/// use forebay_tracing_ctx::{Sampler, TraceServerLayer};
-/// use std::net::{IpAddr, SocketAddr};
 ///
-/// // The peer's address is in the extensions of a request if the server puts it there.
-/// let policy = |caller: &Caller<'_>| match caller.extensions.get::<SocketAddr>().map(SocketAddr::ip) {
-///     Some(IpAddr::V4(address)) if address.is_private() || address.is_loopback() => Trust::Continue,
-///     _ => Trust::Link,
+/// /// Put into the extensions of a request by the layer outside of this one that has checked its certificate.
+/// #[derive(Clone)]
+/// struct OfOurs;
+///
+/// // Not by the peer's address: behind a proxy that is the proxy's, whoever it speaks for.
+/// let policy = |caller: &Caller<'_>| match caller.extensions.get() {
+///     Some(OfOurs) => Trust::Continue,
+///     None => Trust::Link,
 /// };
 /// let layer = TraceServerLayer::new().trust(policy);
 /// # let _ = layer;

@@ -1,7 +1,7 @@
 //! What a sampler is asked about.
 
 use super::{Threshold, random_bits};
-use crate::{TraceContext, TraceId};
+use crate::{TraceContext, TraceId, TraceState};
 
 /// The span that is about to begin.
 #[derive(Debug, Clone, Copy)]
@@ -12,28 +12,35 @@ pub struct SampleInput<'a> {
     /// Whose child it is, or `None` if the trace begins with it. [`TraceContext::remote`] tells whether the
     /// parent is in another process.
     pub parent: Option<&'a TraceContext>,
+    /// What is passed on about the trace, with the randomness that others will look at.
+    state: Option<&'a TraceState>,
 }
 
 impl<'a> SampleInput<'a> {
     /// The first span of a trace.
     pub const fn root(trace_id: TraceId) -> Self {
-        Self { trace_id, parent: None }
+        Self { trace_id, parent: None, state: None }
     }
 
     /// A span in the trace of `parent`.
     pub const fn child(parent: &'a TraceContext) -> Self {
-        Self { trace_id: parent.trace_id(), parent: Some(parent) }
+        Self { trace_id: parent.trace_id(), parent: Some(parent), state: Some(&parent.state) }
     }
 
-    /// The 56 bits that all participants in a trace compare with their threshold: the `rv` of the parent's
-    /// `tracestate` if there is one, else the right-most 7 bytes of the trace id.
+    /// A span in the trace of `context`, to be decided as if the trace began with it.
+    pub const fn anew(context: &'a TraceContext) -> Self {
+        Self { trace_id: context.trace_id(), parent: None, state: Some(&context.state) }
+    }
+
+    /// The 56 bits that all participants in a trace compare with their threshold: the `rv` of the
+    /// `tracestate` that is passed on if there is one, else the right-most 7 bytes of the trace id.
     ///
     /// These bytes are presumed to be random even if the random flag is not set, as the [specification]
     /// recommends: a caller of level 1 cannot set it.
     ///
     /// [specification]: https://opentelemetry.io/docs/specs/otel/trace/sdk/#presumption-of-traceid-randomness
     pub fn randomness(&self) -> u64 {
-        let explicit = self.parent.and_then(|parent| parent.state.explicit_randomness());
+        let explicit = self.state.and_then(TraceState::explicit_randomness);
         explicit.unwrap_or(random_bits(self.trace_id))
     }
 

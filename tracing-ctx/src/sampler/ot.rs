@@ -62,7 +62,8 @@ impl TraceState {
             self.remove(MEMBER);
             return;
         };
-        if find(list, THRESHOLD).is_none() {
+        let again = self.members().filter(|member| member.0 == MEMBER).count() > 1;
+        if find(list, THRESHOLD).is_none() && !again {
             return;
         }
         let list = join(entries(list).filter(|entry| entry.0 != THRESHOLD));

@@ -140,10 +140,12 @@ proptest! {
 
     #[test]
     fn a_threshold_in_a_context_agrees_with_the_flag(sampler in samplers(), parent in parents()) {
-        let child = parent.child_sampled(SpanId::from_source(|| 1), &sampler);
-        if let Some(threshold) = child.state.threshold() {
-            let randomness = SampleInput::child(&child).randomness();
-            prop_assert_eq!(threshold.keeps(randomness), child.is_sampled());
+        let span_id = SpanId::from_source(|| 1);
+        for child in [parent.child_sampled(span_id, &sampler), parent.child_resampled(span_id, &sampler)] {
+            if let Some(threshold) = child.state.threshold() {
+                let randomness = SampleInput::child(&child).randomness();
+                prop_assert_eq!(threshold.keeps(randomness), child.is_sampled());
+            }
         }
     }
 

@@ -121,3 +121,10 @@ fn a_full_list_gives_up_its_last_member_for_a_new_one() {
     assert!(text.starts_with("ot=th:8,k0=1,") && text.ends_with(",k30=1"));
     assert_eq!(erased(&text), full.trim_end_matches(",k31=1"));
 }
+
+#[test]
+fn erasing_reaches_a_threshold_in_a_second_member_as_well() {
+    let mut state: TraceState = "ot=x:1,a=1,ot=th:0".parse().unwrap();
+    state.erase_threshold();
+    assert_eq!(state.as_str(), "ot=x:1,a=1");
+}
