@@ -1,5 +1,5 @@
-//! Prints what `cargo bench` has measured as a table: of all samples of all saved runs the 10th percentile, which
-//! is what an operation takes while nothing else runs on the machine, and the median.
+//! Prints what `cargo bench` has measured as a table. Of each saved run it takes the 10th percentile of the samples,
+//! which is what an operation takes while little else runs on the machine, and of these the lowest and the highest.
 //!
 //! ```sh
 //! for run in 1 2 3; do cargo bench --bench peers -- --save-baseline run$run; done
@@ -16,7 +16,7 @@ use std::{env, fs};
 use serde_json::Value;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // Nanoseconds an operation took: by group, by library, one for each sample.
+    // Nanoseconds an operation took: by group, by library, one for each run.
     let mut groups: BTreeMap<String, BTreeMap<String, Vec<f64>>> = BTreeMap::new();
     for run in runs(&criterion_home())? {
         let read = |name| Ok::<Value, Box<dyn Error>>(serde_json::from_slice(&fs::read(run.join(name))?)?);
@@ -25,20 +25,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (Some(group), Some(library)) = (about["group_id"].as_str(), about["function_id"].as_str()) else {
             continue;
         };
-        let samples = groups.entry(group.into()).or_default().entry(library.into()).or_default();
         let numbers = |name: &str| sample[name].as_array().into_iter().flatten().filter_map(Value::as_f64);
-        samples.extend(numbers("times").zip(numbers("iters")).map(|(time, iters)| time / iters / operations));
+        let mut samples: Vec<_> =
+            numbers("times").zip(numbers("iters")).map(|(time, iters)| time / iters / operations).collect();
+        samples.sort_by(f64::total_cmp);
+        let quiet = *samples.get(samples.len() / 10).ok_or("a run without samples")?;
+        groups.entry(group.into()).or_default().entry(library.into()).or_default().push(quiet);
     }
-    println!(
-        "| operation | library | 10th percentile, ns | median, ns | times ours |\n|---|---|---|---|---|"
-    );
+    println!("| operation | library | ns | to, ns | times ours |\n|---|---|---|---|---|");
     for (group, libraries) in &mut groups {
-        libraries.values_mut().for_each(|samples| samples.sort_by(f64::total_cmp));
-        let ours = libraries.get("forebay").map(|samples| samples[samples.len() / 10]);
-        for (library, samples) in &*libraries {
-            let (quiet, median) = (samples[samples.len() / 10], samples[samples.len() / 2]);
-            let times = ours.map(|ours| format!("{:.1}", quiet / ours)).unwrap_or_default();
-            println!("| {group} | {library} | {quiet:.1} | {median:.1} | {times} |");
+        libraries.values_mut().for_each(|runs| runs.sort_by(f64::total_cmp));
+        let ours = libraries.get("forebay").map(|runs| runs[0]);
+        for (library, runs) in &*libraries {
+            let (least, most) = (runs[0], runs[runs.len() - 1]);
+            let times = ours.map(|ours| format!("{:.1}", least / ours)).unwrap_or_default();
+            println!("| {group} | {library} | {least:.1} | {most:.1} | {times} |");
         }
     }
     Ok(())
