@@ -1,10 +1,12 @@
 //! Which rules of the three specifications each library keeps, as a table: `cargo run --example conformance`.
 //!
 //! Every library gets the headers of a request, and makes those of the request that follows from it with what
-//! it has for that. A rule is kept if all its cases come out as the specification has them.
+//! it has for that. A rule is kept if all its cases come out as the specification has them. fastrace has no baggage, so
+//! there it keeps none of the rules.
 
 use fastrace::collector::{SpanContext as FastraceContext, W3CTraceContext};
-use forebay_tracing_ctx::{SpanId, TraceContext, carrier, random_u64, sampler::Always};
+use forebay_tracing_ctx::sampler::{Always, ParentBased};
+use forebay_tracing_ctx::{carrier, random_u64};
 use http::{HeaderMap, HeaderValue};
 use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator;
@@ -51,17 +53,12 @@ fn main() {
             *count += u32::from(verdict);
         }
     }
+    assert_eq!(kept[0] as usize, rules.len(), "all of them are kept here");
     println!("| **of {}** | {} | {} | {} |", rules.len(), kept[0], kept[1], kept[2]);
 }
 
 fn forebay(received: &HeaderMap) -> HeaderMap {
-    let extracted = carrier::extract(received);
-    let baggage = extracted.baggage.clone();
-    let mut context = match extracted.into_context() {
-        Some(context) => context.child(SpanId::random()),
-        None => TraceContext::root(random_u64, &Always),
-    };
-    context.baggage = baggage;
+    let context = carrier::extract(received).begin(random_u64, &ParentBased::new(Always));
     let mut sent = HeaderMap::new();
     carrier::inject(&context, &mut sent);
     sent
@@ -112,13 +109,17 @@ fn keeps(library: fn(&HeaderMap) -> HeaderMap, (fields, expected): &(Fields, Exp
         && match expected {
             Expected::Continued { flags, state } => {
                 let new_span = parts.get(2).is_some_and(|span| *span != SPAN && *span != "0000000000000000");
-                same_trace
+                parts.len() == 4
+                    && parts[0] == "00"
+                    && same_trace
                     && new_span
                     && parts.get(3) == Some(flags)
                     && members(text("tracestate")) == members(state.as_deref())
             }
             Expected::Restarted => {
-                let padded = parts.get(1).is_some_and(|id| id.ends_with(&TRACE[..31]) || id.ends_with("af7"));
+                let padded = parts
+                    .get(1)
+                    .is_some_and(|id| id.ends_with(&TRACE[..31]) || *id == format!("{:0>32}", "af7"));
                 !same_trace && !padded && members(text("tracestate")).is_empty()
             }
             Expected::NoState => text("tracestate").is_none(),
@@ -318,8 +319,11 @@ fn state_rules() -> Vec<Rule> {
             "values have at most 256 bytes",
             vec![kept(&format!("foo={}", "v".repeat(256))), dropped(&format!("foo={}", "v".repeat(257)))],
         ),
-        rule("one bad member drops the list", vec![dropped("good=1,BAD=2")]),
-        rule("32 members pass, and 33 drop the list", vec![kept(&numbered(32)), dropped(&numbered(33))]),
+        rule("one bad member drops the list (which the specification allows)", vec![dropped("good=1,BAD=2")]),
+        rule(
+            "32 members pass, and 33 drop the list (which it allows)",
+            vec![kept(&numbered(32)), dropped(&numbered(33))],
+        ),
         rule("repeated keys do not drop the list", vec![kept("foo=1,foo=2")]),
         rule(
             "more than 512 bytes are passed on",

@@ -4,6 +4,7 @@
 use std::future::poll_fn;
 use std::hint::black_box;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use criterion::{BenchmarkGroup, Criterion, measurement::WallTime};
@@ -25,6 +26,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
     let with_state = carrier::extract(headers).into_context().expect("valid");
     let mut plain = with_state.clone();
     plain.state = Default::default();
+    let (plain, with_state) = (Arc::new(plain), Arc::new(with_state));
     let otel = TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers));
     let traceparent = headers["traceparent"].to_str().expect("printable");
     let parent = FastSpanContext::decode_w3c_traceparent(traceparent).expect("valid");
