@@ -54,6 +54,13 @@ impl RetryAfter {
             Self::Never => None,
         }
     }
+
+    /// The wait in whole seconds, rounded up: what a `Retry-After` header takes (RFC 9110, 10.2.3). A client
+    /// that keeps to it does not come too early.
+    pub fn seconds(self) -> Option<u64> {
+        let wait = self.duration()?;
+        Some(wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)))
+    }
 }
 
 impl Bound {
@@ -140,5 +147,16 @@ mod tests {
         );
         (denied.bound, denied.burst, denied.retry_after) = (Bound::Burst, 10, RetryAfter::Never);
         assert_eq!(denied.to_string(), "500 tokens exceed the burst of 10, no retry will pass");
+    }
+
+    #[test]
+    fn seconds_to_retry_after_are_whole_and_never_too_few() {
+        let seconds = |wait| RetryAfter::After(wait).seconds();
+        assert_eq!(seconds(Duration::ZERO), Some(0));
+        assert_eq!(seconds(Duration::from_nanos(1)), Some(1));
+        assert_eq!(seconds(Duration::from_secs(2)), Some(2));
+        assert_eq!(seconds(Duration::from_millis(2_001)), Some(3));
+        assert_eq!(seconds(Duration::MAX), Some(u64::MAX));
+        assert_eq!(RetryAfter::Never.seconds(), None);
     }
 }
