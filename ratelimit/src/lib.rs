@@ -86,11 +86,13 @@ mod cell;
 mod decision;
 mod keyed;
 mod limiter;
+mod multi;
 mod quota;
 mod rate;
 
 pub use decision::{Bound, Denied, RetryAfter, Snapshot};
 pub use keyed::{Keyed, KeyedOptions, KeyedPermit, OverCap};
 pub use limiter::{Limiter, Permit};
+pub use multi::{Multi, MultiDenied, MultiPermit};
 pub use quota::{Oversize, Quota};
 pub use rate::{Rate, RateError};
