@@ -89,6 +89,7 @@ mod limiter;
 mod multi;
 mod quota;
 mod rate;
+mod share;
 
 pub use decision::{Bound, Denied, RetryAfter, Snapshot};
 pub use keyed::{Keyed, KeyedOptions, KeyedPermit, OverCap};
@@ -96,3 +97,4 @@ pub use limiter::{Limiter, Permit};
 pub use multi::{Multi, MultiDenied, MultiPermit};
 pub use quota::{Oversize, Quota};
 pub use rate::{Rate, RateError};
+pub use share::{Demand, Share, ShareDenied, ShareError, ShareOptions, Strategy};
