@@ -17,6 +17,10 @@ use crate::decision::{Bound, Denied, RetryAfter, Snapshot};
 use crate::quota::{Oversize, Quota};
 use crate::rate::Rate;
 
+mod position;
+
+pub(crate) use position::{Position, Weighed};
+
 /// A segment that has minted this much is turned before it decides anything (B4).
 const TURN_AT: i64 = 1 << 61;
 const OVERSIZE_BIT: u32 = 63;

@@ -1,15 +1,16 @@
 //! Many buckets, one per key: each with its own quota that may change while it runs, in bounded memory.
 //!
 //! K1: never more than `max_keys` buckets are held.
-//! K2: only a full bucket is evicted, and under its quota a full bucket cannot be told from a new one: no debt
-//! is forgotten. (A key that comes back under a larger burst than it left with comes back with all of that.)
+//! K2: a bucket that is evicted is full, and under its quota cannot be told from a new one, or its debt goes to
+//! a sketch that never recalls it as less: no debt is forgotten. (A key that comes back under a larger burst
+//! than it left with comes back with all of that.)
 //! K3: within a shard time never goes back, so a thread that read the clock early mints nothing.
 //! K4: a known key is looked up, charged and refused without an allocation; a new key is stored only when it
 //! was admitted.
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -21,43 +22,29 @@ use crate::decision::{Bound, Denied, RetryAfter, Snapshot};
 use crate::limiter::monotonic_ns;
 use crate::quota::Quota;
 
+mod class;
+mod debts;
+mod interned;
+mod lookup;
+mod name;
+mod options;
 mod permit;
 mod shard;
+mod table;
 
+use class::first_charge;
+use debts::Debts;
+pub use interned::{Interned, InternedOptions, InternedPermit};
+pub use lookup::Lookup;
+pub use name::Name;
+pub use options::{KeyedOptions, OverCap};
 pub use permit::KeyedPermit;
-use permit::Source;
-use shard::Shard;
+pub(crate) use permit::Source;
+use shard::{Search, Shard};
 
-/// How many keys, and what happens beyond.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyedOptions {
-    /// Most buckets held at once; 1,048,576 by default. A bucket takes 72 bytes and the key. Too few,
-    /// and keys in debt shut new ones out; keys whose bucket is full never do.
-    pub max_keys: usize,
-    /// What happens to a new key when every key looked at is in use; by default it is refused.
-    pub over_cap: OverCap,
-    /// Locks the keys are spread over, rounded up to a power of two, at most 1,024; 16 by default. More let
-    /// more threads in at once, at 56 bytes each.
-    pub shards: usize,
-}
-
-impl Default for KeyedOptions {
-    fn default() -> Self {
-        Self { max_keys: 1 << 20, over_cap: OverCap::DenyNew, shards: 16 }
-    }
-}
-
-/// What happens to a new key when the table is full of keys that are not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OverCap {
-    /// It is refused, with [`Bound::Keys`] and the time after which a slot may be free.
-    #[default]
-    DenyNew,
-    /// It shares one bucket of this quota with all others in its place, until a slot is free. Its own quota
-    /// needs a slot to be counted and holds for the size of each request only: so this quota bounds what all
-    /// of them pass together, and what a single one of them passes. Choose it no larger than one key may have.
-    Shared(Quota),
-}
+/// Slots that eviction looks at for a full bucket before it gives up, and under one lock at a time.
+const LOOKED_AT: usize = 512;
+const LOOKED_AT_ONCE: usize = 64;
 
 /// A limiter per key.
 ///
@@ -77,13 +64,34 @@ pub enum OverCap {
 /// assert_eq!(tenants.len(), 2);
 /// ```
 pub struct Keyed<K, C = fn() -> u64, S = RandomState> {
-    shards: Box<[Mutex<Shard<K>>]>,
-    overflow: Option<Mutex<Bucket>>,
+    shards: Box<[Apart<Mutex<Shard<K>>>]>,
+    beyond: Beyond,
     /// Buckets held in all shards, and slots reserved for those about to be.
     held: AtomicUsize,
     max_keys: usize,
     clock: C,
     hasher: S,
+}
+
+/// What [`OverCap`] needs.
+enum Beyond {
+    Nothing,
+    Shared(Mutex<Bucket>),
+    Debts(Debts),
+}
+
+/// On cache lines of its own (two, as they are fetched in pairs): a thread at one shard does not slow down
+/// those at its neighbours.
+#[derive(Default)]
+#[repr(align(128))]
+struct Apart<T>(T);
+
+impl<T> Deref for Apart<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
 }
 
 impl<K: Eq + Hash> Keyed<K> {
@@ -106,19 +114,22 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
     pub fn with_hasher(options: KeyedOptions, clock: C, hasher: S) -> Self {
         let KeyedOptions { max_keys, over_cap, shards } = options;
         let shards = shards.clamp(1, 1_024).next_power_of_two();
-        let overflow = match over_cap {
-            OverCap::DenyNew => None,
-            OverCap::Shared(quota) => Some(Mutex::new(Bucket::full(quota, clock()))),
+        let beyond = match over_cap {
+            OverCap::DenyNew => Beyond::Nothing,
+            OverCap::Shared(quota) => Beyond::Shared(Mutex::new(Bucket::full(quota, clock()))),
+            OverCap::EvictIndebted => Beyond::Debts(Debts::new()),
         };
-        let shards = (0..shards).map(|_| Mutex::default()).collect();
-        Self { shards, overflow, held: AtomicUsize::new(0), max_keys, clock, hasher }
+        let shards = (0..shards).map(|_| Apart::default()).collect();
+        let max_keys = max_keys.min(u32::MAX as usize);
+        Self { shards, beyond, held: AtomicUsize::new(0), max_keys, clock, hasher }
     }
 
     /// Takes `tokens` from the bucket of `key` if they may pass now under `quota`, which is in force for the
     /// key from here on. Dropping the permit keeps them taken.
     ///
-    /// A known key costs one lock and no allocation. A new one is cloned into the table if it was admitted; if
-    /// the table is full, up to 512 slots are looked at for a full bucket to evict.
+    /// A known key costs one lock and no allocation (but for a quota that no key of its shard has yet). A new one
+    /// is stored if it was admitted; if the table is full, up to 512 entries are looked at for a full bucket to
+    /// evict, 64 under one lock.
     ///
     /// # Errors
     /// [`Denied`], which tells the bound and the wait; nothing was taken and no new key was stored.
@@ -129,49 +140,57 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
         quota: Quota,
     ) -> Result<KeyedPermit<'a, K, Q, C, S>, Denied>
     where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+        Q: Lookup<K> + ?Sized,
     {
-        let source = self.take(key, tokens, quota.clamped())?;
+        let source = self.take::<_, Denied>(key, tokens, quota, Intent::Take)?;
         Ok(KeyedPermit::new(self, key, tokens, source))
     }
 
     /// [`try_acquire`](Self::try_acquire) for those who neither give tokens back nor want to know why not.
     pub fn allow<Q>(&self, key: &Q, tokens: u64, quota: Quota) -> bool
     where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+        Q: Lookup<K> + ?Sized,
     {
-        self.take(key, tokens, quota.clamped()).is_ok()
+        self.take::<_, Unexplained>(key, tokens, quota, Intent::Take).is_ok()
+    }
+
+    /// Whether `tokens` would pass now under `quota`; takes nothing and stores nothing. Whether a new key finds
+    /// a slot is not looked at.
+    ///
+    /// # Errors
+    /// [`Denied`] as by [`try_acquire`](Self::try_acquire).
+    pub fn check<Q>(&self, key: &Q, tokens: u64, quota: Quota) -> Result<(), Denied>
+    where
+        Q: Lookup<K> + ?Sized,
+    {
+        self.take(key, tokens, quota, Intent::Ask).map(drop)
     }
 
     /// Gives tokens back to the bucket of `key`, which is never fuller than full. An unknown key is full.
     /// It is the caller's care not to give back more than was taken; a [`KeyedPermit`] cannot.
     pub fn release<Q>(&self, key: &Q, tokens: u64)
     where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
+        Q: Lookup<K> + ?Sized,
     {
         let now_ns = (self.clock)();
         let hash = self.hasher.hash_one(key);
         let mut shard = self.shard(hash).lock();
         let now_ns = shard.advance(now_ns);
-        if let Some(bucket) = shard.find(hash, key) {
-            bucket.release(now_ns, tokens);
+        if let Some(entry) = shard.find(hash, key) {
+            shard.give_back(entry, now_ns, tokens);
         }
     }
 
-    /// The bucket of `key` now, if one is held; a key without bucket is full.
+    /// The bucket of `key` now, if one is held; a key without bucket is full (or its debt is in the sketch).
     pub fn peek<Q>(&self, key: &Q) -> Option<Snapshot>
     where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
+        Q: Lookup<K> + ?Sized,
     {
         let now_ns = (self.clock)();
         let hash = self.hasher.hash_one(key);
         let mut shard = self.shard(hash).lock();
         let now_ns = shard.advance(now_ns);
-        shard.find(hash, key).map(|bucket| bucket.peek(now_ns))
+        shard.find(hash, key).map(|entry| shard.peek(entry, now_ns))
     }
 
     /// Buckets held. Exact when no other thread is adding or evicting.
@@ -203,51 +222,86 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
             let now_ns = (self.clock)();
             let mut shard = shard.lock();
             let now_ns = shard.advance(now_ns);
-            let forgotten = shard.retain(|key, bucket| keep(key, bucket.peek(now_ns)), &self.hasher);
+            let forgotten = shard.retain(now_ns, &mut keep, &self.hasher);
             self.held.fetch_sub(forgotten, Ordering::Relaxed);
             gone += forgotten;
         }
         gone
     }
 
-    fn take<Q>(&self, key: &Q, tokens: u64, quota: Quota) -> Result<Source, Denied>
+    /// The one way to tokens: all others differ in what they want to know.
+    pub(crate) fn take<Q, E>(&self, key: &Q, tokens: u64, quota: Quota, intent: Intent) -> Result<Source, E>
     where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+        Q: Lookup<K> + ?Sized,
+        E: Explain,
     {
+        let quota = quota.clamped();
         let now_ns = (self.clock)();
         let hash = self.hasher.hash_one(key);
         let mut reserved = false;
         loop {
             let mut shard = self.shard(hash).lock();
             let now_ns = shard.advance(now_ns);
+            let found = shard.find(hash, key);
             if quota.rate.is_unlimited() {
                 // Nothing to count; and should the key be limited again, it starts full.
-                self.unreserve(usize::from(reserved) + usize::from(shard.remove(hash, key)));
+                let gone = found.filter(|_| intent != Intent::Ask);
+                if let Some(entry) = gone {
+                    shard.remove(entry, &self.hasher);
+                }
+                self.unreserve(usize::from(reserved) + usize::from(gone.is_some()));
                 return Ok(Source::Nothing);
             }
-            if let Some(bucket) = shard.find(hash, key) {
+            if let Some(entry) = found {
                 self.unreserve(usize::from(reserved));
-                if bucket.quota() != quota {
-                    bucket.reconfigure(now_ns, quota);
+                if !shard.charge(entry, quota, now_ns, tokens) {
+                    return Err(E::explain(|| shard.refusal(entry, now_ns, tokens)));
                 }
-                return bucket.try_acquire(now_ns, tokens).map(|()| Source::Own);
+                if intent == Intent::Ask {
+                    shard.give_back(entry, now_ns, tokens);
+                    return Ok(Source::Nothing);
+                }
+                return Ok(Source::Own);
             }
-            let mut bucket = Bucket::full(quota, now_ns);
-            let verdict = bucket.try_acquire(now_ns, tokens);
-            if verdict.is_err() || tokens == 0 {
+            let full_at_ns = self.recall(hash).max(now_ns);
+            let verdict = first_charge(quota, now_ns, full_at_ns, tokens, |refusal| E::explain(refusal));
+            if verdict.is_err() || tokens == 0 || intent != Intent::Take {
                 self.unreserve(usize::from(reserved));
-                return verdict.map(|()| Source::Nothing);
+                return verdict.map(|()| if tokens == 0 { Source::Nothing } else { Source::Unstored });
             }
             if reserved || self.reserve() {
-                shard.insert(hash, key.to_owned(), bucket, &self.hasher);
-                return Ok(Source::Own);
+                let entry = shard.insert((hash, key.to_key()), quota, (now_ns, full_at_ns), &self.hasher);
+                if shard.charge(entry, quota, now_ns, tokens) {
+                    return Ok(Source::Own);
+                }
+                // Only by the rounding of an inherited debt.
+                let refusal = E::explain(|| shard.refusal(entry, now_ns, tokens));
+                shard.remove(entry, &self.hasher);
+                self.unreserve(1);
+                return Err(refusal);
             }
             drop(shard);
             match self.make_room(hash, now_ns) {
                 Ok(()) => reserved = true,
                 Err(free_at_ns) => return self.overflow(tokens, quota, now_ns, free_at_ns),
             }
+        }
+    }
+
+    /// Gives back what was taken there.
+    pub(crate) fn put_back<Q: Lookup<K> + ?Sized>(&self, key: &Q, tokens: u64, source: Source) {
+        match (source, &self.beyond) {
+            (Source::Own, _) => self.release(key, tokens),
+            (Source::Shared, Beyond::Shared(bucket)) => bucket.lock().release((self.clock)(), tokens),
+            _ => {}
+        }
+    }
+
+    /// When the bucket of a key that had to go is full; in the past for all others.
+    fn recall(&self, hash: u64) -> u64 {
+        match &self.beyond {
+            Beyond::Debts(debts) => debts.recall(hash),
+            Beyond::Nothing | Beyond::Shared(_) => 0,
         }
     }
 
@@ -263,48 +317,70 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
         }
     }
 
-    /// Evicts a full bucket, and leaves its slot to the caller. Looks at a bounded number of slots, beginning
-    /// in the shard of `hash`, one lock at a time; a clock hand in each shard remembers how far it came.
-    /// Failing that, returns when the first of the buckets it saw will be full.
+    /// Evicts a bucket, and leaves its slot to the caller: a full one, if there is one among a bounded number
+    /// of entries, beginning in the shard of `hash`, one lock at a time; a clock hand in each shard remembers
+    /// how far it came. Failing that, one in debt if that is the policy, or else returns when the first of the
+    /// buckets it saw will be full.
     fn make_room(&self, hash: u64, now_ns: u64) -> Result<(), Option<u64>> {
-        let mut budget = 512;
+        let evicts_indebted = matches!(self.beyond, Beyond::Debts(_));
+        let mut budget = if evicts_indebted { LOOKED_AT_ONCE } else { LOOKED_AT };
         let mut free_at_ns = None;
-        let own = self.index(hash);
-        let (before, from_own) = self.shards.split_at(own);
+        let (before, from_own) = self.shards.split_at(self.index(hash));
         for shard in from_own.iter().chain(before) {
-            let mut shard = shard.lock();
-            let now_ns = shard.advance(now_ns);
-            if shard.evict_one(now_ns, &mut budget, &mut free_at_ns) {
-                return Ok(());
+            // A shard is looked at as a whole while others may have it in between.
+            let slots = shard.lock().slots();
+            for _ in 0..slots.div_ceil(LOOKED_AT_ONCE) {
+                let mut at_once = budget.min(LOOKED_AT_ONCE);
+                budget -= at_once;
+                let mut shard = shard.lock();
+                let now_ns = shard.advance(now_ns);
+                match shard.evict_full(now_ns, &mut at_once, &self.hasher) {
+                    Search::Evicted => return Ok(()),
+                    Search::InUse(at_ns) => free_at_ns = [free_at_ns, at_ns].into_iter().flatten().min(),
+                }
+                budget += at_once;
+                if budget == 0 {
+                    break;
+                }
             }
             if budget == 0 {
                 break;
             }
         }
-        Err(free_at_ns)
+        let Beyond::Debts(debts) = &self.beyond else { return Err(free_at_ns) };
+        for shard in from_own.iter().chain(before) {
+            let mut shard = shard.lock();
+            if let Some((hash, full_at_ns)) = shard.evict_soonest(LOOKED_AT_ONCE, &self.hasher) {
+                // Still under the lock that the key would come back under.
+                debts.remember(hash, full_at_ns);
+                return Ok(());
+            }
+        }
+        Err(None)
     }
 
     /// The fate of a new key that was admitted but has no slot.
     #[cold]
-    fn overflow(
+    fn overflow<E: Explain>(
         &self,
         tokens: u64,
         quota: Quota,
         now_ns: u64,
         free_at_ns: Option<u64>,
-    ) -> Result<Source, Denied> {
-        if let Some(bucket) = &self.overflow {
-            return bucket.lock().try_acquire(now_ns, tokens).map(|()| Source::Shared);
+    ) -> Result<Source, E> {
+        if let Beyond::Shared(bucket) = &self.beyond {
+            let verdict = bucket.lock().try_acquire(now_ns, tokens);
+            return verdict.map(|()| Source::Shared).map_err(|denied| E::explain(|| denied));
         }
         let wait = free_at_ns.map(|at_ns| Duration::from_nanos(at_ns.saturating_sub(now_ns)));
-        Err(Denied {
+        Err(E::explain(|| Denied {
             requested: tokens,
             available: 0,
             rate: quota.rate,
             burst: quota.burst,
             bound: Bound::Keys,
             retry_after: wait.map_or(RetryAfter::Never, RetryAfter::After),
-        })
+        }))
     }
 
     fn shard(&self, hash: u64) -> &Mutex<Shard<K>> {
@@ -327,12 +403,40 @@ impl<K, C, S> fmt::Debug for Keyed<K, C, S> {
     }
 }
 
+/// What is to be done about a request that may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Intent {
+    Take,
+    /// Take nothing, store nothing.
+    Ask,
+}
+
+/// How much a refusal says: working out the reasons costs more than the decision.
+pub(crate) trait Explain {
+    fn explain(refusal: impl FnOnce() -> Denied) -> Self;
+}
+
+impl Explain for Denied {
+    fn explain(refusal: impl FnOnce() -> Self) -> Self {
+        refusal()
+    }
+}
+
+/// No, and that is all.
+struct Unexplained;
+
+impl Explain for Unexplained {
+    fn explain(_: impl FnOnce() -> Denied) -> Self {
+        Self
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_shard_takes_the_bytes_that_its_option_says() {
-        assert_eq!(size_of::<Mutex<Shard<String>>>(), 56);
+        assert_eq!(size_of::<Apart<Mutex<Shard<String>>>>(), 256);
     }
 }

@@ -92,7 +92,9 @@ mod rate;
 mod share;
 
 pub use decision::{Bound, Denied, RetryAfter, Snapshot};
-pub use keyed::{Keyed, KeyedOptions, KeyedPermit, OverCap};
+pub use keyed::{
+    Interned, InternedOptions, InternedPermit, Keyed, KeyedOptions, KeyedPermit, Lookup, Name, OverCap,
+};
 pub use limiter::{Limiter, Permit};
 pub use multi::{Multi, MultiDenied, MultiPermit};
 pub use quota::{Oversize, Quota};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use forebay_ratelimit::bucket::Bucket;
-use forebay_ratelimit::{Bound, Keyed, KeyedOptions, OverCap, Oversize, Quota, Rate, RetryAfter};
+use forebay_ratelimit::{Bound, Keyed, KeyedOptions, Name, OverCap, Oversize, Quota, Rate, RetryAfter};
 use proptest::prelude::*;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -182,6 +182,63 @@ fn a_thread_that_was_late_to_the_lock_mints_nothing() {
     assert!(!keyed.allow(&1, 1, per_second(10, 100)));
 }
 
+#[test]
+fn a_debt_that_had_to_go_comes_back_with_its_key() {
+    let clock = Cell::new(0);
+    let over_cap = OverCap::EvictIndebted;
+    let keyed: Keyed<Name, _> =
+        Keyed::with_clock(KeyedOptions { max_keys: 1, over_cap, shards: 4 }, || clock.get());
+    let quota = per_second(10, 100).oversize(Oversize::WhenFull);
+    assert!(keyed.allow("debtor", 300, quota));
+    assert!(keyed.allow("newcomer", 1, quota));
+    assert_eq!((keyed.len(), keyed.peek("debtor")), (1, None));
+    // 200 are owed: the first token is there after 20.1 s, not earlier, and all of them after 30 s.
+    let denied = keyed.try_acquire("debtor", 1, quota).unwrap_err();
+    assert_eq!(denied.retry_after, RetryAfter::After(Duration::from_millis(20_100)));
+    clock.set(20_100_000_000 - 1);
+    assert!(!keyed.allow("debtor", 1, quota));
+    clock.set(20_100_000_000);
+    assert!(keyed.allow("debtor", 1, quota) && !keyed.allow("debtor", 1, quota));
+    assert!(keyed.peek("newcomer").is_none());
+    clock.set(31 * SECOND_NS);
+    assert!(keyed.allow("newcomer", 1, quota) && keyed.allow("debtor", 100, quota));
+    // What will never be full again is not evicted for anybody.
+    let keyed: Keyed<Name, _> = Keyed::with_clock(KeyedOptions { max_keys: 1, over_cap, shards: 4 }, || 0);
+    assert!(keyed.allow("blocked", 1, Quota::new(Rate::ZERO, 1)));
+    let denied = keyed.try_acquire("newcomer", 1, quota).unwrap_err();
+    assert_eq!((denied.bound, denied.retry_after), (Bound::Keys, RetryAfter::Never));
+}
+
+#[test]
+fn check_takes_nothing_stores_nothing_and_says_what_taking_would() {
+    let keyed: Keyed<Name, _> = Keyed::with_clock(capped(10), || 0);
+    assert!(keyed.check("blue", 5, per_second(1, 5)).is_ok() && keyed.is_empty());
+    assert!(keyed.allow("blue", 3, per_second(1, 5)));
+    assert!(keyed.check("blue", 2, per_second(1, 5)).is_ok());
+    assert_eq!(
+        keyed.check("blue", 3, per_second(1, 5)),
+        keyed.try_acquire("blue", 3, per_second(1, 5)).map(drop)
+    );
+    assert!(keyed.check("blue", 9, Quota::UNLIMITED).is_ok());
+    assert_eq!(keyed.peek("blue").unwrap().available, 2);
+}
+
+#[test]
+fn a_rate_that_wraps_the_counter_is_turned_for_all_of_its_keys() {
+    let clock = Cell::new(0);
+    let keyed: Keyed<u64, _> = Keyed::with_clock(KeyedOptions { shards: 1, ..capped(100) }, || clock.get());
+    let fast = Quota::new(Rate::per_second(u64::MAX), 10);
+    for step in 0..200 {
+        clock.set(step * SECOND_NS / 10);
+        for key in 0..5 {
+            // Most are idle while the counter goes round several times.
+            if key == step % 5 || step % 40 == 0 {
+                assert!(keyed.allow(&key, 10, fast) && !keyed.allow(&key, 1, fast), "{key} at {step}");
+            }
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Take { key: u8, tokens: u64 },
@@ -277,5 +334,40 @@ proptest! {
         max_keys in 1..12_usize,
     ) {
         assert_decides_as_unbounded(&steps, max_keys);
+    }
+
+    /// P1 for every key, where buckets in debt have to go: no window of any key holds more than its quota lets
+    /// pass, whatever was forgotten in between.
+    #[test]
+    fn whoever_has_to_go_never_passes_more_than_the_quota(
+        steps in prop::collection::vec((0..12_u64, 1..50_u64, 0..SECOND_NS / 3), 1..300),
+        max_keys in 1..6_usize,
+    ) {
+        let clock = Cell::new(0);
+        let options = KeyedOptions { over_cap: OverCap::EvictIndebted, shards: 2, ..capped(max_keys) };
+        let keyed: Keyed<u64, _> = Keyed::with_clock(options, || clock.get());
+        let mut admitted: HashMap<u64, Vec<(u64, u64)>> = HashMap::new();
+        for (key, tokens, step_ns) in steps {
+            clock.set(clock.get() + step_ns);
+            // A rate with more than 2^32 nanoseconds in lowest terms among them.
+            let rate = Rate::per(key * 7 + 3, Duration::from_nanos(SECOND_NS + key * 1_000_000_007));
+            let result = keyed.try_acquire(&key, tokens, Quota::new(rate, 60)).map(drop);
+            prop_assert!(result.is_ok_and(|()| {
+                admitted.entry(key).or_default().push((clock.get(), tokens));
+                true
+            }) || result.is_err_and(|denied| denied.bound == Bound::Rate), "a new key always finds a slot");
+            prop_assert!(keyed.len() <= max_keys);
+        }
+        for (key, admitted) in admitted {
+            for (first, &(start_ns, _)) in admitted.iter().enumerate() {
+                let mut sum = 0;
+                for &(end_ns, tokens) in &admitted[first..] {
+                    sum += tokens;
+                    let minted = u128::from(key * 7 + 3) * u128::from(end_ns - start_ns)
+                        / u128::from(SECOND_NS + key * 1_000_000_007);
+                    prop_assert!(u128::from(sum) <= 60 + minted, "{} of {}", sum, 60 + minted);
+                }
+            }
+        }
     }
 }

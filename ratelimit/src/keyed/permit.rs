@@ -1,10 +1,9 @@
 //! Tokens taken from a bucket of [`Keyed`].
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 
-use super::Keyed;
+use super::{Keyed, Lookup};
 
 /// Tokens taken for a key.
 ///
@@ -20,11 +19,13 @@ pub struct KeyedPermit<'a, K, Q: ?Sized, C, S> {
 
 /// Where the tokens were taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// The key's own bucket.
     Own,
     /// The bucket that keys without slot share.
     Shared,
+    /// Nowhere yet: the key is new and was not to be stored.
+    Unstored,
     /// The quota is unlimited, or zero tokens were asked for.
     Nothing,
 }
@@ -51,8 +52,8 @@ impl<'a, K, Q: ?Sized, C, S> KeyedPermit<'a, K, Q, C, S> {
 
 impl<K, Q, C, S> KeyedPermit<'_, K, Q, C, S>
 where
-    K: Eq + Hash + Borrow<Q>,
-    Q: Eq + Hash + ?Sized,
+    K: Eq + Hash,
+    Q: Lookup<K> + ?Sized,
     C: Fn() -> u64,
     S: BuildHasher,
 {
@@ -66,10 +67,7 @@ where
     pub fn shrink_to(&mut self, tokens: u64) {
         let Some(surplus) = self.tokens.checked_sub(tokens).filter(|&surplus| surplus > 0) else { return };
         self.tokens = tokens;
-        match (self.source, &self.keyed.overflow) {
-            (Source::Shared, Some(bucket)) => bucket.lock().release((self.keyed.clock)(), surplus),
-            _ => self.keyed.release(self.key, surplus),
-        }
+        self.keyed.put_back(self.key, surplus, self.source);
     }
 }
 

@@ -3,28 +3,37 @@
 //! Its clock is the latest instant anybody brought in: whoever read the clock and then waited for the lock
 //! must not take the bucket back in time (K3).
 
-use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 
-use hashbrown::HashTable;
-
-use crate::bucket::Bucket;
+use super::class::{Account, Charge, ClassId, Classes};
+use super::lookup::Lookup;
+use super::table::Table;
+use crate::decision::{Denied, Snapshot};
+use crate::quota::Quota;
 
 pub(super) struct Shard<K> {
-    table: HashTable<Entry<K>>,
+    entries: Table<Entry<K>>,
+    classes: Classes,
     latest_ns: u64,
-    /// The next slot of the table that eviction looks at.
+    /// The slot that eviction looked at last.
     hand: usize,
 }
 
-struct Entry<K> {
+pub(super) struct Entry<K> {
     key: K,
-    bucket: Bucket,
+    account: Account,
+}
+
+/// What a look around for a slot came to.
+pub(super) enum Search {
+    Evicted,
+    /// When the first of the buckets it saw will be full, unless that is never.
+    InUse(Option<u64>),
 }
 
 impl<K> Default for Shard<K> {
     fn default() -> Self {
-        Self { table: HashTable::new(), latest_ns: 0, hand: 0 }
+        Self { entries: Table::new(), classes: Classes::default(), latest_ns: 0, hand: 0 }
     }
 }
 
@@ -35,70 +44,149 @@ impl<K: Eq + Hash> Shard<K> {
         self.latest_ns
     }
 
-    pub(super) fn find<Q>(&mut self, hash: u64, key: &Q) -> Option<&mut Bucket>
-    where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
-    {
-        self.table.find_mut(hash, |entry| entry.key.borrow() == key).map(|entry| &mut entry.bucket)
+    /// What a look at everything looks at.
+    pub(super) fn slots(&self) -> usize {
+        self.entries.slots()
     }
 
-    /// `key` is not in the table.
-    pub(super) fn insert(&mut self, hash: u64, key: K, bucket: Bucket, hasher: &impl BuildHasher) {
-        self.table.insert_unique(hash, Entry { key, bucket }, |entry| hasher.hash_one(&entry.key));
+    /// Where `key` is, if it is held; valid until an entry is removed.
+    #[inline]
+    pub(super) fn find<Q: Lookup<K> + ?Sized>(&self, hash: u64, key: &Q) -> Option<usize> {
+        self.entries.find(hash, |entry| key.finds(&entry.key))
     }
 
-    /// Whether `key` was in the table.
-    pub(super) fn remove<Q>(&mut self, hash: u64, key: &Q) -> bool
-    where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
-    {
-        match self.table.find_entry(hash, |entry| entry.key.borrow() == key) {
-            Ok(entry) => {
-                entry.remove();
-                true
+    /// Whether `tokens` were taken from the entry that was [found](Self::find).
+    #[inline]
+    pub(super) fn charge(&mut self, entry: usize, quota: Quota, now_ns: u64, tokens: u64) -> bool {
+        loop {
+            let entry = self.entries.get_mut(entry).expect(FOUND);
+            match self.classes.charge(&mut entry.account, quota, now_ns, tokens) {
+                Charge::Taken => return true,
+                Charge::Short => return false,
+                Charge::Due(class) => self.turn(class, now_ns),
             }
-            Err(_) => false,
         }
+    }
+
+    pub(super) fn refusal(&self, entry: usize, now_ns: u64, tokens: u64) -> Denied {
+        self.classes.refusal(&self.entries.get(entry).expect(FOUND).account, now_ns, tokens)
+    }
+
+    pub(super) fn give_back(&mut self, entry: usize, now_ns: u64, tokens: u64) {
+        let entry = self.entries.get_mut(entry).expect(FOUND);
+        self.classes.give_back(&mut entry.account, now_ns, tokens);
+    }
+
+    pub(super) fn peek(&self, entry: usize, now_ns: u64) -> Snapshot {
+        self.classes.peek(&self.entries.get(entry).expect(FOUND).account, now_ns)
+    }
+
+    /// Stores `key`, which is not held, with a bucket that is full at `full_at_ns`, and returns where it is.
+    pub(super) fn insert(
+        &mut self,
+        (hash, key): (u64, K),
+        quota: Quota,
+        (now_ns, full_at_ns): (u64, u64),
+        hasher: &impl BuildHasher,
+    ) -> usize {
+        let account = loop {
+            match self.classes.open(quota, now_ns, full_at_ns) {
+                Ok(account) => break account,
+                Err(due) => self.turn(due, now_ns),
+            }
+        };
+        self.entries.insert(hash, Entry { key, account }, |entry| hasher.hash_one(&entry.key))
+    }
+
+    /// Removes the entry that was found, and returns the hash of its key.
+    pub(super) fn remove(&mut self, entry: usize, hasher: &impl BuildHasher) -> u64 {
+        let hash = hasher.hash_one(&self.entries.get(entry).expect(FOUND).key);
+        let removed = self.entries.remove(entry, hash).expect(FOUND);
+        self.classes.close(removed.account);
+        hash
     }
 
     /// Removes what `keep` does not want, returns how many that was, and gives memory back if most went.
     pub(super) fn retain(
         &mut self,
-        mut keep: impl FnMut(&K, &Bucket) -> bool,
+        now_ns: u64,
+        mut keep: impl FnMut(&K, Snapshot) -> bool,
         hasher: &impl BuildHasher,
     ) -> usize {
-        let before = self.table.len();
-        self.table.retain(|entry| keep(&entry.key, &entry.bucket));
-        let held = self.table.len();
-        if held < self.table.capacity() / 4 {
-            // Half stays free, so that a table that breathes does not grow and shrink with every breath.
-            self.table.shrink_to(held * 2, |entry| hasher.hash_one(&entry.key));
+        let before = self.entries.len();
+        for slot in 0..self.entries.slots() {
+            let Some(entry) = self.entries.get(slot) else { continue };
+            if !keep(&entry.key, self.classes.peek(&entry.account, now_ns)) {
+                self.remove(slot, hasher);
+            }
         }
-        before - held
+        self.entries.shrink(|entry| hasher.hash_one(&entry.key));
+        before - self.entries.len()
     }
 
     /// Removes one full bucket if the hand meets one before it has gone round or the `budget` of slots is
-    /// spent. Otherwise `free_at_ns` becomes the first instant at which a bucket it met will be full.
-    pub(super) fn evict_one(
+    /// spent.
+    pub(super) fn evict_full(
         &mut self,
         now_ns: u64,
         budget: &mut usize,
-        free_at_ns: &mut Option<u64>,
-    ) -> bool {
-        let slots = self.table.num_buckets();
-        for _ in 0..slots.min(*budget) {
+        hasher: &impl BuildHasher,
+    ) -> Search {
+        let mut free_at_ns = None;
+        for _ in 0..self.entries.slots().min(*budget) {
             *budget -= 1;
-            self.hand = if self.hand + 1 < slots { self.hand + 1 } else { 0 };
-            let Ok(entry) = self.table.get_bucket_entry(self.hand) else { continue };
-            let bucket = &entry.get().bucket;
-            if bucket.is_full(now_ns) {
-                entry.remove();
-                return true;
+            let slot = self.turn_hand();
+            let Some(Entry { account, .. }) = self.entries.get(slot) else { continue };
+            if self.classes.is_full(account, now_ns) {
+                self.remove(slot, hasher);
+                return Search::Evicted;
             }
-            *free_at_ns = [*free_at_ns, bucket.full_at_ns()].into_iter().flatten().min();
+            free_at_ns = [free_at_ns, self.classes.full_at_ns(account)].into_iter().flatten().min();
         }
-        false
+        Search::InUse(free_at_ns)
+    }
+
+    /// Removes the bucket that will be full soonest among the next `budget` slots, and returns the hash of its
+    /// key and that instant. Never removes one that will never be full.
+    pub(super) fn evict_soonest(&mut self, budget: usize, hasher: &impl BuildHasher) -> Option<(u64, u64)> {
+        let mut soonest = None;
+        for _ in 0..self.entries.slots().min(budget) {
+            let slot = self.turn_hand();
+            let account = self.entries.get(slot).map(|entry| &entry.account);
+            let Some(full_at_ns) = account.and_then(|account| self.classes.full_at_ns(account)) else {
+                continue;
+            };
+            if soonest.is_none_or(|(earliest_ns, _)| full_at_ns < earliest_ns) {
+                soonest = Some((full_at_ns, slot));
+            }
+        }
+        soonest.map(|(full_at_ns, slot)| (self.remove(slot, hasher), full_at_ns))
+    }
+
+    fn turn_hand(&mut self) -> usize {
+        self.hand = if self.hand + 1 < self.entries.slots() { self.hand + 1 } else { 0 };
+        self.hand
+    }
+
+    /// Once per 2^61 tokens of a rate: 266 days at 100 GB/s.
+    #[cold]
+    fn turn(&mut self, class: ClassId, now_ns: u64) {
+        for entry in self.entries.iter_mut() {
+            self.classes.reach(class, &mut entry.account, now_ns);
+        }
+        self.classes.turn(class, now_ns);
+    }
+}
+
+const FOUND: &str = "found under this very lock";
+
+#[cfg(test)]
+mod tests {
+    use super::super::Name;
+    use super::*;
+
+    #[test]
+    fn a_key_takes_the_bytes_that_its_option_says() {
+        assert_eq!((size_of::<Option<Entry<Name>>>(), size_of::<Option<Entry<u64>>>()), (40, 24));
     }
 }

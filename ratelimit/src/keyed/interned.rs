@@ -1,0 +1,294 @@
+//! Buckets of keys that are small numbers already: 16 bytes each, and no index.
+//!
+//! I1: a bucket that is not held is full; K3 and K4 hold as in [`Keyed`](super::Keyed).
+
+use std::fmt;
+
+use parking_lot::Mutex;
+
+use super::class::{Account, Charge, ClassId, Classes, first_charge};
+use super::{Apart, Explain, Intent, Source, Unexplained};
+use crate::decision::{Bound, Denied, RetryAfter, Snapshot};
+use crate::limiter::monotonic_ns;
+use crate::quota::Quota;
+
+/// How many numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InternedOptions {
+    /// Ids below this one have a bucket; 1,048,576 by default. Memory is taken in pieces of 128 buckets (2 KiB)
+    /// when the first of them is used; a larger id is refused with [`Bound::Keys`], for ever.
+    pub max_ids: u32,
+    /// Locks the ids are spread over, rounded up to a power of two, at most 1,024; 16 by default, at 256 bytes
+    /// each.
+    pub stripes: usize,
+}
+
+impl Default for InternedOptions {
+    fn default() -> Self {
+        Self { max_ids: 1 << 20, stripes: 16 }
+    }
+}
+
+/// A limiter per integer, such as a tenant's place in a table of tenants: [`Keyed`](super::Keyed) without keys,
+/// at 16 bytes each.
+///
+/// It is for ids that are dense, counted up from zero by whoever hands them out: memory goes with the pieces
+/// of 128 neighbours (per stripe) that were ever used. Nothing is evicted, for nothing is gained.
+///
+/// ```
+/// use forebay_ratelimit::{Interned, Quota, Rate};
+///
+/// let tenants = Interned::new(Default::default());
+/// let quota = Quota::new(Rate::per_second(1_000), 50);
+/// assert!(tenants.allow(7, 50, quota));
+/// assert!(!tenants.allow(7, 1, quota));
+/// assert!(tenants.allow(8, 1, quota));
+/// ```
+pub struct Interned<C = fn() -> u64> {
+    stripes: Box<[Apart<Mutex<Stripe>>]>,
+    max_ids: u32,
+    clock: C,
+}
+
+/// Every n-th id, under one lock.
+#[derive(Default)]
+struct Stripe {
+    pieces: Vec<Option<Box<[Option<Account>; PIECE]>>>,
+    classes: Classes,
+    latest_ns: u64,
+}
+
+const PIECE: usize = 128;
+
+impl Interned {
+    /// No buckets yet, on the system's monotonic clock.
+    pub fn new(options: InternedOptions) -> Self {
+        Self::with_clock(options, monotonic_ns)
+    }
+}
+
+impl<C: Fn() -> u64> Interned<C> {
+    /// No buckets yet, on a clock of the caller's: monotonic nanoseconds since whenever.
+    pub fn with_clock(options: InternedOptions, clock: C) -> Self {
+        let InternedOptions { max_ids, stripes } = options;
+        let stripes = stripes.clamp(1, 1_024).next_power_of_two();
+        let stripes = (0..stripes).map(|_| Apart::default()).collect();
+        Self { stripes, max_ids, clock }
+    }
+
+    /// Takes `tokens` from the bucket of `id` if they may pass now under `quota`, which is in force for the id
+    /// from here on. Dropping the permit keeps them taken. Costs one lock; an id whose 127 neighbours were
+    /// never admitted either costs an allocation when it is.
+    ///
+    /// # Errors
+    /// [`Denied`], which tells the bound and the wait; nothing was taken and nothing allocated.
+    pub fn try_acquire(&self, id: u32, tokens: u64, quota: Quota) -> Result<InternedPermit<'_, C>, Denied> {
+        let source = self.take::<Denied>(id, tokens, quota, Intent::Take)?;
+        let tokens = if source == Source::Own { tokens } else { 0 };
+        Ok(InternedPermit { interned: self, id, tokens })
+    }
+
+    /// [`try_acquire`](Self::try_acquire) for those who neither give tokens back nor want to know why not.
+    pub fn allow(&self, id: u32, tokens: u64, quota: Quota) -> bool {
+        self.take::<Unexplained>(id, tokens, quota, Intent::Take).is_ok()
+    }
+
+    /// Gives tokens back to the bucket of `id`, which is never fuller than full. It is the caller's care not to
+    /// give back more than was taken; an [`InternedPermit`] cannot.
+    pub fn release(&self, id: u32, tokens: u64) {
+        let (mut stripe, now_ns, place) = self.enter(id);
+        stripe.give_back(place, now_ns, tokens);
+    }
+
+    /// The bucket of `id` now, if one is held; an id without bucket is full.
+    pub fn peek(&self, id: u32) -> Option<Snapshot> {
+        let (mut stripe, now_ns, place) = self.enter(id);
+        let Stripe { pieces, classes, .. } = &mut *stripe;
+        let account = slot_mut(pieces, place)?.as_ref()?;
+        Some(classes.peek(account, now_ns))
+    }
+
+    /// Forgets the bucket of `id`: for a number that is given to another tenant. Returns whether it was held.
+    pub fn forget(&self, id: u32) -> bool {
+        let (mut stripe, _, place) = self.enter(id);
+        stripe.forget(place)
+    }
+
+    /// The id from which on everything is refused.
+    pub fn max_ids(&self) -> u32 {
+        self.max_ids
+    }
+
+    /// Whether `tokens` would pass now; takes nothing and allocates nothing.
+    ///
+    /// # Errors
+    /// [`Denied`] as by [`try_acquire`](Self::try_acquire).
+    pub fn check(&self, id: u32, tokens: u64, quota: Quota) -> Result<(), Denied> {
+        self.take(id, tokens, quota, Intent::Ask).map(drop)
+    }
+
+    pub(crate) fn take<E: Explain>(
+        &self,
+        id: u32,
+        tokens: u64,
+        quota: Quota,
+        intent: Intent,
+    ) -> Result<Source, E> {
+        let quota = quota.clamped();
+        if id >= self.max_ids && tokens > 0 && !quota.rate.is_unlimited() {
+            return Err(E::explain(|| no_such(tokens, quota)));
+        }
+        let (mut stripe, now_ns, place) = self.enter(id);
+        if quota.rate.is_unlimited() {
+            // Nothing to count; and should the id be limited again, it starts full.
+            if intent != Intent::Ask {
+                stripe.forget(place);
+            }
+            return Ok(Source::Nothing);
+        }
+        if slot_mut(&mut stripe.pieces, place).is_none_or(|slot| slot.is_none()) {
+            first_charge(quota, now_ns, now_ns, tokens, |refusal| E::explain(refusal))?;
+            if tokens == 0 || intent != Intent::Take {
+                return Ok(if tokens == 0 { Source::Nothing } else { Source::Unstored });
+            }
+            stripe.open(place, quota, now_ns);
+        }
+        stripe.charge(place, quota, now_ns, tokens)?;
+        if intent == Intent::Ask {
+            stripe.give_back(place, now_ns, tokens);
+            return Ok(Source::Nothing);
+        }
+        Ok(Source::Own)
+    }
+
+    /// The stripe of `id`, locked, its time, and the place of `id` in it.
+    fn enter(&self, id: u32) -> (parking_lot::MutexGuard<'_, Stripe>, u64, usize) {
+        let now_ns = (self.clock)();
+        let id = id as usize;
+        let stripe = self.stripes.get(id & (self.stripes.len() - 1)).expect("masked by their number");
+        let place = id >> self.stripes.len().trailing_zeros();
+        let mut stripe = stripe.lock();
+        stripe.latest_ns = stripe.latest_ns.max(now_ns);
+        let now_ns = stripe.latest_ns;
+        (stripe, now_ns, place)
+    }
+}
+
+impl Stripe {
+    /// A full bucket at `place`, which has none.
+    fn open(&mut self, place: usize, quota: Quota, now_ns: u64) {
+        let account = loop {
+            match self.classes.open(quota, now_ns, now_ns) {
+                Ok(account) => break account,
+                Err(due) => self.turn(due, now_ns),
+            }
+        };
+        if self.pieces.len() <= place / PIECE {
+            self.pieces.resize_with(place / PIECE + 1, || None);
+        }
+        let piece = self.pieces.get_mut(place / PIECE).expect("there are so many now");
+        let piece = piece.get_or_insert_with(|| Box::new([None; PIECE]));
+        *piece.get_mut(place % PIECE).expect("a remainder") = Some(account);
+    }
+
+    fn charge<E: Explain>(&mut self, place: usize, quota: Quota, now_ns: u64, tokens: u64) -> Result<(), E> {
+        loop {
+            let slot = slot_mut(&mut self.pieces, place).and_then(Option::as_mut);
+            let account = slot.expect("opened, if it was not there");
+            match self.classes.charge(account, quota, now_ns, tokens) {
+                Charge::Taken => return Ok(()),
+                Charge::Short => {
+                    return Err(E::explain(|| self.classes.refusal(account, now_ns, tokens)));
+                }
+                Charge::Due(class) => self.turn(class, now_ns),
+            }
+        }
+    }
+
+    fn give_back(&mut self, place: usize, now_ns: u64, tokens: u64) {
+        if let Some(account) = slot_mut(&mut self.pieces, place).and_then(Option::as_mut) {
+            self.classes.give_back(account, now_ns, tokens);
+        }
+    }
+
+    fn forget(&mut self, place: usize) -> bool {
+        let account = slot_mut(&mut self.pieces, place).and_then(Option::take);
+        account.map(|account| self.classes.close(account)).is_some()
+    }
+
+    /// Once per 2^61 tokens of a rate: 266 days at 100 GB/s.
+    #[cold]
+    fn turn(&mut self, class: ClassId, now_ns: u64) {
+        for account in self.pieces.iter_mut().flatten().flat_map(|piece| piece.iter_mut()).flatten() {
+            self.classes.reach(class, account, now_ns);
+        }
+        self.classes.turn(class, now_ns);
+    }
+}
+
+#[inline]
+fn slot_mut(
+    pieces: &mut [Option<Box<[Option<Account>; PIECE]>>],
+    place: usize,
+) -> Option<&mut Option<Account>> {
+    pieces.get_mut(place / PIECE)?.as_mut()?.get_mut(place % PIECE)
+}
+
+fn no_such(tokens: u64, quota: Quota) -> Denied {
+    Denied {
+        requested: tokens,
+        available: 0,
+        rate: quota.rate,
+        burst: quota.burst,
+        bound: Bound::Keys,
+        retry_after: RetryAfter::Never,
+    }
+}
+
+impl<C> fmt::Debug for Interned<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interned")
+            .field("max_ids", &self.max_ids)
+            .field("stripes", &self.stripes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tokens taken from a bucket of [`Interned`]; dropping it keeps them taken.
+pub struct InternedPermit<'a, C: Fn() -> u64 = fn() -> u64> {
+    interned: &'a Interned<C>,
+    id: u32,
+    tokens: u64,
+}
+
+impl<C: Fn() -> u64> InternedPermit<'_, C> {
+    /// Tokens this permit could give back: none if the quota was unlimited.
+    pub fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    /// Keeps the tokens taken: what dropping does, said aloud.
+    pub fn keep(self) {}
+
+    /// Gives all tokens back: the work was not done.
+    pub fn release(mut self) {
+        self.shrink_to(0);
+    }
+
+    /// Gives back all but `tokens`: the work was smaller than it looked. Does nothing if it was larger.
+    pub fn shrink_to(&mut self, tokens: u64) {
+        if let Some(surplus) = self.tokens.checked_sub(tokens).filter(|&surplus| surplus > 0) {
+            self.interned.release(self.id, surplus);
+            self.tokens = tokens;
+        }
+    }
+}
+
+impl<C: Fn() -> u64> fmt::Debug for InternedPermit<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InternedPermit")
+            .field("id", &self.id)
+            .field("tokens", &self.tokens)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,45 @@
+//! How many keys are held, and what becomes of those beyond.
+
+use crate::quota::Quota;
+
+/// How many keys, and what happens beyond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyedOptions {
+    /// Most buckets held at once; 1,048,576 by default, and never more than 2^32-1. A bucket takes 18 bytes
+    /// and the key, in a table that is two thirds to seven eighths full; a quota that is in use takes 90 in each
+    /// of the shards. Too few, and keys in debt shut new ones out; keys whose bucket is full never do.
+    pub max_keys: usize,
+    /// What happens to a new key when every bucket looked at is in use; by default it is refused.
+    pub over_cap: OverCap,
+    /// Locks the keys are spread over, rounded up to a power of two, at most 1,024; 64 by default. More let
+    /// more threads in at once and make each table smaller, which stalls its requests when it grows; at 256
+    /// bytes each.
+    pub shards: usize,
+}
+
+impl Default for KeyedOptions {
+    fn default() -> Self {
+        Self { max_keys: 1 << 20, over_cap: OverCap::DenyNew, shards: 64 }
+    }
+}
+
+/// What happens to a new key when the table is full. A full bucket is evicted first, under each of these.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OverCap {
+    /// It is refused, with [`Bound::Keys`](crate::Bound::Keys) and the time after which a slot may be free.
+    #[default]
+    DenyNew,
+    /// It shares one bucket of this quota with all others in its place, until a slot is free. Its own quota
+    /// needs a slot to be counted and holds for the size of each request only: so this quota bounds what all
+    /// of them pass together, and what a single one of them passes. Choose it no larger than one key may have.
+    Shared(Quota),
+    /// It takes the slot of the bucket that will be full soonest among those looked at. When that one will be
+    /// full is kept in a sketch of 32 KiB (count-min with maxima instead of sums), and the key that had to go
+    /// comes back as a bucket that is full then and not earlier: no debt is forgotten, and no key ever passes
+    /// more than its quota.
+    ///
+    /// A sketch errs upwards: once about a thousand keys are away in debt at the same time, new keys begin to
+    /// pay for strangers, for as long as those would. Never evicted are keys with the rate zero.
+    EvictIndebted,
+}
