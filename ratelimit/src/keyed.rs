@@ -407,6 +407,8 @@ impl<K, C, S> fmt::Debug for Keyed<K, C, S> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Intent {
     Take,
+    /// Take, but store no new key: [`Source::Unstored`].
+    TakeIfHeld,
     /// Take nothing, store nothing.
     Ask,
 }

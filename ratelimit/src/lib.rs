@@ -90,6 +90,7 @@ mod multi;
 mod quota;
 mod rate;
 mod share;
+mod tree;
 
 pub use decision::{Bound, Denied, RetryAfter, Snapshot};
 pub use keyed::{
@@ -100,3 +101,4 @@ pub use multi::{Multi, MultiDenied, MultiPermit};
 pub use quota::{Oversize, Quota};
 pub use rate::{Rate, RateError};
 pub use share::{Demand, Share, ShareDenied, ShareError, ShareOptions, Strategy};
+pub use tree::{Exceeded, InternedNode, KeyedNode, Node, Tree, TreePermit};
