@@ -87,6 +87,7 @@ mod decision;
 mod keyed;
 mod limiter;
 mod multi;
+mod observer;
 mod quota;
 mod rate;
 mod share;
@@ -98,6 +99,7 @@ pub use keyed::{
 };
 pub use limiter::{Limiter, Permit};
 pub use multi::{Multi, MultiDenied, MultiPermit};
+pub use observer::{Observed, Observer};
 pub use quota::{Oversize, Quota};
 pub use rate::{Rate, RateError};
 pub use share::{Demand, Share, ShareDenied, ShareError, ShareOptions, Strategy};
