@@ -85,6 +85,8 @@ pub mod bucket;
 mod cell;
 mod decision;
 mod keyed;
+#[cfg(feature = "tower")]
+mod layer;
 mod limiter;
 mod multi;
 mod observer;
@@ -97,6 +99,8 @@ pub use decision::{Bound, Denied, RetryAfter, Snapshot};
 pub use keyed::{
     Interned, InternedOptions, InternedPermit, Keyed, KeyedOptions, KeyedPermit, Lookup, Name, OverCap,
 };
+#[cfg(feature = "tower")]
+pub use layer::{Admit, Ask, RateLimit, RateLimitFuture, RateLimitLayer};
 pub use limiter::{Limiter, Permit};
 pub use multi::{Multi, MultiDenied, MultiPermit};
 pub use observer::{Observed, Observer};
