@@ -11,7 +11,9 @@
 //! Here a bucket is one 64-bit word counting *tokens*, not time, read against what the rate has minted since
 //! an origin. So it is exact at any rate, a late timestamp mints nothing, and a new limit is just a new way of
 //! minting: the word stays. [`Limiter`] is one bucket for many threads, [`Keyed`] is one per key in bounded
-//! memory, [`bucket`] is the arithmetic alone.
+//! memory, [`bucket`] is the arithmetic alone. [`Interned`] is one per small number, at 16 bytes each.
+//! [`Multi`] makes one decision over several bandwidths, [`Tree`] over a branch of a hierarchy. [`Share`]
+//! is the part of one instance in a global limit. [`Observed`] tells an [`Observer`] of each decision.
 //!
 //! # What it does not do
 //!
@@ -58,7 +60,7 @@
 //! 3. **A refusal takes nothing**, and in a [`Limiter`] writes nothing. Its `retry_after` is tight: one
 //!    nanosecond earlier the same request is refused again, at that instant it passes if nobody came between.
 //!    (The wait of a new key for a slot is a guess.)
-//! 4. **Tokens and debts survive** a change of quota, which is atomic in rate and burst. No debt is evicted.
+//! 4. **Tokens and debts survive** a change of quota, which is atomic in rate and burst. No debt is forgotten by eviction.
 //! 5. **What comes back is what was taken**: no sequence of permits and releases makes a bucket fuller than
 //!    full or leaves a debt behind.
 //! 6. **Bounded memory**: never more than `max_keys` keys; a refused new key stores and allocates nothing.
@@ -67,7 +69,7 @@
 //! # Limits
 //!
 //! Bursts and debts count up to 2^61 tokens; a larger request is refused for ever under any limited quota. A
-//! limiter takes 88 bytes, a key 72 and itself, in a hash table. A change of a limiter's quota blocks
+//! limiter takes 88 bytes, a key 18 and itself, in a table that is two thirds full at least, and a quota 90. A change of a limiter's quota blocks
 //! requests for the time of some ten stores. Going from unlimited to limited starts full. A key that was
 //! evicted when full and comes back under a larger burst has all of that. A key with the rate zero is never
 //! full again, and holds its slot until it is [forgotten](Keyed::retain).
@@ -79,7 +81,7 @@
 //!
 //! # Features
 //!
-//! `serde`: [`Rate`], [`Quota`] and [`Oversize`] can be written and read.
+//! `serde`: [`Rate`], [`Quota`] and [`Oversize`] can be written and read. `tower`: `RateLimitLayer`.
 
 pub mod bucket;
 mod cell;
