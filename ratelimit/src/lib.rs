@@ -13,7 +13,8 @@
 //! minting: the word stays. [`Limiter`] is one bucket for many threads, [`Keyed`] is one per key in bounded
 //! memory, [`bucket`] is the arithmetic alone. [`Interned`] is one per small number, at 16 bytes each.
 //! [`Multi`] makes one decision over several bandwidths, [`Tree`] over a branch of a hierarchy. [`Share`]
-//! is the part of one instance in a global limit. [`Observed`] tells an [`Observer`] of each decision.
+//! is the part of one instance in a global limit. [`Observed`] tells an [`Observer`] of each decision, and
+//! [`Leased`] keeps the threads at one limit apart.
 //!
 //! # What it does not do
 //!
@@ -60,7 +61,8 @@
 //! 3. **A refusal takes nothing**, and in a [`Limiter`] writes nothing. Its `retry_after` is tight: one
 //!    nanosecond earlier the same request is refused again, at that instant it passes if nobody came between.
 //!    (The wait of a new key for a slot is a guess.)
-//! 4. **Tokens and debts survive** a change of quota, which is atomic in rate and burst. No debt is forgotten by eviction.
+//! 4. **Tokens and debts survive** a change of quota, which is atomic in rate and burst. No eviction forgets a
+//!    debt.
 //! 5. **What comes back is what was taken**: no sequence of permits and releases makes a bucket fuller than
 //!    full or leaves a debt behind.
 //! 6. **Bounded memory**: never more than `max_keys` keys; a refused new key stores and allocates nothing.
@@ -89,6 +91,7 @@ mod decision;
 mod keyed;
 #[cfg(feature = "tower")]
 mod layer;
+mod lease;
 mod limiter;
 mod multi;
 mod observer;
@@ -103,6 +106,7 @@ pub use keyed::{
 };
 #[cfg(feature = "tower")]
 pub use layer::{Admit, Ask, RateLimit, RateLimitFuture, RateLimitLayer};
+pub use lease::{LeaseOptions, Leased};
 pub use limiter::{Limiter, Permit};
 pub use multi::{Multi, MultiDenied, MultiPermit};
 pub use observer::{Observed, Observer};
