@@ -40,7 +40,7 @@ pub use name::Name;
 pub use options::{KeyedOptions, OverCap};
 pub use permit::KeyedPermit;
 pub(crate) use permit::Source;
-use shard::{Search, Shard};
+use shard::{Search, Shard, Sweep};
 
 /// Slots that eviction looks at for a full bucket before it gives up, and under one lock at a time.
 const LOOKED_AT: usize = 512;
@@ -209,22 +209,29 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
     }
 
     /// Evicts every full bucket and returns how many they were: memory for keys that come back later, at no
-    /// change of any decision. Looks at every bucket, one shard at a time.
+    /// change of any decision. Looks at every bucket, 64 slots under one lock at a time.
     pub fn evict_full(&self) -> usize {
         self.retain(|_, bucket| !bucket.is_full())
     }
 
     /// Forgets every key that `keep` does not want and returns how many they were. A bucket that is forgotten
-    /// in debt comes back full. Looks at every bucket, one shard at a time, which `keep` must not ask again.
+    /// in debt comes back full. Looks at every bucket, 64 slots under one lock at a time, and goes round the
+    /// shards meanwhile, so that no request waits for more than that (but for a table that is less than a
+    /// quarter full in the end, and is made smaller). `keep` must not ask the table again, and is asked twice
+    /// about the keys of a shard that grows meanwhile.
     pub fn retain(&self, mut keep: impl FnMut(&K, Snapshot) -> bool) -> usize {
         let mut gone = 0;
-        for shard in &self.shards {
-            let now_ns = (self.clock)();
-            let mut shard = shard.lock();
-            let now_ns = shard.advance(now_ns);
-            let forgotten = shard.retain(now_ns, &mut keep, &self.hasher);
-            self.held.fetch_sub(forgotten, Ordering::Relaxed);
-            gone += forgotten;
+        let mut pending: Vec<_> = self.shards.iter().map(|shard| (shard, Sweep::default())).collect();
+        while !pending.is_empty() {
+            pending.retain_mut(|(shard, sweep)| {
+                let now_ns = (self.clock)();
+                let mut shard = shard.lock();
+                let now_ns = shard.advance(now_ns);
+                let forgotten = shard.retain(now_ns, sweep, LOOKED_AT_ONCE, &mut keep, &self.hasher);
+                self.unreserve(forgotten);
+                gone += forgotten;
+                !sweep.is_done()
+            });
         }
         gone
     }
@@ -334,7 +341,8 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
                 budget -= at_once;
                 let mut shard = shard.lock();
                 let now_ns = shard.advance(now_ns);
-                match shard.evict_full(now_ns, &mut at_once, &self.hasher) {
+                let wonder = free_at_ns.is_none() && !evicts_indebted;
+                match shard.evict_full(now_ns, &mut at_once, wonder, &self.hasher) {
                     Search::Evicted => return Ok(()),
                     Search::InUse(at_ns) => free_at_ns = [free_at_ns, at_ns].into_iter().flatten().min(),
                 }

@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, Hash};
 
 use super::class::{Account, Charge, ClassId, Classes};
 use super::lookup::Lookup;
-use super::table::Table;
+use super::table::{SLOTS, Table};
 use crate::decision::{Denied, Snapshot};
 use crate::quota::Quota;
 
@@ -15,8 +15,7 @@ pub(super) struct Shard<K> {
     entries: Table<Entry<K>>,
     classes: Classes,
     latest_ns: u64,
-    /// The slot that eviction looked at last.
-    hand: usize,
+    hand: Hand,
 }
 
 pub(super) struct Entry<K> {
@@ -31,9 +30,42 @@ pub(super) enum Search {
     InUse(Option<u64>),
 }
 
+/// Where eviction looks next: at the groups in turn, in each beginning with another slot every round.
+///
+/// A hand that finds what it looks for goes on to the next group, so that each loses one key a round. Were it to
+/// empty a group first, the table would be empty behind it and overfull before it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hand {
+    steps: usize,
+}
+
+impl Hand {
+    /// The slots of the next group.
+    fn next(&mut self, slots: usize) -> impl Iterator<Item = usize> + use<> {
+        let groups = (slots / SLOTS).max(1);
+        let (first, group) = (self.steps / groups, self.steps % groups);
+        self.steps = self.steps.wrapping_add(1);
+        (0..SLOTS).map(move |place| group * SLOTS + first.wrapping_add(place) % SLOTS)
+    }
+}
+
+/// How far a look at everything has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sweep {
+    next: usize,
+    slots: usize,
+    done: bool,
+}
+
+impl Sweep {
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+}
+
 impl<K> Default for Shard<K> {
     fn default() -> Self {
-        Self { entries: Table::new(), classes: Classes::default(), latest_ns: 0, hand: 0 }
+        Self { entries: Table::new(), classes: Classes::default(), latest_ns: 0, hand: Hand::default() }
     }
 }
 
@@ -106,42 +138,61 @@ impl<K: Eq + Hash> Shard<K> {
         hash
     }
 
-    /// Removes what `keep` does not want, returns how many that was, and gives memory back if most went.
+    /// Removes of the next `at_once` slots what `keep` does not want, and returns how many that was. At the end
+    /// memory is given back if most went.
     pub(super) fn retain(
         &mut self,
         now_ns: u64,
+        sweep: &mut Sweep,
+        at_once: usize,
         mut keep: impl FnMut(&K, Snapshot) -> bool,
         hasher: &impl BuildHasher,
     ) -> usize {
         let before = self.entries.len();
-        for slot in 0..self.entries.slots() {
+        let slots = self.entries.slots();
+        if sweep.slots != slots {
+            // Another number of groups: all have moved.
+            (sweep.next, sweep.slots) = (0, slots);
+        }
+        let end = slots.min(sweep.next.saturating_add(at_once));
+        for slot in sweep.next..end {
             let Some(entry) = self.entries.get(slot) else { continue };
             if !keep(&entry.key, self.classes.peek(&entry.account, now_ns)) {
                 self.remove(slot, hasher);
             }
         }
-        self.entries.shrink(|entry| hasher.hash_one(&entry.key));
-        before - self.entries.len()
+        sweep.next = end;
+        let held = self.entries.len();
+        if end == slots {
+            sweep.done = true;
+            self.entries.shrink(|entry| hasher.hash_one(&entry.key));
+        }
+        before - held
     }
 
     /// Removes one full bucket if the hand meets one before it has gone round or the `budget` of slots is
-    /// spent.
+    /// spent. When the others will be full takes a division each, and is worked out only for those who `wonder`.
     pub(super) fn evict_full(
         &mut self,
         now_ns: u64,
         budget: &mut usize,
+        wonder: bool,
         hasher: &impl BuildHasher,
     ) -> Search {
         let mut free_at_ns = None;
-        for _ in 0..self.entries.slots().min(*budget) {
-            *budget -= 1;
-            let slot = self.turn_hand();
-            let Some(Entry { account, .. }) = self.entries.get(slot) else { continue };
-            if self.classes.is_full(account, now_ns) {
-                self.remove(slot, hasher);
-                return Search::Evicted;
+        let slots = self.entries.slots();
+        for _ in 0..slots.min(*budget).div_ceil(SLOTS) {
+            *budget = budget.saturating_sub(SLOTS);
+            for slot in self.hand.next(slots) {
+                let Some(Entry { account, .. }) = self.entries.get(slot) else { continue };
+                if self.classes.is_full(account, now_ns) {
+                    self.remove(slot, hasher);
+                    return Search::Evicted;
+                }
+                if wonder {
+                    free_at_ns = [free_at_ns, self.classes.full_at_ns(account)].into_iter().flatten().min();
+                }
             }
-            free_at_ns = [free_at_ns, self.classes.full_at_ns(account)].into_iter().flatten().min();
         }
         Search::InUse(free_at_ns)
     }
@@ -150,8 +201,8 @@ impl<K: Eq + Hash> Shard<K> {
     /// key and that instant. Never removes one that will never be full.
     pub(super) fn evict_soonest(&mut self, budget: usize, hasher: &impl BuildHasher) -> Option<(u64, u64)> {
         let mut soonest = None;
-        for _ in 0..self.entries.slots().min(budget) {
-            let slot = self.turn_hand();
+        let slots = self.entries.slots();
+        for slot in (0..slots.min(budget).div_ceil(SLOTS)).flat_map(|_| self.hand.next(slots)) {
             let account = self.entries.get(slot).map(|entry| &entry.account);
             let Some(full_at_ns) = account.and_then(|account| self.classes.full_at_ns(account)) else {
                 continue;
@@ -161,11 +212,6 @@ impl<K: Eq + Hash> Shard<K> {
             }
         }
         soonest.map(|(full_at_ns, slot)| (self.remove(slot, hasher), full_at_ns))
-    }
-
-    fn turn_hand(&mut self) -> usize {
-        self.hand = if self.hand + 1 < self.entries.slots() { self.hand + 1 } else { 0 };
-        self.hand
     }
 
     /// Once per 2^61 tokens of a rate: 266 days at 100 GB/s.
@@ -188,5 +234,33 @@ mod tests {
     #[test]
     fn a_key_takes_the_bytes_that_its_option_says() {
         assert_eq!((size_of::<Option<Entry<Name>>>(), size_of::<Option<Entry<u64>>>()), (40, 24));
+    }
+
+    #[test]
+    fn the_hand_comes_to_every_slot_once_in_a_round() {
+        for groups in [1, 2, 3, 10, 97] {
+            let mut hand = Hand::default();
+            let mut seen: Vec<usize> = (0..groups).flat_map(|_| hand.next(groups * SLOTS)).collect();
+            seen.sort_unstable();
+            assert!(seen.into_iter().eq(0..groups * SLOTS));
+        }
+    }
+
+    /// Once a mistake: the hand went from slot to slot, and the table before it was so full that a search went
+    /// through half of it.
+    #[test]
+    fn a_shard_at_its_cap_keeps_its_searches_short_for_ever() {
+        let hasher = foldhash::fast::FixedState::default();
+        let quota = Quota::new(crate::rate::Rate::per_second(1_000_000_000), 1);
+        let mut shard = Shard::default();
+        for key in 0..40_000_u64 {
+            if key >= 2_000 {
+                let mut budget = 64;
+                assert!(matches!(shard.evict_full(key, &mut budget, false, &hasher), Search::Evicted));
+            }
+            shard.insert((hasher.hash_one(key), key), quota, (key, key), &hasher);
+        }
+        let displaced = shard.entries.displaced();
+        assert!(displaced < 2_000, "{displaced} groups passed by 2,000 keys");
     }
 }

@@ -23,7 +23,8 @@ struct Group<T> {
     slots: [Option<T>; SLOTS],
 }
 
-const SLOTS: usize = 8;
+/// Slots of a group.
+pub(super) const SLOTS: usize = 8;
 
 impl<T> Table<T> {
     pub(super) const fn new() -> Self {
@@ -102,6 +103,12 @@ impl<T> Table<T> {
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.groups.iter_mut().flat_map(|group| &mut group.slots).flatten()
+    }
+
+    /// Groups that values lie behind their homes, in sum.
+    #[cfg(test)]
+    pub(super) fn displaced(&self) -> u64 {
+        self.groups.iter().map(|group| u64::from(group.passed)).sum()
     }
 
     fn resize(&mut self, groups: usize, hash_of: impl Fn(&T) -> u64) {
@@ -184,6 +191,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn a_table_is_a_map_however_poor_the_hashes(
             steps in prop::collection::vec((0..300_u16, any::<u32>(), 0..10_u8), 1..1_200),

@@ -42,8 +42,10 @@ impl Lodger {
 }
 
 fn quota(longest_ns: u64) -> impl Strategy<Value = Quota> {
-    let rate =
-        (0..1_u64 << 33, 1..longest_ns).prop_map(|(tokens, ns)| Rate::per(tokens, Duration::from_nanos(ns)));
+    // Most of them such that a bucket is neither always full nor always empty.
+    let tokens = prop_oneof![4 => 0..400_u64, 1 => 0..1_u64 << 33];
+    let rate = (tokens, longest_ns / 8..longest_ns)
+        .prop_map(|(tokens, ns)| Rate::per(tokens, Duration::from_nanos(ns)));
     let oversize = prop_oneof![Just(Oversize::Reject), Just(Oversize::WhenFull)];
     (rate, 0..200_u64, oversize).prop_map(|(rate, burst, oversize)| Quota { rate, burst, oversize })
 }
