@@ -8,6 +8,8 @@
 //! machine slows down both, and with one thread the time is that of the thread's processor, not of the wall.
 //! Medians over the rounds; the ratio is the median of the ratios within a round.
 
+#![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
+
 use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};

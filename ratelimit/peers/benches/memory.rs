@@ -3,6 +3,8 @@
 //! Bytes are what was asked of the allocator and not given back. What the allocator adds to that (16 bytes for
 //! every small `String`, or more) is not counted, in favour of those who allocate once a key.
 
+#![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
+
 use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
