@@ -4,51 +4,48 @@
 //! Why not a reader-writer lock: every request would write to the lock's word, and a flood of refusals would
 //! fight for that cache line. Here a reader only loads, and the epoch tells it whether what it loaded belongs
 //! together (Boehm, "Can seqlocks get along with programming language memory models?", 2012). Readers that
-//! meet a writer wait on its mutex instead of spinning.
+//! meet a writer wait on its mutex instead of spinning. What an ordinary decision loads, the epoch, the word
+//! and the [`Gauge`], is one cache line.
 //!
-//! Invariant: [`read`](Cell::read) returns a segment and a word that were current at the same time. So a
-//! [`swap`](Cell::swap) that succeeds has found the very word its decision was made for, however long the
-//! thread slept in between: were the segment turned so often meanwhile that positions became ambiguous,
-//! turning would have moved the word.
+//! Invariant: [`read`](Cell::read) and [`glance`](Cell::glance) return a segment and a word that were current
+//! at the same time. So a [`swap`](Cell::swap) that succeeds has found the very word its decision was made for,
+//! however long the thread slept in between: were the segment turned so often meanwhile that positions became
+//! ambiguous, turning would have moved the word.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use crate::bucket::{Gauge, Segment};
+use crate::sync::{AtomicU64, Mutex, Ordering, fence};
 
-use parking_lot::Mutex;
-
-use crate::bucket::Segment;
-
+#[repr(C)]
 pub(crate) struct Cell {
-    /// Odd while `words` are being written.
+    /// Odd while `gauge` and `rest` are being written.
     epoch: AtomicU64,
-    words: [AtomicU64; 7],
     spent: AtomicU64,
+    gauge: [AtomicU64; 6],
+    rest: [AtomicU64; 5],
     writer: Mutex<()>,
 }
 
 impl Cell {
     pub(crate) fn new((segment, spent): (Segment, u64)) -> Self {
-        let words = segment.to_words().map(AtomicU64::new);
-        Self { epoch: AtomicU64::new(0), words, spent: AtomicU64::new(spent), writer: Mutex::new(()) }
+        Self {
+            epoch: AtomicU64::new(0),
+            spent: AtomicU64::new(spent),
+            gauge: Gauge::of(&segment).to_words().map(AtomicU64::new),
+            rest: segment.rest().map(AtomicU64::new),
+            writer: Mutex::new(()),
+        }
     }
 
     /// The segment and the word, as they were together at one instant.
     #[inline]
     pub(crate) fn read(&self) -> (Segment, u64) {
-        loop {
-            let epoch = self.epoch.load(Ordering::Acquire);
-            if epoch.is_multiple_of(2) {
-                let segment = self.segment();
-                let spent = self.spent.load(Ordering::Relaxed);
-                // Whoever wrote a value just loaded did so after it knew of its epoch and released it
-                // (`swap`, `replace`), so the load below cannot miss that epoch.
-                fence(Ordering::Acquire);
-                if self.epoch.load(Ordering::Relaxed) == epoch {
-                    return (segment, spent);
-                }
-            } else {
-                drop(self.writer.lock());
-            }
-        }
+        self.consistent(Self::segment)
+    }
+
+    /// The segment's gauge and the word, as they were together at one instant.
+    #[inline]
+    pub(crate) fn glance(&self) -> (Gauge, u64) {
+        self.consistent(Self::gauge)
     }
 
     /// Makes the word `new` if it is still `current`.
@@ -69,9 +66,8 @@ impl Cell {
             self.epoch.store(epoch | 1, Ordering::Relaxed);
             fence(Ordering::Release);
             if self.swap(spent, new_spent) {
-                for (word, new) in self.words.iter().zip(new_segment.to_words()) {
-                    word.store(new, Ordering::Relaxed);
-                }
+                store(&self.gauge, Gauge::of(&new_segment).to_words());
+                store(&self.rest, new_segment.rest());
                 self.epoch.store(epoch.wrapping_add(2), Ordering::Release);
                 return;
             }
@@ -79,8 +75,49 @@ impl Cell {
         }
     }
 
+    #[inline]
+    fn consistent<T>(&self, part: impl Fn(&Self) -> T) -> (T, u64) {
+        loop {
+            let epoch = self.epoch.load(Ordering::Acquire);
+            if epoch.is_multiple_of(2) {
+                let part = part(self);
+                let spent = self.spent.load(Ordering::Relaxed);
+                // Whoever wrote a value just loaded did so after it knew of its epoch and released it
+                // (`swap`, `replace`), so the load below cannot miss that epoch.
+                fence(Ordering::Acquire);
+                if self.epoch.load(Ordering::Relaxed) == epoch {
+                    return (part, spent);
+                }
+            } else {
+                self.await_writer();
+            }
+        }
+    }
+
+    #[cold]
+    fn await_writer(&self) {
+        drop(self.writer.lock());
+    }
+
+    /// Consistent only under the writer's lock or between two equal, even epochs.
+    #[inline]
+    fn gauge(&self) -> Gauge {
+        Gauge::from_words(load(&self.gauge))
+    }
+
     /// Consistent only under the writer's lock or between two equal, even epochs.
     fn segment(&self) -> Segment {
-        Segment::from_words(self.words.each_ref().map(|word| word.load(Ordering::Relaxed)))
+        Segment::of(&self.gauge(), load(&self.rest))
+    }
+}
+
+#[inline]
+fn load<const N: usize>(words: &[AtomicU64; N]) -> [u64; N] {
+    words.each_ref().map(|word| word.load(Ordering::Relaxed))
+}
+
+fn store<const N: usize>(words: &[AtomicU64; N], values: [u64; N]) {
+    for (word, value) in words.iter().zip(values) {
+        word.store(value, Ordering::Relaxed);
     }
 }

@@ -32,6 +32,8 @@ pub enum Bound {
     Rate,
     /// The request is larger than the burst.
     Burst,
+    /// Others wait already, and are served first.
+    Queue,
     /// The key is new, and the table is full of keys whose buckets are not.
     Keys,
 }
@@ -39,8 +41,9 @@ pub enum Bound {
 /// How long a refused request has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RetryAfter {
-    /// Tight to the nanosecond: one earlier, the request would be refused again. Under [`Bound::Keys`], when
-    /// the first of the buckets looked at is full: a guess, for others wait too.
+    /// Tight to the nanosecond: one earlier, the request would be refused again. Under [`Bound::Queue`], when
+    /// all who wait and the request are served, if nobody leaves. Under [`Bound::Keys`], when the first of the
+    /// buckets looked at is full: a guess, for others wait too.
     After(Duration),
     /// No wait helps under this quota (or the instant lies beyond 2^64 ns of the clock).
     Never,
@@ -64,11 +67,12 @@ impl RetryAfter {
 }
 
 impl Bound {
-    /// `rate`, `burst` or `keys`: a label for metrics.
+    /// `rate`, `burst`, `queue` or `keys`: a label for metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Rate => "rate",
             Self::Burst => "burst",
+            Self::Queue => "queue",
             Self::Keys => "keys",
         }
     }
@@ -98,6 +102,7 @@ impl fmt::Display for Denied {
                 write!(f, "{requested} tokens exceed the rate of {rate}: {available} of {burst} available")?;
             }
             Bound::Burst => write!(f, "{requested} tokens exceed the burst of {burst}")?,
+            Bound::Queue => write!(f, "{requested} tokens have to wait behind others at the rate of {rate}")?,
             Bound::Keys => write!(f, "{requested} tokens for a new key: every key held is in use")?,
         }
         write!(f, ", {retry_after}")

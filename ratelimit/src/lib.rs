@@ -71,7 +71,7 @@
 //! # Limits
 //!
 //! Bursts and debts count up to 2^61 tokens; a larger request is refused for ever under any limited quota. A
-//! limiter takes 88 bytes, a key 18 and itself, in a table that is two thirds full at least, and a quota 90. A change of a limiter's quota blocks
+//! limiter takes 128 bytes, a key 18 and itself, in a table that is two thirds full at least, and a quota 90. A change of a limiter's quota blocks
 //! requests for the time of some ten stores. Going from unlimited to limited starts full. A key that was
 //! evicted when full and comes back under a larger burst has all of that. A key with the rate zero is never
 //! full again, and holds its slot until it is [forgotten](Keyed::retain).
@@ -95,9 +95,12 @@ mod lease;
 mod limiter;
 mod multi;
 mod observer;
+mod permit;
 mod quota;
 mod rate;
+mod reserve;
 mod share;
+mod sync;
 mod tree;
 
 pub use decision::{Bound, Denied, RetryAfter, Snapshot};
@@ -107,10 +110,12 @@ pub use keyed::{
 #[cfg(feature = "tower")]
 pub use layer::{Admit, Ask, RateLimit, RateLimitFuture, RateLimitLayer};
 pub use lease::{LeaseOptions, Leased};
-pub use limiter::{Limiter, Permit};
+pub use limiter::Limiter;
 pub use multi::{Multi, MultiDenied, MultiPermit};
 pub use observer::{Observed, Observer};
-pub use quota::{Oversize, Quota};
+pub use permit::Permit;
+pub use quota::{Inherit, Oversize, Quota};
 pub use rate::{Rate, RateError};
+pub use reserve::Reservation;
 pub use share::{Demand, Share, ShareDenied, ShareError, ShareOptions, Strategy};
 pub use tree::{Exceeded, InternedNode, KeyedNode, Node, Tree, TreePermit};

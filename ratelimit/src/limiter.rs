@@ -8,10 +8,11 @@ use std::fmt;
 use std::sync::LazyLock;
 use std::time::Instant;
 
-use crate::bucket::{Decision, Level, Segment, Verdict};
+use crate::bucket::{Decision, Glance, Level, Segment, Verdict};
 use crate::cell::Cell;
 use crate::decision::{Denied, Snapshot};
-use crate::quota::Quota;
+use crate::permit::Permit;
+use crate::quota::{Inherit, Quota};
 
 /// Admits at most a [`Quota`] of work; to be shared by reference or in an `Arc`.
 ///
@@ -27,9 +28,10 @@ use crate::quota::Quota;
 ///     Err(denied) => println!("429: {denied}"),
 /// }
 /// ```
+#[repr(C, align(64))] // the beginning of the cell is one cache line
 pub struct Limiter<C = fn() -> u64> {
-    cell: Cell,
-    clock: C,
+    pub(crate) cell: Cell,
+    pub(crate) clock: C,
 }
 
 impl Limiter {
@@ -51,7 +53,11 @@ impl<C: Fn() -> u64> Limiter<C> {
     /// Takes `tokens` if they may pass now. All or none; zero always passes.
     #[inline]
     pub fn allow(&self, tokens: u64) -> bool {
-        self.take(tokens, |_, _, _| ()).is_ok()
+        match self.glance(tokens) {
+            Some(Glance::Admitted { .. }) => true,
+            Some(Glance::Short) => false,
+            _ => self.take(tokens, |_, _, _| ()).is_ok(),
+        }
     }
 
     /// Takes `tokens` if they may pass now. Dropping the permit keeps them taken; to give some or all back,
@@ -61,8 +67,37 @@ impl<C: Fn() -> u64> Limiter<C> {
     /// [`Denied`], which tells the bound and the wait; nothing was taken.
     #[inline]
     pub fn try_acquire(&self, tokens: u64) -> Result<Permit<'_, C>, Denied> {
+        if let Some(Glance::Admitted { .. }) = self.glance(tokens) {
+            return Ok(Permit::new(self, tokens, tokens));
+        }
         let taken = self.take(tokens, |segment, level, now_ns| segment.denial(level, now_ns, tokens));
-        taken.map(|tokens| Permit { limiter: self, tokens })
+        taken.map(|taken| Permit::new(self, tokens, taken))
+    }
+
+    /// Takes as many of `tokens` as there are now, but no fewer than `least`: for work that can be done in
+    /// part. [`Permit::granted`] says how many they are. A `least` beyond `tokens` counts as `tokens`; one of
+    /// zero is never refused.
+    ///
+    /// # Errors
+    /// [`Denied`] if `least` may not pass; nothing was taken.
+    pub fn acquire_up_to(&self, tokens: u64, least: u64) -> Result<Permit<'_, C>, Denied> {
+        loop {
+            let (segment, spent) = self.cell.read();
+            let now_ns = (self.clock)();
+            let part = segment.part(spent, now_ns, tokens, least);
+            match segment.weigh(spent, now_ns, part) {
+                Verdict::Admitted { spent: taken } if taken == spent => {
+                    return Ok(Permit::new(self, part, 0));
+                }
+                Verdict::Admitted { spent: taken } => {
+                    if self.cell.swap(spent, taken) {
+                        return Ok(Permit::new(self, part, part));
+                    }
+                }
+                Verdict::Short(level) => return Err(segment.denial(&level, now_ns, part)),
+                Verdict::Turn => self.turn(now_ns),
+            }
+        }
     }
 
     /// Gives back `tokens` that were taken. The bucket is never fuller than full, but it is the caller's care
@@ -94,26 +129,46 @@ impl<C: Fn() -> u64> Limiter<C> {
     ///
     /// A request that was decided under the old quota when the new one came in may still take its tokens.
     pub fn reconfigure(&self, quota: Quota) {
+        self.reconfigure_with(quota, Inherit::AsIs);
+    }
+
+    /// [`reconfigure`](Self::reconfigure) with a say in what becomes of tokens and debt. The same quota again
+    /// changes nothing, unless the bucket is to be [reset](Inherit::Reset).
+    pub fn reconfigure_with(&self, quota: Quota, inherit: Inherit) {
         let quota = quota.clamped();
-        if self.quota() == quota {
+        let due = |segment: &Segment| segment.quota() != quota || inherit == Inherit::Reset;
+        if !due(&self.cell.read().0) {
             return;
         }
         let now_ns = (self.clock)();
         self.cell
-            .replace(|segment, spent| (segment.quota() != quota).then(|| segment.turn(spent, now_ns, quota)));
+            .replace(|segment, spent| due(&segment).then(|| segment.inherit(spent, now_ns, quota, inherit)));
+    }
+
+    /// Takes `tokens` if a glance tells that they may pass: nearly always. `None` if it tells nothing.
+    #[inline]
+    fn glance(&self, tokens: u64) -> Option<Glance> {
+        loop {
+            let (gauge, spent) = self.cell.glance();
+            // The clock after the word: whoever moved the word saw an earlier instant, so nobody is refused
+            // for having been late.
+            match gauge.weigh(spent, (self.clock)(), tokens) {
+                Glance::Unsure => return None,
+                Glance::Admitted { spent: taken } if !self.cell.swap(spent, taken) => {}
+                told => return Some(told),
+            }
+        }
     }
 
     /// Takes `tokens`, or as many as have to be paid for: none when unlimited. A refusal is put into words by
     /// `refuse`, which costs more than the decision.
-    #[inline]
     fn take<E>(&self, tokens: u64, refuse: impl FnOnce(&Segment, &Level, u64) -> E) -> Result<u64, E> {
         loop {
             let (segment, spent) = self.cell.read();
             if tokens == 0 || segment.quota().rate.is_unlimited() {
                 return Ok(0);
             }
-            // The clock after the word: whoever moved the word saw an earlier instant, so nobody is refused
-            // for having been late.
+            // After the word, as in `glance`.
             let now_ns = (self.clock)();
             match segment.weigh(spent, now_ns, tokens) {
                 Verdict::Admitted { spent: taken } => {
@@ -129,7 +184,7 @@ impl<C: Fn() -> u64> Limiter<C> {
 
     /// Begins a new segment under the same quota, unless another thread already has.
     #[cold]
-    fn turn(&self, now_ns: u64) {
+    pub(crate) fn turn(&self, now_ns: u64) {
         self.cell.replace(|segment, spent| {
             let due = segment.decide(spent, now_ns, 1) == Decision::Turn;
             due.then(|| segment.turn(spent, now_ns, segment.quota()))
@@ -145,46 +200,6 @@ impl<C: Fn() -> u64> fmt::Debug for Limiter<C> {
             .field("available", &available)
             .field("debt", &debt)
             .finish_non_exhaustive()
-    }
-}
-
-/// Tokens taken from a [`Limiter`].
-///
-/// Dropping it keeps them taken, for work that was admitted was most often also done; what was not done is
-/// given back by [`release`](Self::release), and an estimate that was too high is settled by
-/// [`shrink_to`](Self::shrink_to). It cannot give back more than was taken.
-pub struct Permit<'a, C: Fn() -> u64 = fn() -> u64> {
-    limiter: &'a Limiter<C>,
-    tokens: u64,
-}
-
-impl<C: Fn() -> u64> Permit<'_, C> {
-    /// Tokens this permit could give back: none if the limiter was unlimited when it was asked.
-    pub fn tokens(&self) -> u64 {
-        self.tokens
-    }
-
-    /// Keeps the tokens taken: what dropping does, said aloud.
-    pub fn keep(self) {}
-
-    /// Gives all tokens back: the work was not done. Best soon: they come on top of what has been minted since,
-    /// up to a full bucket, so what others take right after a late return is more than the rate alone allows.
-    pub fn release(mut self) {
-        self.shrink_to(0);
-    }
-
-    /// Gives back all but `tokens`: the work was smaller than it looked. Does nothing if it was larger.
-    pub fn shrink_to(&mut self, tokens: u64) {
-        if let Some(surplus) = self.tokens.checked_sub(tokens).filter(|&surplus| surplus > 0) {
-            self.limiter.release(surplus);
-            self.tokens = tokens;
-        }
-    }
-}
-
-impl<C: Fn() -> u64> fmt::Debug for Permit<'_, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit").field("tokens", &self.tokens).finish_non_exhaustive()
     }
 }
 
@@ -204,6 +219,6 @@ mod tests {
 
     #[test]
     fn a_limiter_and_a_bucket_take_the_bytes_that_the_front_page_says() {
-        assert_eq!((size_of::<Limiter>(), size_of::<Bucket>()), (88, 72));
+        assert_eq!((size_of::<Limiter>(), size_of::<Bucket>()), (128, 72));
     }
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use crate::decision::Denied;
 use crate::keyed::{Interned, InternedPermit, Keyed, KeyedPermit, Lookup};
-use crate::limiter::{Limiter, Permit};
+use crate::limiter::Limiter;
 use crate::multi::{Multi, MultiDenied, MultiPermit};
+use crate::permit::Permit;
 use crate::quota::Quota;
 
 /// Is told of decisions as they are made, outside of every lock, on the thread that asked. `K` is the key as the

@@ -16,6 +16,48 @@ pub enum Oversize {
     /// It is admitted when the bucket is full, and leaves a debt of the tokens beyond the burst: the long run
     /// is exact, and one large request does not starve for ever under a small limit.
     WhenFull,
+    /// It is admitted when all its tokens were minted, over as many bursts as that takes: paid for before it
+    /// passes. Only those who wait can do so; to everybody else it is rejected.
+    Split,
+}
+
+/// What becomes of the tokens in a bucket when its quota changes. A debt stays in all cases but one, and what
+/// was unlimited starts full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Inherit {
+    /// They stay as they are, up to the new burst.
+    #[default]
+    AsIs,
+    /// They are forgotten, and so is a debt: the bucket starts full, even under the same quota.
+    Reset,
+    /// As full before, as full after: 40 of 100 become 20 of 50, rounded down.
+    Proportional,
+    /// What was taken stays taken: 40 of 100 become 140 of 200, or a debt of 40 under a burst of 20.
+    Additive,
+}
+
+impl Inherit {
+    /// Tokens under the burst `new` that `tokens` under `old` become; below zero is a debt.
+    pub(crate) fn tokens(self, tokens: i64, old: u64, new: u64) -> i64 {
+        let most = new.min(Quota::MAX_BURST).cast_signed();
+        let tokens = match self {
+            Self::AsIs => tokens,
+            Self::Reset => most,
+            Self::Proportional => match u64::try_from(tokens) {
+                // So is a bucket that holds nothing because it can hold nothing.
+                Ok(tokens) if tokens >= old => most,
+                Ok(tokens) => {
+                    let share = u128::from(tokens) * u128::from(new) / u128::from(old);
+                    i64::try_from(share).unwrap_or(most)
+                }
+                Err(_) => tokens,
+            },
+            Self::Additive => tokens.saturating_add_unsigned(new).saturating_sub_unsigned(old),
+        };
+        tokens.clamp(-Quota::MAX_BURST.cast_signed(), most)
+    }
 }
 
 /// A rate and the burst it may save up.

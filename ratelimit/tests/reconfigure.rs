@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use forebay_ratelimit::bucket::Bucket;
-use forebay_ratelimit::{Limiter, Oversize, Quota, Rate};
+use forebay_ratelimit::{Inherit, Limiter, Oversize, Quota, Rate};
 use proptest::prelude::*;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -73,6 +73,52 @@ proptest! {
 #[test]
 fn the_part_of_a_token_is_carried_through_five_rates() {
     assert_level_follows(&[20_704, 205_485, 106_400, 157_568, 41], 255_001);
+}
+
+/// What was in the bucket, what the bursts were, and what each inheritance makes of it; below zero is a debt.
+#[test]
+fn tokens_are_inherited_in_four_ways() {
+    use Inherit::{Additive, AsIs, Proportional, Reset};
+    for (tokens, old, new, expected) in [
+        (40, 100, 200, [(AsIs, 40), (Reset, 200), (Proportional, 80), (Additive, 140)]),
+        (40, 100, 20, [(AsIs, 20), (Reset, 20), (Proportional, 8), (Additive, -40)]),
+        (100, 100, 30, [(AsIs, 30), (Reset, 30), (Proportional, 30), (Additive, 30)]),
+        (1, 3, 2, [(AsIs, 1), (Reset, 2), (Proportional, 0), (Additive, 0)]),
+        (-50, 100, 200, [(AsIs, -50), (Reset, 200), (Proportional, -50), (Additive, 50)]),
+        (0, 0, 7, [(AsIs, 0), (Reset, 7), (Proportional, 7), (Additive, 7)]),
+        (5, 7, 0, [(AsIs, 0), (Reset, 0), (Proportional, 0), (Additive, -2)]),
+    ] {
+        let quotas =
+            [old, new].map(|burst| Quota::new(Rate::per_second(10), burst).oversize(Oversize::WhenFull));
+        for (inherit, expected) in expected {
+            let limiter = Limiter::with_clock(quotas[0], || 7);
+            let mut bucket = Bucket::full(quotas[0], 7);
+            let take = u64::try_from(i64::try_from(old).unwrap() - tokens).unwrap();
+            assert!(limiter.allow(take) && bucket.try_acquire(7, take).is_ok());
+            limiter.reconfigure_with(quotas[1], inherit);
+            bucket.reconfigure_with(7, quotas[1], inherit);
+            for after in [limiter.peek(), bucket.peek(7)] {
+                let level = after.available.cast_signed() - after.debt.cast_signed();
+                assert_eq!(level, expected, "{tokens} of {old} under {new} {inherit:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_quota_again_changes_nothing_unless_it_resets() {
+    let quota = Quota::new(Rate::per_second(10), 100);
+    let limiter = Limiter::with_clock(quota, || 0);
+    assert!(limiter.allow(60));
+    for inherit in [Inherit::AsIs, Inherit::Proportional, Inherit::Additive] {
+        limiter.reconfigure_with(quota, inherit);
+        assert_eq!(limiter.peek().available, 40, "{inherit:?}");
+    }
+    limiter.reconfigure_with(quota, Inherit::Reset);
+    assert!(limiter.peek().is_full());
+    limiter.reconfigure(Quota::UNLIMITED);
+    limiter.reconfigure_with(quota, Inherit::Additive);
+    assert!(limiter.peek().is_full());
 }
 
 #[test]

@@ -10,7 +10,7 @@ fn a_quota_survives_its_document() {
     for quota in [
         Quota::new(Rate::per_second(4 << 20), 6 << 20),
         Quota::new(Rate::per(7, Duration::from_secs(86_400)), 1).oversize(Oversize::WhenFull),
-        Quota::new(Rate::ZERO, 0),
+        Quota::new(Rate::ZERO, 0).oversize(Oversize::Split),
         Quota::UNLIMITED,
     ] {
         let document = serde_json::to_string(&quota).unwrap();

@@ -1,6 +1,11 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::decision::{Bound, RetryAfter};
+use crate::quota::Oversize;
+use crate::rate::Rate;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -24,7 +29,7 @@ fn any_quota() -> impl Strategy<Value = Quota> {
         edge().prop_map(Rate::per_second),
         (edge(), edge()).prop_map(|(tokens, ns)| Rate::per(tokens, Duration::from_nanos(ns))),
     ];
-    let oversize = prop_oneof![Just(Oversize::Reject), Just(Oversize::WhenFull)];
+    let oversize = prop_oneof![Just(Oversize::Reject), Just(Oversize::WhenFull), Just(Oversize::Split)];
     (rate, edge(), oversize).prop_map(|(rate, burst, oversize)| Quota { rate, burst, oversize })
 }
 
@@ -63,8 +68,83 @@ proptest! {
     fn a_segment_survives_its_words(quota in any_quota(), now_ns in any::<u64>(), later in any::<u64>()) {
         let (segment, word) = Segment::start(quota, now_ns);
         let (turned, _) = segment.turn(word, now_ns.saturating_add(later), quota);
-        prop_assert_eq!(Segment::from_words(segment.to_words()), segment);
-        prop_assert_eq!(Segment::from_words(turned.to_words()), turned);
+        for segment in [segment, turned] {
+            let gauge = Gauge::from_words(Gauge::of(&segment).to_words());
+            prop_assert_eq!(gauge, Gauge::of(&segment));
+            prop_assert_eq!(Segment::of(&gauge, segment.rest()), segment);
+        }
+    }
+
+    /// Two computations that share no step: whatever the one is sure of, the other says.
+    #[test]
+    fn a_glance_is_what_a_close_look_finds(
+        quotas in prop::collection::vec(any_quota(), 1..4),
+        steps in prop::collection::vec((prop_oneof![edge(), 0..1_000_000_000_000_u64], edge(), 0..1_000_u64), 1..40),
+    ) {
+        let (mut segment, mut word) = Segment::start(quotas[0], 0);
+        let mut now_ns = 0_u64;
+        for (step_ns, large, small) in steps {
+            now_ns = now_ns.saturating_add(step_ns);
+            let gauge = Gauge::of(&segment);
+            for tokens in [large, small, segment.peek(word, now_ns).available, segment.quota().burst] {
+                for tokens in [tokens, tokens.saturating_add(1)] {
+                    for now_ns in [now_ns, now_ns.saturating_sub(step_ns), now_ns.saturating_sub(1)] {
+                        let same = match (gauge.weigh(word, now_ns, tokens), segment.weigh(word, now_ns, tokens)) {
+                            (Glance::Unsure, _) | (Glance::Short, Verdict::Short(_)) => true,
+                            (Glance::Admitted { spent }, Verdict::Admitted { spent: close }) => spent == close,
+                            _ => false,
+                        };
+                        prop_assert!(same, "{} tokens at {}: {:?}", tokens, now_ns, segment);
+                    }
+                }
+            }
+            match segment.decide(word, now_ns, small) {
+                Decision::Admitted { spent } => word = spent,
+                Decision::Denied(_) => {
+                    let quota = quotas[usize::try_from(small).unwrap() % quotas.len()];
+                    (segment, word) = segment.turn(word, now_ns, quota);
+                }
+                Decision::Turn => (segment, word) = segment.turn(word, now_ns, segment.quota()),
+            }
+        }
+    }
+
+    /// A gauge that always asks the segment would pass the test above.
+    #[test]
+    fn a_glance_is_enough_nearly_always(
+        tokens in 1..1_000_000_u64,
+        period_ns in 1..10_000_000_000_u64,
+        carried_ns in 0..1_000_000_000_u64,
+        step_ns in 1..86_400_000_000_000_u64,
+    ) {
+        let quota = Quota::new(Rate::per(tokens, Duration::from_nanos(period_ns)), 1_000_000);
+        let (segment, word) = Segment::start(quota, 0);
+        let (segment, word) = segment.turn(word, carried_ns, quota);
+        let gauge = Gauge::of(&segment);
+        let unsure = (0..1_000).filter(|step| {
+            gauge.weigh(word, carried_ns + step * step_ns / 1_000, 1) == Glance::Unsure
+        });
+        // The day of the longest is 2^46 ns, and so unsure once in 2^18 times.
+        prop_assert!(unsure.count() <= 2);
+    }
+
+    /// Whatever it is inherited as: a bucket is never fuller than full, and no debt is larger than a burst can be.
+    #[test]
+    fn what_is_inherited_keeps_within_the_new_bounds(
+        tokens in prop_oneof![edge().prop_map(|edge| (edge >> 2).cast_signed()), edge().prop_map(|edge| -(edge >> 3).cast_signed())],
+        old in edge(),
+        new in edge(),
+    ) {
+        let (old, new) = (old.min(Quota::MAX_BURST), new.min(Quota::MAX_BURST));
+        let tokens = tokens.min(old.cast_signed());
+        for inherit in [Inherit::AsIs, Inherit::Reset, Inherit::Proportional, Inherit::Additive] {
+            let inherited = inherit.tokens(tokens, old, new);
+            prop_assert!(inherited <= new.cast_signed(), "{:?}: {}", inherit, inherited);
+            prop_assert!(inherited >= -Quota::MAX_BURST.cast_signed(), "{:?}: {}", inherit, inherited);
+            if inherit != Inherit::Additive {
+                prop_assert!(inherited >= tokens.min(0), "{:?}: {}", inherit, inherited);
+            }
+        }
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Classes {
 
     #[cold]
     pub(super) fn refusal(&self, account: &Account, now_ns: u64, tokens: u64) -> Denied {
-        self.segment(account.class).refusal(account.position(), now_ns, tokens)
+        self.segment(account.class).refusal_at(account.position(), now_ns, tokens)
     }
 
     pub(super) fn give_back(&self, account: &mut Account, now_ns: u64, tokens: u64) {
@@ -235,7 +235,7 @@ pub(super) fn first_charge<E>(
     let position = segment.full_position(now_ns, full_at_ns);
     match segment.weigh_at(position, now_ns, tokens) {
         Weighed::Admitted(_) => Ok(()),
-        Weighed::Short | Weighed::Due => Err(refuse(&|| segment.refusal(position, now_ns, tokens))),
+        Weighed::Short | Weighed::Due => Err(refuse(&|| segment.refusal_at(position, now_ns, tokens))),
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Position {
 pub(crate) enum Weighed {
     /// The tokens are taken if the bucket moves here.
     Admitted(Position),
-    /// Too few tokens: [`Segment::refusal`] says how many.
+    /// Too few tokens: [`Segment::refusal_at`] says how many.
     Short,
     /// The segment has to be turned first, and every position in it [kept in reach](Segment::within_reach).
     Due,
@@ -78,7 +78,7 @@ impl Segment {
 
     /// The refusal of a request that was found [too large](Weighed::Short).
     #[cold]
-    pub(crate) fn refusal(&self, position: Position, now_ns: u64, tokens: u64) -> Denied {
+    pub(crate) fn refusal_at(&self, position: Position, now_ns: u64, tokens: u64) -> Denied {
         let Self { rate, burst, oversize, .. } = *self;
         let beyond = tokens > burst;
         let passable = !beyond || (oversize == Oversize::WhenFull && tokens <= Quota::MAX_BURST);

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
-use super::super::Bucket;
 use super::*;
+use crate::bucket::Bucket;
 use crate::rate::Rate;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -25,7 +25,7 @@ impl Lodger {
                     self.position = position;
                     return Ok(());
                 }
-                Weighed::Short => return Err(self.segment.refusal(self.position, now_ns, tokens)),
+                Weighed::Short => return Err(self.segment.refusal_at(self.position, now_ns, tokens)),
                 Weighed::Due => {
                     self.position = self.segment.within_reach(self.position, now_ns);
                     (self.segment, _) = self.segment.turn(0, now_ns, self.segment.quota());
@@ -146,7 +146,7 @@ proptest! {
                 Weighed::Admitted(position) => position,
                 Weighed::Short | Weighed::Due => position,
             };
-            here.refusal(position, now_ns, tokens);
+            here.refusal_at(position, now_ns, tokens);
             here.peek_at(position, now_ns);
             here.full_position_at_ns(position);
             here.give_back_at(position, now_ns, tokens);
