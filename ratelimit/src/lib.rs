@@ -18,7 +18,7 @@
 //!
 //! # What it does not do
 //!
-//! It decides; it does not wait, sleep or queue. It limits one process: nothing is shared between machines.
+//! It decides; it does not wait, sleep or queue, except at a `Queue` (feature `tokio`). It limits one process: nothing is shared between machines.
 //! It limits rates, not concurrency.
 //!
 //! # Example
@@ -84,6 +84,7 @@
 //! # Features
 //!
 //! `serde`: [`Rate`], [`Quota`] and [`Oversize`] can be written and read. `tower`: `RateLimitLayer`.
+//! `tokio`: `Queue`, a limiter at which those who may not pass now wait in line.
 
 pub mod bucket;
 mod cell;
@@ -102,6 +103,8 @@ mod reserve;
 mod share;
 mod sync;
 mod tree;
+#[cfg(feature = "tokio")]
+mod wait;
 
 pub use decision::{Bound, Denied, RetryAfter, Snapshot};
 pub use keyed::{
@@ -119,3 +122,5 @@ pub use rate::{Rate, RateError};
 pub use reserve::Reservation;
 pub use share::{Demand, Share, ShareDenied, ShareError, ShareOptions, Strategy};
 pub use tree::{Exceeded, InternedNode, KeyedNode, Node, Tree, TreePermit};
+#[cfg(feature = "tokio")]
+pub use wait::{Queue, QueueOptions, QueuePermit, Wait};

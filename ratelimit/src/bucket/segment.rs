@@ -130,6 +130,12 @@ impl Segment {
         self.level(spent, now_ns).available().clamp(least.min(tokens), tokens)
     }
 
+    /// Whether `tokens` are saved up over more than one burst.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn splits(&self, tokens: u64) -> bool {
+        self.oversize == Oversize::Split && tokens > self.burst
+    }
+
     /// What `tokens` come to behind `ahead` others that also are yet to be taken, when everything minted from
     /// `since_ns` on is theirs. Oversize requests are paid for before they pass ([`Oversize::Split`]) or
     /// afterwards ([`Oversize::WhenFull`]).

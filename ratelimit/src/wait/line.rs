@@ -1,0 +1,259 @@
+//! The line itself, without futures and without a clock: who waits, who is next, and when.
+//!
+//! Q1: tokens go to the one who waits longest, whole requests only; nobody in the line overtakes.
+//! Q2: while somebody waits, what is minted is theirs, even if nobody looks in time: the head is served as of
+//! the instant `since_ns` at which it became the head, so a late timer delays waking and costs no rate. How
+//! late that may be is bounded, and so is what passes at once.
+//! Q3: nothing is taken before a request is granted, so leaving the line gives nothing back and moves all
+//! behind forward.
+//! Q4: whoever cannot be served in time, by the quota in force and those ahead, is told at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::bucket::{Claim, Segment};
+use crate::cell::Cell;
+use crate::decision::{Bound, Denied, RetryAfter};
+
+/// What a waiter is told in the end: the tokens that were taken (none from an unlimited bucket), or why not.
+pub(super) type Outcome = Result<u64, Denied>;
+
+pub(super) struct Line {
+    /// In the order of tickets, which is the order of arrival.
+    waiting: BTreeMap<u64, Waiter>,
+    /// Deadlines and their tickets.
+    deadlines: BTreeSet<(u64, u64)>,
+    /// Outcomes that were not yet fetched.
+    settled: BTreeMap<u64, Outcome>,
+    /// The sum of what all who wait asked for.
+    tokens: u64,
+    /// What is minted from here on belongs to those who wait (Q2).
+    since_ns: u64,
+    /// How far back that may lie for those whose tokens a bucket can hold.
+    lateness_ns: u64,
+    next_ticket: u64,
+}
+
+struct Waiter {
+    tokens: u64,
+    deadline_ns: Option<u64>,
+    waker: Waker,
+}
+
+impl Line {
+    pub(super) fn new(lateness: Duration) -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            settled: BTreeMap::new(),
+            tokens: 0,
+            since_ns: 0,
+            lateness_ns: u64::try_from(lateness.as_nanos()).unwrap_or(u64::MAX),
+            next_ticket: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// What somebody who comes now can be told at once: the tokens are there, to whoever comes to an empty line,
+    /// or will not be in time. `None` is a case for [`enter`](Self::enter).
+    pub(super) fn quote(
+        &mut self,
+        cell: &Cell,
+        now_ns: u64,
+        tokens: u64,
+        deadline_ns: Option<u64>,
+    ) -> Option<Outcome> {
+        self.since_ns = self.since_ns(now_ns);
+        loop {
+            let (segment, spent) = cell.read();
+            match segment.claim(spent, self.since_ns, self.tokens, tokens) {
+                Claim::Turn => turn(cell, self.since_ns),
+                Claim::Never => return Some(Err(self.refuse(&segment, spent, now_ns, tokens, None))),
+                Claim::At { at_ns, spent: taken } if self.is_empty() && at_ns <= now_ns => {
+                    if taken == spent {
+                        return Some(Ok(0));
+                    }
+                    if cell.swap(spent, taken) {
+                        return Some(Ok(tokens));
+                    }
+                }
+                Claim::At { at_ns, .. } => {
+                    let late = deadline_ns.is_some_and(|deadline_ns| deadline_ns < at_ns);
+                    return late.then(|| Err(self.refuse(&segment, spent, now_ns, tokens, Some(at_ns))));
+                }
+            }
+        }
+    }
+
+    /// Takes a place at the end and returns its ticket.
+    pub(super) fn enter(&mut self, tokens: u64, deadline_ns: Option<u64>, waker: Waker) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.tokens = self.tokens.saturating_add(tokens);
+        self.deadlines.extend(deadline_ns.map(|deadline_ns| (deadline_ns, ticket)));
+        self.waiting.insert(ticket, Waiter { tokens, deadline_ns, waker });
+        ticket
+    }
+
+    /// Serves everybody whose tokens are there, in order, refuses whoever's deadline is over, and returns when
+    /// to look again. The wakers of those who were settled are for the caller, when nobody is locked out.
+    pub(super) fn serve(&mut self, cell: &Cell, now_ns: u64, woken: &mut Vec<Waker>) -> Option<u64> {
+        loop {
+            let head_ns = self.serve_heads(cell, now_ns, woken);
+            if !self.expire(cell, now_ns, woken) {
+                let deadline_ns = self.deadlines.first().map(|&(deadline_ns, _)| deadline_ns);
+                return [head_ns, deadline_ns].into_iter().flatten().min();
+            }
+        }
+    }
+
+    /// Returns when the first of those who are left is due.
+    fn serve_heads(&mut self, cell: &Cell, now_ns: u64, woken: &mut Vec<Waker>) -> Option<u64> {
+        loop {
+            let (&ticket, &Waiter { tokens, .. }) = self.waiting.first_key_value()?;
+            let (segment, spent) = cell.read();
+            if !segment.splits(tokens) {
+                self.forfeit(now_ns);
+            }
+            match segment.claim(spent, self.since_ns, 0, tokens) {
+                Claim::Turn => turn(cell, self.since_ns),
+                Claim::Never => {
+                    let denied = self.refuse(&segment, spent, now_ns, tokens, None);
+                    self.settle(ticket, now_ns, Err(denied), woken);
+                }
+                Claim::At { at_ns, .. } if at_ns > now_ns => return Some(at_ns),
+                Claim::At { at_ns, spent: taken } => {
+                    let tokens = if taken == spent { 0 } else { tokens };
+                    if tokens == 0 || cell.swap(spent, taken) {
+                        self.since_ns = at_ns;
+                        self.settle(ticket, now_ns, Ok(tokens), woken);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Refuses whoever cannot be served in time any more (Q4): for when the quota has changed. Looks at all.
+    pub(super) fn recheck(&mut self, cell: &Cell, now_ns: u64, woken: &mut Vec<Waker>) {
+        let (segment, spent) = cell.read();
+        let mut ahead = 0_u64;
+        let mut hopeless = Vec::new();
+        for (&ticket, waiter) in &self.waiting {
+            let at_ns = match segment.claim(spent, self.since_ns, ahead, waiter.tokens) {
+                Claim::At { at_ns, .. } => Some(at_ns),
+                Claim::Never => None,
+                // So much was minted that nobody waits any longer.
+                Claim::Turn => return,
+            };
+            if at_ns.is_none_or(|at_ns| waiter.deadline_ns.is_some_and(|deadline_ns| deadline_ns < at_ns)) {
+                hopeless.push((ticket, self.refuse(&segment, spent, now_ns, waiter.tokens, at_ns)));
+            } else {
+                ahead = ahead.saturating_add(waiter.tokens);
+            }
+        }
+        for (ticket, denied) in hopeless {
+            self.settle(ticket, now_ns, Err(denied), woken);
+        }
+    }
+
+    /// The outcome for `ticket`, if there is one; otherwise `waker` is who is woken by it. The old waker is
+    /// handed out, to be dropped when nobody is locked out: dropping may run anything.
+    pub(super) fn poll(&mut self, ticket: u64, waker: &Waker) -> Result<Outcome, Option<Waker>> {
+        if let Some(outcome) = self.settled.remove(&ticket) {
+            return Ok(outcome);
+        }
+        let waiter = self.waiting.get_mut(&ticket).filter(|waiter| !waiter.waker.will_wake(waker));
+        Err(waiter.map(|waiter| std::mem::replace(&mut waiter.waker, waker.clone())))
+    }
+
+    /// Leaves the line. An outcome that nobody fetched comes back: if it is a grant, the tokens are to be
+    /// given back.
+    pub(super) fn leave(&mut self, ticket: u64, now_ns: u64) -> (Option<Outcome>, Option<Waker>) {
+        let waker = self.remove(ticket, now_ns).map(|waiter| waiter.waker);
+        (self.settled.remove(&ticket), waker)
+    }
+
+    /// The refusal of somebody who does not want to wait behind all who do.
+    pub(super) fn turned_away(&self, cell: &Cell, now_ns: u64, tokens: u64) -> Denied {
+        let (segment, spent) = cell.read();
+        let at_ns = match segment.claim(spent, self.since_ns(now_ns), self.tokens, tokens) {
+            Claim::At { at_ns, .. } => Some(at_ns),
+            Claim::Never | Claim::Turn => None,
+        };
+        self.refuse(&segment, spent, now_ns, tokens, at_ns)
+    }
+
+    /// An empty line has no claim to what was minted before.
+    fn since_ns(&self, now_ns: u64) -> u64 {
+        if self.is_empty() { now_ns } else { self.since_ns }
+    }
+
+    /// What was minted longer ago than the timer may be late is nobody's, but for what the bucket holds of it.
+    fn forfeit(&mut self, now_ns: u64) {
+        self.since_ns = self.since_ns.max(now_ns.saturating_sub(self.lateness_ns));
+    }
+
+    fn remove(&mut self, ticket: u64, now_ns: u64) -> Option<Waiter> {
+        if self.waiting.first_key_value().is_some_and(|(&first, _)| first == ticket) {
+            // What somebody saved up over many bursts is not for the next.
+            self.forfeit(now_ns);
+        }
+        let waiter = self.waiting.remove(&ticket)?;
+        self.tokens = self.tokens.saturating_sub(waiter.tokens);
+        if let Some(deadline_ns) = waiter.deadline_ns {
+            self.deadlines.remove(&(deadline_ns, ticket));
+        }
+        Some(waiter)
+    }
+
+    fn settle(&mut self, ticket: u64, now_ns: u64, outcome: Outcome, woken: &mut Vec<Waker>) {
+        if let Some(waiter) = self.remove(ticket, now_ns) {
+            self.settled.insert(ticket, outcome);
+            woken.push(waiter.waker);
+        }
+    }
+
+    /// Whether anybody's time was over. Only who may be overtaken ever waits in vain: others were told when they
+    /// came, or when the quota changed.
+    fn expire(&mut self, cell: &Cell, now_ns: u64, woken: &mut Vec<Waker>) -> bool {
+        let mut expired = false;
+        while let Some(&(deadline_ns, ticket)) = self.deadlines.first()
+            && deadline_ns <= now_ns
+            && let Some(waiter) = self.remove(ticket, now_ns)
+        {
+            let denied = self.turned_away(cell, now_ns, waiter.tokens);
+            self.settled.insert(ticket, Err(denied));
+            woken.push(waiter.waker);
+            expired = true;
+        }
+        expired
+    }
+
+    /// `at_ns` is when the tokens would be there.
+    fn refuse(&self, segment: &Segment, spent: u64, now_ns: u64, tokens: u64, at_ns: Option<u64>) -> Denied {
+        let bound = match at_ns {
+            None if tokens > segment.quota().burst => Bound::Burst,
+            _ if self.is_empty() => Bound::Rate,
+            _ => Bound::Queue,
+        };
+        let wait = |at_ns: u64| RetryAfter::After(Duration::from_nanos(at_ns.saturating_sub(now_ns)));
+        segment.refusal(spent, now_ns, tokens, bound, at_ns.map_or(RetryAfter::Never, wait))
+    }
+}
+
+/// Begins a new segment under the same quota, as of `since_ns`: what was minted since is not lost.
+#[cold]
+fn turn(cell: &Cell, since_ns: u64) {
+    cell.replace(|segment, spent| {
+        let due = segment.claim(spent, since_ns, 0, 1) == Claim::Turn;
+        due.then(|| segment.turn(spent, since_ns, segment.quota()))
+    });
+}
