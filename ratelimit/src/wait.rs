@@ -13,7 +13,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use crate::decision::{Bound, Denied, Snapshot};
@@ -21,10 +21,12 @@ use crate::limiter::Limiter;
 use crate::quota::{Inherit, Quota};
 use crate::sync::{AtomicBool, Mutex, Ordering, fence};
 
+mod future;
 mod line;
 mod permit;
 mod runtime;
 
+pub use future::Wait;
 use line::{Line, Outcome};
 pub use permit::QueuePermit;
 
@@ -143,14 +145,14 @@ impl Queue {
     /// The future fails with [`Denied`] at once when no time under the quota in force would serve it, or the
     /// line is full; and later, when a new quota says so.
     pub fn wait(&self, tokens: u64) -> Wait<'_> {
-        Wait { queue: self, tokens, deadline_ns: None, state: State::New }
+        Wait::new(self, tokens, None)
     }
 
     /// [`wait`](Self::wait) no longer than until `deadline_ns` of the queue's clock. It fails at once if those
     /// ahead and the quota in force say that the tokens will not be there by then; the wait it names is the one
     /// it would take. Tokens that are there at once are taken even after the deadline.
     pub fn wait_until(&self, tokens: u64, deadline_ns: u64) -> Wait<'_> {
-        Wait { deadline_ns: Some(deadline_ns), ..self.wait(tokens) }
+        Wait::new(self, tokens, Some(deadline_ns))
     }
 
     /// [`wait_until`](Self::wait_until) a time from now.
@@ -325,85 +327,6 @@ impl Wake for Shared {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.ring();
-    }
-}
-
-/// A place in line, from the first poll on: [`Queue::wait`].
-#[must_use = "nobody waits before the first poll"]
-pub struct Wait<'a> {
-    queue: &'a Queue,
-    tokens: u64,
-    deadline_ns: Option<u64>,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum State {
-    New,
-    Waiting { ticket: u64 },
-    Done,
-}
-
-impl Wait<'_> {
-    fn first_poll(&mut self, waker: &Waker) -> Poll<Outcome> {
-        let shared = &self.queue.shared;
-        if self.queue.is_open(self.tokens)
-            && let Ok(permit) = shared.limiter.try_acquire(self.tokens)
-        {
-            return Poll::Ready(Ok(permit.tokens()));
-        }
-        match shared.join(self.tokens, self.deadline_ns, waker) {
-            Err(outcome) => Poll::Ready(outcome),
-            Ok(ticket) => {
-                self.state = State::Waiting { ticket };
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl<'a> Future for Wait<'a> {
-    type Output = Result<QueuePermit<'a>, Denied>;
-
-    /// # Panics
-    /// When polled after it has ended.
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = match self.state {
-            State::New => self.first_poll(cx.waker()),
-            State::Waiting { ticket } => {
-                match self.queue.shared.hold(|waiting| waiting.line.poll(ticket, cx.waker())) {
-                    Ok(outcome) => Poll::Ready(outcome),
-                    Err(_old_waker) => Poll::Pending,
-                }
-            }
-            State::Done => panic!("a wait was polled after it had ended"),
-        };
-        polled.map(|outcome| {
-            self.state = State::Done;
-            outcome.map(|taken| QueuePermit::new(self.queue, self.tokens, taken))
-        })
-    }
-}
-
-impl Drop for Wait<'_> {
-    fn drop(&mut self) {
-        let State::Waiting { ticket } = self.state else { return };
-        let now_ns = self.queue.now_ns();
-        let (outcome, _waker) = self.queue.shared.hold(|waiting| waiting.line.leave(ticket, now_ns));
-        if let Some(Ok(taken)) = outcome {
-            self.queue.shared.limiter.release(taken);
-        }
-        self.queue.shared.changed();
-    }
-}
-
-impl fmt::Debug for Wait<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wait")
-            .field("tokens", &self.tokens)
-            .field("deadline_ns", &self.deadline_ns)
-            .field("state", &self.state)
-            .finish_non_exhaustive()
     }
 }
 
