@@ -128,7 +128,7 @@ impl Distributor {
         clock: Clock,
         options: Options,
     ) -> anyhow::Result<Self> {
-        let breakers = Registry::with_clock(options.circuit, 1 << 16, monotonic_ns as fn() -> u64)?
+        let breakers = Registry::with_clock(options.circuit.clone(), 1 << 16, monotonic_ns as fn() -> u64)?
             .with_observer(|id: &Arc<str>, t| crate::metrics::breaker(&format!("ingester/{id}"), t));
         let mut batch = BatchOptions::new(Targets::new(options.targets), ReplicaFailure::family);
         batch.deadline = options.push_timeout.saturating_add(DEADLINE_MARGIN);
