@@ -4,19 +4,20 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
-use crate::machine::Snapshot;
 use crate::observer::Observer;
-use crate::options::{Options, OptionsError, Policy};
-use crate::permit::{Held, Permit};
-use crate::shared::Shared;
-use crate::state::{Outcome, Rejected, State};
+use crate::options::{Options, OptionsError};
+use crate::permit::{OwnedPermit, Permit};
+use crate::policy::Policy;
+use crate::shared::{Attached, Shared};
+use crate::snapshot::Snapshot;
+use crate::state::{Control, Outcome, Rejected, State};
 
 /// A circuit breaker: a handle to be cloned, all clones are the same breaker.
 ///
 /// ```
-/// use forebay_circuit::{Breaker, CallError, Options};
+/// use forebay_circuit::{Breaker, CallError, Options, Trip};
 ///
-/// let breaker = Breaker::new(Options { failure_threshold: 1, ..Options::default() })?;
+/// let breaker = Breaker::new(Options { trip: Trip::Consecutive(1), ..Options::default() })?;
 /// let answer: Result<(), _> = breaker.call(|| Err("connection refused"));
 /// assert!(matches!(answer, Err(CallError::Failed("connection refused"))));
 /// // From here on nobody waits for what does not answer.
@@ -27,7 +28,7 @@ pub struct Breaker<C = fn() -> u64> {
     shared: Arc<Shared<C>>,
 }
 
-/// Why [`Breaker::call`] has no result.
+/// Why [`Breaker::call`], or a call through a layer, has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError<E> {
     /// The call was not made.
@@ -36,6 +37,16 @@ pub enum CallError<E> {
     /// The call was made, and failed.
     #[error(transparent)]
     Failed(E),
+}
+
+impl<E> CallError<E> {
+    /// The rejection, if the call was not made.
+    pub fn rejected(&self) -> Option<Rejected> {
+        match self {
+            Self::Rejected(rejected) => Some(*rejected),
+            Self::Failed(_) => None,
+        }
+    }
 }
 
 impl Breaker {
@@ -54,7 +65,9 @@ impl<C: Fn() -> u64> Breaker<C> {
     /// # Errors
     /// [`OptionsError`] names the first option that is out of range.
     pub fn with_clock(options: Options, clock: C) -> Result<Self, OptionsError> {
-        Ok(Self::from_policy(Policy::try_from(options)?, clock, None))
+        let policy = Policy::try_from(options)?;
+        let attached = Attached::new(&policy, None, None);
+        Ok(Self::from_policy(Arc::new(policy), 0, clock, attached))
     }
 
     /// A closed breaker that tells `observer` of its transitions.
@@ -66,29 +79,47 @@ impl<C: Fn() -> u64> Breaker<C> {
         clock: C,
         observer: impl Observer + 'static,
     ) -> Result<Self, OptionsError> {
-        Ok(Self::from_policy(Policy::try_from(options)?, clock, Some(Box::new(observer))))
+        let policy = Policy::try_from(options)?;
+        let attached = Attached::new(&policy, Some(Box::new(observer)), None);
+        Ok(Self::from_policy(Arc::new(policy), 0, clock, attached))
     }
 
-    pub(crate) fn from_policy(policy: Policy, clock: C, observer: Option<Box<dyn Observer>>) -> Self {
-        Self { shared: Arc::new(Shared::new(policy, clock, observer)) }
+    pub(crate) fn from_policy(
+        policy: Arc<Policy>,
+        number: u32,
+        clock: C,
+        attached: Option<Box<Attached>>,
+    ) -> Self {
+        Self { shared: Arc::new(Shared::new(policy, number, clock, attached)) }
     }
 
     /// The right to one call. Report to the [`Permit`] how it ended.
     ///
     /// # Errors
     /// [`Rejected`] while the breaker is open, or half-open with every slot taken.
-    pub fn try_acquire(&self) -> Result<Permit<C>, Rejected> {
-        let ticket = self.shared.admit()?;
-        Ok(Permit::new(Arc::clone(&self.shared), ticket))
+    #[inline]
+    pub fn try_acquire(&self) -> Result<Permit<'_, C>, Rejected> {
+        Ok(Permit::new(&self.shared, self.shared.admit()?))
     }
 
-    /// Calls `f`, if that is permitted, and takes its result for the outcome. Writes nothing shared while the
-    /// breaker is closed and `f` succeeds.
+    /// As [`try_acquire`](Self::try_acquire), with a permit that keeps the breaker alive: for a task that takes it
+    /// along. Counts one more handle.
+    ///
+    /// # Errors
+    /// [`Rejected`] while the breaker is open, or half-open with every slot taken.
+    #[inline]
+    pub fn try_acquire_owned(&self) -> Result<OwnedPermit<C>, Rejected> {
+        let ticket = self.shared.admit()?;
+        Ok(OwnedPermit::new(Arc::clone(&self.shared), ticket))
+    }
+
+    /// Calls `f`, if that is permitted, and takes its result for the outcome.
     ///
     /// # Errors
     /// [`CallError::Rejected`] if `f` was not called, [`CallError::Failed`] with the error of `f`.
+    #[inline]
     pub fn call<T, E>(&self, f: impl FnOnce() -> Result<T, E>) -> Result<T, CallError<E>> {
-        self.call_with(|result| if result.is_ok() { Outcome::Success } else { Outcome::Failure }, f)
+        self.call_with(by_result, f)
     }
 
     /// As [`call`](Self::call), but `classify` says what the result means for the endpoint: that a record does
@@ -96,16 +127,55 @@ impl<C: Fn() -> u64> Breaker<C> {
     ///
     /// # Errors
     /// [`CallError::Rejected`] if `f` was not called, [`CallError::Failed`] with the error of `f`.
+    #[inline]
     pub fn call_with<T, E>(
         &self,
         classify: impl FnOnce(&Result<T, E>) -> Outcome,
         f: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, CallError<E>> {
-        let held = Held::new(&*self.shared, self.shared.admit()?);
+        let permit = self.try_acquire()?;
         let result = f();
-        let outcome = classify(&result);
-        held.settle(outcome);
+        permit.record(classify(&result));
         result.map_err(CallError::Failed)
+    }
+
+    /// As [`call_with`](Self::call_with), for a future, which is not polled if the call is rejected. To drop it
+    /// early is to drop the permit; so put the deadline into `future`.
+    ///
+    /// # Errors
+    /// [`CallError::Rejected`] if `future` was not polled, [`CallError::Failed`] with its error.
+    pub async fn call_async<T, E>(
+        &self,
+        classify: impl FnOnce(&Result<T, E>) -> Outcome,
+        future: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, CallError<E>> {
+        let permit = self.try_acquire()?;
+        let result = future.await;
+        permit.record(classify(&result));
+        result.map_err(CallError::Failed)
+    }
+
+    /// As [`call`](Self::call), and where that has no result `fallback` makes one: an older value, another
+    /// endpoint, or an error of the caller's.
+    ///
+    /// ```
+    /// use forebay_circuit::{Breaker, Options};
+    ///
+    /// let breaker = Breaker::new(Options::default())?;
+    /// let cached = || 7;
+    /// let value = breaker.call_or_else(|| Err("refused"), |_| Ok::<_, &str>(cached()));
+    /// assert_eq!(value, Ok(7));
+    /// # Ok::<(), forebay_circuit::OptionsError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What `fallback` returns.
+    pub fn call_or_else<T, E, F>(
+        &self,
+        f: impl FnOnce() -> Result<T, E>,
+        fallback: impl FnOnce(CallError<E>) -> Result<T, F>,
+    ) -> Result<T, F> {
+        self.call(f).or_else(fallback)
     }
 
     /// What the next call meets.
@@ -118,19 +188,45 @@ impl<C: Fn() -> u64> Breaker<C> {
         self.shared.snapshot()
     }
 
-    /// Rejects every call until [`reset`](Self::reset) or [`force_close`](Self::force_close).
+    /// Rejects every call until another of these methods is called.
     pub fn force_open(&self) {
-        self.shared.update(|machine, now_ns| ((), machine.force_open(now_ns)));
+        self.shared.control(Control::ForcedOpen);
     }
 
-    /// Admits every call, whatever fails, until [`reset`](Self::reset) or [`force_open`](Self::force_open).
+    /// Admits every call, whatever fails, until another of these methods is called.
     pub fn force_close(&self) {
-        self.shared.update(|machine, now_ns| ((), machine.force_close(now_ns)));
+        self.shared.control(Control::ForcedClosed);
     }
 
-    /// Closed as new: not forced, no failures, and the next wait is the first. Calls under way count no more.
+    /// Admits every call and counts nothing, until another of these methods is called: as if there were no breaker.
+    pub fn disable(&self) {
+        self.shared.control(Control::Disabled);
+    }
+
+    /// Admits every call, and counts what would have opened it, until another of these methods is called: to try
+    /// options out ([`Snapshot::suppressed_trips`]).
+    pub fn metrics_only(&self) {
+        self.shared.control(Control::MetricsOnly);
+    }
+
+    /// Closed as new: automatic, no failures, and the next wait is the first. Calls under way count no more.
     pub fn reset(&self) {
-        self.shared.update(|machine, now_ns| ((), machine.reset(now_ns)));
+        self.shared.control(Control::Automatic);
+    }
+
+    /// Goes by `options` from here on. The state stays, the generation, the probes, and what windows hold that are
+    /// as before or differ in size: of one that shrinks, the oldest goes. A wait under way is shortened to the new
+    /// cap. [`Options::count_calls`] is not looked at.
+    ///
+    /// # Errors
+    /// [`OptionsError`] names the first option that is out of range; then nothing has changed.
+    pub fn reconfigure(&self, options: Options) -> Result<(), OptionsError> {
+        self.go_by(Arc::new(Policy::try_from(options)?));
+        Ok(())
+    }
+
+    pub(crate) fn go_by(&self, policy: Arc<Policy>) {
+        self.shared.reconfigure(policy);
     }
 
     /// How often the observer panicked.
@@ -142,6 +238,12 @@ impl<C: Fn() -> u64> Breaker<C> {
     pub(crate) fn is_replaceable(&self, now_ns: u64) -> bool {
         Arc::strong_count(&self.shared) == 1 && self.shared.is_as_new(now_ns)
     }
+}
+
+/// A result is a success, an error a failure.
+#[inline]
+pub(crate) fn by_result<T, E>(result: &Result<T, E>) -> Outcome {
+    if result.is_ok() { Outcome::Success } else { Outcome::Failure }
 }
 
 impl<C> Clone for Breaker<C> {
@@ -173,6 +275,7 @@ mod tests {
     fn handles_and_permits_cross_threads() {
         fn crosses<T: Send + Sync + 'static>() {}
         crosses::<Breaker>();
-        crosses::<Permit>();
+        crosses::<Permit<'static>>();
+        crosses::<OwnedPermit>();
     }
 }

@@ -1,341 +1,440 @@
-//! The breaker as a state machine: no clock, no lock, no atomics. Time comes in as `now_ns`.
+//! The breaker as a state machine: no clock, no lock, no atomics of its own. Time comes in as `now_ns`, and what was
+//! measured as [`Meters`].
 //!
-//! Keeps M1 to M3 of `state.rs`, where the arrows are drawn.
+//! Keeps M1 to M3 of `state.rs`, where the arrows are drawn. Small on purpose: there is one for each endpoint.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::in_flight::Place;
+use crate::meters::{Meters, consecutive};
 use crate::observer::{Cause, Transition};
-use crate::options::{Options, OptionsError, Policy};
-use crate::state::{Outcome, Phase, Rejected, State};
+use crate::options::{OnDrop, Verdict};
+use crate::policy::{Policy, Rule, saturating_ns};
+use crate::snapshot::{Probes, Reading, Snapshot};
+use crate::state::{Control, Outcome, Phase, Rejected, State};
+use crate::word::Word;
 
 /// The right to one call, bound to a generation. Goes back to [`Machine::settle`] of the machine that issued it, once.
 #[derive(Debug)]
 #[must_use = "a ticket that is not settled keeps a half-open slot until the round is over"]
-pub struct Ticket {
-    generation: u64,
-    round: u64,
+pub(crate) struct Ticket {
+    pub(crate) generation: u64,
+    /// When it was issued, if that matters.
+    pub(crate) started_ns: Option<u64>,
+    /// Where the call is counted as in flight, if it is.
+    pub(crate) place: Option<Place>,
+    round: u32,
+    /// Whether [`Tally`](crate::tally::Tally) waits for its end.
+    pub(crate) tallied: bool,
 }
 
-/// What became of the probes, since the breaker was made. The tickets issued are the sum of the others and of
-/// [`Snapshot::in_flight`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Probes {
-    /// Slots given out.
-    pub issued: u64,
-    /// Ended in success while it counted.
-    pub succeeded: u64,
-    /// Ended in failure while it counted.
-    pub failed: u64,
-    /// Said nothing, and gave their slots back.
-    pub ignored: u64,
-    /// Were still under way when the breaker closed or opened, or are taken for lost.
-    pub void: u64,
-}
+impl Ticket {
+    /// Of a closed breaker.
+    #[inline]
+    pub(crate) fn of(generation: u64) -> Self {
+        Self { generation, started_ns: None, place: None, round: 0, tallied: false }
+    }
 
-/// A breaker at one instant, for display.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Snapshot {
-    /// What the next call meets.
-    pub state: State,
-    /// Whether somebody forced it open or closed.
-    pub forced: bool,
-    /// Which generation; a new one begins with every transition.
-    pub generation: u64,
-    /// Which half-open round of the generation: how often its probes were taken for lost.
-    pub round: u64,
-    /// Transitions so far: the latest [`Transition::sequence`].
-    pub transitions: u64,
-    /// Failures in a row while closed.
-    pub consecutive_failures: u32,
-    /// Openings in a row that came to nothing: the exponent of the next wait.
-    pub attempt: u32,
-    /// Probes of this round that have not come back.
-    pub in_flight: u32,
-    /// Probes of this generation that succeeded.
-    pub successes: u32,
-    /// All probes of all rounds.
-    pub probes: Probes,
+    /// Of no generation: its result counts nowhere.
+    pub(crate) fn void() -> Self {
+        Self::of(u64::MAX)
+    }
+
+    /// How long the call has taken, if that matters.
+    pub(crate) fn elapsed_ns(&self, now_ns: u64) -> Option<u64> {
+        Some(now_ns.saturating_sub(self.started_ns?))
+    }
 }
 
 /// A breaker for a caller that has it to itself; [`Breaker`](crate::Breaker) shares one.
 #[derive(Debug)]
-pub struct Machine {
-    policy: Policy,
-    mode: Mode,
-    forced: bool,
+pub(crate) struct Machine {
+    policy: Arc<Policy>,
+    /// What only breakers need that have opened.
+    history: Option<Box<History>>,
+    /// Time does not go back, though threads come in another order than they read the clock.
+    latest_ns: u64,
+    /// Closed: since when. Open: until when. Half-open: how long the slot that was issued last counts.
+    edge_ns: u64,
     generation: u64,
-    transitions: u64,
-    attempt: u32,
-    probes: Probes,
+    /// Generations that began without a change of phase.
+    resets: u32,
+    /// Of this breaker among those that share the policy.
+    number: u32,
+    round: u32,
+    /// Closed: in a row. Half-open: of this generation's probes.
+    failures: u32,
+    in_flight: u16,
+    successes: u16,
+    /// Openings in a row that came to nothing. 64 doublings are beyond every cap.
+    attempt: u8,
+    control: Control,
+    phase: Phase,
+    spared: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Mode {
-    Closed {
-        failures: u32,
-        since_ns: u64,
-    },
-    Open {
-        until_ns: u64,
-    },
-    HalfOpen {
-        round: u64,
-        in_flight: u32,
-        successes: u32,
-        /// When the last slot was issued, and how long that counts.
-        until_ns: u64,
-    },
+#[derive(Debug, Default)]
+struct History {
+    probes: Probes,
+    /// How long the endpoint asked to be left alone.
+    hint_until_ns: u64,
+    suppressed_trips: u64,
 }
 
 impl Machine {
     /// A closed breaker.
-    ///
-    /// # Errors
-    /// [`OptionsError`] names the first option that is out of range.
-    pub fn new(options: Options, now_ns: u64) -> Result<Self, OptionsError> {
-        Ok(Self::with_policy(Policy::try_from(options)?, now_ns))
-    }
-
-    /// A closed breaker under options that have been parsed.
-    pub(crate) fn with_policy(policy: Policy, now_ns: u64) -> Self {
+    pub(crate) fn new(policy: Arc<Policy>, number: u32, now_ns: u64) -> Self {
         Self {
             policy,
-            mode: Mode::Closed { failures: 0, since_ns: now_ns },
-            forced: false,
+            history: None,
+            latest_ns: now_ns,
+            edge_ns: now_ns,
             generation: 0,
-            transitions: 0,
+            resets: 0,
+            number,
+            round: 0,
+            failures: 0,
+            in_flight: 0,
+            successes: 0,
             attempt: 0,
-            probes: Probes::default(),
+            control: Control::Automatic,
+            phase: Phase::Closed,
+            spared: false,
         }
     }
 
+    /// `now_ns`, or the latest that was seen.
+    pub(crate) fn at(&mut self, now_ns: u64) -> u64 {
+        self.latest_ns = self.latest_ns.max(now_ns);
+        self.latest_ns
+    }
+
     /// The right to one call, or a rejection; and the transition that asking brought about, if any.
-    pub fn admit(&mut self, now_ns: u64) -> (Result<Ticket, Rejected>, Option<Transition>) {
-        match self.mode {
-            Mode::Closed { .. } => (Ok(self.ticket()), None),
-            Mode::Open { until_ns } if self.forced || now_ns < until_ns => {
+    pub(crate) fn admit(&mut self, now_ns: u64) -> (Result<Ticket, Rejected>, Option<Transition>) {
+        match self.phase {
+            Phase::Closed => (Ok(self.ticket(now_ns)), None),
+            Phase::Open if self.control == Control::ForcedOpen || now_ns < self.edge_ns => {
                 (Err(self.rejection(now_ns)), None)
             }
-            Mode::Open { .. } => {
-                let half_open = Mode::HalfOpen { round: 0, in_flight: 0, successes: 0, until_ns: now_ns };
-                let transition = self.change(half_open, Cause::WaitOver, now_ns);
+            Phase::Open => {
+                let transition = self.change(Phase::HalfOpen, Cause::WaitOver, now_ns);
                 (Ok(self.issue(now_ns)), transition)
             }
-            Mode::HalfOpen { in_flight, .. } if in_flight < self.policy.half_open_probes => {
+            Phase::HalfOpen if self.in_flight < self.policy.half_open_probes => {
                 (Ok(self.issue(now_ns)), None)
             }
-            Mode::HalfOpen { until_ns, .. } if now_ns < until_ns => (Err(self.rejection(now_ns)), None),
-            Mode::HalfOpen { round, in_flight, successes, .. } => {
+            Phase::HalfOpen if now_ns < self.edge_ns => (Err(self.rejection(now_ns)), None),
+            Phase::HalfOpen => {
                 // M3: the probes under way are lost, or slow; then their results still come.
-                self.probes.void += u64::from(in_flight);
-                self.mode = Mode::HalfOpen { round: round + 1, in_flight: 0, successes, until_ns: now_ns };
+                let lost = u64::from(std::mem::take(&mut self.in_flight));
+                self.history().probes.void += lost;
+                self.round = self.round.wrapping_add(1);
                 (Ok(self.issue(now_ns)), None)
             }
         }
     }
 
     /// Takes note of how a call ended, if that still matters (M1), and returns the transition that follows.
+    /// `meters` are those of this generation, and have counted the call already.
     #[expect(clippy::needless_pass_by_value, reason = "a ticket is used up by settling it")]
-    pub fn settle(&mut self, ticket: Ticket, outcome: Outcome, now_ns: u64) -> Option<Transition> {
-        if ticket.generation != self.generation || self.forced {
+    pub(crate) fn settle(
+        &mut self,
+        ticket: Ticket,
+        outcome: Outcome,
+        now_ns: u64,
+        meters: Option<&Meters>,
+    ) -> Option<Transition> {
+        if ticket.generation != self.generation {
             return None;
         }
-        match &mut self.mode {
-            Mode::Closed { failures, since_ns } => match outcome {
-                Outcome::Success => *failures = 0,
-                Outcome::Ignored => {}
-                Outcome::Failure => {
-                    *failures += 1;
-                    if *failures >= self.policy.failure_threshold {
-                        if now_ns.saturating_sub(*since_ns) >= self.policy.reset_after_ns {
-                            self.attempt = 0;
-                        }
-                        return self.open(Cause::Failures, now_ns);
-                    }
-                }
-            },
-            Mode::HalfOpen { round, in_flight, successes, .. } => {
-                if ticket.round == *round {
-                    *in_flight = in_flight.saturating_sub(1);
-                } else {
-                    // It was taken for lost, and was not.
-                    self.probes.void = self.probes.void.saturating_sub(1);
-                }
-                match outcome {
-                    Outcome::Ignored => self.probes.ignored += 1,
-                    Outcome::Failure => {
-                        self.probes.failed += 1;
-                        return self.open(Cause::ProbeFailed, now_ns);
-                    }
-                    Outcome::Success => {
-                        self.probes.succeeded += 1;
-                        *successes += 1;
-                        if *successes >= self.policy.close_after {
-                            let closed = Mode::Closed { failures: 0, since_ns: now_ns };
-                            return self.change(closed, Cause::ProbesSucceeded, now_ns);
-                        }
-                    }
-                }
-            }
-            // Entering Open began a generation that issues no tickets.
-            Mode::Open { .. } => {}
+        if let Outcome::Throttled(Some(wait)) = outcome {
+            let until_ns = now_ns.saturating_add(saturating_ns(wait));
+            let history = self.history();
+            history.hint_until_ns = history.hint_until_ns.max(until_ns);
         }
-        None
+        let elapsed_ns = ticket.elapsed_ns(now_ns).unwrap_or(0);
+        let slow = elapsed_ns >= self.policy.slow_call_ns && self.policy.minds_slow();
+        match self.phase {
+            // Entering Open began a generation that issues no tickets.
+            Phase::Open => None,
+            Phase::Closed => {
+                if outcome == Outcome::Success {
+                    self.failures = 0;
+                } else if outcome.is_failure() && self.counts_failures() {
+                    self.failures = self.failures.saturating_add(1);
+                }
+                let bad = outcome.is_failure() || slow && outcome != Outcome::Ignored;
+                if bad { self.judge(now_ns, meters) } else { None }
+            }
+            Phase::HalfOpen => self.settle_probe(ticket.round, outcome, slow, now_ns),
+        }
     }
 
-    /// Open until [`reset`](Self::reset) or [`force_close`](Self::force_close).
-    pub fn force_open(&mut self, now_ns: u64) -> Option<Transition> {
-        let transition = self.change(Mode::Open { until_ns: u64::MAX }, Cause::Manual, now_ns);
-        self.forced = true;
-        transition
+    /// Opens, if the trip condition holds.
+    pub(crate) fn judge(&mut self, now_ns: u64, meters: Option<&Meters>) -> Option<Transition> {
+        if self.phase != Phase::Closed || !matches!(self.control, Control::Automatic | Control::MetricsOnly) {
+            return None;
+        }
+        let cause = match meters {
+            Some(meters) => meters.holds(self.failures, now_ns),
+            None => self.policy.rule.holds(&|condition| match condition {
+                Rule::Consecutive(most) => consecutive(self.failures, *most),
+                _ => None,
+            }),
+        }?;
+        if self.control == Control::MetricsOnly {
+            self.history().suppressed_trips += 1;
+            return None;
+        }
+        if now_ns.saturating_sub(self.edge_ns) >= self.policy.reset_after_ns {
+            self.attempt = 0;
+        }
+        self.open(cause, now_ns)
     }
 
-    /// Closed, whatever fails, until [`reset`](Self::reset) or [`force_open`](Self::force_open).
-    pub fn force_close(&mut self, now_ns: u64) -> Option<Transition> {
-        let transition = self.reset(now_ns);
-        self.forced = true;
-        transition
+    fn settle_probe(&mut self, round: u32, outcome: Outcome, slow: bool, now_ns: u64) -> Option<Transition> {
+        if round == self.round {
+            self.in_flight = self.in_flight.saturating_sub(1);
+        } else {
+            // It was taken for lost, and was not.
+            let probes = &mut self.history().probes;
+            probes.void = probes.void.saturating_sub(1);
+        }
+        match outcome {
+            Outcome::Ignored => {
+                self.history().probes.ignored += 1;
+                return None;
+            }
+            Outcome::Success if !slow => {
+                self.history().probes.succeeded += 1;
+                self.successes = self.successes.saturating_add(1);
+            }
+            Outcome::Success | Outcome::Failure | Outcome::Throttled(_) => {
+                self.history().probes.failed += 1;
+                self.failures = self.failures.saturating_add(1);
+            }
+        }
+        let (successes, failures) = (u32::from(self.successes), self.failures);
+        let (max_failures, closes) = match self.policy.verdict {
+            Verdict::Successes(needed) => (0, successes >= needed),
+            Verdict::Rate { of, max_failures } => (max_failures, successes.saturating_add(failures) >= of),
+        };
+        if failures > max_failures {
+            return self.open(Cause::ProbeFailed, now_ns);
+        }
+        if closes { self.change(Phase::Closed, Cause::ProbesSucceeded, now_ns) } else { None }
     }
 
-    /// Closed as new: not forced, no failures, and the next wait is the first.
-    pub fn reset(&mut self, now_ns: u64) -> Option<Transition> {
+    /// Hands over to `control`: open if forced to be, and else closed as new, whose next wait is the first.
+    pub(crate) fn control(&mut self, control: Control, now_ns: u64) -> Option<Transition> {
         self.attempt = 0;
-        self.forced = false;
-        self.change(Mode::Closed { failures: 0, since_ns: now_ns }, Cause::Manual, now_ns)
+        self.control = control;
+        let to = if control == Control::ForcedOpen { Phase::Open } else { Phase::Closed };
+        self.change(to, Cause::Manual, now_ns)
+    }
+
+    /// Goes by `policy` from here on. What has been counted stays, and a wait under way is shortened to the cap.
+    pub(crate) fn reconfigure(&mut self, policy: Arc<Policy>, now_ns: u64) {
+        self.policy = policy;
+        let longest_ns = match self.phase {
+            Phase::Closed => {
+                if !self.counts_failures() {
+                    self.failures = 0;
+                }
+                return;
+            }
+            Phase::Open => self.policy.backoff.cap_ns(),
+            Phase::HalfOpen => self.policy.half_open_max_wait_ns,
+        };
+        if self.control != Control::ForcedOpen {
+            self.edge_ns = self.edge_ns.min(now_ns.saturating_add(longest_ns));
+        }
     }
 
     /// What the next call meets.
-    pub fn state(&self, now_ns: u64) -> State {
-        match self.mode {
-            Mode::Closed { .. } => State::Closed,
-            Mode::Open { .. } if self.forced => State::Open { retry_after: None },
-            Mode::Open { until_ns } if now_ns < until_ns => {
-                State::Open { retry_after: Some(Duration::from_nanos(until_ns - now_ns)) }
+    pub(crate) fn state(&self, now_ns: u64) -> State {
+        match self.phase {
+            Phase::Closed => State::Closed,
+            Phase::Open if self.control == Control::ForcedOpen => State::Open { retry_after: None },
+            Phase::Open if now_ns < self.edge_ns => {
+                State::Open { retry_after: Some(Duration::from_nanos(self.edge_ns - now_ns)) }
             }
-            Mode::Open { .. } | Mode::HalfOpen { .. } => State::HalfOpen,
+            Phase::Open | Phase::HalfOpen => State::HalfOpen,
         }
     }
 
-    /// Everything about the breaker at `now_ns`.
-    pub fn snapshot(&self, now_ns: u64) -> Snapshot {
-        let (consecutive_failures, in_flight, successes) = match self.mode {
-            Mode::Closed { failures, .. } => (failures, 0, 0),
-            Mode::Open { .. } => (0, 0, 0),
-            Mode::HalfOpen { in_flight, successes, .. } => (0, in_flight, successes),
+    /// Everything about the breaker at `now_ns` but for its calls.
+    pub(crate) fn snapshot(&self, now_ns: u64, meters: Option<&Meters>) -> Snapshot {
+        let closed = self.phase == Phase::Closed;
+        let consecutive_failures = if closed { self.failures } else { 0 };
+        let readings = match meters {
+            _ if !closed => Vec::new(),
+            Some(meters) => meters.readings(consecutive_failures, now_ns),
+            None => {
+                let mut readings = Vec::new();
+                self.policy.rule.for_each(&mut |_| readings.push(Reading::failures(consecutive_failures)));
+                readings
+            }
         };
+        let history = self.history.as_deref();
         Snapshot {
             state: self.state(now_ns),
-            forced: self.forced,
+            control: self.control,
+            spared: self.spared,
             generation: self.generation,
-            round: self.round(),
-            transitions: self.transitions,
+            round: self.round,
+            transitions: self.transitions(),
             consecutive_failures,
-            attempt: self.attempt,
-            in_flight,
-            successes,
-            probes: self.probes,
+            attempt: u32::from(self.attempt),
+            in_flight: u32::from(self.in_flight),
+            successes: u32::from(self.successes),
+            failures: if closed { 0 } else { self.failures },
+            probes: history.map_or_else(Probes::default, |history| history.probes),
+            suppressed_trips: history.map_or(0, |history| history.suppressed_trips),
+            readings,
+            calls: None,
         }
     }
 
     /// Whether a new breaker would behave the same: closed, without failures, and for so long that the next
     /// wait is the first.
-    pub fn is_as_new(&self, now_ns: u64) -> bool {
-        let stable = |since_ns| now_ns.saturating_sub(since_ns) >= self.policy.reset_after_ns;
-        match self.mode {
-            Mode::Closed { failures: 0, since_ns } => !self.forced && (self.attempt == 0 || stable(since_ns)),
-            _ => false,
-        }
+    pub(crate) fn is_as_new(&self, now_ns: u64, meters: Option<&Meters>) -> bool {
+        let stable = now_ns.saturating_sub(self.edge_ns) >= self.policy.reset_after_ns;
+        let hint_until_ns = self.history.as_ref().map_or(0, |history| history.hint_until_ns);
+        self.phase == Phase::Closed
+            && self.control == Control::Automatic
+            && self.failures == 0
+            && hint_until_ns <= now_ns
+            && (self.attempt == 0 || stable)
+            && meters.is_none_or(|meters| meters.is_clean(now_ns))
     }
 
     /// What a reader without the lock has to know.
-    pub(crate) fn summary(&self) -> Summary {
-        let (phase, busy, until_ns) = match self.mode {
-            Mode::Closed { failures, .. } => (Phase::Closed, failures > 0 && !self.forced, 0),
-            Mode::Open { until_ns } => (Phase::Open, self.forced, until_ns),
-            Mode::HalfOpen { in_flight, until_ns, .. } => {
-                (Phase::HalfOpen, in_flight >= self.policy.half_open_probes, until_ns)
-            }
+    pub(crate) fn word(&self) -> Word {
+        let policy = self.policy.flags;
+        let mut flags = match self.control {
+            Control::Automatic | Control::MetricsOnly => policy,
+            Control::ForcedClosed => policy & !(Word::JUDGED | Word::COUNTED),
+            Control::ForcedOpen => policy & Word::TALLIED,
+            Control::Disabled => 0,
         };
-        Summary { phase, busy, generation: self.generation, until_ns }
-    }
-
-    fn ticket(&self) -> Ticket {
-        Ticket { generation: self.generation, round: self.round() }
-    }
-
-    fn round(&self) -> u64 {
-        if let Mode::HalfOpen { round, .. } = self.mode { round } else { 0 }
-    }
-
-    /// A probe; the machine is half-open and has a slot.
-    fn issue(&mut self, now_ns: u64) -> Ticket {
-        if let Mode::HalfOpen { in_flight, until_ns, .. } = &mut self.mode {
-            *in_flight += 1;
-            *until_ns = now_ns.saturating_add(self.policy.half_open_max_wait_ns);
-            self.probes.issued += 1;
-        }
-        self.ticket()
-    }
-
-    fn rejection(&self, now_ns: u64) -> Rejected {
-        let state = self.state(now_ns);
-        let retry_after = match (state, self.mode) {
-            (State::Open { retry_after }, _) => retry_after,
-            (_, Mode::HalfOpen { until_ns, .. }) => {
-                Some(Duration::from_nanos(until_ns.saturating_sub(now_ns)))
-            }
-            _ => Some(Duration::ZERO),
+        let busy = match self.phase {
+            Phase::Closed => self.failures > 0,
+            Phase::Open => self.control == Control::ForcedOpen,
+            Phase::HalfOpen => self.in_flight >= self.policy.half_open_probes,
         };
-        Rejected { retry_after, state }
+        flags |= if busy { Word::BUSY } else { 0 };
+        flags |= if self.spared { Word::SPARED } else { 0 };
+        Word::new(self.generation, self.phase, flags)
     }
 
-    fn open(&mut self, cause: Cause, now_ns: u64) -> Option<Transition> {
-        let until_ns = now_ns.saturating_add(self.policy.backoff.wait_ns(self.attempt, now_ns));
-        self.attempt = self.attempt.saturating_add(1);
-        self.change(Mode::Open { until_ns }, cause, now_ns)
+    /// When a breaker that rejects admits again.
+    pub(crate) fn until_ns(&self) -> u64 {
+        self.edge_ns
     }
 
-    /// Begins a generation in `mode`, in which no earlier ticket counts.
-    fn change(&mut self, mode: Mode, cause: Cause, now_ns: u64) -> Option<Transition> {
-        let from = self.summary().phase;
-        if let Mode::HalfOpen { in_flight, .. } = self.mode {
-            self.probes.void += u64::from(in_flight);
-        }
-        self.mode = mode;
-        self.generation += 1;
-        let to = self.summary().phase;
-        if from == to {
-            return None;
-        }
-        self.transitions += 1;
-        Some(Transition { sequence: self.transitions, from, to, cause, at_ns: now_ns })
+    pub(crate) fn policy(&self) -> &Arc<Policy> {
+        &self.policy
     }
-}
 
-/// See [`Machine::summary`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Summary {
-    pub(crate) phase: Phase,
-    /// Closed: failures have been counted. Open: forced. Half-open: every slot is taken.
-    pub(crate) busy: bool,
-    pub(crate) generation: u64,
-    /// When an open or busy half-open breaker admits again.
-    pub(crate) until_ns: u64,
-}
-
-impl Ticket {
-    /// Of a closed breaker.
-    pub(crate) fn of(generation: u64) -> Self {
-        Self { generation, round: 0 }
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
     }
 
     pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
+
+    /// What it means that `ticket` is dropped.
+    pub(crate) fn on_drop(&self, ticket: &Ticket, now_ns: u64) -> Outcome {
+        let slow = ticket.elapsed_ns(now_ns).is_some_and(|elapsed_ns| elapsed_ns >= self.policy.slow_call_ns);
+        match self.policy.on_drop {
+            OnDrop::Fail => Outcome::Failure,
+            OnDrop::FailIfSlow if slow => Outcome::Failure,
+            OnDrop::Ignore | OnDrop::FailIfSlow => Outcome::Ignored,
+        }
+    }
+
+    /// Whether it rejects because of what its calls did, so that it needs a seat to do so.
+    pub(crate) fn wants_seat(&self) -> bool {
+        self.phase != Phase::Closed && self.control == Control::Automatic
+    }
+
+    /// Whether it has found none.
+    pub(crate) fn is_spared(&self) -> bool {
+        self.spared
+    }
+
+    pub(crate) fn spare(&mut self, spared: bool) {
+        self.spared = spared;
+    }
+
+    fn counts_failures(&self) -> bool {
+        self.word().has(Word::COUNTED)
+    }
+
+    fn transitions(&self) -> u64 {
+        self.generation.wrapping_sub(u64::from(self.resets))
+    }
+
+    fn history(&mut self) -> &mut History {
+        self.history.get_or_insert_default()
+    }
+
+    fn ticket(&self, now_ns: u64) -> Ticket {
+        Ticket { round: self.round, started_ns: Some(now_ns), ..Ticket::of(self.generation) }
+    }
+
+    /// A probe; the machine is half-open and has a slot.
+    fn issue(&mut self, now_ns: u64) -> Ticket {
+        self.in_flight += 1;
+        self.edge_ns = now_ns.saturating_add(self.policy.half_open_max_wait_ns);
+        self.history().probes.issued += 1;
+        self.ticket(now_ns)
+    }
+
+    fn rejection(&self, now_ns: u64) -> Rejected {
+        let state = self.state(now_ns);
+        let retry_after = match state {
+            State::Open { retry_after } => retry_after,
+            _ => Some(Duration::from_nanos(self.edge_ns.saturating_sub(now_ns))),
+        };
+        Rejected { retry_after, state }
+    }
+
+    fn open(&mut self, cause: Cause, now_ns: u64) -> Option<Transition> {
+        let Policy { backoff, .. } = &*self.policy;
+        let own_ns = now_ns.saturating_add(backoff.wait_ns(self.number, u32::from(self.attempt), now_ns));
+        let longest_ns = now_ns.saturating_add(backoff.cap_ns());
+        let hint_ns = std::mem::take(&mut self.history().hint_until_ns).min(longest_ns);
+        self.attempt = self.attempt.saturating_add(1);
+        let transition = self.change(Phase::Open, cause, now_ns);
+        self.edge_ns = own_ns.max(hint_ns);
+        transition
+    }
+
+    /// Begins a generation in `phase`, in which no earlier ticket counts.
+    fn change(&mut self, phase: Phase, cause: Cause, now_ns: u64) -> Option<Transition> {
+        let from = std::mem::replace(&mut self.phase, phase);
+        if self.in_flight > 0 {
+            let void = u64::from(self.in_flight);
+            self.history().probes.void += void;
+        }
+        if let Some(history) = &mut self.history {
+            history.hint_until_ns = 0;
+        }
+        (self.in_flight, self.successes, self.failures, self.round) = (0, 0, 0, 0);
+        self.edge_ns = now_ns;
+        self.generation += 1;
+        if from == phase {
+            self.resets = self.resets.wrapping_add(1);
+            return None;
+        }
+        Some(Transition { sequence: self.transitions(), from, to: phase, cause, at_ns: now_ns })
+    }
 }
 
 #[cfg(test)]
+#[path = "machine/tests.rs"]
 mod tests;

@@ -1,7 +1,7 @@
 //! Telling others: every transition once, in order, outside of every lock.
 //!
 //! The thread that brings a transition about puts it into the outbox under the breaker's lock, and delivers
-//! after releasing it. If another thread is delivering already, it is left to that one: so events never
+//! after releasing both. If another thread is delivering already, it is left to that one: so events never
 //! overtake each other, an observer may call the breaker (what that brings about is delivered after it
 //! returns), and nobody waits for an observer but the thread that runs it.
 
@@ -48,10 +48,16 @@ pub struct Transition {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Cause {
     /// Closed to open: too many failures in a row.
-    Failures,
+    ConsecutiveFailures,
+    /// Closed to open: too many of the calls in a window failed.
+    FailureRate,
+    /// Closed to open: too many of the calls in a window were slow.
+    SlowRate,
+    /// Closed to open: too many calls in flight were slow already.
+    SlowInFlight,
     /// Open to half-open: the wait is over.
     WaitOver,
-    /// Half-open to open: a probe failed.
+    /// Half-open to open: too many probes failed.
     ProbeFailed,
     /// Half-open to closed: enough probes succeeded.
     ProbesSucceeded,
@@ -59,7 +65,29 @@ pub enum Cause {
     Manual,
 }
 
-/// Transitions on their way. Lives under the breaker's lock.
+impl Cause {
+    /// Its name in metrics: `consecutive_failures`, `wait_over` and so on.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ConsecutiveFailures => "consecutive_failures",
+            Self::FailureRate => "failure_rate",
+            Self::SlowRate => "slow_rate",
+            Self::SlowInFlight => "slow_in_flight",
+            Self::WaitOver => "wait_over",
+            Self::ProbeFailed => "probe_failed",
+            Self::ProbesSucceeded => "probes_succeeded",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Transitions on their way. They are put in under the breaker's lock, in the order in which they happen.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     queue: VecDeque<Transition>,

@@ -4,17 +4,17 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::thread;
 
 use crate::machine::Ticket;
 use crate::shared::Shared;
 use crate::state::Outcome;
 
-/// The right to one call; owned, so that it can move into a task with it.
+/// The right to one call.
 ///
 /// Report how the call ended. Dropping the permit says that it was cancelled, which counts as neither success
-/// nor failure and gives a probe's slot back; being dropped by a panic counts as failure. So put the deadline of a
-/// call between the permit and its report, where its passing is a failure.
+/// nor failure (unless [`Options::on_drop`](crate::Options::on_drop) says otherwise) and gives a probe's slot back;
+/// being dropped by a panic counts as failure. So put the deadline of a call between the permit and its report,
+/// where its passing is a failure.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -28,16 +28,24 @@ use crate::state::Outcome;
 /// # Ok(()) }
 /// ```
 #[must_use = "dropping a permit says that the call was cancelled"]
-pub struct Permit<C: Fn() -> u64 = fn() -> u64> {
-    held: Held<Arc<Shared<C>>>,
+pub struct Permit<'a, C: Fn() -> u64 = fn() -> u64> {
+    held: Held<C, &'a Shared<C>>,
 }
 
-impl<C: Fn() -> u64> Permit<C> {
-    pub(crate) fn new(shared: Arc<Shared<C>>, ticket: Ticket) -> Self {
-        Self { held: Held::new(shared, ticket) }
+/// A [`Permit`] that keeps the breaker alive, so that it can move into a task with its call.
+#[must_use = "dropping a permit says that the call was cancelled"]
+pub struct OwnedPermit<C: Fn() -> u64 = fn() -> u64> {
+    held: Held<C, Arc<Shared<C>>>,
+}
+
+impl<'a, C: Fn() -> u64> Permit<'a, C> {
+    #[inline]
+    pub(crate) fn new(shared: &'a Shared<C>, ticket: Ticket) -> Self {
+        Self { held: Held { shared, ticket: Some(ticket) } }
     }
 
     /// The endpoint works.
+    #[inline]
     pub fn success(self) {
         self.record(Outcome::Success);
     }
@@ -47,53 +55,79 @@ impl<C: Fn() -> u64> Permit<C> {
         self.record(Outcome::Failure);
     }
 
-    /// The call says nothing about the endpoint; what dropping the permit says too.
+    /// The call says nothing about the endpoint.
     pub fn ignored(self) {
         self.record(Outcome::Ignored);
     }
 
-    /// Any of the three.
-    pub fn record(self, outcome: Outcome) {
+    /// Any of the four.
+    #[inline]
+    pub fn record(mut self, outcome: Outcome) {
         self.held.settle(outcome);
     }
 }
 
-impl<C: Fn() -> u64> fmt::Debug for Permit<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let generation = self.held.ticket.as_ref().map(Ticket::generation);
-        f.debug_struct("Permit").field("generation", &generation).finish_non_exhaustive()
+impl<C: Fn() -> u64> OwnedPermit<C> {
+    #[inline]
+    pub(crate) fn new(shared: Arc<Shared<C>>, ticket: Ticket) -> Self {
+        Self { held: Held { shared, ticket: Some(ticket) } }
+    }
+
+    /// The endpoint works.
+    #[inline]
+    pub fn success(self) {
+        self.record(Outcome::Success);
+    }
+
+    /// The endpoint does not.
+    pub fn failure(self) {
+        self.record(Outcome::Failure);
+    }
+
+    /// The call says nothing about the endpoint.
+    pub fn ignored(self) {
+        self.record(Outcome::Ignored);
+    }
+
+    /// Any of the four.
+    #[inline]
+    pub fn record(mut self, outcome: Outcome) {
+        self.held.settle(outcome);
     }
 }
 
-/// Takes tickets back.
-pub(crate) trait Settle {
-    fn settle(&self, ticket: Ticket, outcome: Outcome);
+impl<C: Fn() -> u64> fmt::Debug for Permit<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("ticket", &self.held.ticket).finish_non_exhaustive()
+    }
+}
+
+impl<C: Fn() -> u64> fmt::Debug for OwnedPermit<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedPermit").field("ticket", &self.held.ticket).finish_non_exhaustive()
+    }
 }
 
 /// A ticket that is settled exactly once, by whoever holds on to the breaker through `H`.
-pub(crate) struct Held<H: Deref<Target: Settle>> {
-    breaker: H,
+struct Held<C: Fn() -> u64, H: Deref<Target = Shared<C>>> {
+    shared: H,
     ticket: Option<Ticket>,
 }
 
-impl<H: Deref<Target: Settle>> Held<H> {
-    pub(crate) fn new(breaker: H, ticket: Ticket) -> Self {
-        Self { breaker, ticket: Some(ticket) }
-    }
-
-    pub(crate) fn settle(mut self, outcome: Outcome) {
-        self.take(outcome);
-    }
-
-    fn take(&mut self, outcome: Outcome) {
+impl<C: Fn() -> u64, H: Deref<Target = Shared<C>>> Held<C, H> {
+    #[inline]
+    fn settle(&mut self, outcome: Outcome) {
         if let Some(ticket) = self.ticket.take() {
-            self.breaker.settle(ticket, outcome);
+            self.shared.settle(ticket, outcome);
         }
     }
 }
 
-impl<H: Deref<Target: Settle>> Drop for Held<H> {
+impl<C: Fn() -> u64, H: Deref<Target = Shared<C>>> Drop for Held<C, H> {
+    #[inline]
     fn drop(&mut self) {
-        self.take(if thread::panicking() { Outcome::Failure } else { Outcome::Ignored });
+        if let Some(ticket) = self.ticket.take() {
+            self.shared.cancel(ticket);
+        }
     }
 }

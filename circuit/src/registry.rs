@@ -3,6 +3,7 @@
 //! G1: one key has one breaker at a time, and never more than `max_breakers` exist.
 //! G2: evicted is only a breaker that nobody holds and that a new one would not differ from: closed, without
 //! failures, and stable. What an endpoint has done is not forgotten by being crowded out.
+//! G3: of the breakers known, no more reject than [`Registry::with_max_open`] permits (K1).
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -10,12 +11,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::breaker::{Breaker, monotonic_ns};
-use crate::machine::Snapshot;
+use crate::crowd::Crowd;
 use crate::observer::{Observer, Transition};
-use crate::options::{Options, OptionsError, Policy};
+use crate::options::{Options, OptionsError};
+use crate::policy::Policy;
+use crate::shared::Attached;
+use crate::snapshot::Snapshot;
 
 /// Breakers by key, made on demand with the same options.
 ///
@@ -31,12 +35,14 @@ use crate::options::{Options, OptionsError, Policy};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Registry<K, C = fn() -> u64> {
-    policy: Policy,
+    /// Under which breakers are made, and how many have been.
+    policy: Mutex<(Arc<Policy>, u32)>,
+    crowd: Option<Arc<Crowd>>,
     max_breakers: usize,
     clock: C,
     observe: Option<Arc<Observe<K>>>,
     entries: RwLock<BTreeMap<K, Entry<C>>>,
-    /// Counts lookups, to know the least recently used; breakers made, to tell their chances apart.
+    /// Counts lookups, to know the least recently used.
     lookups: AtomicU64,
 }
 
@@ -72,9 +78,22 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
     /// # Errors
     /// [`OptionsError`] names the first option that is out of range.
     pub fn with_clock(options: Options, max_breakers: usize, clock: C) -> Result<Self, OptionsError> {
-        let policy = Policy::try_from(options)?;
-        let entries = RwLock::new(BTreeMap::new());
-        Ok(Self { policy, max_breakers, clock, observe: None, entries, lookups: AtomicU64::new(0) })
+        let policy = Mutex::new((Arc::new(Policy::try_from(options)?), 0));
+        let (entries, lookups) = (RwLock::new(BTreeMap::new()), AtomicU64::new(0));
+        Ok(Self { policy, crowd: None, max_breakers, clock, observe: None, entries, lookups })
+    }
+
+    /// Lets no more than `permille` thousandths of the breakers reject at the same time, but one in any case. The
+    /// others that open are [spared](Snapshot::spared): they say that they are open, and admit, until one of the
+    /// first closes. For when everything seems to be down, it is often not the endpoints that are. Breakers that
+    /// are forced open do not count. To be called before the first breaker is made; 1,000, no bound, by default.
+    ///
+    /// # Errors
+    /// [`OptionsError`] if `permille` is not 1 to 1,000.
+    pub fn with_max_open(mut self, permille: u32) -> Result<Self, OptionsError> {
+        OptionsError::range("max_open", permille, 1, 1_000_u32)?;
+        self.crowd = (permille < 1_000).then(|| Arc::new(Crowd::new(permille)));
+        Ok(self)
     }
 
     /// Tells `observe` of the transitions of every breaker made from here on; see [`Observer`].
@@ -108,7 +127,7 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
             return Err(RegistryFull { max_breakers: self.max_breakers });
         }
         let key = key.to_owned();
-        let breaker = self.make(&key, used);
+        let breaker = self.make(&key);
         entries.insert(key, Entry { breaker: breaker.clone(), used: AtomicU64::new(used) });
         Ok(breaker)
     }
@@ -120,7 +139,31 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
         K: Borrow<Q>,
         Q: Ord + ?Sized,
     {
-        self.entries.write().remove(key).map(|entry| entry.breaker)
+        let entry = self.entries.write().remove(key)?;
+        self.part();
+        Some(entry.breaker)
+    }
+
+    /// Goes by `options` from here on, with the breakers that there are ([`Breaker::reconfigure`]) and those that
+    /// will be made.
+    ///
+    /// # Errors
+    /// [`OptionsError`] names the first option that is out of range; then nothing has changed.
+    pub fn reconfigure(&self, options: Options) -> Result<(), OptionsError> {
+        let policy = Arc::new(Policy::try_from(options)?);
+        // Not while breakers are being made: each goes by the old policy and is told of this one, or by this one.
+        let entries = self.entries.write();
+        self.policy.lock().0 = Arc::clone(&policy);
+        let breakers: Vec<_> = entries.values().map(|entry| entry.breaker.clone()).collect();
+        drop(entries);
+        breakers.iter().for_each(|breaker| breaker.go_by(Arc::clone(&policy)));
+        Ok(())
+    }
+
+    /// Shows every breaker to `visit`, in the order of the keys, under the lock: nothing else of the registry may
+    /// be called.
+    pub fn for_each(&self, mut visit: impl FnMut(&K, &Breaker<C>)) {
+        self.entries.read().iter().for_each(|(key, entry)| visit(key, &entry.breaker));
     }
 
     /// Every key with its breaker at this moment, in the order of the keys.
@@ -147,7 +190,7 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
         self.max_breakers
     }
 
-    fn make(&self, key: &K, number: u64) -> Breaker<C>
+    fn make(&self, key: &K) -> Breaker<C>
     where
         K: Clone + Send + Sync + 'static,
     {
@@ -155,9 +198,23 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
             let key = key.clone();
             Box::new(move |transition| observe(&key, transition)) as Box<dyn Observer>
         });
-        // Endpoints that fail at the same instant shall not be probed at the same instant.
-        let policy = Policy { backoff: self.policy.backoff.reseeded(number), ..self.policy };
-        Breaker::from_policy(policy, self.clock.clone(), observer)
+        // Endpoints that fail at the same instant shall not be probed at the same instant: each has its number.
+        let (policy, number) = {
+            let mut made = self.policy.lock();
+            made.1 = made.1.wrapping_add(1);
+            (Arc::clone(&made.0), made.1)
+        };
+        if let Some(crowd) = &self.crowd {
+            crowd.join();
+        }
+        let attached = Attached::new(&policy, observer, self.crowd.clone());
+        Breaker::from_policy(policy, number, self.clock.clone(), attached)
+    }
+
+    fn part(&self) {
+        if let Some(crowd) = &self.crowd {
+            crowd.part();
+        }
     }
 
     /// Removes the least recently used of the breakers that may go. The caller's lock keeps others from
@@ -173,7 +230,9 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
         else {
             return false;
         };
+        let before = entries.len();
         entries.retain(|_, entry| *entry.used.get_mut() != oldest);
+        (entries.len()..before).for_each(|_| self.part());
         true
     }
 }

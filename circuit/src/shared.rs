@@ -1,133 +1,341 @@
-//! A [`Machine`] under a lock, and what readers need of it in one word beside it.
+//! A [`Machine`] under a lock, and what callers need of it in one word beside it.
 //!
-//! Closed and healthy, nothing is written: a call is admitted by one load of the word, and its success is
-//! another. A rejection loads the word and the end of the wait. Only failures, probes and transitions take the
-//! lock, and whoever holds it publishes the word before letting go.
+//! A closed breaker that counts failures in a row is asked by one load of the word, and told of a success by
+//! another: nothing is written. Windows are added to without the lock. A rejection loads the word and the end of
+//! the wait. Only failures in a row, probes and transitions take the lock, and whoever holds it publishes the word
+//! before letting go.
 //!
-//! B1: the ends of the waits are stored before the word that needs them, so a reader of the word sees that end
-//! or a later one; a later one means that the breaker has opened (or issued its last slot) again since, and
-//! rejecting is right.
+//! * B1: the end of the wait is stored before the word that needs it, and a reader looks at the word again after
+//!   it has read the end: so that end belongs to that word, or to one that says the same.
+//! * B2: the meters of a closed generation are there before its word is. A caller takes them for its own only if
+//!   they bear the generation that its ticket has.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
-use crate::machine::{Machine, Snapshot, Summary, Ticket};
+use crate::crowd::Crowd;
+use crate::machine::{Machine, Ticket};
+use crate::meters::Meters;
 use crate::observer::{Observer, Outbox, Transition};
-use crate::options::Policy;
-use crate::permit::Settle;
-use crate::state::{Outcome, Phase, Rejected, State};
+use crate::policy::Policy;
+use crate::snapshot::Snapshot;
+use crate::state::{Control, Outcome, Phase, Rejected, State};
+use crate::sync::{AtomicU64, Mutex, Ordering, Swap};
+use crate::tally::Tally;
+use crate::word::Word;
 
 /// One breaker.
 pub(crate) struct Shared<C> {
-    /// The latest [`Summary`] but for its end: generation, busy, phase.
     word: AtomicU64,
-    open_until_ns: AtomicU64,
-    round_until_ns: AtomicU64,
-    core: Mutex<Core>,
-    observer: Option<Box<dyn Observer>>,
-    observer_panics: AtomicU64,
+    until_ns: AtomicU64,
+    meters: Swap<Meters>,
+    attached: Option<Box<Attached>>,
     clock: C,
+    machine: Mutex<Machine>,
 }
 
-struct Core {
-    machine: Machine,
-    outbox: Outbox,
-    /// Under the lock time does not go back, though threads come in another order than they read the clock.
-    latest_ns: u64,
+/// What not every breaker has.
+pub(crate) struct Attached {
+    observer: Option<Box<dyn Observer>>,
+    observer_panics: AtomicU64,
+    outbox: Mutex<Outbox>,
+    crowd: Option<Arc<Crowd>>,
+    tally: Option<Tally>,
+}
+
+impl Attached {
+    /// For a breaker that goes by `policy`: `None` if it needs nothing.
+    pub(crate) fn new(
+        policy: &Policy,
+        observer: Option<Box<dyn Observer>>,
+        crowd: Option<Arc<Crowd>>,
+    ) -> Option<Box<Self>> {
+        if observer.is_none() && crowd.is_none() && !policy.count_calls {
+            return None;
+        }
+        let tally = policy.count_calls.then(Tally::new);
+        let (observer_panics, outbox) = (AtomicU64::new(0), Mutex::new(Outbox::default()));
+        Some(Box::new(Self { observer, observer_panics, outbox, crowd, tally }))
+    }
+}
+
+/// What a step of the machine is given besides the machine.
+#[derive(Clone, Copy)]
+pub(crate) struct Now<'a> {
+    pub(crate) ns: u64,
+    pub(crate) meters: Option<&'a Meters>,
 }
 
 impl<C: Fn() -> u64> Shared<C> {
-    pub(crate) fn new(policy: Policy, clock: C, observer: Option<Box<dyn Observer>>) -> Self {
-        let now_ns = clock();
-        let machine = Machine::with_policy(policy, now_ns);
-        let word = AtomicU64::new(pack(machine.summary()));
-        let core = Mutex::new(Core { machine, outbox: Outbox::default(), latest_ns: now_ns });
-        let (open_until_ns, round_until_ns) = (AtomicU64::new(0), AtomicU64::new(0));
-        let observer_panics = AtomicU64::new(0);
-        Self { word, open_until_ns, round_until_ns, core, observer, observer_panics, clock }
+    pub(crate) fn new(policy: Arc<Policy>, number: u32, clock: C, attached: Option<Box<Attached>>) -> Self {
+        let meters = policy.is_metered().then(|| Arc::new(Meters::begin(&policy, 0, None)));
+        let machine = Machine::new(policy, number, clock());
+        let (word, until_ns) = (AtomicU64::new(machine.word().bits()), AtomicU64::new(0));
+        Self { word, until_ns, meters: Swap::new(meters), attached, clock, machine: Mutex::new(machine) }
     }
 
     #[inline]
     pub(crate) fn admit(&self) -> Result<Ticket, Rejected> {
-        let summary = unpack(self.word.load(Ordering::Acquire));
-        match (summary.phase, summary.busy) {
-            (Phase::Closed, _) => return Ok(Ticket::of(summary.generation)),
-            (Phase::Open, true) => {
-                return Err(Rejected { retry_after: None, state: State::Open { retry_after: None } });
-            }
-            (Phase::Open, false) => {
-                if let Some(wait) = self.wait(&self.open_until_ns) {
-                    let retry_after = Some(wait);
-                    return Err(Rejected { retry_after, state: State::Open { retry_after } });
-                }
-            }
-            (Phase::HalfOpen, true) => {
-                if let Some(wait) = self.wait(&self.round_until_ns) {
-                    return Err(Rejected { retry_after: Some(wait), state: State::HalfOpen });
-                }
-            }
-            (Phase::HalfOpen, false) => {}
+        let word = self.word();
+        if word.is_closed_without(Word::TIMED | Word::WATCHED | Word::TALLIED) {
+            return Ok(Ticket::of(word.generation()));
         }
-        self.update(Machine::admit)
+        self.admit_by(word)
     }
 
-    pub(crate) fn state(&self) -> State {
-        let now_ns = (self.clock)();
-        self.core.lock().machine.state(now_ns)
-    }
-
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let now_ns = (self.clock)();
-        self.core.lock().machine.snapshot(now_ns)
-    }
-
-    /// Whether a new breaker would behave the same.
-    pub(crate) fn is_as_new(&self, now_ns: u64) -> bool {
-        self.core.lock().machine.is_as_new(now_ns)
-    }
-
-    pub(crate) fn observer_panics(&self) -> u64 {
-        self.observer_panics.load(Ordering::Relaxed)
-    }
-
-    /// How long until `until_ns`, if that is not over.
-    fn wait(&self, until_ns: &AtomicU64) -> Option<Duration> {
-        let left_ns = until_ns.load(Ordering::Relaxed).checked_sub((self.clock)())?;
-        (left_ns > 0).then(|| Duration::from_nanos(left_ns))
-    }
-
-    /// Takes the machine a step further, publishes what has become of it, and tells the observer.
-    #[cold]
-    pub(crate) fn update<R>(&self, step: impl FnOnce(&mut Machine, u64) -> (R, Option<Transition>)) -> R {
-        let now_ns = (self.clock)();
-        let mut core = self.core.lock();
-        core.latest_ns = core.latest_ns.max(now_ns);
-        let now_ns = core.latest_ns;
-        let (result, transition) = step(&mut core.machine, now_ns);
-        let summary = core.machine.summary();
-        match summary.phase {
-            Phase::Closed => {}
-            Phase::Open => self.open_until_ns.store(summary.until_ns, Ordering::Relaxed),
-            Phase::HalfOpen => self.round_until_ns.store(summary.until_ns, Ordering::Relaxed),
-        }
-        self.word.store(pack(summary), Ordering::Release);
-        let deliver = match (&self.observer, transition) {
-            (Some(observer), Some(transition)) => core.outbox.push(transition).then_some(observer),
-            _ => None,
-        };
-        drop(core);
-        if let Some(observer) = deliver {
-            self.deliver(&**observer);
+    fn admit_by(&self, word: Word) -> Result<Ticket, Rejected> {
+        let mut result = self.decide(word);
+        if let Some(tally) = self.tally().filter(|_| word.has(Word::TALLIED)) {
+            tally.asked(result.is_ok());
+            if let Ok(ticket) = &mut result {
+                ticket.tallied = true;
+            }
         }
         result
     }
 
-    fn deliver(&self, observer: &dyn Observer) {
+    fn decide(&self, word: Word) -> Result<Ticket, Rejected> {
+        match word.phase() {
+            Phase::Closed => {
+                if let Some(ticket) = self.admit_closed(word) {
+                    return Ok(ticket);
+                }
+            }
+            Phase::Open if word.has(Word::BUSY) => {
+                return Err(Rejected { retry_after: None, state: State::Open { retry_after: None } });
+            }
+            Phase::Open => {
+                if let Some(wait) = self.wait(word) {
+                    let retry_after = Some(wait);
+                    return self.refuse(word, Rejected { retry_after, state: State::Open { retry_after } });
+                }
+            }
+            Phase::HalfOpen if word.has(Word::BUSY) => {
+                if let Some(wait) = self.wait(word) {
+                    return self.refuse(word, Rejected { retry_after: Some(wait), state: State::HalfOpen });
+                }
+            }
+            Phase::HalfOpen => {}
+        }
+        let (result, word) = self.update(|machine, now| machine.admit(now.ns));
+        result.or_else(|rejected| self.refuse(word, rejected))
+    }
+
+    /// A ticket of a closed breaker that wants to know when calls began. None if it closed no longer is what `word`
+    /// says, or has opened because of what is in flight.
+    fn admit_closed(&self, word: Word) -> Option<Ticket> {
+        let now_ns = (self.clock)();
+        let mut ticket = Ticket::of(word.generation());
+        ticket.started_ns = Some(now_ns);
+        if word.has(Word::WATCHED) {
+            let meters = self.meters.load();
+            let meters = meters.as_ref().filter(|meters| meters.generation() == word.generation())?;
+            if meters.advance(now_ns)
+                && word.has(Word::JUDGED)
+                && (word.has(Word::COUNTED) || meters.holds(0, now_ns).is_some())
+            {
+                let (_, after) = self.update(|machine, now| ((), machine.judge(now.ns, now.meters)));
+                if after.generation() != word.generation() {
+                    return None;
+                }
+            }
+            ticket.place = meters.enter(now_ns);
+        }
+        Some(ticket)
+    }
+
+    /// Rejects, unless the breaker is spared and still finds no seat.
+    fn refuse(&self, word: Word, rejected: Rejected) -> Result<Ticket, Rejected> {
+        if !word.has(Word::SPARED) {
+            return Err(rejected);
+        }
+        let free = self.attached.as_ref().and_then(|attached| attached.crowd.as_ref());
+        if free.is_some_and(|crowd| crowd.has_seat()) {
+            let ((), after) = self.update(|_, _| ((), None));
+            if !after.has(Word::SPARED) && after.generation() == word.generation() {
+                return Err(rejected);
+            }
+        }
+        Ok(Ticket::void())
+    }
+
+    /// How long until the breaker admits, if it rejects by `word` and that is still its word (B1).
+    fn wait(&self, word: Word) -> Option<Duration> {
+        let until_ns = self.until_ns.load(Ordering::Acquire);
+        let left_ns = until_ns.checked_sub((self.clock)()).filter(|left_ns| *left_ns > 0)?;
+        (self.word.load(Ordering::Relaxed) == word.bits()).then(|| Duration::from_nanos(left_ns))
+    }
+
+    #[inline]
+    pub(crate) fn settle(&self, ticket: Ticket, outcome: Outcome) {
+        let word = self.word();
+        let unknown = ticket.place.is_none() && !ticket.tallied;
+        if outcome == Outcome::Success && unknown && word.is_closed_without(Word::BUSY | Word::METERED) {
+            return;
+        }
+        self.settle_by(word, ticket, outcome, false);
+    }
+
+    /// The permit was dropped without a report.
+    pub(crate) fn cancel(&self, ticket: Ticket) {
+        let word = self.word();
+        let outcome = if thread::panicking() {
+            Outcome::Failure
+        } else if word.has(Word::DROPS_COUNT) || word.phase() != Phase::Closed {
+            let now_ns = (self.clock)();
+            self.machine.lock().on_drop(&ticket, now_ns)
+        } else {
+            Outcome::Ignored
+        };
+        self.settle_by(word, ticket, outcome, true);
+    }
+
+    fn settle_by(&self, word: Word, ticket: Ticket, outcome: Outcome, dropped: bool) {
+        if let Some(tally) = self.tally().filter(|_| ticket.tallied) {
+            tally.ended(outcome, dropped);
+        }
+        let metered = word.has(Word::METERED) || ticket.place.is_some();
+        let meters = metered.then(|| self.meters.load());
+        let meters = meters.as_ref().and_then(|meters| meters.as_ref());
+        if let (Some(meters), Some(place)) = (meters, ticket.place) {
+            meters.leave(place);
+        }
+        // S3.
+        if word.generation() != ticket.generation {
+            return;
+        }
+        let matters = match word.phase() {
+            Phase::Open => false,
+            Phase::HalfOpen => true,
+            Phase::Closed => outcome != Outcome::Ignored && self.note(word, &ticket, outcome, meters),
+        };
+        if matters {
+            self.update(|machine, now| ((), machine.settle(ticket, outcome, now.ns, now.meters)));
+        }
+    }
+
+    /// Adds the result of a call of a closed breaker to the windows. Whether the machine has to know of it.
+    fn note(&self, word: Word, ticket: &Ticket, outcome: Outcome, meters: Option<&Arc<Meters>>) -> bool {
+        // B2: those of another period are none.
+        let meters =
+            meters.filter(|meters| meters.generation() == ticket.generation && word.has(Word::METERED));
+        let failed = outcome.is_failure();
+        let judged = word.has(Word::JUDGED);
+        let hinted = matches!(outcome, Outcome::Throttled(Some(_)));
+        let told = if failed { judged && (word.has(Word::COUNTED) || hinted) } else { word.has(Word::BUSY) };
+        let Some(meters) = meters else { return told };
+        let timed = failed || meters.is_timed() || ticket.started_ns.is_some();
+        let now_ns = if timed { (self.clock)() } else { 0 };
+        let slow = ticket.elapsed_ns(now_ns).is_some_and(|elapsed_ns| meters.is_slow(elapsed_ns));
+        meters.add(failed, slow, now_ns);
+        told || judged && (failed || slow) && meters.holds(0, now_ns).is_some()
+    }
+
+    pub(crate) fn state(&self) -> State {
+        let now_ns = (self.clock)();
+        self.machine.lock().state(now_ns)
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let now_ns = (self.clock)();
+        let calls = self.tally().map(Tally::calls);
+        let machine = self.machine.lock();
+        let meters = self.meters.load();
+        Snapshot { calls, ..machine.snapshot(now_ns, meters.as_deref()) }
+    }
+
+    /// Whether a new breaker would behave the same.
+    pub(crate) fn is_as_new(&self, now_ns: u64) -> bool {
+        let machine = self.machine.lock();
+        let meters = self.meters.load();
+        machine.is_as_new(now_ns, meters.as_deref())
+    }
+
+    pub(crate) fn control(&self, control: Control) {
+        self.update(|machine, now| ((), machine.control(control, now.ns)));
+    }
+
+    /// Goes by `policy` from here on. Results that end while the windows are carried over may be missing from
+    /// them.
+    pub(crate) fn reconfigure(&self, policy: Arc<Policy>) {
+        self.update(|machine, now| {
+            let next = match now.meters {
+                Some(meters) => Some(meters.reconfigured(&policy, now.ns)),
+                None if policy.is_metered() => Some(Meters::begin(&policy, machine.generation(), None)),
+                None => None,
+            };
+            machine.reconfigure(policy, now.ns);
+            self.meters.store(next.map(Arc::new));
+            ((), None)
+        });
+    }
+
+    pub(crate) fn observer_panics(&self) -> u64 {
+        self.attached.as_ref().map_or(0, |attached| attached.observer_panics.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    fn word(&self) -> Word {
+        Word::from_bits(self.word.load(Ordering::Acquire))
+    }
+
+    fn tally(&self) -> Option<&Tally> {
+        self.attached.as_ref()?.tally.as_ref()
+    }
+
+    /// Takes the machine a step further, publishes what has become of it, and tells the observer.
+    #[cold]
+    fn update<R>(&self, step: impl FnOnce(&mut Machine, Now<'_>) -> (R, Option<Transition>)) -> (R, Word) {
+        let now_ns = (self.clock)();
+        let mut machine = self.machine.lock();
+        let ns = machine.at(now_ns);
+        let before = (machine.generation(), machine.wants_seat() && !machine.is_spared());
+        let (result, transition) = {
+            let meters = self.meters.load();
+            step(&mut machine, Now { ns, meters: meters.as_deref() })
+        };
+        self.follow(&mut machine, before);
+        let word = machine.word();
+        self.until_ns.store(machine.until_ns(), Ordering::Release);
+        self.word.store(word.bits(), Ordering::Release);
+        let told = self.attached.as_ref().filter(|attached| attached.observer.is_some());
+        let deliver = match (told, transition) {
+            (Some(attached), Some(transition)) => attached.outbox.lock().push(transition).then_some(attached),
+            _ => None,
+        };
+        drop(machine);
+        if let Some(attached) = deliver {
+            attached.deliver();
+        }
+        (result, word)
+    }
+
+    /// After a step: meters for a period that has begun, and the seat that belongs to what the machine is now.
+    fn follow(&self, machine: &mut Machine, (generation, seated): (u64, bool)) {
+        if machine.generation() != generation && machine.phase() == Phase::Closed {
+            let before = self.meters.load();
+            if before.is_some() || machine.policy().is_metered() {
+                let next = Meters::begin(machine.policy(), machine.generation(), before.as_deref());
+                self.meters.store(Some(Arc::new(next)));
+            }
+        }
+        let Some(crowd) = self.attached.as_ref().and_then(|attached| attached.crowd.as_ref()) else { return };
+        match (seated, machine.wants_seat()) {
+            (true, false) => crowd.give(),
+            (false, true) => machine.spare(!crowd.take()),
+            (false, false) => machine.spare(false),
+            (true, true) => {}
+        }
+    }
+}
+
+impl Attached {
+    fn deliver(&self) {
+        let Some(observer) = &self.observer else { return };
         loop {
-            let next = self.core.lock().outbox.pop();
+            let next = self.outbox.lock().pop();
             let Some(transition) = next else { return };
             // The observer is called again only by calls of its own choosing: what it left half done is its own.
             if catch_unwind(AssertUnwindSafe(|| observer.on_transition(transition))).is_err() {
@@ -137,52 +345,12 @@ impl<C: Fn() -> u64> Shared<C> {
     }
 }
 
-impl<C: Fn() -> u64> Settle for Shared<C> {
-    #[inline]
-    fn settle(&self, ticket: Ticket, outcome: Outcome) {
-        let summary = unpack(self.word.load(Ordering::Acquire));
-        let late = summary.generation != ticket.generation();
-        let idle = summary.phase == Phase::Closed && !summary.busy && outcome == Outcome::Success;
-        let nothing = summary.phase == Phase::Closed && outcome == Outcome::Ignored;
-        if !(late || idle || nothing) {
-            self.update(|machine, now_ns| ((), machine.settle(ticket, outcome, now_ns)));
-        }
-    }
-}
-
-/// `[generation 61 | busy 1 | phase 2]`. At a billion transitions a second the generation lasts 73 years.
-fn pack(summary: Summary) -> u64 {
-    let phase = match summary.phase {
-        Phase::Closed => 0,
-        Phase::Open => 1,
-        Phase::HalfOpen => 2,
-    };
-    summary.generation << 3 | u64::from(summary.busy) << 2 | phase
-}
-
-/// The inverse of [`pack`], without an end.
-fn unpack(word: u64) -> Summary {
-    let phase = match word & 3 {
-        0 => Phase::Closed,
-        1 => Phase::Open,
-        _ => Phase::HalfOpen,
-    };
-    Summary { phase, busy: word >> 2 & 1 == 1, generation: word >> 3, until_ns: 0 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_summary_survives_its_word() {
-        for phase in Phase::ALL {
-            for busy in [false, true] {
-                for generation in [0, 1, u64::MAX >> 3] {
-                    let summary = Summary { phase, busy, generation, until_ns: 0 };
-                    assert_eq!(unpack(pack(summary)), summary);
-                }
-            }
+impl<C> Drop for Shared<C> {
+    fn drop(&mut self) {
+        let Some(crowd) = self.attached.as_ref().and_then(|attached| attached.crowd.as_ref()) else { return };
+        let machine = self.machine.lock();
+        if machine.wants_seat() && !machine.is_spared() {
+            crowd.give();
         }
     }
 }

@@ -1,21 +1,21 @@
 //! The states of a breaker, and what leads from one to the next.
 //!
 //! ```text
-//!                  failure_threshold failures in a row
+//!                     the trip condition holds
 //!         ┌────────┐ ───────────────────────────────▶ ┌──────┐
 //!         │ Closed │                                  │ Open │◀─┐
 //!         └────────┘                                  └──────┘  │
-//!             ▲                  the wait is over and │         │ a probe failed:
+//!             ▲                  the wait is over and │         │ too many probes failed:
 //!             │                    somebody asks      ▼         │ the wait doubles
-//!             │ close_after probes succeeded   ┌──────────┐     │
+//!             │ enough probes succeeded        ┌──────────┐     │
 //!             └─────────────────────────────── │ HalfOpen │ ────┘
 //!                                              └──────────┘
 //!                                                │      ▲ all slots taken and no verdict for
 //!                                                └──────┘ half_open_max_wait: a new round
 //! ```
 //!
-//! By hand, every state can be forced open or closed, where it stays, and reset to closed. The [`machine`]
-//! that walks these arrows keeps:
+//! By hand, every state can be forced open or closed, switched off or made to watch only, where it stays, and
+//! reset to closed. The [`machine`] that walks these arrows keeps:
 //!
 //! * M1: each of them but the new round begins a new *generation*. A ticket belongs to the generation that
 //!   issued it, and the result of another generation changes nothing.
@@ -65,8 +65,29 @@ pub enum Outcome {
     Success,
     /// The endpoint does not.
     Failure,
+    /// The endpoint is overloaded and said so: a failure, and if it opens the breaker, or another one does so
+    /// meanwhile, the breaker stays open at least until the time that the endpoint asked for (`Retry-After`) is
+    /// over. It never makes the wait shorter, nor longer than [`max_open_for`](crate::Options::max_open_for).
+    Throttled(Option<Duration>),
     /// It says nothing about the endpoint: cancelled, or refused for a reason of the caller's.
     Ignored,
+}
+
+/// Who decides what a breaker does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum Control {
+    /// The results of the calls.
+    #[default]
+    Automatic,
+    /// Somebody: every call is rejected.
+    ForcedOpen,
+    /// Somebody: every call is admitted, whatever fails. Windows go on counting.
+    ForcedClosed,
+    /// Nobody: every call is admitted, and nothing is counted.
+    Disabled,
+    /// Nobody: every call is admitted and counted, and so is each result at which the breaker would have opened.
+    MetricsOnly,
 }
 
 /// A refusal to call. Not an error of the program: the endpoint is down, and the caller was spared the wait.
@@ -87,6 +108,13 @@ impl State {
             Self::Open { .. } => Phase::Open,
             Self::HalfOpen => Phase::HalfOpen,
         }
+    }
+}
+
+impl Outcome {
+    /// Failure or throttled.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failure | Self::Throttled(_))
     }
 }
 

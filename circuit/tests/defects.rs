@@ -4,16 +4,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use forebay_circuit::{Breaker, Options, Phase, State, Transition};
+use forebay_circuit::{Breaker, Options, Phase, Rate, State, Transition, Trip, Verdict, Window};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
 fn options() -> Options {
     Options {
-        failure_threshold: 5,
+        trip: Trip::Consecutive(5),
         jitter_percent: 0,
         half_open_probes: 1,
-        close_after: 1,
+        verdict: Verdict::Successes(1),
         ..Options::default()
     }
 }
@@ -21,6 +21,20 @@ fn options() -> Options {
 fn clock() -> (Arc<AtomicU64>, impl Fn() -> u64 + Clone + Send + Sync + 'static) {
     let now_ns = Arc::new(AtomicU64::new(0));
     (Arc::clone(&now_ns), move || now_ns.load(Ordering::SeqCst))
+}
+
+/// D6. The window that was said to slide only grew: after 10,000 successes it took 10,000 failures to reach half.
+#[test]
+fn a_window_of_a_hundred_calls_opens_after_fifty_failures_whatever_came_before() {
+    let rate = Rate { permille: 500, min_calls: 100, over: Window::Calls(100) };
+    let options = Options { trip: Trip::FailureRate(rate), ..options() };
+    let breaker = Breaker::with_clock(options, || 0).unwrap();
+    (0..10_000).for_each(|_| breaker.try_acquire().unwrap().success());
+    let failures = (1..).find(|_| {
+        breaker.try_acquire().unwrap().failure();
+        breaker.state().phase() == Phase::Open
+    });
+    assert_eq!(failures, Some(50));
 }
 
 /// D7. Half-open let everybody through, and one success that had been admitted before the trip closed the
@@ -44,7 +58,7 @@ fn a_success_from_before_the_trip_closes_nothing() {
 #[test]
 fn no_more_probes_run_at_once_than_are_permitted() {
     let (now_ns, clock) = clock();
-    let options = Options { half_open_probes: 10, close_after: 10, ..options() };
+    let options = Options { half_open_probes: 10, verdict: Verdict::Successes(10), ..options() };
     let breaker = Breaker::with_clock(options, clock).unwrap();
     (0..5).for_each(|_| breaker.try_acquire().unwrap().failure());
     now_ns.store(SECOND_NS, Ordering::SeqCst);
@@ -83,6 +97,27 @@ fn failures_count_however_long_they_took() {
         call.failure();
     }
     assert_eq!(breaker.state().phase(), Phase::Open);
+}
+
+/// D9, second half, before anything returns: calls that hang open the breaker too, and are counted in every window.
+#[test]
+fn calls_that_only_hang_open_the_breaker() {
+    let (now_ns, clock) = clock();
+    let over = Window::Time { span: Duration::from_millis(50), slices: 10 };
+    let rate = Trip::FailureRate(Rate { permille: 500, min_calls: 5, over });
+    let options = Options { trip: rate.clone(), ..options() };
+    let breaker = Breaker::with_clock(options.clone(), clock.clone()).unwrap();
+    let calls: Vec<_> = (0..5).map(|_| breaker.try_acquire().unwrap()).collect();
+    // Longer than the window, and counted when they end.
+    now_ns.store(SECOND_NS, Ordering::SeqCst);
+    calls.into_iter().for_each(|call| call.failure());
+    assert_eq!(breaker.state().phase(), Phase::Open);
+
+    let options = Options { trip: rate.or(Trip::SlowInFlight(5)), ..options };
+    let breaker = Breaker::with_clock(options, clock).unwrap();
+    let _hung: Vec<_> = (0..5).map(|_| breaker.try_acquire().unwrap()).collect();
+    now_ns.fetch_add(6 * SECOND_NS, Ordering::SeqCst);
+    assert!(breaker.try_acquire().is_err());
 }
 
 /// A callback that ran under the lock and asked the breaker for its state waited for itself.

@@ -5,10 +5,10 @@ use std::sync::mpsc;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use forebay_circuit::{Breaker, Options, Phase, State, Transition};
+use forebay_circuit::{Breaker, Options, Phase, State, Transition, Trip};
 
 fn fragile() -> Options {
-    Options { failure_threshold: 1, jitter_percent: 0, ..Options::default() }
+    Options { trip: Trip::Consecutive(1), jitter_percent: 0, ..Options::default() }
 }
 
 #[test]

@@ -5,12 +5,17 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use forebay_circuit::{Options, OptionsError, Phase, Registry, State};
+use forebay_circuit::{Options, OptionsError, Phase, Rate, Registry, State, Trip, Verdict, Window};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
 fn options() -> Options {
-    Options { failure_threshold: 1, half_open_probes: 1, close_after: 1, ..Options::default() }
+    Options {
+        trip: Trip::Consecutive(1),
+        half_open_probes: 1,
+        verdict: Verdict::Successes(1),
+        ..Options::default()
+    }
 }
 
 fn clock() -> (Arc<AtomicU64>, impl Fn() -> u64 + Clone) {
@@ -48,7 +53,7 @@ fn a_breaker_that_has_something_to_remember_is_not_evicted() {
     // Held.
     let breaker = registry.get(&"first").unwrap();
     assert_eq!(refused(), "registry is full: none of 1 circuit breakers is closed and idle");
-    let permit = breaker.try_acquire().unwrap();
+    let permit = breaker.try_acquire_owned().unwrap();
     drop(breaker);
     refused();
     // Open.
@@ -126,7 +131,84 @@ fn threads_that_ask_for_the_same_key_get_the_same_breaker() {
 
 #[test]
 fn wrong_options_are_refused_before_any_breaker_is_made() {
-    let wrong = Options { close_after: 0, ..options() };
+    let wrong = Options { verdict: Verdict::Successes(0), ..options() };
     let error = Registry::<u32>::new(wrong, 1).unwrap_err();
-    assert_eq!(error, OptionsError::Zero { option: "close_after" });
+    assert_eq!(
+        error,
+        OptionsError::OutOfRange { option: "verdict.successes", value: 0, least: 1, most: 65_535 }
+    );
+}
+
+#[test]
+fn no_more_than_the_permitted_part_rejects_at_once() {
+    let (now_ns, clock) = clock();
+    let registry: Registry<u32, _> =
+        Registry::with_clock(options(), 100, clock).unwrap().with_max_open(300).unwrap();
+    let breakers: Vec<_> = (0..10).map(|key| registry.get(&key).unwrap()).collect();
+    for breaker in &breakers {
+        breaker.try_acquire().unwrap().failure();
+        assert_eq!(breaker.state().phase(), Phase::Open);
+    }
+    let rejecting = || breakers.iter().map(|breaker| breaker.try_acquire().is_err()).collect::<Vec<_>>();
+    assert_eq!(rejecting().iter().filter(|rejects| **rejects).count(), 3);
+    let spared: Vec<_> = breakers.iter().map(|breaker| breaker.snapshot().spared).collect();
+    assert_eq!(spared, [&[false; 3][..], &[true; 7]].concat());
+
+    // What a spared breaker lets through counts nowhere.
+    breakers[9].try_acquire().unwrap().success();
+    assert_eq!(breakers[9].state().phase(), Phase::Open);
+
+    // A seat that is given back goes to the next that wants to reject.
+    breakers[0].reset();
+    assert!(breakers[7].try_acquire().is_err());
+    assert!(breakers[5].try_acquire().is_ok());
+    breakers[7].force_open();
+    assert!(breakers[5].try_acquire().is_err(), "who is forced open needs no seat");
+    drop(registry.remove(&5));
+    now_ns.store(SECOND_NS, Ordering::SeqCst);
+    breakers[1].try_acquire().unwrap().success();
+    assert_eq!(breakers[1].state(), State::Closed);
+}
+
+#[test]
+fn one_may_always_reject() {
+    let registry: Registry<u32, _> =
+        Registry::with_clock(options(), 100, || 0).unwrap().with_max_open(1).unwrap();
+    let [one, other] = [1, 2].map(|key| registry.get(&key).unwrap());
+    one.try_acquire().unwrap().failure();
+    other.try_acquire().unwrap().failure();
+    assert!(one.try_acquire().is_err() && other.try_acquire().is_ok());
+    // Gone, with its seat.
+    registry.remove(&1);
+    drop(one);
+    assert!(other.try_acquire().is_err());
+    assert!(Registry::<u32>::new(options(), 1).unwrap().with_max_open(0).is_err());
+}
+
+#[test]
+fn other_options_reach_breakers_that_there_are_and_that_will_be() {
+    let registry: Registry<u32, _> = Registry::with_clock(options(), 100, || 0).unwrap();
+    let early = registry.get(&1).unwrap();
+    registry.reconfigure(Options { trip: Trip::Consecutive(2), ..options() }).unwrap();
+    for breaker in [early, registry.get(&2).unwrap()] {
+        breaker.try_acquire().unwrap().failure();
+        assert_eq!(breaker.state(), State::Closed);
+        breaker.try_acquire().unwrap().failure();
+        assert_eq!(breaker.state().phase(), Phase::Open);
+    }
+    let mut open = 0;
+    registry.for_each(|_, breaker| open += u32::from(breaker.state().phase() == Phase::Open));
+    assert_eq!(open, 2);
+}
+
+#[test]
+fn a_breaker_whose_window_remembers_failures_is_not_evicted() {
+    let (now_ns, clock) = clock();
+    let over = Window::Time { span: Duration::from_secs(10), slices: 10 };
+    let trip = Trip::FailureRate(Rate { permille: 1_000, min_calls: 5, over });
+    let registry: Registry<u32, _> = Registry::with_clock(Options { trip, ..options() }, 1, clock).unwrap();
+    registry.get(&1).unwrap().try_acquire().unwrap().failure();
+    assert!(registry.get(&2).is_err());
+    now_ns.store(10 * SECOND_NS, Ordering::SeqCst);
+    assert!(registry.get(&2).is_ok());
 }

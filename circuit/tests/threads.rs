@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use forebay_circuit::{Breaker, Options, Phase, Transition};
+use forebay_circuit::{Breaker, Options, Phase, Transition, Trip, Verdict};
 
 const THREADS: u64 = 4;
 const SECOND_NS: u64 = 1_000_000_000;
@@ -19,9 +19,9 @@ fn clock() -> (Arc<AtomicU64>, impl Fn() -> u64 + Send + Sync + 'static) {
 fn threads_never_hold_more_probes_than_are_permitted() {
     let (now_ns, clock) = clock();
     let options = Options {
-        failure_threshold: 1,
+        trip: Trip::Consecutive(1),
         half_open_probes: 2,
-        close_after: Options::MAX_PROBES,
+        verdict: Verdict::Successes(Options::MAX_PROBES),
         half_open_max_wait: Duration::from_secs(3_600),
         ..Options::default()
     };
@@ -59,7 +59,7 @@ fn exactly_one_thread_moves_an_open_breaker_to_half_open() {
     for round in 0..200 {
         let (now_ns, clock) = clock();
         let options =
-            Options { failure_threshold: 1, half_open_probes: 1, seed: round, ..Options::default() };
+            Options { trip: Trip::Consecutive(1), half_open_probes: 1, seed: round, ..Options::default() };
         let breaker = Breaker::with_clock(options, clock).unwrap();
         breaker.try_acquire().unwrap().failure();
         now_ns.store(SECOND_NS, Ordering::SeqCst);
@@ -84,12 +84,12 @@ fn transitions_are_told_in_order_and_none_is_missing() {
     let told = Arc::new(Mutex::new(Vec::<Transition>::new()));
     let log = Arc::clone(&told);
     let options = Options {
-        failure_threshold: 2,
+        trip: Trip::Consecutive(2),
         open_for: Duration::from_nanos(50),
         max_open_for: Duration::from_nanos(500),
         half_open_max_wait: Duration::from_nanos(100),
         half_open_probes: 2,
-        close_after: 2,
+        verdict: Verdict::Successes(2),
         ..Options::default()
     };
     let observer = move |transition| log.lock().unwrap().push(transition);

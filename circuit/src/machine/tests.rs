@@ -1,15 +1,17 @@
 use super::*;
+use crate::options::Options;
+use crate::trip::Trip;
 
 const MS: u64 = 1_000_000;
 
 fn options() -> Options {
     Options {
-        failure_threshold: 3,
+        trip: Trip::Consecutive(3),
         open_for: Duration::from_millis(100),
         max_open_for: Duration::from_millis(1_000),
         jitter_percent: 0,
         half_open_probes: 2,
-        close_after: 2,
+        verdict: Verdict::Successes(2),
         half_open_max_wait: Duration::from_millis(500),
         reset_after: Duration::from_millis(10_000),
         ..Options::default()
@@ -17,13 +19,25 @@ fn options() -> Options {
 }
 
 fn machine() -> Machine {
-    Machine::new(options(), 0).unwrap()
+    with(options())
+}
+
+fn with(options: Options) -> Machine {
+    Machine::new(Arc::new(Policy::try_from(options).unwrap()), 0, 0)
+}
+
+fn settle(machine: &mut Machine, ticket: Ticket, outcome: Outcome, now_ns: u64) -> Option<Transition> {
+    machine.settle(ticket, outcome, now_ns, None)
+}
+
+fn snapshot(machine: &Machine, now_ns: u64) -> Snapshot {
+    machine.snapshot(now_ns, None)
 }
 
 /// One call that ends at once.
 fn call(machine: &mut Machine, outcome: Outcome, now_ns: u64) -> Option<Transition> {
     let ticket = machine.admit(now_ns).0.unwrap();
-    machine.settle(ticket, outcome, now_ns)
+    settle(machine, ticket, outcome, now_ns)
 }
 
 fn trip(machine: &mut Machine, now_ns: u64) -> Transition {
@@ -39,7 +53,10 @@ fn failures_in_a_row_open_and_a_success_in_between_does_not() {
     }
     assert_eq!(call(&mut machine, Outcome::Failure, 0), None);
     let opened = call(&mut machine, Outcome::Failure, 7).unwrap();
-    assert_eq!((opened.from, opened.to, opened.cause), (Phase::Closed, Phase::Open, Cause::Failures));
+    assert_eq!(
+        (opened.from, opened.to, opened.cause),
+        (Phase::Closed, Phase::Open, Cause::ConsecutiveFailures)
+    );
     assert_eq!((opened.sequence, opened.at_ns), (1, 7));
 }
 
@@ -93,7 +110,7 @@ fn an_ignored_probe_gives_its_slot_back() {
     for _ in 0..10 {
         assert_eq!(call(&mut machine, Outcome::Ignored, 100 * MS), None);
     }
-    let snapshot = machine.snapshot(100 * MS);
+    let snapshot = snapshot(&machine, 100 * MS);
     assert_eq!((snapshot.in_flight, snapshot.probes.ignored, snapshot.state), (0, 10, State::HalfOpen));
 }
 
@@ -123,20 +140,20 @@ fn a_ticket_of_another_generation_says_nothing() {
     let mut machine = machine();
     let [stale, later] = [(); 2].map(|()| machine.admit(0).0.unwrap());
     trip(&mut machine, 0);
-    assert_eq!(machine.settle(stale, Outcome::Failure, 0), None);
+    assert_eq!(settle(&mut machine, stale, Outcome::Failure, 0), None);
     let probe = machine.admit(100 * MS).0.unwrap();
-    let before = machine.snapshot(100 * MS);
-    assert_eq!(machine.settle(later, Outcome::Success, 100 * MS), None);
-    assert_eq!(machine.snapshot(100 * MS), before);
+    let before = snapshot(&machine, 100 * MS);
+    assert_eq!(settle(&mut machine, later, Outcome::Success, 100 * MS), None);
+    assert_eq!(snapshot(&machine, 100 * MS), before);
     assert_eq!(before.in_flight, 1);
-    machine.settle(probe, Outcome::Ignored, 100 * MS);
-    assert_eq!(machine.snapshot(100 * MS).in_flight, 0);
+    settle(&mut machine, probe, Outcome::Ignored, 100 * MS);
+    assert_eq!(snapshot(&machine, 100 * MS).in_flight, 0);
 }
 
 #[test]
 fn forced_states_stay_until_somebody_says_otherwise() {
     let mut machine = machine();
-    assert_eq!(machine.force_open(0).unwrap().cause, Cause::Manual);
+    assert_eq!(machine.control(Control::ForcedOpen, 0).unwrap().cause, Cause::Manual);
     assert_eq!(machine.state(u64::MAX), State::Open { retry_after: None });
     let rejected = machine.admit(u64::MAX).0.unwrap_err();
     assert_eq!(
@@ -144,15 +161,15 @@ fn forced_states_stay_until_somebody_says_otherwise() {
         (None, "circuit breaker is forced open")
     );
 
-    assert!(machine.force_close(0).is_some());
+    assert!(machine.control(Control::ForcedClosed, 0).is_some());
     for _ in 0..100 {
         assert_eq!(call(&mut machine, Outcome::Failure, 0), None);
     }
-    assert!(machine.snapshot(0).forced);
-    assert!(!machine.is_as_new(0));
+    assert_eq!(snapshot(&machine, 0).control, Control::ForcedClosed);
+    assert!(!machine.is_as_new(0, None));
 
-    assert_eq!(machine.reset(0), None, "closed to closed is no transition");
-    assert!(machine.is_as_new(0));
+    assert_eq!(machine.control(Control::Automatic, 0), None, "closed to closed is no transition");
+    assert!(machine.is_as_new(0, None));
     trip(&mut machine, 0);
 }
 
@@ -162,10 +179,10 @@ fn the_end_of_time_does_not_panic() {
     for now_ns in [0, u64::MAX - 1, u64::MAX, 0, u64::MAX] {
         for outcome in [Outcome::Failure, Outcome::Failure, Outcome::Failure, Outcome::Success] {
             if let (Ok(ticket), _) = machine.admit(now_ns) {
-                machine.settle(ticket, outcome, now_ns);
+                settle(&mut machine, ticket, outcome, now_ns);
             }
         }
-        machine.snapshot(now_ns);
+        snapshot(&machine, now_ns);
     }
 }
 
@@ -179,15 +196,15 @@ fn probes_slower_than_the_wait_close_the_breaker_too() {
         slow.extend(machine.admit(now_ns).0.ok().map(|ticket| (ticket, now_ns + 700 * MS)));
         if slow.first().is_some_and(|(_, ends_ns)| *ends_ns <= now_ns) {
             let (ticket, _) = slow.remove(0);
-            if let Some(transition) = machine.settle(ticket, Outcome::Success, now_ns) {
+            if let Some(transition) = settle(&mut machine, ticket, Outcome::Success, now_ns) {
                 break transition;
             }
         }
         now_ns += 100 * MS;
-        assert!(now_ns < 5_000 * MS, "{:?}", machine.snapshot(now_ns));
+        assert!(now_ns < 5_000 * MS, "{:?}", snapshot(&machine, now_ns));
     };
     assert_eq!((closed.to, closed.at_ns), (Phase::Closed, 900 * MS));
-    let probes = machine.snapshot(now_ns).probes;
+    let probes = snapshot(&machine, now_ns).probes;
     assert_eq!(probes.issued, probes.succeeded + probes.void, "{probes:?}");
 }
 
@@ -198,10 +215,10 @@ fn a_lost_probe_that_fails_after_all_opens() {
     let lost = machine.admit(100 * MS).0.unwrap();
     let _other = machine.admit(100 * MS).0.unwrap();
     let _next_round = machine.admit(600 * MS).0.unwrap();
-    assert_eq!(machine.snapshot(600 * MS).round, 1);
-    let opened = machine.settle(lost, Outcome::Failure, 700 * MS).unwrap();
+    assert_eq!(snapshot(&machine, 600 * MS).round, 1);
+    let opened = settle(&mut machine, lost, Outcome::Failure, 700 * MS).unwrap();
     assert_eq!((opened.to, opened.cause), (Phase::Open, Cause::ProbeFailed));
-    let probes = machine.snapshot(700 * MS).probes;
+    let probes = snapshot(&machine, 700 * MS).probes;
     assert_eq!((probes.issued, probes.failed, probes.void), (3, 1, 2));
 }
 
@@ -213,7 +230,74 @@ fn a_ticket_of_another_machine_takes_no_slot_that_is_not_there() {
         machine.admit(100 * MS).0.unwrap()
     });
     let [of_one, of_other] = tickets;
-    one.settle(of_one, Outcome::Ignored, 100 * MS);
-    one.settle(of_other, Outcome::Ignored, 100 * MS);
-    assert_eq!(one.snapshot(100 * MS).in_flight, 0);
+    settle(&mut one, of_one, Outcome::Ignored, 100 * MS);
+    settle(&mut one, of_other, Outcome::Ignored, 100 * MS);
+    assert_eq!(snapshot(&one, 100 * MS).in_flight, 0);
+}
+
+#[test]
+fn a_rate_of_probes_closes_with_failures_and_opens_with_one_too_many() {
+    let verdict = Verdict::Rate { of: 4, max_failures: 1 };
+    for (last, to) in [(Outcome::Success, Phase::Closed), (Outcome::Throttled(None), Phase::Open)] {
+        let mut machine = with(Options { verdict, ..options() });
+        trip(&mut machine, 0);
+        for outcome in [Outcome::Success, Outcome::Failure, Outcome::Ignored, Outcome::Success] {
+            assert_eq!(call(&mut machine, outcome, 100 * MS), None);
+        }
+        assert_eq!(call(&mut machine, last, 100 * MS).unwrap().to, to);
+    }
+}
+
+#[test]
+fn the_endpoint_may_lengthen_the_wait_up_to_the_cap_and_not_shorten_it() {
+    for (hints_ms, wait_ms) in
+        [([0, 0, 1], 100), ([0, 0, 700], 700), ([700, 0, 0], 650), ([9_000, 0, 0], 1_000)]
+    {
+        let mut machine = machine();
+        for (hint_ms, at_ms) in hints_ms.into_iter().zip([0, 25, 50]) {
+            let hint = (hint_ms > 0).then(|| Duration::from_millis(hint_ms));
+            call(&mut machine, Outcome::Throttled(hint), at_ms * MS);
+        }
+        let retry_after = Some(Duration::from_millis(wait_ms));
+        assert_eq!(machine.state(50 * MS), State::Open { retry_after });
+        // The next opening knows nothing of it.
+        let probe_ns = 2_000 * MS;
+        call(&mut machine, Outcome::Failure, probe_ns);
+        assert_eq!(machine.state(probe_ns), State::Open { retry_after: Some(Duration::from_millis(200)) });
+    }
+}
+
+#[test]
+fn a_hint_beyond_all_time_is_the_cap() {
+    let mut machine = machine();
+    for _ in 0..3 {
+        call(&mut machine, Outcome::Throttled(Some(Duration::MAX)), 5);
+    }
+    assert_eq!(machine.state(5), State::Open { retry_after: Some(Duration::from_secs(1)) });
+}
+
+#[test]
+fn metrics_only_counts_what_would_have_opened_it() {
+    let mut machine = machine();
+    machine.control(Control::MetricsOnly, 0);
+    for _ in 0..4 {
+        assert_eq!(call(&mut machine, Outcome::Failure, 0), None);
+    }
+    let seen = snapshot(&machine, 0);
+    assert_eq!((seen.consecutive_failures, seen.suppressed_trips, seen.state), (4, 2, State::Closed));
+}
+
+#[test]
+fn a_new_policy_keeps_the_phase_and_shortens_the_wait_to_its_cap() {
+    let mut machine = machine();
+    call(&mut machine, Outcome::Failure, 0);
+    let policy = |options| Arc::new(Policy::try_from(options).unwrap());
+    machine.reconfigure(policy(Options { trip: Trip::Consecutive(2), ..options() }), 0);
+    assert!(call(&mut machine, Outcome::Failure, 0).is_some());
+    let brief = Duration::from_millis(40);
+    machine.reconfigure(policy(Options { open_for: brief, max_open_for: brief, ..options() }), 50 * MS);
+    assert_eq!(machine.state(50 * MS), State::Open { retry_after: Some(brief) });
+    machine.control(Control::ForcedOpen, 0);
+    machine.reconfigure(policy(options()), 0);
+    assert_eq!(machine.state(u64::MAX), State::Open { retry_after: None });
 }
