@@ -41,7 +41,7 @@ impl Backoff {
 
 /// The finaliser of SplitMix64: a bijection in which every bit of the argument moves half of the result
 /// (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
-fn mix(value: u64) -> u64 {
+pub(crate) fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -95,9 +95,10 @@
 //!
 //! # Time and chance
 //!
-//! [`Breaker::with_clock`] and [`Registry::with_clock`] take a function that returns monotonic nanoseconds since
-//! any origin; one that goes back is read as one that stands still. Jitter is drawn from [`Options::seed`] and the
-//! instant of the opening.
+//! [`Breaker::with_clock`], [`Registry::with_clock`] and [`Throttle::with_clock`] take a function that returns
+//! monotonic nanoseconds since any origin; one that goes back is read as one that stands still. Jitter is drawn
+//! from [`Options::seed`] and the instant of the opening, a throttle's chance from
+//! [`ThrottleOptions::seed`].
 //!
 //! # Features
 //!
@@ -119,6 +120,7 @@ mod snapshot;
 mod state;
 mod sync;
 mod tally;
+mod throttle;
 mod trip;
 mod window;
 mod word;
@@ -130,4 +132,5 @@ pub use permit::{OwnedPermit, Permit};
 pub use registry::{Registry, RegistryFull};
 pub use snapshot::{Calls, Probes, Reading, Snapshot};
 pub use state::{Control, Outcome, Phase, Rejected, State};
+pub use throttle::{Throttle, ThrottleOptions, ThrottlePermit, Throttled};
 pub use trip::{Rate, Trip, Window};

@@ -110,7 +110,7 @@ impl Default for Options {
     }
 }
 
-/// What is wrong with [`Options`]: the first thing found.
+/// What is wrong with [`Options`] or [`ThrottleOptions`](crate::ThrottleOptions): the first thing found.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptionsError {
