@@ -103,11 +103,14 @@
 //! # Features
 //!
 //! * `serde`: options, states, snapshots and transitions can be written and read.
+//! * `tower`: [`CircuitBreakerLayer`], without a box or a lock.
 
 mod backoff;
 mod breaker;
 mod crowd;
 mod in_flight;
+#[cfg(feature = "tower")]
+mod layer;
 mod machine;
 mod meters;
 mod observer;
@@ -126,6 +129,8 @@ mod window;
 mod word;
 
 pub use breaker::{Breaker, CallError};
+#[cfg(feature = "tower")]
+pub use layer::{ByResult, CircuitBreaker, CircuitBreakerLayer, Classify, ResponseFuture};
 pub use observer::{Cause, Observer, Transition};
 pub use options::{OnDrop, Options, OptionsError, Verdict};
 pub use permit::{OwnedPermit, Permit};
