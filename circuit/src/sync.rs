@@ -1,5 +1,6 @@
 //! What threads share, in one place: `tests/loom.rs` puts loom's types under the same names and explores the
-//! interleavings of the very files that use them.
+//! interleavings of the very files that use them. It includes them by their paths, so their own submodules have
+//! to name theirs.
 
 pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 

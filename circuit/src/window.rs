@@ -5,7 +5,9 @@
 //! * W2: a window belongs to one closed period of one breaker. The next period has windows of its own, so that
 //!   no late result gets into them.
 
+#[path = "window/count.rs"]
 mod count;
+#[path = "window/time.rs"]
 mod time;
 
 pub(crate) use count::CountWindow;

@@ -1,0 +1,84 @@
+//! The breaker's own files, compiled with loom's atomics and locks in place of the real ones: every interleaving of
+//! the threads below is run, up to so many preemptions, with every value that the memory orderings permit to be
+//! read.
+//!
+//! `LOOM_MAX_PREEMPTIONS=5 cargo test -p forebay-circuit --test loom` looks further than the default of 3, for
+//! some minutes; an argument picks the models whose name contains it.
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "what the models do not use of the files they include"
+)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../src/backoff.rs"]
+mod backoff;
+#[path = "../src/crowd.rs"]
+mod crowd;
+#[path = "../src/in_flight.rs"]
+mod in_flight;
+#[path = "../src/machine.rs"]
+mod machine;
+#[path = "../src/meters.rs"]
+mod meters;
+#[path = "loom/models.rs"]
+mod models;
+#[path = "../src/observer.rs"]
+mod observer;
+#[path = "../src/options.rs"]
+mod options;
+#[path = "../src/policy.rs"]
+mod policy;
+#[path = "../src/shared.rs"]
+mod shared;
+#[path = "../src/snapshot.rs"]
+mod snapshot;
+#[path = "../src/state.rs"]
+mod state;
+#[path = "loom/sync.rs"]
+mod sync;
+#[path = "../src/tally.rs"]
+mod tally;
+#[path = "../src/trip.rs"]
+mod trip;
+#[path = "../src/window.rs"]
+mod window;
+#[path = "../src/word.rs"]
+mod word;
+
+use std::panic::{catch_unwind, set_hook, take_hook};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Runs `model` in every interleaving, and returns how many there were.
+fn explore(model: fn()) -> usize {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(3));
+    let runs = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&runs);
+    builder.check(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        model();
+    });
+    runs.load(Ordering::Relaxed)
+}
+
+fn main() {
+    let wanted = std::env::args().nth(1).filter(|argument| !argument.starts_with('-')).unwrap_or_default();
+    // A loom that finds nothing would find nothing here either.
+    // Loom's threads end by panics that its own hook, which the first model sets, does not show.
+    loom::model(|| {});
+    let report = take_hook();
+    set_hook(Box::new(|_| {}));
+    let found = catch_unwind(|| explore(models::two_threads_that_load_and_store_lose_an_update));
+    set_hook(report);
+    assert!(found.is_err(), "loom explores no interleavings");
+    for (name, model) in models::ALL {
+        if name.contains(wanted.as_str()) {
+            let runs = explore(*model);
+            assert!(runs > 1, "{name} has only one interleaving");
+            println!("{name}: {runs} interleavings");
+        }
+    }
+}
