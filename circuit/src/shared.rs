@@ -5,8 +5,9 @@
 //! the wait. Only failures in a row, probes and transitions take the lock, and whoever holds it publishes the word
 //! before letting go.
 //!
-//! * B1: the end of the wait is stored before the word that needs it, and a reader looks at the word again after
-//!   it has read the end: so that end belongs to that word, or to one that says the same.
+//! * B1: the end of a wait is stored between two words: one that says that it changes, and the one that needs it.
+//!   A reader looks at the word again after it has read the end; if that is the same, and does not change, the end
+//!   is the word's.
 //! * B2: the meters of a closed generation are there before its word is. A caller takes them for its own only if
 //!   they bear the generation that its ticket has.
 
@@ -163,6 +164,9 @@ impl<C: Fn() -> u64> Shared<C> {
 
     /// How long until the breaker admits, if it rejects by `word` and that is still its word (B1).
     fn wait(&self, word: Word) -> Option<Duration> {
+        if word.has(Word::CHANGING) {
+            return None;
+        }
         let until_ns = self.until_ns.load(Ordering::Acquire);
         let left_ns = until_ns.checked_sub((self.clock)()).filter(|left_ns| *left_ns > 0)?;
         (self.word.load(Ordering::Relaxed) == word.bits()).then(|| Duration::from_nanos(left_ns))
@@ -298,7 +302,10 @@ impl<C: Fn() -> u64> Shared<C> {
         };
         self.follow(&mut machine, before);
         let word = machine.word();
-        self.until_ns.store(machine.until_ns(), Ordering::Release);
+        if self.until_ns.load(Ordering::Relaxed) != machine.until_ns() {
+            self.word.store(self.word().changing().bits(), Ordering::Relaxed);
+            self.until_ns.store(machine.until_ns(), Ordering::Release);
+        }
         self.word.store(word.bits(), Ordering::Release);
         let told = self.attached.as_ref().filter(|attached| attached.observer.is_some());
         let deliver = match (told, transition) {

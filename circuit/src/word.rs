@@ -32,6 +32,8 @@ impl Word {
     pub(crate) const TALLIED: u64 = 1 << 9;
     /// Open, but admitting: too many others are.
     pub(crate) const SPARED: u64 = 1 << 10;
+    /// The end of the wait is about to change, or has changed, and the word that belongs to it comes next.
+    pub(crate) const CHANGING: u64 = 1 << 11;
 
     const GENERATION_SHIFT: u32 = 12;
 
@@ -57,6 +59,11 @@ impl Word {
     #[inline]
     pub(crate) fn has(self, flag: u64) -> bool {
         self.0 & flag != 0
+    }
+
+    /// The same, about to change.
+    pub(crate) fn changing(self) -> Self {
+        Self(self.0 | Self::CHANGING)
     }
 
     /// Closed, and none of `flags`: one comparison.

@@ -63,7 +63,9 @@ fn trip() -> impl Strategy<Value = Trip> {
             Window::Time { span, slices }
         }),
     ];
-    let rate = (1..=1_000_u32, 1..6_u32, over).prop_map(|(permille, min_calls, over)| {
+    // Shares that few calls make exactly, too.
+    let permille = prop_oneof![1..=1_000_u32, prop::sample::select(vec![200, 250, 500, 600, 750, 1_000])];
+    let rate = (permille, 1..6_u32, over).prop_map(|(permille, min_calls, over)| {
         let most = if let Window::Calls(calls) = over { calls } else { min_calls };
         Rate { permille, min_calls: min_calls.min(most), over }
     });
@@ -128,6 +130,8 @@ struct Run {
     ids: u64,
     /// Slots of each generation and half-open round that have not come back, leaked ones included.
     out: HashMap<(u64, u32), u32>,
+    /// Probes of this generation that succeeded, and that failed.
+    probed: (u32, u32),
     oracle: Oracle,
     calls: Calls,
 }
@@ -142,7 +146,7 @@ impl Run {
         let breaker = Breaker::with_observer(options.clone(), clock, observer).unwrap();
         let oracle = Oracle::new(&options);
         let (permits, out, calls) = (Vec::new(), HashMap::new(), Calls::default());
-        Self { options, breaker, now_ns, told, permits, ids: 0, out, oracle, calls }
+        Self { options, breaker, now_ns, told, permits, ids: 0, out, probed: (0, 0), oracle, calls }
     }
 
     fn now_ns(&self) -> u64 {
@@ -172,6 +176,7 @@ impl Run {
         }
         if self.breaker.snapshot().generation != generation {
             self.oracle.forget();
+            self.probed = (0, 0);
         }
         self.check();
     }
@@ -288,7 +293,8 @@ impl Run {
                 Outcome::Success if !slow => (1, 0),
                 _ => (0, 1),
             };
-            let (successes, failures) = (before.successes + succeeded, before.failures + failed);
+            self.probed = (self.probed.0 + succeeded, self.probed.1 + failed);
+            let (successes, failures) = self.probed;
             let (opens, closes) = match self.options.verdict {
                 Verdict::Successes(needed) => (failures > 0, successes >= needed),
                 Verdict::Rate { of, max_failures } => (failures > max_failures, successes + failures >= of),
@@ -326,6 +332,9 @@ impl Run {
         let out = self.out.get(&(snapshot.generation, snapshot.round)).copied().unwrap_or(0);
         assert!(out <= self.options.half_open_probes, "S2: {out} probes in flight");
         assert_eq!(snapshot.in_flight, out);
+        if snapshot.state == State::HalfOpen {
+            assert_eq!((snapshot.successes, snapshot.failures), self.probed);
+        }
         // S8.
         let probes = snapshot.probes;
         let ended = probes.succeeded + probes.failed + probes.ignored + probes.void;

@@ -268,6 +268,25 @@ fn the_endpoint_may_lengthen_the_wait_up_to_the_cap_and_not_shorten_it() {
 }
 
 #[test]
+fn a_hint_is_forgotten_when_the_breaker_closes() {
+    let hint = Outcome::Throttled(Some(Duration::from_secs(1)));
+    let first = State::Open { retry_after: Some(Duration::from_millis(100)) };
+    let mut reset = machine();
+    call(&mut reset, hint, 0);
+    reset.control(Control::Automatic, 0);
+    trip(&mut reset, 0);
+    assert_eq!(reset.state(0), first);
+
+    let options = Options { verdict: Verdict::Rate { of: 2, max_failures: 1 }, ..options() };
+    let mut probed = with(Options { reset_after: Duration::ZERO, ..options });
+    trip(&mut probed, 0);
+    call(&mut probed, hint, 100 * MS);
+    assert_eq!(call(&mut probed, Outcome::Success, 100 * MS).unwrap().to, Phase::Closed);
+    trip(&mut probed, 100 * MS);
+    assert_eq!(probed.state(100 * MS), first);
+}
+
+#[test]
 fn a_hint_beyond_all_time_is_the_cap() {
     let mut machine = machine();
     for _ in 0..3 {

@@ -1,4 +1,7 @@
 //! What two or three threads do at the same time, and what has to be so afterwards.
+//!
+//! The thread that changes the most is the one that spawns: it runs first, and loom looks for other orders where a
+//! later thread reads what an earlier one has written, but not always the other way round.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -157,10 +160,20 @@ fn calls_that_leave_while_their_slot_goes_on_are_gone() {
     assert_eq!((ring.all(), ring.slow(16 * SLICE_NS)), (1, 1));
 }
 
-/// S2: exactly one thread moves an open breaker to half-open, and it gets the only slot.
+/// S2, B1: exactly one thread moves an open breaker to half-open, and it gets the only slot; the other does not take
+/// the end of the round, which comes later, for that of the wait.
 fn one_of_those_who_ask_is_the_probe() {
     let breaker = ready_to_probe();
-    let threads = [(); 2].map(|()| spawn(&breaker, Shared::admit));
+    let threads = [(); 2].map(|()| {
+        spawn(&breaker, |breaker| {
+            let result = breaker.admit();
+            if let Err(rejected) = &result {
+                let round = Some(Duration::from_secs(5));
+                assert_eq!((rejected.state, rejected.retry_after), (State::HalfOpen, round), "B1");
+            }
+            result
+        })
+    });
     let admitted: Vec<Ticket> =
         threads.into_iter().filter_map(|thread| thread.join().unwrap().ok()).collect();
     assert_eq!(admitted.len(), 1);
@@ -172,16 +185,21 @@ fn a_slot_is_issued_again_only_after_it_came_back() {
     let breaker = ready_to_probe();
     let probe = breaker.admit().unwrap();
     let held = Arc::new(AtomicU64::new(1));
-    let given = Arc::clone(&held);
-    let returns = spawn(&breaker, move |breaker| {
-        given.fetch_sub(1, Ordering::SeqCst);
+    let counted = Arc::clone(&held);
+    let asks = spawn(&breaker, move |breaker| {
+        let Ok(probe) = breaker.admit() else { return };
+        assert_eq!(counted.fetch_add(1, Ordering::SeqCst), 0, "S2: two at once");
+        counted.fetch_sub(1, Ordering::SeqCst);
         breaker.settle(probe, Outcome::Ignored);
     });
+    held.fetch_sub(1, Ordering::SeqCst);
+    breaker.settle(probe, Outcome::Ignored);
     if let Ok(probe) = breaker.admit() {
         assert_eq!(held.fetch_add(1, Ordering::SeqCst), 0, "S2: two at once");
+        held.fetch_sub(1, Ordering::SeqCst);
         breaker.settle(probe, Outcome::Ignored);
     }
-    returns.join().unwrap();
+    asks.join().unwrap();
     assert_eq!(breaker.snapshot().in_flight, 0);
 }
 
