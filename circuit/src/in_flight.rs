@@ -9,13 +9,15 @@
 //! I2: a call is slow when nine slices have begun since its own did, so at least `slow_call` after it began and at
 //! most an eighth of it later.
 
+use std::num::{NonZeroU16, NonZeroU64};
+
 use crate::sync::{AtomicU64, Ordering};
 
 /// Calls by the slice in which they began.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    /// Tells this ring from the next, after a change of options.
-    id: u32,
+    /// Tells this ring from the next, after a change of options; at least 1.
+    id: NonZeroU16,
     slice_ns: u64,
     newest: AtomicU64,
     /// Wraps below zero while a call that leaves overtakes the one that moves it here.
@@ -23,11 +25,35 @@ pub(crate) struct InFlight {
     slots: [AtomicU64; SLOTS],
 }
 
-/// Where a call is counted.
+/// Where a call is counted: `[ring 16 | slice 48]`. Rings are told apart for 65,535 periods, which no call outlasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    ring: u32,
-    slice: u64,
+pub(crate) struct Place(NonZeroU64);
+
+impl Place {
+    const SLICE_BITS: u32 = 48;
+    const RING: NonZeroU64 = NonZeroU64::new(1 << Self::SLICE_BITS).expect("a power of two");
+
+    fn new(ring: NonZeroU16, slice: u64) -> Self {
+        Self(NonZeroU64::from(ring).saturating_mul(Self::RING) | slice)
+    }
+
+    pub(crate) fn bits(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The inverse of [`bits`](Self::bits); none if those are no place's.
+    #[inline]
+    pub(crate) fn from_bits(bits: u64) -> Option<Self> {
+        NonZeroU64::new(bits).filter(|bits| bits.get() >> Self::SLICE_BITS > 0).map(Self)
+    }
+
+    fn slice(self) -> u64 {
+        self.0.get() & (u64::MAX >> (u64::BITS - Self::SLICE_BITS))
+    }
+
+    fn is_of(self, ring: NonZeroU16) -> bool {
+        self.0.get() >> Self::SLICE_BITS == u64::from(ring.get())
+    }
 }
 
 const SLOTS: usize = 16;
@@ -38,11 +64,11 @@ const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 const SLOW_SLICES: u64 = 9;
 
 impl InFlight {
-    /// The least `slow_call` for which the laps of all instants fit a slot.
+    /// The least `slow_call` for which the laps of all instants fit a slot, and the slices a place.
     pub(crate) const LEAST_SLOW_CALL_NS: u64 = 1_000_000;
 
     /// None; a call is slow after `slow_call_ns`.
-    pub(crate) fn new(id: u32, slow_call_ns: u64) -> Self {
+    pub(crate) fn new(id: NonZeroU16, slow_call_ns: u64) -> Self {
         let slots = std::array::from_fn(|_| AtomicU64::new(0));
         let slice_ns = slow_call_ns.div_ceil(8).max(1);
         Self { id, slice_ns, newest: AtomicU64::new(0), old: AtomicU64::new(0), slots }
@@ -68,7 +94,7 @@ impl InFlight {
                 }
                 // Not `fetch_add`: a slot that has gone on must not get a call whose place is the lap before.
                 if slot.compare_exchange(seen, seen + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                    return Some(Place { ring: self.id, slice });
+                    return Some(Place::new(self.id, slice));
                 }
             } else if seen >> COUNT_BITS > lap {
                 slice = self.current(now_ns);
@@ -77,17 +103,17 @@ impl InFlight {
                 .is_ok()
             {
                 self.old.fetch_add(seen & COUNT_MASK, Ordering::AcqRel);
-                return Some(Place { ring: self.id, slice });
+                return Some(Place::new(self.id, slice));
             }
         }
     }
 
     /// The call that entered at `place` has ended. One of another ring is nothing to this one.
     pub(crate) fn leave(&self, place: Place) {
-        let Some(slot) = self.slot(place.slice).filter(|_| place.ring == self.id) else { return };
+        let Some(slot) = self.slot(place.slice()).filter(|_| place.is_of(self.id)) else { return };
         loop {
             let seen = slot.load(Ordering::Acquire);
-            if seen >> COUNT_BITS != lap(place.slice) {
+            if seen >> COUNT_BITS != lap(place.slice()) {
                 self.old.fetch_sub(1, Ordering::AcqRel);
                 return;
             }

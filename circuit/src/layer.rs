@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
@@ -68,14 +67,14 @@ impl<T, E> Classify<T, E> for ByResult {
 /// ```
 pub struct CircuitBreakerLayer<C = fn() -> u64, K = ByResult> {
     breaker: Breaker<C>,
-    classify: Arc<K>,
+    classify: K,
 }
 
 /// A service behind a [`Breaker`]. Its error is [`CallError`]: rejected, or what the service says.
 pub struct CircuitBreaker<S, C = fn() -> u64, K = ByResult> {
     inner: S,
     breaker: Breaker<C>,
-    classify: Arc<K>,
+    classify: K,
 }
 
 pin_project! {
@@ -86,29 +85,29 @@ pin_project! {
         // None once the answer is there, or if there is none.
         permit: Option<OwnedPermit<C>>,
         rejected: Option<Rejected>,
-        classify: Arc<K>,
+        classify: K,
     }
 }
 
 impl<C> CircuitBreakerLayer<C> {
     /// Answers are successes, errors are failures.
     pub fn new(breaker: Breaker<C>) -> Self {
-        Self { breaker, classify: Arc::new(ByResult) }
+        Self { breaker, classify: ByResult }
     }
 }
 
 impl<C, K> CircuitBreakerLayer<C, K> {
-    /// With another view of what answers mean.
+    /// With another view of what answers mean. It is cloned for each call, which costs nothing for a function.
     pub fn classify<L>(self, classify: L) -> CircuitBreakerLayer<C, L> {
-        CircuitBreakerLayer { breaker: self.breaker, classify: Arc::new(classify) }
+        CircuitBreakerLayer { breaker: self.breaker, classify }
     }
 }
 
-impl<S, C, K> Layer<S> for CircuitBreakerLayer<C, K> {
+impl<S, C, K: Clone> Layer<S> for CircuitBreakerLayer<C, K> {
     type Service = CircuitBreaker<S, C, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CircuitBreaker { inner, breaker: self.breaker.clone(), classify: Arc::clone(&self.classify) }
+        CircuitBreaker { inner, breaker: self.breaker.clone(), classify: self.classify.clone() }
     }
 }
 
@@ -123,7 +122,7 @@ impl<S, R, C, K> Service<R> for CircuitBreaker<S, C, K>
 where
     S: Service<R>,
     C: Fn() -> u64,
-    K: Classify<S::Response, S::Error>,
+    K: Classify<S::Response, S::Error> + Clone,
 {
     type Response = S::Response;
     type Error = CallError<S::Error>;
@@ -134,7 +133,7 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let classify = Arc::clone(&self.classify);
+        let classify = self.classify.clone();
         match self.breaker.try_acquire_owned() {
             Ok(permit) => {
                 let inner = Some(self.inner.call(request));
@@ -169,16 +168,16 @@ where
     }
 }
 
-impl<C, K> Clone for CircuitBreakerLayer<C, K> {
+impl<C, K: Clone> Clone for CircuitBreakerLayer<C, K> {
     fn clone(&self) -> Self {
-        Self { breaker: self.breaker.clone(), classify: Arc::clone(&self.classify) }
+        Self { breaker: self.breaker.clone(), classify: self.classify.clone() }
     }
 }
 
-impl<S: Clone, C, K> Clone for CircuitBreaker<S, C, K> {
+impl<S: Clone, C, K: Clone> Clone for CircuitBreaker<S, C, K> {
     fn clone(&self) -> Self {
         let Self { inner, breaker, classify } = self;
-        Self { inner: inner.clone(), breaker: breaker.clone(), classify: Arc::clone(classify) }
+        Self { inner: inner.clone(), breaker: breaker.clone(), classify: classify.clone() }
     }
 }
 

@@ -16,34 +16,78 @@ use crate::state::{Control, Outcome, Phase, Rejected, State};
 use crate::word::Word;
 
 /// The right to one call, bound to a generation. Goes back to [`Machine::settle`] of the machine that issued it, once.
-#[derive(Debug)]
+///
+/// Three words, and no option, for it is moved about on the path that costs a few nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a ticket that is not settled keeps a half-open slot until the round is over"]
 pub(crate) struct Ticket {
-    pub(crate) generation: u64,
-    /// When it was issued, if that matters.
-    pub(crate) started_ns: Option<u64>,
-    /// Where the call is counted as in flight, if it is.
-    pub(crate) place: Option<Place>,
-    round: u32,
-    /// Whether [`Tally`](crate::tally::Tally) waits for its end.
-    pub(crate) tallied: bool,
+    /// The generation, and in the lowest bit whether [`Tally`](crate::tally::Tally) waits for its end.
+    generation: u64,
+    /// When it was issued, or [`NEVER`](Self::NEVER).
+    started_ns: u64,
+    /// Half-open: which round. Closed: where the call is counted as in flight, or 0.
+    mark: u64,
 }
 
 impl Ticket {
+    /// The end of time, when nothing begins.
+    const NEVER: u64 = u64::MAX;
+    /// Of no generation: its result counts nowhere.
+    pub(crate) const VOID: Self = Self { generation: u64::MAX - 1, started_ns: Self::NEVER, mark: 0 };
+
     /// Of a closed breaker.
     #[inline]
     pub(crate) fn of(generation: u64) -> Self {
-        Self { generation, started_ns: None, place: None, round: 0, tallied: false }
+        Self { generation: generation << 1, started_ns: Self::NEVER, mark: 0 }
     }
 
-    /// Of no generation: its result counts nowhere.
-    pub(crate) fn void() -> Self {
-        Self::of(u64::MAX)
+    /// That knows when it was issued.
+    pub(crate) fn started(self, now_ns: u64) -> Self {
+        Self { started_ns: now_ns, ..self }
+    }
+
+    /// That is counted as in flight.
+    pub(crate) fn at(self, place: Place) -> Self {
+        Self { mark: place.bits(), ..self }
+    }
+
+    /// Whose end the tally waits for.
+    pub(crate) fn tallied(self) -> Self {
+        Self { generation: self.generation | 1, ..self }
+    }
+
+    #[inline]
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation >> 1
+    }
+
+    /// Whether nobody waits for its end but the windows and the machine.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.generation & 1 | self.mark == 0
+    }
+
+    #[inline]
+    pub(crate) fn is_tallied(&self) -> bool {
+        self.generation & 1 == 1
+    }
+
+    /// Where the call is counted as in flight. A round of probes is no such place.
+    #[inline]
+    pub(crate) fn place(&self) -> Option<Place> {
+        Place::from_bits(self.mark)
+    }
+
+    /// Whether it knows when it was issued.
+    #[inline]
+    pub(crate) fn is_timed(&self) -> bool {
+        self.started_ns != Self::NEVER
     }
 
     /// How long the call has taken, if that matters.
+    #[inline]
     pub(crate) fn elapsed_ns(&self, now_ns: u64) -> Option<u64> {
-        Some(now_ns.saturating_sub(self.started_ns?))
+        self.is_timed().then(|| now_ns.saturating_sub(self.started_ns))
     }
 }
 
@@ -137,7 +181,6 @@ impl Machine {
 
     /// Takes note of how a call ended, if that still matters (M1), and returns the transition that follows.
     /// `meters` are those of this generation, and have counted the call already.
-    #[expect(clippy::needless_pass_by_value, reason = "a ticket is used up by settling it")]
     pub(crate) fn settle(
         &mut self,
         ticket: Ticket,
@@ -145,7 +188,7 @@ impl Machine {
         now_ns: u64,
         meters: Option<&Meters>,
     ) -> Option<Transition> {
-        if ticket.generation != self.generation {
+        if ticket.generation() != self.generation {
             return None;
         }
         if let Outcome::Throttled(Some(wait)) = outcome {
@@ -167,7 +210,7 @@ impl Machine {
                 let bad = outcome.is_failure() || slow && outcome != Outcome::Ignored;
                 if bad { self.judge(now_ns, meters) } else { None }
             }
-            Phase::HalfOpen => self.settle_probe(ticket.round, outcome, slow, now_ns),
+            Phase::HalfOpen => self.settle_probe(ticket.mark, outcome, slow, now_ns),
         }
     }
 
@@ -193,8 +236,8 @@ impl Machine {
         self.open(cause, now_ns)
     }
 
-    fn settle_probe(&mut self, round: u32, outcome: Outcome, slow: bool, now_ns: u64) -> Option<Transition> {
-        if round == self.round {
+    fn settle_probe(&mut self, round: u64, outcome: Outcome, slow: bool, now_ns: u64) -> Option<Transition> {
+        if round == u64::from(self.round) {
             self.in_flight = self.in_flight.saturating_sub(1);
         } else {
             // It was taken for lost, and was not.
@@ -383,7 +426,7 @@ impl Machine {
     }
 
     fn ticket(&self, now_ns: u64) -> Ticket {
-        Ticket { round: self.round, started_ns: Some(now_ns), ..Ticket::of(self.generation) }
+        Ticket { mark: u64::from(self.round), ..Ticket::of(self.generation).started(now_ns) }
     }
 
     /// A probe; the machine is half-open and has a slot.

@@ -3,6 +3,7 @@
 //! A period has meters of its own from its first call on, so that a result which comes too late, however long its
 //! thread was held up, finds those of its own period or none (W2, S3).
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use crate::in_flight::{InFlight, Place};
@@ -22,15 +23,17 @@ pub(crate) struct Meters {
     /// Shared with the meters before them, if only the options changed.
     in_flight: Option<Arc<InFlight>>,
     /// Rings made so far, so that places tell them apart.
-    rings: u32,
+    rings: NonZeroU16,
+    timed: bool,
 }
 
 impl Meters {
     /// Those of the generation that begins, after those of an earlier one.
     pub(crate) fn begin(policy: &Arc<Policy>, generation: u64, before: Option<&Self>) -> Self {
-        let rings = before.map_or(0, |before| before.rings);
-        let windows = policy.gauges.iter().map(|gauge| Counts::new(gauge.rate.over)).collect();
-        let meters = Self { generation, policy: Arc::clone(policy), windows, in_flight: None, rings };
+        let rings = before.map_or(NonZeroU16::MIN, |before| before.rings);
+        let windows: Box<[_]> = policy.gauges.iter().map(|gauge| Counts::new(gauge.rate.over)).collect();
+        let timed = windows.iter().any(Counts::is_timed);
+        let meters = Self { generation, policy: Arc::clone(policy), windows, in_flight: None, rings, timed };
         if policy.rule.has_slow_in_flight() { meters.with_ring() } else { meters }
     }
 
@@ -59,18 +62,20 @@ impl Meters {
     }
 
     fn with_ring(mut self) -> Self {
-        self.rings = self.rings.wrapping_add(1);
+        self.rings = self.rings.checked_add(1).unwrap_or(NonZeroU16::MIN);
         self.in_flight = Some(Arc::new(InFlight::new(self.rings, self.policy.slow_call_ns)));
         self
     }
 
+    #[inline]
     pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
 
     /// Whether additions need to know the time.
+    #[inline]
     pub(crate) fn is_timed(&self) -> bool {
-        self.windows.iter().any(Counts::is_timed)
+        self.timed
     }
 
     /// Whether a call that took so long is slow, and that matters.
@@ -79,6 +84,7 @@ impl Meters {
     }
 
     /// A call of this generation ended.
+    #[inline]
     pub(crate) fn add(&self, failed: bool, slow: bool, now_ns: u64) {
         for (gauge, window) in self.policy.gauges.iter().zip(&self.windows) {
             window.add(if gauge.slow { slow } else { failed }, now_ns);

@@ -2,7 +2,6 @@
 //! dropped, or dropped by a panic. One that is leaked is taken for lost when its round is over.
 
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::machine::Ticket;
@@ -29,19 +28,22 @@ use crate::state::Outcome;
 /// ```
 #[must_use = "dropping a permit says that the call was cancelled"]
 pub struct Permit<'a, C: Fn() -> u64 = fn() -> u64> {
-    held: Held<C, &'a Shared<C>>,
+    shared: &'a Shared<C>,
+    ticket: Ticket,
 }
 
 /// A [`Permit`] that keeps the breaker alive, so that it can move into a task with its call.
 #[must_use = "dropping a permit says that the call was cancelled"]
 pub struct OwnedPermit<C: Fn() -> u64 = fn() -> u64> {
-    held: Held<C, Arc<Shared<C>>>,
+    shared: Arc<Shared<C>>,
+    /// None once it is settled.
+    ticket: Option<Ticket>,
 }
 
 impl<'a, C: Fn() -> u64> Permit<'a, C> {
     #[inline]
     pub(crate) fn new(shared: &'a Shared<C>, ticket: Ticket) -> Self {
-        Self { held: Held { shared, ticket: Some(ticket) } }
+        Self { shared, ticket }
     }
 
     /// The endpoint works.
@@ -62,15 +64,18 @@ impl<'a, C: Fn() -> u64> Permit<'a, C> {
 
     /// Any of the four.
     #[inline]
-    pub fn record(mut self, outcome: Outcome) {
-        self.held.settle(outcome);
+    pub fn record(self, outcome: Outcome) {
+        let (shared, ticket) = (self.shared, self.ticket);
+        // What is left of the permit is borrowed or plain: nothing leaks, and it is settled once.
+        std::mem::forget(self);
+        shared.settle(ticket, outcome);
     }
 }
 
 impl<C: Fn() -> u64> OwnedPermit<C> {
     #[inline]
     pub(crate) fn new(shared: Arc<Shared<C>>, ticket: Ticket) -> Self {
-        Self { held: Held { shared, ticket: Some(ticket) } }
+        Self { shared, ticket: Some(ticket) }
     }
 
     /// The endpoint works.
@@ -92,42 +97,36 @@ impl<C: Fn() -> u64> OwnedPermit<C> {
     /// Any of the four.
     #[inline]
     pub fn record(mut self, outcome: Outcome) {
-        self.held.settle(outcome);
-    }
-}
-
-impl<C: Fn() -> u64> fmt::Debug for Permit<'_, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit").field("ticket", &self.held.ticket).finish_non_exhaustive()
-    }
-}
-
-impl<C: Fn() -> u64> fmt::Debug for OwnedPermit<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnedPermit").field("ticket", &self.held.ticket).finish_non_exhaustive()
-    }
-}
-
-/// A ticket that is settled exactly once, by whoever holds on to the breaker through `H`.
-struct Held<C: Fn() -> u64, H: Deref<Target = Shared<C>>> {
-    shared: H,
-    ticket: Option<Ticket>,
-}
-
-impl<C: Fn() -> u64, H: Deref<Target = Shared<C>>> Held<C, H> {
-    #[inline]
-    fn settle(&mut self, outcome: Outcome) {
         if let Some(ticket) = self.ticket.take() {
             self.shared.settle(ticket, outcome);
         }
     }
 }
 
-impl<C: Fn() -> u64, H: Deref<Target = Shared<C>>> Drop for Held<C, H> {
+impl<C: Fn() -> u64> Drop for Permit<'_, C> {
+    #[inline]
+    fn drop(&mut self) {
+        self.shared.cancel(self.ticket);
+    }
+}
+
+impl<C: Fn() -> u64> Drop for OwnedPermit<C> {
     #[inline]
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             self.shared.cancel(ticket);
         }
+    }
+}
+
+impl<C: Fn() -> u64> fmt::Debug for Permit<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("ticket", &self.ticket).finish_non_exhaustive()
+    }
+}
+
+impl<C: Fn() -> u64> fmt::Debug for OwnedPermit<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedPermit").field("ticket", &self.ticket).finish_non_exhaustive()
     }
 }

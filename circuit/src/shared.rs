@@ -86,50 +86,62 @@ impl<C: Fn() -> u64> Shared<C> {
         self.admit_by(word)
     }
 
+    #[inline(never)]
     fn admit_by(&self, word: Word) -> Result<Ticket, Rejected> {
-        let mut result = self.decide(word);
-        if let Some(tally) = self.tally().filter(|_| word.has(Word::TALLIED)) {
-            tally.asked(result.is_ok());
-            if let Ok(ticket) = &mut result {
-                ticket.tallied = true;
-            }
+        if !word.has(Word::TALLIED) {
+            return self.decide(word);
         }
-        result
+        let result = self.decide(word);
+        if let Some(tally) = self.tally() {
+            tally.asked(result.is_ok());
+        }
+        result.map(Ticket::tallied)
     }
 
     fn decide(&self, word: Word) -> Result<Ticket, Rejected> {
-        match word.phase() {
-            Phase::Closed => {
-                if let Some(ticket) = self.admit_closed(word) {
-                    return Ok(ticket);
-                }
+        if word.phase() == Phase::Closed {
+            if let Some(ticket) = self.admit_closed(word) {
+                return Ok(ticket);
             }
-            Phase::Open if word.has(Word::BUSY) => {
-                return Err(Rejected { retry_after: None, state: State::Open { retry_after: None } });
-            }
-            Phase::Open => {
-                if let Some(wait) = self.wait(word) {
-                    let retry_after = Some(wait);
-                    return self.refuse(word, Rejected { retry_after, state: State::Open { retry_after } });
-                }
-            }
-            Phase::HalfOpen if word.has(Word::BUSY) => {
-                if let Some(wait) = self.wait(word) {
-                    return self.refuse(word, Rejected { retry_after: Some(wait), state: State::HalfOpen });
-                }
-            }
-            Phase::HalfOpen => {}
+        } else if let Some(rejected) = self.reject(word) {
+            return if word.has(Word::SPARED) { self.spare(word, rejected) } else { Err(rejected) };
         }
-        let (result, word) = self.update(|machine, now| machine.admit(now.ns));
-        result.or_else(|rejected| self.refuse(word, rejected))
+        self.admit_under_lock()
     }
 
-    /// A ticket of a closed breaker that wants to know when calls began. None if it closed no longer is what `word`
-    /// says, or has opened because of what is in flight.
+    /// What an open or half-open breaker says by its word alone; none if the machine has to be asked.
+    #[inline]
+    fn reject(&self, word: Word) -> Option<Rejected> {
+        match word.phase() {
+            Phase::Open if word.has(Word::BUSY) => {
+                Some(Rejected { retry_after: None, state: State::Open { retry_after: None } })
+            }
+            Phase::Open => {
+                let retry_after = Some(self.wait(word)?);
+                Some(Rejected { retry_after, state: State::Open { retry_after } })
+            }
+            Phase::HalfOpen if word.has(Word::BUSY) => {
+                Some(Rejected { retry_after: Some(self.wait(word)?), state: State::HalfOpen })
+            }
+            Phase::HalfOpen | Phase::Closed => None,
+        }
+    }
+
+    #[cold]
+    fn admit_under_lock(&self) -> Result<Ticket, Rejected> {
+        let (result, word) = self.update(|machine, now| machine.admit(now.ns));
+        match result {
+            Err(rejected) if word.has(Word::SPARED) => self.spare(word, rejected),
+            result => result,
+        }
+    }
+
+    /// A ticket of a closed breaker that wants to know when calls began. None if it is no longer what `word` says, or
+    /// has opened because of what is in flight.
+    #[inline(never)]
     fn admit_closed(&self, word: Word) -> Option<Ticket> {
         let now_ns = (self.clock)();
-        let mut ticket = Ticket::of(word.generation());
-        ticket.started_ns = Some(now_ns);
+        let ticket = Ticket::of(word.generation()).started(now_ns);
         if word.has(Word::WATCHED) {
             let meters = self.meters.load();
             let meters = meters.as_ref().filter(|meters| meters.generation() == word.generation())?;
@@ -142,27 +154,28 @@ impl<C: Fn() -> u64> Shared<C> {
                     return None;
                 }
             }
-            ticket.place = meters.enter(now_ns);
+            if let Some(place) = meters.enter(now_ns) {
+                return Some(ticket.at(place));
+            }
         }
         Some(ticket)
     }
 
-    /// Rejects, unless the breaker is spared and still finds no seat.
-    fn refuse(&self, word: Word, rejected: Rejected) -> Result<Ticket, Rejected> {
-        if !word.has(Word::SPARED) {
-            return Err(rejected);
-        }
-        let free = self.attached.as_ref().and_then(|attached| attached.crowd.as_ref());
-        if free.is_some_and(|crowd| crowd.has_seat()) {
+    /// Admits although the breaker is open, unless a seat is free by now.
+    #[cold]
+    fn spare(&self, word: Word, rejected: Rejected) -> Result<Ticket, Rejected> {
+        let crowd = self.attached.as_ref().and_then(|attached| attached.crowd.as_ref());
+        if crowd.is_some_and(|crowd| crowd.has_seat()) {
             let ((), after) = self.update(|_, _| ((), None));
             if !after.has(Word::SPARED) && after.generation() == word.generation() {
                 return Err(rejected);
             }
         }
-        Ok(Ticket::void())
+        Ok(Ticket::VOID)
     }
 
     /// How long until the breaker admits, if it rejects by `word` and that is still its word (B1).
+    #[inline]
     fn wait(&self, word: Word) -> Option<Duration> {
         if word.has(Word::CHANGING) {
             return None;
@@ -175,14 +188,17 @@ impl<C: Fn() -> u64> Shared<C> {
     #[inline]
     pub(crate) fn settle(&self, ticket: Ticket, outcome: Outcome) {
         let word = self.word();
-        let unknown = ticket.place.is_none() && !ticket.tallied;
-        if outcome == Outcome::Success && unknown && word.is_closed_without(Word::BUSY | Word::METERED) {
+        if outcome == Outcome::Success
+            && ticket.is_plain()
+            && word.is_closed_without(Word::BUSY | Word::METERED)
+        {
             return;
         }
         self.settle_by(word, ticket, outcome, false);
     }
 
     /// The permit was dropped without a report.
+    #[cold]
     pub(crate) fn cancel(&self, ticket: Ticket) {
         let word = self.word();
         let outcome = if thread::panicking() {
@@ -196,18 +212,19 @@ impl<C: Fn() -> u64> Shared<C> {
         self.settle_by(word, ticket, outcome, true);
     }
 
+    #[inline(never)]
     fn settle_by(&self, word: Word, ticket: Ticket, outcome: Outcome, dropped: bool) {
-        if let Some(tally) = self.tally().filter(|_| ticket.tallied) {
+        if let Some(tally) = self.tally().filter(|_| ticket.is_tallied()) {
             tally.ended(outcome, dropped);
         }
-        let metered = word.has(Word::METERED) || ticket.place.is_some();
+        let metered = word.has(Word::METERED) || ticket.place().is_some();
         let meters = metered.then(|| self.meters.load());
         let meters = meters.as_ref().and_then(|meters| meters.as_ref());
-        if let (Some(meters), Some(place)) = (meters, ticket.place) {
+        if let (Some(meters), Some(place)) = (meters, ticket.place()) {
             meters.leave(place);
         }
         // S3.
-        if word.generation() != ticket.generation {
+        if word.generation() != ticket.generation() {
             return;
         }
         let matters = match word.phase() {
@@ -224,13 +241,13 @@ impl<C: Fn() -> u64> Shared<C> {
     fn note(&self, word: Word, ticket: &Ticket, outcome: Outcome, meters: Option<&Arc<Meters>>) -> bool {
         // B2: those of another period are none.
         let meters =
-            meters.filter(|meters| meters.generation() == ticket.generation && word.has(Word::METERED));
+            meters.filter(|meters| meters.generation() == ticket.generation() && word.has(Word::METERED));
         let failed = outcome.is_failure();
         let judged = word.has(Word::JUDGED);
         let hinted = matches!(outcome, Outcome::Throttled(Some(_)));
         let told = if failed { judged && (word.has(Word::COUNTED) || hinted) } else { word.has(Word::BUSY) };
         let Some(meters) = meters else { return told };
-        let timed = failed || meters.is_timed() || ticket.started_ns.is_some();
+        let timed = failed || meters.is_timed() || ticket.is_timed();
         let now_ns = if timed { (self.clock)() } else { 0 };
         let slow = ticket.elapsed_ns(now_ns).is_some_and(|elapsed_ns| meters.is_slow(elapsed_ns));
         meters.add(failed, slow, now_ns);

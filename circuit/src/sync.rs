@@ -19,6 +19,7 @@ impl<T> Swap<T> {
         Self(ArcSwapOption::new(value))
     }
 
+    #[inline]
     pub(crate) fn load(&self) -> impl Deref<Target = Option<Arc<T>>> {
         self.0.load()
     }

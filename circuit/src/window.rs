@@ -42,6 +42,7 @@ impl Counts {
     }
 
     /// A call ended at `now_ns`.
+    #[inline]
     pub(crate) fn add(&self, hit: bool, now_ns: u64) {
         match self {
             Self::Calls(window) => window.add(hit),

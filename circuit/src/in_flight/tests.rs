@@ -5,7 +5,7 @@ use super::*;
 const SLOW_NS: u64 = 8_000_000;
 
 fn ring() -> InFlight {
-    InFlight::new(0, SLOW_NS)
+    InFlight::new(NonZeroU16::MIN, SLOW_NS)
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn a_call_is_slow_after_slow_call_and_at_most_an_eighth_later() {
 
 #[test]
 fn a_place_in_another_ring_is_not_left_here() {
-    let (ring, next) = (ring(), InFlight::new(1, SLOW_NS));
+    let (ring, next) = (ring(), InFlight::new(NonZeroU16::MAX, SLOW_NS));
     let place = ring.enter(0).unwrap();
     next.enter(0).unwrap();
     next.leave(place);
@@ -30,7 +30,7 @@ fn a_place_in_another_ring_is_not_left_here() {
 
 #[test]
 fn the_end_of_time_has_places_too() {
-    let ring = InFlight::new(0, InFlight::LEAST_SLOW_CALL_NS);
+    let ring = InFlight::new(NonZeroU16::MIN, InFlight::LEAST_SLOW_CALL_NS);
     for now_ns in [0, u64::MAX - 1, u64::MAX, 3] {
         let place = ring.enter(now_ns).unwrap();
         ring.enter(now_ns).unwrap();

@@ -26,6 +26,7 @@ impl CountWindow {
     }
 
     /// A call ended. Wait-free: one addition, and two more where the outcome differs from the one it replaces.
+    #[inline]
     pub(crate) fn add(&self, hit: bool) {
         let place = self.next.fetch_add(1, Relaxed) % u64::from(self.capacity);
         let Some((bits, mask)) = self.bit(place) else { return };
@@ -62,6 +63,7 @@ impl CountWindow {
         }
     }
 
+    #[inline]
     fn bit(&self, place: u64) -> Option<(&AtomicU64, u64)> {
         let word = usize::try_from(place / u64::from(u64::BITS)).ok()?;
         Some((self.bits.get(word)?, 1 << (place % u64::from(u64::BITS))))

@@ -47,6 +47,7 @@ impl TimeWindow {
     }
 
     /// `more` calls, at most a few at once, ended at `now_ns`.
+    #[inline]
     pub(crate) fn add(&self, more: Totals, now_ns: u64) {
         let more = more.calls << COUNT_BITS | more.hits;
         let mut slice = self.advance(now_ns);
@@ -129,6 +130,7 @@ impl TimeWindow {
         (now_ns / self.slice_ns).max(self.newest.load(Ordering::Relaxed))
     }
 
+    #[inline]
     fn advance(&self, now_ns: u64) -> u64 {
         let slice = now_ns / self.slice_ns;
         let newest = self.newest.load(Ordering::Relaxed);
@@ -138,6 +140,7 @@ impl TimeWindow {
         self.newest.fetch_max(slice, Ordering::AcqRel).max(slice)
     }
 
+    #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "a remainder of the number of slots")]
     fn split(&self, slice: u64) -> (u64, usize) {
         let slots = self.slots.len() as u64;
@@ -147,6 +150,7 @@ impl TimeWindow {
 
 /// Halves the counts of a slot whose word has become `word`, if it is time (T2). If another thread was faster, that
 /// one has done it or the next one will.
+#[inline]
 fn thin(slot: &AtomicU64, word: u64) {
     let calls = word >> COUNT_BITS & COUNT_MASK;
     if calls >= HALVED_AT {

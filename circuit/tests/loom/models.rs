@@ -4,6 +4,7 @@
 //! later thread reads what an earlier one has written, but not always the other way round.
 
 use std::cell::Cell;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,7 +148,7 @@ fn the_total_of_a_window_is_the_number_of_its_bits() {
 /// I1.
 fn calls_that_leave_while_their_slot_goes_on_are_gone() {
     const SLICE_NS: u64 = 1_000_000;
-    let ring = Arc::new(InFlight::new(0, 8 * SLICE_NS));
+    let ring = Arc::new(InFlight::new(NonZeroU16::MIN, 8 * SLICE_NS));
     let place = ring.enter(0).unwrap();
     ring.enter(0).unwrap();
     let (leaves, enters) = (Arc::clone(&ring), Arc::clone(&ring));
@@ -207,7 +208,7 @@ fn a_slot_is_issued_again_only_after_it_came_back() {
 fn a_late_result_is_in_no_window() {
     let breaker = breaker(all_of(2), || 0);
     let early = breaker.admit().unwrap();
-    let late = spawn(&breaker, |breaker| breaker.settle(early, Outcome::Failure));
+    let late = spawn(&breaker, move |breaker| breaker.settle(early, Outcome::Failure));
     breaker.control(Control::Automatic);
     fail(&breaker);
     late.join().unwrap();
@@ -219,7 +220,7 @@ fn a_late_result_is_in_no_window() {
 fn a_late_result_is_no_failure_in_a_row() {
     let breaker = breaker(Trip::Consecutive(2), || 0);
     let early = breaker.admit().unwrap();
-    let late = spawn(&breaker, |breaker| breaker.settle(early, Outcome::Failure));
+    let late = spawn(&breaker, move |breaker| breaker.settle(early, Outcome::Failure));
     breaker.control(Control::Automatic);
     fail(&breaker);
     late.join().unwrap();
@@ -230,7 +231,8 @@ fn a_late_result_is_no_failure_in_a_row() {
 fn of_two_last_failures_one_opens() {
     let breaker = breaker(all_of(2), || 0);
     let tickets = [(); 2].map(|()| breaker.admit().unwrap());
-    let threads = tickets.map(|ticket| spawn(&breaker, |breaker| breaker.settle(ticket, Outcome::Failure)));
+    let threads =
+        tickets.map(|ticket| spawn(&breaker, move |breaker| breaker.settle(ticket, Outcome::Failure)));
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     let snapshot = breaker.snapshot();
     assert_eq!((snapshot.state.phase(), snapshot.transitions), (Phase::Open, 1), "S6");
@@ -241,7 +243,7 @@ fn a_success_between_two_failures_has_its_place() {
     let breaker = breaker(Trip::Consecutive(2), || 0);
     let [first, second, success] = [(); 3].map(|()| breaker.admit().unwrap());
     breaker.settle(first, Outcome::Failure);
-    let fails = spawn(&breaker, |breaker| breaker.settle(second, Outcome::Failure));
+    let fails = spawn(&breaker, move |breaker| breaker.settle(second, Outcome::Failure));
     breaker.settle(success, Outcome::Success);
     fails.join().unwrap();
     let snapshot = breaker.snapshot();
