@@ -97,7 +97,7 @@ impl<C: Fn() -> u64> Breaker<C> {
     ///
     /// # Errors
     /// [`Rejected`] while the breaker is open, or half-open with every slot taken.
-    #[inline]
+    #[inline(always)]
     pub fn try_acquire(&self) -> Result<Permit<'_, C>, Rejected> {
         Ok(Permit::new(&self.shared, self.shared.admit()?))
     }
@@ -107,7 +107,7 @@ impl<C: Fn() -> u64> Breaker<C> {
     ///
     /// # Errors
     /// [`Rejected`] while the breaker is open, or half-open with every slot taken.
-    #[inline]
+    #[inline(always)]
     pub fn try_acquire_owned(&self) -> Result<OwnedPermit<C>, Rejected> {
         let ticket = self.shared.admit()?;
         Ok(OwnedPermit::new(Arc::clone(&self.shared), ticket))
@@ -117,7 +117,7 @@ impl<C: Fn() -> u64> Breaker<C> {
     ///
     /// # Errors
     /// [`CallError::Rejected`] if `f` was not called, [`CallError::Failed`] with the error of `f`.
-    #[inline]
+    #[inline(always)]
     pub fn call<T, E>(&self, f: impl FnOnce() -> Result<T, E>) -> Result<T, CallError<E>> {
         self.call_with(by_result, f)
     }
@@ -127,7 +127,7 @@ impl<C: Fn() -> u64> Breaker<C> {
     ///
     /// # Errors
     /// [`CallError::Rejected`] if `f` was not called, [`CallError::Failed`] with the error of `f`.
-    #[inline]
+    #[inline(always)]
     pub fn call_with<T, E>(
         &self,
         classify: impl FnOnce(&Result<T, E>) -> Outcome,

@@ -41,13 +41,13 @@ pub struct OwnedPermit<C: Fn() -> u64 = fn() -> u64> {
 }
 
 impl<'a, C: Fn() -> u64> Permit<'a, C> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(shared: &'a Shared<C>, ticket: Ticket) -> Self {
         Self { shared, ticket }
     }
 
     /// The endpoint works.
-    #[inline]
+    #[inline(always)]
     pub fn success(self) {
         self.record(Outcome::Success);
     }
@@ -63,7 +63,7 @@ impl<'a, C: Fn() -> u64> Permit<'a, C> {
     }
 
     /// Any of the four.
-    #[inline]
+    #[inline(always)]
     pub fn record(self, outcome: Outcome) {
         let (shared, ticket) = (self.shared, self.ticket);
         // What is left of the permit is borrowed or plain: nothing leaks, and it is settled once.
@@ -73,13 +73,13 @@ impl<'a, C: Fn() -> u64> Permit<'a, C> {
 }
 
 impl<C: Fn() -> u64> OwnedPermit<C> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(shared: Arc<Shared<C>>, ticket: Ticket) -> Self {
         Self { shared, ticket: Some(ticket) }
     }
 
     /// The endpoint works.
-    #[inline]
+    #[inline(always)]
     pub fn success(self) {
         self.record(Outcome::Success);
     }
@@ -95,7 +95,7 @@ impl<C: Fn() -> u64> OwnedPermit<C> {
     }
 
     /// Any of the four.
-    #[inline]
+    #[inline(always)]
     pub fn record(mut self, outcome: Outcome) {
         if let Some(ticket) = self.ticket.take() {
             self.shared.settle(ticket, outcome);
@@ -104,14 +104,14 @@ impl<C: Fn() -> u64> OwnedPermit<C> {
 }
 
 impl<C: Fn() -> u64> Drop for Permit<'_, C> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         self.shared.cancel(self.ticket);
     }
 }
 
 impl<C: Fn() -> u64> Drop for OwnedPermit<C> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             self.shared.cancel(ticket);

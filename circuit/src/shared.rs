@@ -5,6 +5,8 @@
 //! the wait. Only failures in a row, probes and transitions take the lock, and whoever holds it publishes the word
 //! before letting go.
 //!
+//! What a healthy breaker needs is inlined into the caller always, for a call costs more than it; all else never is.
+//!
 //! * B1: the end of a wait is stored between two words: one that says that it changes, and the one that needs it.
 //!   A reader looks at the word again after it has read the end; if that is the same, and does not change, the end
 //!   is the word's.
@@ -77,7 +79,7 @@ impl<C: Fn() -> u64> Shared<C> {
         Self { word, until_ns, meters: Swap::new(meters), attached, clock, machine: Mutex::new(machine) }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn admit(&self) -> Result<Ticket, Rejected> {
         let word = self.word();
         if word.is_closed_without(Word::TIMED | Word::WATCHED | Word::TALLIED) {
@@ -140,8 +142,12 @@ impl<C: Fn() -> u64> Shared<C> {
     /// has opened because of what is in flight.
     #[inline(never)]
     fn admit_closed(&self, word: Word) -> Option<Ticket> {
+        let ticket = Ticket::of(word.generation());
+        if !word.has(Word::TIMED) {
+            return Some(ticket);
+        }
         let now_ns = (self.clock)();
-        let ticket = Ticket::of(word.generation()).started(now_ns);
+        let ticket = ticket.started(now_ns);
         if word.has(Word::WATCHED) {
             let meters = self.meters.load();
             let meters = meters.as_ref().filter(|meters| meters.generation() == word.generation())?;
@@ -185,7 +191,7 @@ impl<C: Fn() -> u64> Shared<C> {
         (self.word.load(Ordering::Relaxed) == word.bits()).then(|| Duration::from_nanos(left_ns))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn settle(&self, ticket: Ticket, outcome: Outcome) {
         let word = self.word();
         if outcome == Outcome::Success
