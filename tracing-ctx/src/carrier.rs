@@ -96,7 +96,7 @@ impl FieldValue for Vec<u8> {
 impl Extractor for HeaderMap {
     type Value<'a> = &'a HeaderValue;
 
-    fn fields<'a>(&'a self) -> impl Iterator<Item = (&'a str, &'a HeaderValue)> {
+    fn fields(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
         self.iter().map(|(name, value)| (name.as_str(), value))
     }
 }

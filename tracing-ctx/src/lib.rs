@@ -25,7 +25,9 @@
 //! # Ok::<_, forebay_tracing_ctx::TraceParentError>(())
 //! ```
 //!
-//! In a server, one layer around the service and one around each client of it is all there is to do:
+//! In a server (features `tower` and `tokio`), one layer goes around the service and one around each client of
+//! it. Work that leaves the request for a task of its own takes the context along by [`task::spawn`], or in a
+//! `JoinSet` by [`in_current_trace`](TraceFutureExt::in_current_trace):
 //!
 //! ```
 //! # #[cfg(not(all(feature = "tower", feature = "tokio")))] fn main() {}
@@ -59,8 +61,7 @@
 //! # }
 //! ```
 //!
-//! A message queue has no layers. What its messages do have are named fields, and those are a
-//! [`carrier`]:
+//! A message queue has no layers. What its messages do have are named fields, and those are a [`carrier`]:
 //!
 //! ```
 //! # #[cfg(not(feature = "std"))] fn main() {}
@@ -68,38 +69,43 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use forebay_tracing_ctx::carrier::{self, Fields};
 //! use forebay_tracing_ctx::sampler::{ParentBased, Ratio};
-//! use forebay_tracing_ctx::{SpanId, TraceContext, random_u64};
+//! use forebay_tracing_ctx::{TraceContext, context, random_u64};
 //!
-//! // Who sends decides about a tenth of all traces, and everybody after him keeps the decision.
+//! // A tenth of all traces is sampled. Who sends decides it, and everybody after him keeps the decision.
 //! let sampler = ParentBased::new(Ratio::new(0.1)?);
 //! let mut sent = TraceContext::root(random_u64, &sampler);
 //! sent.baggage.insert("tenant", "Müller & Söhne")?;
 //! let mut message = Fields::default();
 //! carrier::inject(&sent, &mut message);
 //!
-//! let received = carrier::extract(&message).into_context().ok_or("no trace")?;
-//! assert_eq!(received.trace_id(), sent.trace_id());
-//! assert_eq!(received.baggage.get("tenant").as_deref(), Some("Müller & Söhne"));
-//! let work = received.child_sampled(SpanId::random(), &sampler);
+//! // Who receives begins work in that trace, or in a new one if the message names none.
+//! let work = carrier::extract(&message).begin(random_u64, &sampler);
+//! assert_eq!(work.trace_id(), sent.trace_id());
 //! assert_eq!(work.is_sampled(), sent.is_sampled());
+//! context::scope(work, || {
+//!     let current = context::current().expect("in a scope");
+//!     assert_eq!(current.baggage.get("tenant").as_deref(), Some("Müller & Söhne"));
+//! });
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # Guarantees
 //!
-//! 1. What is accepted is what the specifications accept, no byte more or less. Parsers written a second
-//!    time, byte by byte, agree on mutations of valid headers.
+//! 1. What is accepted is what the grammar of the specifications has, no byte more or less, within the limits
+//!    below. Two things are tolerated beyond it: keys that occur again in `tracestate`, and empty members in
+//!    `baggage`. Parsers written a second time, byte by byte, agree on mutations of valid headers.
 //! 2. An id is never zero, whatever its source yields.
 //! 3. An invalid `traceparent` starts a new trace and drops `tracestate`; an invalid `tracestate` is dropped
 //!    whole and leaves the trace alone; a malformed member of `baggage` is left out and leaves the others
 //!    alone. [`Extracted`](carrier::Extracted) says what was wrong.
 //! 4. Flags go out as they came in, except those the specification has not named. The sampling decision of a
 //!    trace is made where the trace starts, unless a sampler is asked to decide anew.
-//! 5. Each request that goes out has a span id of its own, one `traceparent`, and at most one `tracestate`
-//!    and one `baggage`.
+//! 5. Each request that goes out through the client's layer has a span id of its own, one `traceparent`, and
+//!    at most one `tracestate` and one `baggage`.
 //! 6. What is current on a thread when a future has been polled is what was current before, also after a
-//!    panic. A task never sees the context of another.
+//!    panic. A task does not see the context of another, unless it is polled from within it, as a `LocalSet`
+//!    polls its tasks.
 //! 7. Ids and `traceparent` are read and written without allocation, without `std` and without `unsafe`.
 //!
 //! # Limits
@@ -108,14 +114,14 @@
 //! |---|---|---|
 //! | `traceparent` of version 00 | 55 bytes, exactly | new trace |
 //! | `traceparent` of a later version | 512 bytes | new trace |
-//! | `tracestate`, all fields together | 32 members, 16447 bytes | dropped |
-//! | key, value of a member | 256 bytes each | `tracestate` dropped |
-//! | `baggage`, all fields together | 64 members, 8192 bytes | whole members dropped |
+//! | `tracestate`, all fields together, with padding | 32 members, 16447 bytes | dropped |
+//! | key, value of a member of `tracestate` | 256 bytes each | `tracestate` dropped |
+//! | `baggage`, all fields together, without padding | 64 members, 8192 bytes | whole members dropped |
 //!
 //! # Injecting chance and time
 //!
-//! Ids come from any `FnMut() -> u64`: [`TraceId::from_source`], [`TraceContext::root`],
-//! [`TraceServerLayer::with_source`]. A seeded one makes every id of a run repeatable. The default is
+//! Ids come from any `FnMut() -> u64`: [`TraceId::from_source`], [`TraceContext::root`]. Layers, which are
+//! cloned, take an `Fn`: [`TraceServerLayer::with_source`]. A seeded one makes every id of a run repeatable. The default is
 //! [`random_u64`], a generator per thread that the operating system seeds. The one thing here that asks for
 //! the time is [`RateLimited`](sampler::RateLimited), and it takes a clock. There is no disk.
 //!

@@ -123,7 +123,7 @@ impl carrier::Extractor for Dynamic<'_> {
     where
         Self: 'a;
 
-    fn fields<'a>(&'a self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+    fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
         [&TRACEPARENT, &TRACESTATE].into_iter().flat_map(|name| {
             let values = self.0.get_all(name.as_str()).into_iter().flatten();
             values.map(|value| (name.as_str(), value.as_bytes()))

@@ -54,7 +54,8 @@ pub trait TraceFutureExt: Sized {
 
     /// Runs this future in the context that is current now, wherever it is polled later.
     ///
-    /// This is what a future needs that is handed to another task, a `JoinSet` for example.
+    /// This is what a future needs that is handed to another task, a `JoinSet` for example. A span of `tracing`
+    /// it does not take along: `Instrument::in_current_span` does, and [`spawn`] does both.
     fn in_current_trace(self) -> WithTrace<Self> {
         self.with_trace(context::current())
     }

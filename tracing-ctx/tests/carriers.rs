@@ -25,7 +25,7 @@ struct RecordHeaders(Vec<(String, Option<Vec<u8>>)>);
 impl Extractor for RecordHeaders {
     type Value<'a> = &'a [u8];
 
-    fn fields<'a>(&'a self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+    fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.0.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)))
     }
 }

@@ -43,7 +43,7 @@ impl<N: Into<String>, V: Into<Vec<u8>>> FromIterator<(N, V)> for Fields {
 impl Extractor for Fields {
     type Value<'a> = &'a [u8];
 
-    fn fields<'a>(&'a self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+    fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.iter()
     }
 }
