@@ -124,6 +124,7 @@ mod state;
 mod sync;
 mod tally;
 mod throttle;
+mod ticket;
 mod trip;
 mod window;
 mod word;

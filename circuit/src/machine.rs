@@ -6,90 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::in_flight::Place;
 use crate::meters::{Meters, consecutive};
 use crate::observer::{Cause, Transition};
 use crate::options::{OnDrop, Verdict};
 use crate::policy::{Policy, Rule, saturating_ns};
 use crate::snapshot::{Probes, Reading, Snapshot};
 use crate::state::{Control, Outcome, Phase, Rejected, State};
+use crate::ticket::Ticket;
 use crate::word::Word;
-
-/// The right to one call, bound to a generation. Goes back to [`Machine::settle`] of the machine that issued it, once.
-///
-/// Three words, and no option, for it is moved about on the path that costs a few nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a ticket that is not settled keeps a half-open slot until the round is over"]
-pub(crate) struct Ticket {
-    /// The generation, and in the lowest bit whether [`Tally`](crate::tally::Tally) waits for its end.
-    generation: u64,
-    /// When it was issued, or [`NEVER`](Self::NEVER).
-    started_ns: u64,
-    /// Half-open: which round. Closed: where the call is counted as in flight, or 0.
-    mark: u64,
-}
-
-impl Ticket {
-    /// The end of time, when nothing begins.
-    const NEVER: u64 = u64::MAX;
-    /// Of no generation: its result counts nowhere.
-    pub(crate) const VOID: Self = Self { generation: u64::MAX - 1, started_ns: Self::NEVER, mark: 0 };
-
-    /// Of a closed breaker.
-    #[inline]
-    pub(crate) fn of(generation: u64) -> Self {
-        Self { generation: generation << 1, started_ns: Self::NEVER, mark: 0 }
-    }
-
-    /// That knows when it was issued.
-    pub(crate) fn started(self, now_ns: u64) -> Self {
-        Self { started_ns: now_ns, ..self }
-    }
-
-    /// That is counted as in flight.
-    pub(crate) fn at(self, place: Place) -> Self {
-        Self { mark: place.bits(), ..self }
-    }
-
-    /// Whose end the tally waits for.
-    pub(crate) fn tallied(self) -> Self {
-        Self { generation: self.generation | 1, ..self }
-    }
-
-    #[inline]
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation >> 1
-    }
-
-    /// Whether nobody waits for its end but the windows and the machine.
-    #[inline]
-    pub(crate) fn is_plain(&self) -> bool {
-        self.generation & 1 | self.mark == 0
-    }
-
-    #[inline]
-    pub(crate) fn is_tallied(&self) -> bool {
-        self.generation & 1 == 1
-    }
-
-    /// Where the call is counted as in flight. A round of probes is no such place.
-    #[inline]
-    pub(crate) fn place(&self) -> Option<Place> {
-        Place::from_bits(self.mark)
-    }
-
-    /// Whether it knows when it was issued.
-    #[inline]
-    pub(crate) fn is_timed(&self) -> bool {
-        self.started_ns != Self::NEVER
-    }
-
-    /// How long the call has taken, if that matters.
-    #[inline]
-    pub(crate) fn elapsed_ns(&self, now_ns: u64) -> Option<u64> {
-        self.is_timed().then(|| now_ns.saturating_sub(self.started_ns))
-    }
-}
 
 /// A breaker for a caller that has it to itself; [`Breaker`](crate::Breaker) shares one.
 #[derive(Debug)]
@@ -210,7 +134,7 @@ impl Machine {
                 let bad = outcome.is_failure() || slow && outcome != Outcome::Ignored;
                 if bad { self.judge(now_ns, meters) } else { None }
             }
-            Phase::HalfOpen => self.settle_probe(ticket.mark, outcome, slow, now_ns),
+            Phase::HalfOpen => self.settle_probe(ticket.round(), outcome, slow, now_ns),
         }
     }
 
@@ -426,7 +350,7 @@ impl Machine {
     }
 
     fn ticket(&self, now_ns: u64) -> Ticket {
-        Ticket { mark: u64::from(self.round), ..Ticket::of(self.generation).started(now_ns) }
+        Ticket::of(self.generation).started(now_ns).in_round(self.round)
     }
 
     /// A probe; the machine is half-open and has a slot.

@@ -4,9 +4,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::machine::Ticket;
 use crate::shared::Shared;
 use crate::state::Outcome;
+use crate::ticket::Ticket;
 
 /// The right to one call.
 ///

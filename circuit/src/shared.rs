@@ -19,7 +19,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::crowd::Crowd;
-use crate::machine::{Machine, Ticket};
+use crate::machine::Machine;
 use crate::meters::Meters;
 use crate::observer::{Observer, Outbox, Transition};
 use crate::policy::Policy;
@@ -27,6 +27,7 @@ use crate::snapshot::Snapshot;
 use crate::state::{Control, Outcome, Phase, Rejected, State};
 use crate::sync::{AtomicU64, Mutex, Ordering, Swap};
 use crate::tally::Tally;
+use crate::ticket::Ticket;
 use crate::word::Word;
 
 /// One breaker.

@@ -2,8 +2,8 @@
 //! the threads below is run, up to so many preemptions, with every value that the memory orderings permit to be
 //! read.
 //!
-//! `LOOM_MAX_PREEMPTIONS=5 cargo test -p forebay-circuit --test loom` looks further than the default of 3, for
-//! some minutes; an argument picks the models whose name contains it.
+//! `LOOM_MAX_PREEMPTIONS=6 cargo test -p forebay-circuit --test loom` looks further than the default of 3; an argument
+//! picks the models whose name contains it.
 #![allow(
     dead_code,
     unused_imports,
@@ -40,6 +40,8 @@ mod state;
 mod sync;
 #[path = "../src/tally.rs"]
 mod tally;
+#[path = "../src/ticket.rs"]
+mod ticket;
 #[path = "../src/trip.rs"]
 mod trip;
 #[path = "../src/window.rs"]

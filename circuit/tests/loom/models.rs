@@ -12,12 +12,12 @@ use loom::thread::{self, JoinHandle};
 
 use crate::crowd::Crowd;
 use crate::in_flight::InFlight;
-use crate::machine::Ticket;
 use crate::options::{Options, Verdict};
 use crate::policy::Policy;
 use crate::shared::{Attached, Shared};
 use crate::state::{Control, Outcome, Phase, State};
 use crate::sync::{AtomicU64, Ordering};
+use crate::ticket::Ticket;
 use crate::trip::{Rate, Trip, Window};
 use crate::window::{CountWindow, TimeWindow, Totals};
 
