@@ -143,6 +143,16 @@ impl Distributor {
         &self.shared.intake
     }
 
+    /// Sets the gauges of the breakers, also of ingesters that no push has gone to yet.
+    pub fn show_breakers(&self) {
+        for member in self.shared.members.view() {
+            let id: Arc<str> = member.id.into();
+            if let Ok(breaker) = self.shared.breakers.get(&id) {
+                crate::metrics::breaker_state(&format!("ingester/{id}"), breaker.state().phase());
+            }
+        }
+    }
+
     /// Stores what is valid of `streams`, if the tenant's rate allows.
     pub async fn push(&self, tenant: &str, streams: Vec<Stream<'_>>) -> Outcome {
         let limits = Arc::clone(self.shared.overrides.load().limits(tenant));

@@ -73,15 +73,20 @@ pub fn log(stats: &Stats, usage: &Usage, watermarks: &Watermarks) {
     }
 }
 
-/// Shows that a circuit breaker changed.
-pub fn breaker(name: &str, transition: Transition) {
-    let state = match transition.to {
+/// Shows in which state a circuit breaker is.
+pub fn breaker_state(name: &str, phase: Phase) {
+    let state = match phase {
         Phase::Closed => 0.0,
         Phase::HalfOpen => 1.0,
         _ => 2.0,
     };
-    tracing::info!(breaker = name, from = %transition.from, to = %transition.to, "circuit breaker");
     metrics::gauge!("forebay_breaker_state", "name" => name.to_owned()).set(state);
+}
+
+/// Shows that a circuit breaker changed.
+pub fn breaker(name: &str, transition: Transition) {
+    breaker_state(name, transition.to);
+    tracing::info!(breaker = name, from = %transition.from, to = %transition.to, "circuit breaker");
     metrics::counter!("forebay_breaker_transitions_total", "name" => name.to_owned(), "to" => transition.to.as_str())
         .increment(1);
 }

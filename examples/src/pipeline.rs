@@ -125,6 +125,7 @@ pub async fn start(
     let puts = Breaker::with_observer(circuit, monotonic_ns as fn() -> u64, |t| {
         crate::metrics::breaker("objects", t)
     })?;
+    crate::metrics::breaker_state("objects", puts.state().phase());
     let storage = Storage::new(Arc::new(objects), Arc::clone(&index), puts);
 
     let members = Members::new(config.common.replication_factor, has_zones(&neighbours), clock)?;

@@ -50,6 +50,11 @@ async fn one_of_three_ingesters_may_die_at_any_time_and_lose_its_directory() {
         assert!(text(&process.get("/metrics").await).contains(&format!("forebay_wal_segments{{{label}}}")));
         assert_eq!(process.metric("forebay_chunk_stored_bytes_total", &label).await > 0.0, had_lines, "{id}");
     }
+    // Every breaker is shown, from the start and not only from its first change on.
+    let metrics = text(&process.get("/metrics").await);
+    for name in ["ingester/ingester-0", "ingester/ingester-1", "ingester/ingester-2", "objects"] {
+        assert!(metrics.contains(&format!("forebay_breaker_state{{name=\"{name}\"}} 0")), "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
