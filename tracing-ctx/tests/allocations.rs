@@ -69,6 +69,79 @@ fn a_context_of_one_tracestate_field_is_extracted_without_allocation() {
 }
 
 #[test]
+fn a_list_of_32_members_is_checked_without_allocation() {
+    let list: Vec<_> = (0..32).map(|n| format!("vendor{n}={n:020}")).collect();
+    let field = HeaderValue::from_str(&list.join(",")).unwrap();
+    drop(black_box(field.clone()));
+    assert_eq!(count(|| drop(TraceState::from_fields(black_box([&field])).unwrap())), 0);
+}
+
+#[test]
+fn a_hostile_tracestate_allocates_no_more_than_a_legal_one_may_take() {
+    let many: Vec<_> = (0..10_000).map(|_| HeaderValue::from_static("a=1")).collect();
+    let long = HeaderValue::from_str(&format!("a={}", "v".repeat(1 << 20))).unwrap();
+    let padded = HeaderValue::from_str(&format!("a=1{}", " ,".repeat(1 << 19))).unwrap();
+    for fields in [many, vec![long], vec![padded.clone(), padded]] {
+        let used = measure(|| drop(TraceState::from_fields(black_box(&fields)).unwrap_err()));
+        assert!(used.bytes_total <= 64 << 10, "{} bytes", used.bytes_total);
+    }
+}
+
+#[test]
+fn injecting_allocates_the_traceparent_and_nothing_else() {
+    let mut context = TraceContext::new(TraceParent::parse(VALID).unwrap());
+    context.state = "a=1".parse().unwrap();
+    let mut headers = HeaderMap::with_capacity(8);
+    carrier::inject(&context, &mut headers);
+    let allocations = count(|| carrier::inject(black_box(&context), &mut headers));
+    // What a header value does when it is made or cloned for the first time is up to `bytes`.
+    assert!(allocations <= 2, "{allocations}");
+}
+
+#[cfg(all(feature = "tower", feature = "tokio"))]
+#[test]
+fn the_whole_layer_of_a_server_allocates_the_context_and_nothing_else() {
+    use std::convert::Infallible;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use forebay_tracing_ctx::TraceServerLayer;
+    use http::{Request, Response};
+    use tower::{Layer, Service, service_fn};
+
+    let mut server = TraceServerLayer::new()
+        .layer(service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(()))));
+    let request = || {
+        let mut request = Request::new(());
+        request.headers_mut().insert("traceparent", HeaderValue::from_bytes(VALID).unwrap());
+        request.headers_mut().insert("tracestate", HeaderValue::from_static("congo=t61rcWkgMzE"));
+        request
+    };
+    let mut handle = |request| {
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(pin!(server.call(request)).poll(&mut cx).is_ready());
+    };
+    handle(request()); // the thread's cells
+    let request = request();
+    assert_eq!(count(|| handle(request)), 1);
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn polling_in_a_context_allocates_nothing() {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use forebay_tracing_ctx::TraceFutureExt;
+
+    let context = TraceContext::root(random_u64, &Always);
+    let mut future = pin!(std::future::pending::<()>().with_trace(context));
+    let mut poll = || assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    poll();
+    assert_eq!(count(poll), 0);
+}
+
+#[test]
 fn refusing_a_tracestate_allocates_nothing() {
     let field = HeaderValue::from_str(&"a=1,".repeat(33)).unwrap();
     let bad = HeaderValue::from_str("a=1,B=2").unwrap();
