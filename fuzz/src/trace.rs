@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use forebay_tracing_ctx::sampler::Threshold;
 use forebay_tracing_ctx::{
     Baggage, MAX_BAGGAGE_LEN, MAX_BAGGAGE_MEMBERS, MAX_TRACESTATE_LEN, MAX_TRACESTATE_MEMBERS,
     TRACEPARENT_LEN, TraceParent, TraceState,
@@ -17,13 +18,20 @@ pub fn traceparent(data: &[u8]) {
 
     let value = data.trim_ascii();
     assert_eq!(value[3..52], printed[3..52], "ids are those that came");
-    assert!(value.len() == TRACEPARENT_LEN || !value.starts_with(b"00"), "version 00 has one length");
+    let digits =
+        |range: std::ops::Range<usize>| value[range].iter().all(|byte| b"0123456789abcdef".contains(byte));
+    assert!(digits(0..2) && digits(3..35) && digits(36..52) && digits(53..55), "lower-case digits only");
+    assert!([2, 35, 52].iter().all(|&at| value[at] == b'-') && !value.starts_with(b"ff"));
+    let exact = value.len() == TRACEPARENT_LEN;
+    assert!(exact || !value.starts_with(b"00") && value[TRACEPARENT_LEN] == b'-', "what follows, and when");
 }
 
 /// `tracestate` fields, one a line.
 pub fn tracestate(data: &[u8]) {
     let fields: Vec<HeaderValue> =
         data.split(|&byte| byte == b'\n').filter_map(|line| HeaderValue::from_bytes(line).ok()).collect();
+    let bytes = fields.iter().map(HeaderValue::as_bytes);
+    assert_eq!(TraceState::from_fields(bytes), TraceState::from_fields(&fields), "shared or copied");
     let Ok(mut state) = TraceState::from_fields(&fields) else { return };
     assert!(state.members().count() <= MAX_TRACESTATE_MEMBERS);
     assert!(state.as_str().len() <= MAX_TRACESTATE_LEN);
@@ -35,6 +43,16 @@ pub fn tracestate(data: &[u8]) {
     let keys: BTreeSet<&str> = state.members().map(|(key, _)| key).collect();
     assert_eq!(keys.len(), state.members().count(), "an edited list has each key once");
     assert!(state.remove("forebay") && state.get("forebay").is_none());
+
+    // The member of OpenTelemetry, whatever is in it.
+    let (randomness, threshold) = (state.explicit_randomness(), Threshold::ALL);
+    match state.set_threshold(threshold) {
+        Ok(()) => assert_eq!(state.threshold(), Some(threshold)),
+        Err(_) => assert_eq!(state.threshold(), None, "no room"),
+    }
+    assert_eq!(state.explicit_randomness(), randomness);
+    state.erase_threshold();
+    assert_eq!((state.threshold(), state.explicit_randomness()), (None, randomness));
 }
 
 /// `baggage` fields, one a line.
