@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -97,7 +98,7 @@ fn headers(criterion: &mut Criterion) {
 }
 
 fn entering(criterion: &mut Criterion) {
-    let context = TraceContext::root(|| 7, &Always);
+    let context = Arc::new(TraceContext::root(|| 7, &Always));
     rotate(criterion, "enter", &[(); INPUTS], |()| context::scope(context.clone(), || black_box(())));
 }
 

@@ -103,10 +103,10 @@ impl Extractor for HeaderMap {
 
 impl Injector for HeaderMap {
     fn replace(&mut self, name: &'static HeaderName, value: Option<HeaderValue>) {
-        self.remove(name);
-        if let Some(value) = value {
+        match value {
             // Only a map of 32768 fields refuses, and then the request goes on without the context.
-            let _ = self.try_insert(name, value);
+            Some(value) => drop(self.try_insert(name, value)),
+            None => drop(self.remove(name)),
         }
     }
 }
