@@ -36,10 +36,10 @@ pub trait Extractor {
     where
         Self: 'a;
 
-    /// All fields in the order in which they came, in one pass. Case in names does not count.
+    /// The values of all fields of this name, in the order in which they came. Case in names does not count.
     ///
-    /// Fields other than [`TRACEPARENT`], [`TRACESTATE`] and [`BAGGAGE`] may be left out.
-    fn fields<'a>(&'a self) -> impl Iterator<Item = (&'a str, Self::Value<'a>)>;
+    /// Asked for [`TRACEPARENT`], [`TRACESTATE`] and [`BAGGAGE`].
+    fn values(&self, name: &'static HeaderName) -> impl Iterator<Item = Self::Value<'_>>;
 }
 
 /// What a context can be written to.
@@ -96,8 +96,8 @@ impl FieldValue for Vec<u8> {
 impl Extractor for HeaderMap {
     type Value<'a> = &'a HeaderValue;
 
-    fn fields(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
-        self.iter().map(|(name, value)| (name.as_str(), value))
+    fn values(&self, name: &'static HeaderName) -> impl Iterator<Item = &HeaderValue> {
+        self.get_all(name).iter()
     }
 }
 
@@ -186,74 +186,37 @@ impl fmt::Display for Faults {
 
 /// Reads the context that came with a request or a message.
 ///
-/// Linear in the number of fields, of which there are usually few: one pass over them costs less than three
-/// look-ups. Linear in the length of the three. From a `HeaderMap` it allocates only to join fields that came in
-/// several pieces, to cut padding off their ends, and to leave members of baggage out.
+/// Three look-ups, and linear in the length of what they find. From a `HeaderMap` it allocates only to join
+/// fields that came in several pieces, to cut padding off their ends, and to leave members of baggage out.
 pub fn extract<E: Extractor>(carrier: &E) -> Extracted {
-    let (mut parents, mut states, mut baggages) = (Found::NONE, Found::NONE, Found::NONE);
-    for (name, value) in carrier.fields() {
-        if is(name, &TRACEPARENT) {
-            parents.push(value);
-        } else if is(name, &TRACESTATE) {
-            states.push(value);
-        } else if is(name, &BAGGAGE) {
-            baggages.push(value);
-        }
-    }
     let mut extracted = Extracted::default();
-    match parents.one() {
-        Ok(Some(value)) => match TraceParent::parse(value.as_bytes()) {
-            Ok(parent) => extracted.parent = Some(parent),
-            Err(error) => extracted.faults.parent = Some(error),
-        },
-        Ok(None) => {}
-        // They are invalid even if they are equal.
-        Err(fields) => extracted.faults.parent = Some(TraceParentError::Repeated { fields }),
+    match parent(carrier) {
+        Ok(parent) => extracted.parent = parent,
+        Err(error) => extracted.faults.parent = Some(error),
     }
-    let state = match states.one() {
-        Ok(None) => Ok(TraceState::EMPTY),
-        _ if extracted.parent.is_none() => Err(TraceStateError::Parentless),
-        Ok(value) => TraceState::from_fields(value),
-        Err(_) => TraceState::from_fields(all(carrier, &TRACESTATE)),
+    let mut states = carrier.values(&TRACESTATE).peekable();
+    let state = match extracted.parent {
+        None if states.peek().is_some() => Err(TraceStateError::Parentless),
+        _ => TraceState::from_fields(states),
     };
     match state {
         Ok(state) => extracted.state = state,
         Err(error) => extracted.faults.state = Some(error),
     }
-    (extracted.baggage, extracted.faults.baggage) = match baggages.one() {
-        Ok(None) => return extracted,
-        Ok(value) => Baggage::from_fields(value),
-        Err(_) => Baggage::from_fields(all(carrier, &BAGGAGE)),
-    };
+    (extracted.baggage, extracted.faults.baggage) = Baggage::from_fields(carrier.values(&BAGGAGE));
     extracted
 }
 
-/// The fields of one name: how many, and the first of them.
-struct Found<V> {
-    first: Option<V>,
-    fields: usize,
-}
-
-impl<V> Found<V> {
-    const NONE: Self = Self { first: None, fields: 0 };
-
-    fn push(&mut self, value: V) {
-        self.first.get_or_insert(value);
-        self.fields += 1;
+/// The one `traceparent`; several are invalid, even if they are equal.
+fn parent<E: Extractor>(carrier: &E) -> Result<Option<TraceParent>, TraceParentError> {
+    let mut values = carrier.values(&TRACEPARENT);
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    match values.count() {
+        0 => TraceParent::parse(value.as_bytes()).map(Some),
+        others => Err(TraceParentError::Repeated { fields: others + 1 }),
     }
-
-    /// The only one, if there is one; if there are several, how many.
-    fn one(self) -> Result<Option<V>, usize> {
-        if self.fields > 1 { Err(self.fields) } else { Ok(self.first) }
-    }
-}
-
-fn is(name: &str, expected: &HeaderName) -> bool {
-    name.eq_ignore_ascii_case(expected.as_str())
-}
-
-fn all<'a, E: Extractor>(carrier: &'a E, name: &'static HeaderName) -> impl Iterator<Item = E::Value<'a>> {
-    carrier.fields().filter(|field| is(field.0, name)).map(|field| field.1)
 }
 
 /// Writes a context in place of any that is there: one `traceparent`, and `tracestate` and `baggage` unless

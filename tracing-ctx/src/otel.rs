@@ -2,6 +2,7 @@
 //!
 //! The version stands in the name of the feature, since each release of `opentelemetry` has types of its own.
 
+use http::header::HeaderName;
 use opentelemetry::Context;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
@@ -123,10 +124,7 @@ impl carrier::Extractor for Dynamic<'_> {
     where
         Self: 'a;
 
-    fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        [&TRACEPARENT, &TRACESTATE].into_iter().flat_map(|name| {
-            let values = self.0.get_all(name.as_str()).into_iter().flatten();
-            values.map(|value| (name.as_str(), value.as_bytes()))
-        })
+    fn values(&self, name: &'static HeaderName) -> impl Iterator<Item = &[u8]> {
+        self.0.get_all(name.as_str()).into_iter().flatten().map(str::as_bytes)
     }
 }

@@ -25,8 +25,8 @@ struct RecordHeaders(Vec<(String, Option<Vec<u8>>)>);
 impl Extractor for RecordHeaders {
     type Value<'a> = &'a [u8];
 
-    fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)))
+    fn values(&self, name: &'static HeaderName) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().filter(|header| header.0 == name.as_str()).filter_map(|header| header.1.as_deref())
     }
 }
 

@@ -43,8 +43,8 @@ impl<N: Into<String>, V: Into<Vec<u8>>> FromIterator<(N, V)> for Fields {
 impl Extractor for Fields {
     type Value<'a> = &'a [u8];
 
-    fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.iter()
+    fn values(&self, name: &'static HeaderName) -> impl Iterator<Item = &[u8]> {
+        self.iter().filter(|field| field.0.eq_ignore_ascii_case(name.as_str())).map(|field| field.1)
     }
 }
 
