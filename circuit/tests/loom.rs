@@ -4,12 +4,7 @@
 //!
 //! `LOOM_MAX_PREEMPTIONS=6 cargo test -p forebay-circuit --test loom` looks further than the default of 3; an argument
 //! picks the models whose name contains it.
-#![allow(
-    dead_code,
-    unused_imports,
-    unreachable_pub,
-    reason = "what the models do not use of the files they include"
-)]
+#![expect(dead_code, unused_imports, unreachable_pub, reason = "the models use a part of these files")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "../src/backoff.rs"]

@@ -7,7 +7,7 @@
 //!
 //! Plain `cargo test` preempts a thread once and stops a model after 600 executions. All of them, with two
 //! preemptions, is `LOOM_MAX_PREEMPTIONS=2 cargo test --release --all-features --test loom`, which takes a while.
-#![allow(dead_code, unreachable_pub, unused_imports, reason = "the crate shows more than is tried here")]
+#![expect(dead_code, unreachable_pub, unused_imports, reason = "the crate shows more than is tried here")]
 
 #[path = "../src"]
 mod src {

@@ -1,4 +1,4 @@
-//! What each operation of this crate takes, by itself. Beside other libraries it is measured in `peers/`.
+//! What ids, headers and entering a context take, by themselves. Beside other libraries it is measured in `peers/`.
 //!
 //! ```sh
 //! cargo bench -p forebay-tracing-ctx

@@ -36,7 +36,8 @@ pub trait Extractor {
     where
         Self: 'a;
 
-    /// The values of all fields of this name, in the order in which they came. Case in names does not count.
+    /// The values of all fields of this name, in the order in which they came. Where names have no case,
+    /// as in HTTP, it does not count.
     ///
     /// Asked for [`TRACEPARENT`], [`TRACESTATE`] and [`BAGGAGE`].
     fn values(&self, name: &'static HeaderName) -> impl Iterator<Item = Self::Value<'_>>;

@@ -138,7 +138,8 @@
 //! | `serde` | ids and `traceparent` as the text that they are |
 //! | `conformance` | [`carrier::conformance`], for carriers of one's own |
 //!
-//! How it compares, in speed and in what is accepted, is in `COMPARE.md`.
+//! How fast it is beside others is in `COMPARE.md`, and which rules each keeps is printed by
+//! `cargo run --example conformance` in `peers/`.
 //!
 //! [W3C Trace Context]: https://www.w3.org/TR/trace-context-2/
 //! [W3C Baggage]: https://www.w3.org/TR/baggage/

@@ -5,7 +5,7 @@
 //! * S1: the threshold in a context that was made here is the probability with which its span was sampled, or
 //!   there is none. A sampler that does not know the probability says so.
 //! * S2: of two samplers of the same kind, the one with the higher probability takes whatever the other takes.
-//! * S3: a decision reads and counts, but allocates nothing; only writing a new threshold down does.
+//! * S3: a decision reads and counts, but allocates nothing; only writing a threshold down or erasing it does.
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03";
 /// Checks that a carrier keeps fields apart, in order and to the byte, and that contexts survive it.
 ///
 /// `new` makes an empty carrier, and `append` adds a field the way a sender does, behind those of the same name
-/// that are there. A carrier that holds only text may refuse bytes that are none, by leaving them out.
+/// that are there.
 ///
 /// # Panics
 ///
