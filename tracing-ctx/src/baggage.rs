@@ -86,8 +86,13 @@ impl Baggage {
     ///
     /// Linear in the length of the fields; allocates in proportion to what is kept.
     pub fn from_fields<V: FieldValue>(fields: impl IntoIterator<Item = V>) -> (Self, Dropped) {
+        let mut fields = fields.into_iter();
+        let Some(first) = fields.next() else {
+            return (Self::EMPTY, Dropped::default());
+        };
         let mut intake = Intake::default();
-        fields.into_iter().for_each(|field| intake.field(&field));
+        intake.field(&first);
+        fields.for_each(|field| intake.field(&field));
         intake.finish()
     }
 

@@ -134,7 +134,7 @@ impl Extracted {
         match parent {
             Some(parent) => {
                 let received = TraceContext { parent, state, baggage, remote: true };
-                received.child_sampled(SpanId::from_source(source), sampler)
+                received.into_child_sampled(SpanId::from_source(source), sampler)
             }
             None => TraceContext { baggage, ..TraceContext::root(&mut source, sampler) },
         }
@@ -195,10 +195,11 @@ pub fn extract<E: Extractor>(carrier: &E) -> Extracted {
         Ok(parent) => extracted.parent = parent,
         Err(error) => extracted.faults.parent = Some(error),
     }
-    let mut states = carrier.values(&TRACESTATE).peekable();
+    let mut states = carrier.values(&TRACESTATE);
     let state = match extracted.parent {
-        None if states.peek().is_some() => Err(TraceStateError::Parentless),
-        _ => TraceState::from_fields(states),
+        Some(_) => TraceState::from_fields(states),
+        None if states.next().is_some() => Err(TraceStateError::Parentless),
+        None => Ok(TraceState::EMPTY),
     };
     match state {
         Ok(state) => extracted.state = state,

@@ -55,26 +55,43 @@ impl TraceState {
     /// If there are too many members, too many bytes, or a member outside the grammar. The specification
     /// then allows to drop the whole list, which is what to do, and the trace continues without it.
     pub fn from_fields<V: FieldValue>(fields: impl IntoIterator<Item = V>) -> Result<Self, TraceStateError> {
+        let mut fields = fields.into_iter().filter(|field| !member::trim(field.as_bytes()).is_empty());
+        let Some(first) = fields.next() else {
+            return Ok(Self::EMPTY);
+        };
+        match fields.next() {
+            None => Self::from_field(&first),
+            Some(second) => Self::join([first, second].into_iter().chain(fields)),
+        }
+    }
+
+    /// One field, shared if it can be.
+    fn from_field(field: &impl FieldValue) -> Result<Self, TraceStateError> {
+        let value = field.as_bytes();
+        let text = member::trim(value);
+        if member::check(text, 0)? == 0 {
+            return Ok(Self::EMPTY);
+        }
+        if text.len() == value.len()
+            && let Some(shared) = field.shared()
+            && (std::ptr::eq(shared.as_bytes(), value) || shared.as_bytes() == value)
+        {
+            return Ok(Self { field: Some(shared) });
+        }
+        Ok(Self::checked(Bytes::copy_from_slice(text)))
+    }
+
+    #[cold]
+    fn join<V: FieldValue>(fields: impl Iterator<Item = V>) -> Result<Self, TraceStateError> {
         let mut members = 0;
-        let mut only: Option<HeaderValue> = None;
         let mut joined = BytesMut::new();
         for field in fields {
-            let value = field.as_bytes();
-            let text = member::trim(value);
+            let text = member::trim(field.as_bytes());
             let found = member::check(text, members)?;
             if found == members {
                 continue;
             }
             members = found;
-            if only.is_none() && joined.is_empty() && text.len() == value.len() {
-                only = field.shared().filter(|kept| kept.as_bytes() == value);
-                if only.is_some() {
-                    continue;
-                }
-            }
-            if let Some(first) = only.take() {
-                joined.put_slice(first.as_bytes());
-            }
             let comma = usize::from(!joined.is_empty());
             check_len(joined.len() + comma + text.len())?;
             if !joined.is_empty() {
@@ -82,10 +99,7 @@ impl TraceState {
             }
             joined.put_slice(text);
         }
-        if !joined.is_empty() {
-            return Ok(Self::checked(joined.freeze()));
-        }
-        Ok(Self { field: only })
+        if members == 0 { Ok(Self::EMPTY) } else { Ok(Self::checked(joined.freeze())) }
     }
 
     /// Whether there are no members.
@@ -95,8 +109,7 @@ impl TraceState {
 
     /// The list as one field has it, unchanged since it came or was edited. Empty without members.
     pub fn as_str(&self) -> &str {
-        let text = self.field.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
-        str::from_utf8(text).expect("checked to be printable ascii")
+        member::printable(self.as_bytes())
     }
 
     /// The value of the one field to send, or `None` if there is nothing to send. Does not copy.
@@ -113,7 +126,11 @@ impl TraceState {
 
     /// The value of the first member with this key. Linear in the length.
     pub fn get(&self, key: &str) -> Option<&str> {
-        member::find(self.as_str(), key)
+        member::find(self.as_bytes(), key)
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.field.as_ref().map_or(&[], HeaderValue::as_bytes)
     }
 
     /// Puts a member at the front, where the one who changed the list last belongs.
@@ -271,12 +288,7 @@ impl FromStr for TraceState {
 
     /// The list that one field of this value has.
     fn from_str(text: &str) -> Result<Self, TraceStateError> {
-        let text = member::trim(text.as_bytes());
-        let members = member::check(text, 0)?;
-        if members == 0 {
-            return Ok(Self::EMPTY);
-        }
-        Ok(Self::checked(Bytes::copy_from_slice(text)))
+        Self::from_field(&text)
     }
 }
 

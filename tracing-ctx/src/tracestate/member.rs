@@ -74,10 +74,30 @@ pub(super) fn split(text: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// The value of the first member of such a text that has this key.
-pub(super) fn find<'text>(text: &'text str, key: &str) -> Option<&'text str> {
-    let padding = [' ', '\t'];
-    let value = |member: &'text str| member.trim_start_matches(padding).strip_prefix(key)?.strip_prefix('=');
-    text.split(',').find_map(value).map(|value| value.trim_end_matches(padding))
+pub(super) fn find<'text>(text: &'text [u8], key: &str) -> Option<&'text str> {
+    // Nearly always it is not there, which is told without looking for members.
+    if !may_have(text, key.as_bytes()) {
+        return None;
+    }
+    split(printable(text)).find(|member| member.0 == key).map(|member| member.1)
+}
+
+/// The text of bytes that [`check`] has accepted.
+pub(super) fn printable(text: &[u8]) -> &str {
+    str::from_utf8(text).expect("checked to be printable ascii")
+}
+
+/// Whether the first and the last byte of a key stand as far apart as they do in it, in front of an equals sign:
+/// without branches, so that the compiler looks at many places at once.
+fn may_have(text: &[u8], key: &[u8]) -> bool {
+    let ([first, ..], [.., last]) = (key, key) else {
+        return false;
+    };
+    let (Some(lasts), Some(equals)) = (text.get(key.len() - 1..), text.get(key.len()..)) else {
+        return false;
+    };
+    let places = text.iter().zip(lasts).zip(equals);
+    places.fold(false, |found, ((a, b), c)| found | ((a == first) & (b == last) & (*c == b'=')))
 }
 
 pub(super) fn is_key(key: &[u8]) -> bool {

@@ -77,12 +77,8 @@ pub(super) fn members(text: &[u8]) -> Option<usize> {
     // Each member has one equals sign.
     let mut members = 0;
     for block in text.chunks(BLOCK) {
-        let (mut equals, mut commas) = (0_u8, 0_u8);
-        for &byte in block {
-            equals += u8::from(byte == b'=');
-            commas += u8::from(byte == b',');
-        }
-        if block.len() == BLOCK && equals + commas == 0 {
+        let equals = count(block, b'=');
+        if text.len() > MAX_KEY && block.len() == BLOCK && equals + count(block, b',') == 0 {
             return None;
         }
         members += usize::from(equals);
@@ -90,6 +86,11 @@ pub(super) fn members(text: &[u8]) -> Option<usize> {
     Some(members)
 }
 
+/// How often a byte stands in a block.
+fn count(block: &[u8], byte: u8) -> u8 {
+    block.iter().map(|&other| u8::from(other == byte)).sum()
+}
+
 /// A key or a value that is too long spans a whole block of this many bytes, wherever it begins.
 const BLOCK: usize = 128;
-const _: () = assert!(2 * BLOCK - 1 <= MAX_KEY && 2 * BLOCK - 1 <= MAX_VALUE);
+const _: () = assert!(2 * BLOCK - 1 <= MAX_KEY && MAX_KEY == MAX_VALUE && BLOCK <= u8::MAX as usize);
