@@ -1,7 +1,9 @@
-//! Every rule of the specification about `tracestate`, through a real server and a real client.
+//! Every rule of the specification about `tracestate`: what is passed on unread, then what is edited, then what
+//! the W3C's own black-box tests are blind to.
 
-#[path = "stack/two_hops.rs"]
-mod two_hops;
+use forebay_tracing_ctx::TraceContext;
+
+use crate::two_hops::{self, Process};
 
 const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -12,6 +14,25 @@ fn sent(fields: &[&str]) -> Option<String> {
     let sent = two_hops::sent(&headers);
     assert_eq!(sent.parts()[1], &VALID[3..35], "{headers:?}");
     sent.tracestate
+}
+
+/// What goes out of a process that does this to its context.
+fn edited(edit: fn(&mut TraceContext), fields: &[&str]) -> Option<String> {
+    let fields = fields.iter().map(|value| ("tracestate", *value));
+    let headers: Vec<_> = [("traceparent", VALID)].into_iter().chain(fields).collect();
+    Process::editing(edit).sent(&headers).tracestate
+}
+
+/// Notes something of one's own.
+fn note(context: &mut TraceContext) {
+    context.state.insert("own", "new").expect("within the grammar");
+}
+
+/// Sends at most this many bytes.
+fn cut(bytes: usize, field: &str) -> Option<String> {
+    let process = Process::new();
+    let process = Process { client: process.client.max_tracestate(bytes), ..process };
+    process.sent(&[("traceparent", VALID), ("tracestate", field)]).tracestate
 }
 
 fn assert_kept(field: &str) {
@@ -176,6 +197,65 @@ fn equal_keys_do_not_kill_the_list() {
     assert_eq!(sent(&["foo=1", "foo=2"]).as_deref(), Some("foo=1,foo=2"));
 }
 
+#[test]
+fn a_member_that_is_inserted_or_updated_goes_to_the_front() {
+    assert_eq!(edited(note, &[]).as_deref(), Some("own=new"));
+    assert_eq!(edited(note, &["foo=1,bar=2"]).as_deref(), Some("own=new,foo=1,bar=2"));
+    assert_eq!(edited(note, &["foo=1,own=old,bar=2"]).as_deref(), Some("own=new,foo=1,bar=2"));
+    assert_eq!(edited(note, &["own=old,foo=1,own=older"]).as_deref(), Some("own=new,foo=1"));
+}
+
+#[test]
+fn a_member_may_be_removed_and_no_empty_field_is_sent_for_the_last_one() {
+    let forget = |context: &mut TraceContext| assert!(context.state.remove("own"));
+    assert_eq!(edited(forget, &["foo=1,own=old,bar=2"]).as_deref(), Some("foo=1,bar=2"));
+    assert_eq!(edited(forget, &["own=old"]), None);
+}
+
+#[test]
+fn of_equal_keys_the_first_is_kept_when_the_list_is_written_anew() {
+    assert_eq!(edited(note, &["foo=1,bar=2,foo=3"]).as_deref(), Some("own=new,foo=1,bar=2"));
+    assert_eq!(edited(note, &["foo=1", "foo=2"]).as_deref(), Some("own=new,foo=1"));
+}
+
+#[test]
+fn a_full_list_loses_its_last_member_to_one_that_is_inserted() {
+    let all_but_last = numbered(31);
+    assert_eq!(edited(note, &[&numbered(32)]), Some(format!("own=new,{all_but_last}")));
+    assert_eq!(edited(note, &[&all_but_last]), Some(format!("own=new,{all_but_last}")));
+}
+
+#[test]
+fn a_list_is_cut_by_whole_members_first_the_long_ones_and_then_from_the_right() {
+    let (long, longer) = ("l".repeat(125), "m".repeat(200)); // with key and equals sign 129 and 204 bytes
+    let list = format!("a=1,long={long},b=2,far={longer},c=3");
+    assert_eq!(cut(1000, &list).as_ref(), Some(&list));
+    assert_eq!(cut(list.len() - 1, &list), Some(format!("a=1,long={long},b=2,c=3")));
+    assert_eq!(cut(140, &list).as_deref(), Some("a=1,b=2,c=3"));
+    assert_eq!(cut(10, &list).as_deref(), Some("a=1,b=2"));
+    assert_eq!(cut(2, &list), None);
+    let just = format!("a=1,k={}", "v".repeat(126)); // a member of 128 bytes is not yet a long one
+    assert_eq!(cut(128, &format!("{just},b=2")).as_deref(), Some("a=1"));
+}
+
+#[test]
+fn a_list_in_several_fields_is_edited_like_one_in_a_single_field() {
+    let fields = ["a=1,b=2", "", "c=3", " d=4\t", "e=5,a=6"];
+    for cuts in 0..16_u32 {
+        let mut split = vec![fields[0].to_owned()];
+        for (at, field) in fields[1..].iter().enumerate() {
+            if cuts & (1 << at) != 0 {
+                split.push((*field).to_owned());
+            } else {
+                let last = split.last_mut().expect("there is one");
+                *last = format!("{last},{field}");
+            }
+        }
+        let split: Vec<&str> = split.iter().map(String::as_str).collect();
+        assert_eq!(edited(note, &split).as_deref(), Some("own=new,a=1,b=2,c=3,d=4,e=5"), "{split:?}");
+    }
+}
+
 // Blind spots of the W3C's tests.
 
 #[test]
@@ -193,7 +273,12 @@ fn padding_beyond_the_longest_legal_list_drops_it() {
 }
 
 #[test]
-fn members_keep_their_order() {
-    let list = (0..32).rev().map(|n| format!("k{n}={n}")).collect::<Vec<_>>().join(",");
-    assert_kept(&list);
+fn members_keep_their_order_also_behind_one_that_is_inserted_or_moved() {
+    let list = |numbers: &[u32]| numbers.iter().map(|n| format!("k{n}={n}")).collect::<Vec<_>>().join(",");
+    let falling: Vec<u32> = (0..31).rev().collect();
+    assert_kept(&list(&falling));
+    assert_eq!(edited(note, &[&list(&falling)]), Some(format!("own=new,{}", list(&falling))));
+    let move_k7 = |context: &mut TraceContext| context.state.insert("k7", "x").expect("within the grammar");
+    let others: Vec<u32> = falling.iter().copied().filter(|n| *n != 7).collect();
+    assert_eq!(edited(move_k7, &[&list(&falling)]), Some(format!("k7=x,{}", list(&others))));
 }
