@@ -61,6 +61,9 @@
 //! # }
 //! ```
 //!
+//! What a response streams after it has been returned has the context as well, if there is a
+//! [`TraceBodyLayer`](layer::TraceBodyLayer) inside of the server's layer.
+//!
 //! A message queue has no layers. What its messages do have are named fields, and those are a [`carrier`]:
 //!
 //! ```
@@ -131,8 +134,8 @@
 //! |---|---|
 //! | none | [`TraceId`], [`SpanId`], [`TraceParent`]; `no_std` |
 //! | `std` (default) | [`TraceState`], [`Baggage`], [`TraceContext`], [`carrier`], [`context`], [`sampler`], [`random_u64`] |
-//! | `tokio` | [`task`]: contexts of futures, [`task::spawn`], [`task::spawn_blocking`] |
-//! | `tower` | [`layer`]: [`TraceServerLayer`], [`TraceClientLayer`]; contexts of futures |
+//! | `tokio` | [`task`]: contexts of futures and streams, [`task::spawn`], [`task::spawn_blocking`] |
+//! | `tower` | [`layer`]: [`TraceServerLayer`], [`TraceClientLayer`], [`TraceBodyLayer`](layer::TraceBodyLayer); contexts of futures, streams and bodies |
 //! | `tracing` | the server's span, with the fields `trace_id` and `span_id` for every log line in it, unless a filter takes the span away: `forebay_tracing_ctx=info` keeps it |
 //! | `otel-0_33` | [`otel`]: to and from the span contexts of `opentelemetry` 0.33, and a propagator for it |
 //! | `serde` | ids and `traceparent` as the text that they are |

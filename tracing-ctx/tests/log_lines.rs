@@ -2,9 +2,11 @@
 
 use std::convert::Infallible;
 use std::io::{self, Write};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
-use forebay_tracing_ctx::layer::{Trust, TrustPolicy};
+use forebay_tracing_ctx::layer::{TraceBodyLayer, Trust, TrustPolicy};
 use forebay_tracing_ctx::sampler::{Always, ParentBased};
 use forebay_tracing_ctx::{TraceContext, TraceServerLayer, task};
 use http::{HeaderValue, Request, Response};
@@ -114,6 +116,38 @@ fn the_span_of_a_request_can_be_ones_own() {
     });
     let lines = lines(|| handle(layer, &[("traceparent", VALID)]));
     assert!(lines[0].contains(&format!("mine{{path=\"/\" id={}}}", &VALID[3..35])), "{lines:?}");
+}
+
+#[test]
+fn lines_of_a_body_have_the_ids_of_its_request_until_it_is_gone() {
+    struct Logs(Leaves);
+    impl http_body::Body for Logs {
+        type Data = bytes::Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, Infallible>>> {
+            info!("{} polled", self.0.0);
+            Poll::Ready(None)
+        }
+    }
+    let lines = lines(|| {
+        let inner =
+            service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Logs(Leaves("body")))));
+        let server = TraceServerLayer::with_source(|| 0xabc).layer(TraceBodyLayer::new().layer(inner));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let request = Request::builder().header("traceparent", VALID).body(()).expect("valid");
+        let body = runtime.block_on(server.oneshot(request)).expect("infallible").into_body();
+        runtime.block_on(http_body_util::BodyExt::collect(body)).expect("infallible");
+        info!("outside");
+    });
+    let [polled, dropped, outside] = lines.as_slice() else { panic!("{lines:#?}") };
+    for (line, word) in [(polled, "body polled"), (dropped, "body dropped")] {
+        assert!(line.contains(word) && line.contains("span_id=0000000000000abc"), "{lines:#?}");
+    }
+    assert!(!outside.contains("trace_id"), "{outside}");
 }
 
 #[test]

@@ -32,7 +32,8 @@ use crate::{Baggage, Sampler, SpanId, TraceContext, TraceFutureExt, random_u64};
 /// `trace_id` and `span_id`, and `linked` for a [`Link`]; headers that are refused are an event of level DEBUG
 /// in it.
 ///
-/// A response body that is produced after the response has been returned is outside of both.
+/// A response body that is produced after the response has been returned is outside of both, unless there is a
+/// [`TraceBodyLayer`](super::TraceBodyLayer) between this layer and whoever makes it.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

@@ -12,8 +12,9 @@ pub(super) use off::*;
 
 #[cfg(feature = "tracing")]
 mod on {
+    use tracing::Instrument;
+    pub(in crate::layer) use tracing::Span;
     use tracing::instrument::Instrumented;
-    use tracing::{Instrument, Span};
 
     use super::*;
 
@@ -63,7 +64,18 @@ mod off {
     pub(in crate::layer) type Spanned<F> = F;
 
     /// What stands for a span.
-    pub(in crate::layer) struct NoSpan;
+    #[derive(Debug, Clone, Copy)]
+    pub(in crate::layer) struct Span;
+
+    impl Span {
+        pub(in crate::layer) fn current() -> Self {
+            Self
+        }
+
+        pub(in crate::layer) fn in_scope<R>(self, work: impl FnOnce() -> R) -> R {
+            work()
+        }
+    }
 
     #[derive(Debug, Clone, Copy)]
     pub(in crate::layer) struct Maker;
@@ -71,14 +83,14 @@ mod off {
     impl Maker {
         pub(in crate::layer) const REQUEST: Self = Self;
 
-        pub(in crate::layer) fn make(self, _: &Caller<'_>, _: &TraceContext, _: Option<Link>) -> NoSpan {
-            NoSpan
+        pub(in crate::layer) fn make(self, _: &Caller<'_>, _: &TraceContext, _: Option<Link>) -> Span {
+            Span
         }
     }
 
-    pub(in crate::layer) fn call<F>(_: NoSpan, call: impl FnOnce() -> F) -> Spanned<F> {
+    pub(in crate::layer) fn call<F>(_: Span, call: impl FnOnce() -> F) -> Spanned<F> {
         call()
     }
 
-    pub(in crate::layer) fn report(_: &NoSpan, _: &Faults) {}
+    pub(in crate::layer) fn report(_: &Span, _: &Faults) {}
 }
