@@ -105,8 +105,12 @@ impl Extractor for HeaderMap {
 impl Injector for HeaderMap {
     fn replace(&mut self, name: &'static HeaderName, value: Option<HeaderValue>) {
         match value {
-            // Only a map of 32768 fields refuses, and then the request goes on without the context.
-            Some(value) => drop(self.try_insert(name, value)),
+            Some(value) => {
+                // A full map refuses also to replace, and what is not replaced must not be sent.
+                if self.try_insert(name, value).is_err() {
+                    self.remove(name);
+                }
+            }
             None => drop(self.remove(name)),
         }
     }
@@ -225,8 +229,8 @@ fn parent<E: Extractor>(carrier: &E) -> Result<Option<TraceParent>, TraceParentE
 /// they are empty.
 ///
 /// The receiver takes the span of `context` as its parent, so each request should have a
-/// [`child`](TraceContext::child) of its own. A map so full that it takes no more fields (32768) is left
-/// without them.
+/// [`child`](TraceContext::child) of its own. A `HeaderMap` that is full, at 24576 names, is left without what
+/// it does not take, and so is a request.
 pub fn inject<I: Injector>(context: &TraceContext, carrier: &mut I) {
     let parent = HeaderValue::from_bytes(&context.parent.to_bytes()).expect("digits and dashes are a value");
     carrier.replace(&TRACEPARENT, Some(parent));

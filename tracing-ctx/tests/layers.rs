@@ -226,6 +226,24 @@ async fn a_response_names_its_trace_in_the_field_of_the_callers_choice() {
 }
 
 #[tokio::test]
+async fn a_response_that_takes_no_more_fields_does_not_name_another_trace() {
+    let inner = service_fn(async |_: Request<()>| {
+        let mut response = Response::new(());
+        response.headers_mut().insert(X_TRACE_ID, HeaderValue::from_static("another"));
+        for n in 0_u32.. {
+            let name = HeaderName::try_from(format!("x-{n}")).unwrap();
+            if response.headers_mut().try_append(name, HeaderValue::from_static("1")).is_err() {
+                break;
+            }
+        }
+        Ok::<_, Infallible>(response)
+    });
+    let layer = TraceServerLayer::new().server_timing().response_header(X_TRACE_ID);
+    let response = layer.layer(inner).oneshot(Request::new(())).await.unwrap();
+    assert_eq!(response.headers().get(X_TRACE_ID), None);
+}
+
+#[tokio::test]
 async fn each_request_of_a_service_and_of_its_clones_has_ids_of_its_own() {
     let mut server = TraceServerLayer::with_source(counting()).layer(service_fn(seen));
     let mut clone = server.clone();

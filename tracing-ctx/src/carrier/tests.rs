@@ -64,9 +64,10 @@ fn injecting_replaces_whatever_was_there() {
     assert_eq!(headers[&TRACEPARENT], VALID);
 }
 
+/// A map refuses even to replace a field when it is full, and so sent the caller's instead of its own.
 #[test]
-fn a_full_map_is_left_without_a_context_instead_of_panicking() {
-    let mut headers = HeaderMap::new();
+fn a_full_map_is_left_without_a_context_and_without_that_of_others() {
+    let mut headers = headers(&[("traceparent", VALID), ("tracestate", "z=1"), ("baggage", "k=v")]);
     for n in 0_u32.. {
         let name = HeaderName::try_from(format!("x-{n}")).unwrap();
         if headers.try_append(name, HeaderValue::from_static("1")).is_err() {
@@ -74,8 +75,13 @@ fn a_full_map_is_left_without_a_context_instead_of_panicking() {
         }
     }
     let full = headers.len();
-    inject(&TraceContext::new(VALID.parse().unwrap()), &mut headers);
-    assert_eq!(headers.len(), full);
+    assert_eq!(full, 24_576);
+    let own = "00-00000000000000000000000000000001-0000000000000001-00";
+    inject(&TraceContext::new(own.parse().unwrap()), &mut headers);
+    assert_eq!(headers.len(), full - 3);
+    assert_eq!(extract(&headers), Extracted::default());
+    inject(&TraceContext::new(own.parse().unwrap()), &mut headers);
+    assert_eq!(headers[&TRACEPARENT], own, "there is room again");
 }
 
 #[test]

@@ -34,11 +34,13 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// A response so full that it takes no more fields goes out without them.
+    /// A response so full that it takes no more fields goes out without them, and without what was there.
     pub(super) fn put(self, headers: &mut HeaderMap) {
         let parent = self.parent.to_bytes();
-        if let Some(name) = self.fields.trace_id {
-            let _ = headers.try_insert(name, value(&parent[3..35]));
+        if let Some(name) = &self.fields.trace_id
+            && headers.try_insert(name, value(&parent[3..35])).is_err()
+        {
+            headers.remove(name);
         }
         if self.fields.server_timing {
             let mut metric = [0; METRIC.len() + TRACEPARENT_LEN];
