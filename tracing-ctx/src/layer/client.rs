@@ -97,9 +97,10 @@ impl<S: Sampler, R: Fn() -> u64> TraceClientLayer<S, R> {
         Self { max_tracestate: bytes, ..self }
     }
 
-    /// Sends requests that have a `traceparent` already as they are, all three headers included. Off by default.
+    /// Sends requests that have a `traceparent` already with the headers that they have. Off by default.
     ///
-    /// For requests that are replayed or passed through, whose sender wants to be seen as the parent.
+    /// For requests that are replayed or passed through, whose sender wants to be seen as the parent. Only the
+    /// [`baggage`](Self::baggage) of these is removed if none is to be sent.
     #[must_use]
     pub fn keep_existing(self, keep_existing: bool) -> Self {
         Self { keep_existing, ..self }
@@ -172,7 +173,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> I::Future {
-        if !(self.layer.keep_existing && request.headers().contains_key(&carrier::TRACEPARENT)) {
+        if self.layer.keep_existing && request.headers().contains_key(&carrier::TRACEPARENT) {
+            if !self.layer.baggage {
+                request.headers_mut().remove(&carrier::BAGGAGE);
+            }
+        } else {
             let context = self.layer.begin(&request);
             carrier::inject(&context, request.headers_mut());
         }

@@ -120,6 +120,16 @@ fn a_process_that_takes_no_part_passes_every_byte() {
 }
 
 #[test]
+fn a_process_that_passes_headers_on_keeps_baggage_from_strangers_if_it_is_told_to() {
+    let process = Process::new();
+    let client = process.client.clone().keep_existing(true).baggage(false);
+    let process = Process { client, work: Work::Forward, ..process };
+    let sent = process.sent(STRANGER);
+    assert_eq!((sent.traceparent.as_str(), sent.tracestate.as_deref()), (STRANGER[0].1, Some("a=1")));
+    assert_eq!(sent.baggage, None);
+}
+
+#[test]
 fn a_response_names_the_span_of_the_server() {
     let process = Process::new();
     let server =
