@@ -287,13 +287,30 @@ proptest! {
     }
 
     #[test]
-    fn what_is_injected_is_extracted(parent in any_parent(), members in vec(member(), 0..32)) {
+    fn what_is_injected_is_extracted(
+        parent in any_parent(),
+        members in vec(member(), 0..32),
+        baggage in vec(("[a-z%]{1,4}", any::<String>(), prop::option::of("[p-r ;,]{0,3}")), 0..8),
+    ) {
         let mut context = TraceContext::new(parent);
         context.state = combined(&[members.join(",")]).unwrap();
+        for (key, value, property) in &baggage {
+            context.baggage.insert_with(key, value, [("p", property.as_deref())]).unwrap();
+        }
         let mut headers = HeaderMap::new();
         carrier::inject(&context, &mut headers);
         context.remote = true;
-        prop_assert_eq!(headers.len(), 1 + usize::from(!members.is_empty()));
-        prop_assert_eq!(carrier::extract(&headers).into_context(), Some(context));
+        let fields = 1 + usize::from(!members.is_empty()) + usize::from(!baggage.is_empty());
+        prop_assert_eq!(headers.len(), fields);
+        let extracted = carrier::extract(&headers);
+        for (key, value, property) in &baggage {
+            if baggage.iter().filter(|member| member.0 == *key).count() == 1 {
+                let member = extracted.baggage.members().find(|member| member.key() == key).expect("sent");
+                prop_assert_eq!(member.value().into_owned(), value.clone());
+                let found = member.properties().next().map(|property| property.value().map(String::from));
+                prop_assert_eq!(found, Some(property.clone()));
+            }
+        }
+        prop_assert_eq!(extracted.into_context(), Some(context));
     }
 }
