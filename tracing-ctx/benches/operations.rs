@@ -31,9 +31,13 @@ fn parents() -> Vec<TraceParent> {
     (0..INPUTS).map(|n| TraceParent::root(draw).with_sampled(n % 3 == 0)).collect()
 }
 
-fn list(members: usize) -> HeaderValue {
-    let list: Vec<_> = (0..members).map(|n| format!("vendor{n:02}={:020x}", n * 7919)).collect();
-    HeaderValue::try_from(list.join(",")).expect("printable")
+/// Members of different lengths, and each list with others.
+fn list(which: usize, members: usize) -> HeaderValue {
+    let member = |n: usize| {
+        let mixed = (which * members + n).wrapping_mul(0x9e37_79b9);
+        format!("vendor{n:02}={:x}", (mixed as u128) << (mixed % 60))
+    };
+    HeaderValue::try_from((0..members).map(member).collect::<Vec<_>>().join(",")).expect("printable")
 }
 
 /// Measures `work` on all inputs in turn.
@@ -69,7 +73,7 @@ fn ids(criterion: &mut Criterion) {
 
 fn tracestate(criterion: &mut Criterion) {
     for members in [3, 32] {
-        let lists = vec![list(members); 16];
+        let lists: Vec<_> = (0..64).map(|which| list(which, members)).collect();
         let name = format!("check tracestate of {members} members");
         rotate(criterion, &name, &lists, |list| TraceState::from_fields([list]));
     }
@@ -78,9 +82,10 @@ fn tracestate(criterion: &mut Criterion) {
 fn headers(criterion: &mut Criterion) {
     let contexts: Vec<_> = parents()
         .into_iter()
-        .map(|parent| {
+        .enumerate()
+        .map(|(which, parent)| {
             let mut context = TraceContext::new(parent);
-            context.state = TraceState::from_fields([&list(3)]).expect("valid");
+            context.state = TraceState::from_fields([&list(which, 3)]).expect("valid");
             context
         })
         .collect();

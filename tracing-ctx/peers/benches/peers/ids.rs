@@ -1,8 +1,10 @@
 //! New ids, and the decision about a trace by its id.
 
+use std::cell::Cell;
+
 use criterion::Criterion;
 use fastrace::collector::{SpanId as FastSpanId, TraceId as FastTraceId};
-use forebay_tracing_ctx::sampler::{Ratio, SampleInput};
+use forebay_tracing_ctx::sampler::{Always, RateLimit, RateLimited, Ratio, SampleInput};
 use forebay_tracing_ctx::{Sampler, SpanId, TraceId, TraceParent};
 use forebay_tracing_ctx_peers::{INPUTS, traceparents};
 use opentelemetry::trace::{SpanKind, TraceId as OtelTraceId};
@@ -37,5 +39,19 @@ pub(crate) fn benches(criterion: &mut Criterion) {
     rotate(&mut group, "opentelemetry", &ids, |id| {
         theirs.should_sample(None, *id, "request", &SpanKind::Server, &[], &[])
     });
+    group.finish();
+
+    // Nobody else has one. Given the time; the clock is measured with the server's layers.
+    let mut group = criterion.benchmark_group("rate-limited decision");
+    let limit = RateLimit::per_second(1e6).expect("a rate");
+    for (name, step_ns) in [("forebay, passes", 1_000), ("forebay, refused", 0)] {
+        let now_ns = Cell::new(0_u64);
+        let limited = RateLimited::with_clock(Always, limit.burst(1), move || {
+            now_ns.set(now_ns.get() + step_ns);
+            now_ns.get()
+        });
+        let inputs = parents.iter().map(|parent| parent.trace_id).collect::<Vec<_>>();
+        rotate(&mut group, name, &inputs, |id| limited.sample(&SampleInput::root(*id)));
+    }
     group.finish();
 }

@@ -1,5 +1,5 @@
-//! Prints what `cargo bench` has measured as a table. Of each saved run it takes the 10th percentile of the samples,
-//! which is what an operation takes while little else runs on the machine, and of these the lowest and the highest.
+//! Prints what `cargo bench` has measured as a table. Of each saved run it takes the median of the samples, and of
+//! these the lowest and the highest.
 //!
 //! ```sh
 //! for run in 1 2 3; do cargo bench --bench peers -- --save-baseline run$run; done
@@ -29,8 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut samples: Vec<_> =
             numbers("times").zip(numbers("iters")).map(|(time, iters)| time / iters / operations).collect();
         samples.sort_by(f64::total_cmp);
-        let quiet = *samples.get(samples.len() / 10).ok_or("a run without samples")?;
-        groups.entry(group.into()).or_default().entry(library.into()).or_default().push(quiet);
+        let median = *samples.get(samples.len() / 2).ok_or("a run without samples")?;
+        groups.entry(group.into()).or_default().entry(library.into()).or_default().push(median);
     }
     println!("| operation | library | ns | to, ns | times ours |\n|---|---|---|---|---|");
     for (group, libraries) in &mut groups {
