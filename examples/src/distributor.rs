@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use forebay_chunk::loki::METRIC_NAME_LABEL;
 use forebay_circuit::Registry;
-use forebay_ratelimit::{Keyed, KeyedOptions, Oversize, Quota, Rate, RetryAfter};
+use forebay_ratelimit::{Bound, Denied, Keyed, KeyedOptions, Oversize, Quota, Rate};
 use forebay_ring::Require;
 use forebay_ring::quorum::{BatchOptions, Targets};
 use forebay_tenant::{Limits, Overrides, Reason, Validator, Verdict, labels};
@@ -273,14 +273,18 @@ impl Distributor {
         report::count(tenant, Reason::RateLimited, lines, bytes);
         metrics::counter!("forebay_limiter_denied_total", "tenant" => tenant.to_owned(), "bound" => denied.bound.as_str())
             .increment(1);
-        let retry_after = match denied.retry_after {
-            RetryAfter::After(wait) => Some(wait),
-            RetryAfter::Never => None,
+        let Denied { available, burst, retry_after, .. } = denied;
+        let why = match denied.bound {
+            // To the clients a token is a byte.
+            Bound::Rate | Bound::Burst => {
+                let rate = limits.ingestion_rate_bytes();
+                format!("{available} of {burst} bytes are left at {rate} bytes/s, {retry_after}")
+            }
+            _ => denied.to_string(),
         };
-        Err(Outcome::RateLimited {
-            message: format!("ingestion rate limit exceeded for {tenant}: {denied}"),
-            retry_after,
-        })
+        let message =
+            format!("ingestion rate limit exceeded for {tenant}: {lines} lines with {bytes} bytes, {why}");
+        Err(Outcome::RateLimited { message, retry_after: retry_after.duration() })
     }
 }
 

@@ -13,6 +13,7 @@ mod formats;
 mod lines;
 mod process;
 mod programs;
+mod rates;
 mod replicas;
 mod retention;
 mod routes;
