@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use forebay_chunk::loki::METRIC_NAME_LABEL;
 use forebay_circuit::Registry;
-use forebay_ratelimit::{Bound, Denied, Keyed, KeyedOptions, Oversize, Quota, Rate};
+use forebay_ratelimit::{Bound, Denied, Keyed, KeyedOptions, Name, Oversize, Quota, Rate};
 use forebay_ring::Require;
 use forebay_ring::quorum::{BatchOptions, Targets};
 use forebay_tenant::{Limits, Overrides, Reason, Validator, Verdict, labels};
@@ -105,7 +105,7 @@ struct Shared {
     overrides: Arc<Overrides>,
     members: Members,
     clock: Clock,
-    rates: Keyed<String>,
+    rates: Keyed<Name>,
     breakers: Registry<Arc<str>>,
     batch: BatchOptions<ReplicaFailure>,
     intake: Intake,
