@@ -1,7 +1,8 @@
-//! Work that would hold up a runtime thread goes to another one.
+//! Work that would hold up a runtime thread goes to another one, and stays in the trace and the span it belongs to.
 
 use std::future::Future;
 
+use forebay_tracing_ctx::task;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 
@@ -11,7 +12,7 @@ pub async fn offload<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
     if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
         return work();
     }
-    match tokio::task::spawn_blocking(work).await {
+    match task::spawn_blocking(work).await {
         Ok(value) => value,
         Err(e) => std::panic::resume_unwind(e.into_panic()),
     }
@@ -42,7 +43,37 @@ where
 mod tests {
     use std::sync::Arc;
 
+    use forebay_tracing_ctx::sampler::Always;
+    use forebay_tracing_ctx::{TraceContext, TraceFutureExt, context, random_u64};
+    use tracing::dispatcher::{Dispatch, set_default, with_default};
+    use tracing::{Instrument, Span};
+
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn work_elsewhere_is_in_the_trace_and_the_span_of_whoever_waits_for_it() {
+        let subscriber = Dispatch::new(tracing_subscriber::registry());
+        let _here = set_default(&subscriber);
+        let found = move || {
+            let span = with_default(&subscriber, || Span::current().id());
+            (context::current().map(|context| context.trace_id()), span)
+        };
+        let both = || {
+            let (at_once, after_a_wait) = (found.clone(), found.clone());
+            async {
+                let second = async move {
+                    tokio::task::yield_now().await;
+                    after_a_wait()
+                };
+                (offload(at_once).await, offload_future(second).await)
+            }
+        };
+        let (trace, span) = (TraceContext::root(random_u64, &Always), tracing::info_span!("request"));
+        let own = (Some(trace.trace_id()), span.id());
+        assert!(own.1.is_some());
+        assert_eq!(both().with_trace(trace).instrument(span).await, (own.clone(), own));
+        assert_eq!(both().await, ((None, None), (None, None)), "nothing stays behind on those threads");
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_future_runs_elsewhere_and_stops_when_nobody_waits_for_it() {
