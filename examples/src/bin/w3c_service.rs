@@ -3,6 +3,7 @@
 //!
 //! Invariant: every call is in the trace of the request that asked for it, as a span of its own.
 
+use std::fmt;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -25,24 +26,29 @@ use hyper::body::Body as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tower::{Layer, ServiceExt};
 
 /// Bodies of more bytes are refused.
-const MAX_BODY_BYTES: usize = 1 << 20;
+const MAX_BODY_BYTES: usize = 8 << 20;
 /// How long a body may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Calls that one request may ask for.
-const MAX_CALLS: usize = 100;
+const MAX_CALLS: usize = 1000;
 /// How long one call may take, the connection included,
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// and all those of one request.
 const CALLS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Answers to calls are read, so that connections can be used again, but no further than this.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
+/// How long a connection may lie idle and still be used again: less than the servers that are called wait before they
+/// close it, or a call would meet one that is being closed, and fail.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long requests that are under way may go on once the process is told to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -50,9 +56,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// want.
 ///
 /// POST a JSON array of {"url": "http://…", "arguments": […]} to any path. Each url gets a POST whose JSON body is its
-/// arguments, one after the other, each with a traceparent of its own and the tracestate that came in. Then the
-/// request is answered: 200 with the status of each call, 400 and a reason if the body is no such array, 502 and a
-/// reason if a call failed or was not answered with 2xx; those behind it are not made.
+/// arguments as they came, one after the other, each with a traceparent of its own and the tracestate that came in.
+/// Then the request is answered: 200 with the status of each call, 400 and a reason if the body is no such array, 502
+/// and a reason if a call failed or was not answered with 2xx; those behind it are not made.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -67,7 +73,7 @@ shows what is called in which trace:
     -H 'traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' \\
     -d '[{\"url\": \"http://127.0.0.1:5000/\", \"arguments\": []}]'
 
-Limits: 1 MiB of body within 10 s; 100 calls, each within 5 s and all within
+Limits: 8 MiB of body within 10 s; 1000 calls, each within 5 s and all within
 30 s; 1 MiB of each answer. On SIGTERM or ctrl-c it finishes what is under way,
 within 5 s, and ends. It calls any http address that it is told to, so let
 nobody reach it whom you would not trust with that."
@@ -113,7 +119,10 @@ async fn main() -> anyhow::Result<()> {
 fn caller() -> Caller {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+    let client = Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .build(connector);
     TraceClientLayer::new().layer(client)
 }
 
@@ -126,11 +135,42 @@ fn service(caller: Caller) -> Router {
 }
 
 /// What a request asks for.
+#[derive(Debug)]
+struct Calls<'a>(Vec<Call<'a>>);
+
 #[derive(Debug, Deserialize)]
-struct Call {
+struct Call<'a> {
     url: Target,
-    #[serde(default)]
-    arguments: Vec<serde_json::Value>,
+    /// Whatever JSON it is; an empty array where there is none.
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
+}
+
+impl<'a> Deserialize<'a> for Calls<'a> {
+    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bounded;
+
+        impl<'a> Visitor<'a> for Bounded {
+            type Value = Calls<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<S: SeqAccess<'a>>(self, mut sequence: S) -> Result<Self::Value, S::Error> {
+                let mut calls = Vec::new();
+                while let Some(call) = sequence.next_element()? {
+                    if calls.len() == MAX_CALLS {
+                        return Err(S::Error::custom(format_args!("the limit is {MAX_CALLS} calls")));
+                    }
+                    calls.push(call);
+                }
+                Ok(Calls(calls))
+            }
+        }
+
+        deserializer.deserialize_seq(Bounded)
+    }
 }
 
 /// An address that can be called.
@@ -158,13 +198,16 @@ struct Answered {
 }
 
 async fn relay(State(caller): State<Caller>, body: Body) -> Result<Json<Vec<Answered>>, Failure> {
-    let calls = asked_for(&read(body).await?)?;
+    let body = read(body).await?;
+    let calls = asked_for(&body)?;
     let count = calls.len();
     let mut answered = Vec::with_capacity(count);
     let make_all = async {
         for call in calls {
             let url = call.url.0.to_string();
-            let made = tokio::time::timeout(CALL_TIMEOUT, make(&caller, call)).await;
+            let arguments = call.arguments.map(|json| body.slice_ref(json.get().as_bytes()));
+            let arguments = arguments.unwrap_or(Bytes::from_static(b"[]"));
+            let made = tokio::time::timeout(CALL_TIMEOUT, make(&caller, call.url.0, arguments)).await;
             let made = made.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {CALL_TIMEOUT:?}")));
             let failed = |error| Failure::call(&url, answered.len(), count, &error);
             let status = made.map_err(failed)?;
@@ -203,23 +246,18 @@ async fn read(body: Body) -> Result<Bytes, Failure> {
     }
 }
 
-fn asked_for(body: &[u8]) -> Result<Vec<Call>, Failure> {
-    let calls: Vec<Call> = serde_json::from_slice(body).map_err(|error| {
+fn asked_for(body: &[u8]) -> Result<Vec<Call<'_>>, Failure> {
+    let calls: Calls<'_> = serde_json::from_slice(body).map_err(|error| {
         Failure::bad_request(format!("the body is no array of {{\"url\", \"arguments\"}}: {error}"))
     })?;
-    if calls.len() > MAX_CALLS {
-        let reason = format!("{} calls exceed the limit of {MAX_CALLS}", calls.len());
-        return Err(Failure::bad_request(reason));
-    }
-    Ok(calls)
+    Ok(calls.0)
 }
 
 /// The status of the answer, which is 2xx.
-async fn make(caller: &Caller, call: Call) -> anyhow::Result<u16> {
-    let arguments = serde_json::to_vec(&call.arguments)?;
+async fn make(caller: &Caller, url: Uri, arguments: Bytes) -> anyhow::Result<u16> {
     let mut request = Request::new(Full::from(arguments));
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = call.url.0;
+    *request.uri_mut() = url;
     request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let answer = caller.clone().oneshot(request).await?;
     let status = answer.status();
