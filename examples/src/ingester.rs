@@ -40,6 +40,8 @@ use tenants::Tenants;
 
 /// Bytes of records that are read from the log before they are put into memory.
 const REPLAY_BYTES: usize = 8 << 20;
+/// What an ingester asks for whose memory, log or disk is full: it takes that long at least to store chunks.
+const RESPITE: Duration = Duration::from_secs(1);
 
 /// How an ingester behaves.
 #[derive(Debug, Clone)]
@@ -76,11 +78,14 @@ pub enum PushError {
         /// How large it is, and how large it may be.
         reason: String,
     },
-    /// Send it again later: memory, log or disk is full.
+    /// Send it again later: memory, log or disk is full, or more is under way than can be.
     #[error("ingester is busy: {reason}")]
     Busy {
         /// What is full.
         reason: String,
+        /// How long it wants to be left alone, if it says so. No time at all: it keeps as much as it can, and the next
+        /// record may be among that.
+        retry_after: Option<Duration>,
     },
     /// Send it elsewhere: this ingester is stopping, or its log is out of order.
     #[error("ingester is unavailable: {reason}")]
@@ -111,7 +116,11 @@ impl From<AppendError> for PushError {
             AppendError::Rejected(reject @ Reject::TooLarge { .. }) => {
                 Self::TooLarge { reason: reject.to_string() }
             }
-            AppendError::Rejected(reject) => Self::Busy { reason: reject.to_string() },
+            AppendError::Rejected(reject) => {
+                let wait =
+                    if matches!(reject, Reject::Backpressure { .. }) { Duration::ZERO } else { RESPITE };
+                Self::Busy { reason: reject.to_string(), retry_after: Some(wait) }
+            }
             AppendError::Indeterminate(failure) => {
                 Self::Indeterminate { reason: format!("{failure}: {}", failure.cause) }
             }
@@ -340,6 +349,7 @@ impl<F: Fs> Shared<F> {
             self.wake.notify_one();
             return Err(PushError::Busy {
                 reason: format!("{used} bytes of lines in memory, the limit is {limit}"),
+                retry_after: Some(RESPITE),
             });
         }
         Ok(())

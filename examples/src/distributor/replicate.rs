@@ -19,6 +19,7 @@ use crate::client::IngesterClient;
 use crate::clock::monotonic_ns;
 use crate::ingester::PushError;
 use crate::record::{Push, SectionInfo};
+use crate::wire::Pushed;
 
 /// A replica's failure.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -169,6 +170,18 @@ fn replies(outcome: &BatchOutcome<ReplicaFailure>, index: usize) -> impl Iterato
     })
 }
 
+/// What a result says of the ingester.
+fn heard(result: &Result<Pushed, PushError>) -> forebay_circuit::Outcome {
+    use forebay_circuit::Outcome;
+    match result {
+        Ok(_) | Err(PushError::TooLarge { .. } | PushError::Malformed { .. }) => Outcome::Success,
+        // One that keeps as much as it can would keep less if it were left alone.
+        Err(PushError::Busy { retry_after: Some(Duration::ZERO), .. }) => Outcome::Ignored,
+        Err(PushError::Busy { retry_after, .. }) => Outcome::Throttled(*retry_after),
+        Err(PushError::Unavailable { .. } | PushError::Indeterminate { .. }) => Outcome::Failure,
+    }
+}
+
 /// Sends a record to one ingester.
 async fn send(
     id: Arc<str>,
@@ -191,14 +204,7 @@ async fn send(
     metrics::histogram!("forebay_replica_push_seconds", "instance" => id.to_string(), "outcome" => outcome)
         .record(seconds);
     if let Some(permit) = permit {
-        match &result {
-            // An ingester that says it is busy answers; it is not broken.
-            Ok(_)
-            | Err(PushError::Busy { .. } | PushError::TooLarge { .. } | PushError::Malformed { .. }) => {
-                permit.success();
-            }
-            Err(_) => permit.failure(),
-        }
+        permit.record(heard(&result));
     }
     match result {
         Ok(pushed) if pushed.refused.is_empty() => ReplicaResult::Ok,

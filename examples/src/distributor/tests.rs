@@ -2,6 +2,7 @@ use std::borrow::Cow;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use forebay_circuit::State;
 use forebay_tenant::Snapshot;
 use forebay_wal::{AppendError, Reject};
 use parking_lot::Mutex;
@@ -13,6 +14,7 @@ use crate::index::Span;
 use crate::ingester::PushError;
 use crate::labels::Labels;
 use crate::logql::Matcher;
+use crate::members::HEARTBEAT_TIMEOUT;
 use crate::pipeline::distributor_options;
 use crate::record::Record;
 use crate::wire::{Health, Pushed, Refused, Select};
@@ -71,6 +73,10 @@ impl IngesterClient for Fake {
     }
 }
 
+fn busy(retry_after: Option<Duration>) -> PushError {
+    PushError::Busy { reason: "full".to_owned(), retry_after }
+}
+
 fn distributor(fake: Fake) -> (Distributor, Arc<Fake>) {
     let (clock, fake) = (Clock::simulated(1_000_000), Arc::new(fake));
     let members = Members::new(1, false, clock).unwrap();
@@ -121,7 +127,7 @@ async fn a_stream_over_the_limit_is_counted_over_all_its_records() {
 
 #[tokio::test(start_paused = true)]
 async fn once_a_record_fails_the_rest_is_not_sent_and_streams_are_counted_as_such() {
-    let failure = PushError::Busy { reason: "full".to_owned() };
+    let failure = busy(None);
     let (distributor, ingester) = distributor(Fake { failure: Some((3, failure)), ..Fake::default() });
     let streams = vec![stream("a", 1, 10), stream("b", 300, 100), stream("c", 300, 100)];
     let Outcome::Unavailable { message } = distributor.push("t", streams).await else { panic!("stored") };
@@ -163,4 +169,51 @@ async fn the_largest_line_travels_with_its_metadata_and_larger_metadata_is_refus
     assert!(matches!(fits, Outcome::Stored), "{fits:?}");
     assert!(matches!(distributor.push("t", vec![line(16 << 20)]).await, Outcome::Invalid(_)));
     assert_eq!(ingester.lines("a").len(), 1);
+}
+
+/// The state of the one breaker after `pushes` were refused with `failure`.
+async fn after(pushes: usize, failure: PushError) -> State {
+    let (distributor, _) = distributor(Fake { failure: Some((0, failure)), ..Fake::default() });
+    for _ in 0..pushes {
+        let outcome = distributor.push("t", vec![stream("a", 1, 10)]).await;
+        assert!(matches!(outcome, Outcome::Unavailable { .. } | Outcome::TooLarge { .. }), "{outcome:?}");
+    }
+    distributor.shared.breakers.get(&Arc::from("ingester-0")).unwrap().state()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ingester_is_left_alone_when_it_fails_and_for_as_long_as_it_asks_when_it_is_full() {
+    let open_for = async |failure: PushError| match after(5, failure).await {
+        State::Open { retry_after } => retry_after.unwrap(),
+        other => panic!("{other}"),
+    };
+    let (least, most) = (Duration::from_millis(800), Duration::from_secs(1));
+    let reason = || "for a reason".to_owned();
+    for failure in [
+        PushError::Unavailable { reason: reason() },
+        PushError::Indeterminate { reason: reason() },
+        busy(None),
+        busy(Some(Duration::from_millis(1))),
+    ] {
+        let wait = open_for(failure.clone()).await;
+        assert!((least..=most).contains(&wait), "{failure}: {wait:?}");
+    }
+    assert_eq!(open_for(busy(Some(Duration::from_secs(3)))).await, Duration::from_secs(3));
+    // Nobody may be left alone for longer than it takes to find out that it is gone.
+    assert_eq!(open_for(busy(Some(Duration::from_hours(1)))).await, HEARTBEAT_TIMEOUT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ingester_that_is_only_as_busy_as_it_can_be_is_not_left_alone() {
+    let reason = || "for a reason".to_owned();
+    for refusal in [
+        busy(Some(Duration::ZERO)),
+        PushError::TooLarge { reason: reason() },
+        PushError::Malformed { reason: reason() },
+    ] {
+        assert_eq!(after(50, refusal.clone()).await, State::Closed, "{refusal}");
+    }
+    let crowded = AppendError::Rejected(Reject::Backpressure { inflight: 2, limit: 1 });
+    assert_eq!(after(50, crowded.into()).await, State::Closed);
+    assert!(matches!(after(5, AppendError::Rejected(Reject::NoSpace).into()).await, State::Open { .. }));
 }

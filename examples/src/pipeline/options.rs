@@ -6,6 +6,7 @@ use forebay_ring::quorum;
 
 use crate::config::Config;
 use crate::distributor::Requirements;
+use crate::members::HEARTBEAT_TIMEOUT;
 use crate::{compactor, distributor, ingester, memory};
 
 /// Pushes that an ingester may be sent at the same time.
@@ -57,7 +58,11 @@ pub fn distributor_options(config: &Config) -> distributor::Options {
         targets: quorum::Limits { per_target, total },
         intake_bytes: settings.max_inflight_bytes.saturating_mul(4),
         record_bytes: bytes.min(RECORD_BYTES),
-        circuit: forebay_circuit::Options::default(),
+        // Heartbeats find out who is gone; an ingester that was only full must not be missed for a minute.
+        circuit: forebay_circuit::Options {
+            max_open_for: HEARTBEAT_TIMEOUT,
+            ..forebay_circuit::Options::default()
+        },
         chunk_limits: forebay_chunk::Limits::default(),
     }
 }

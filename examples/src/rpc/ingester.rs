@@ -2,10 +2,12 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt, stream};
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Request, Response, Status};
 
 use super::generated::ingester::ingester_client::IngesterClient as Client;
@@ -27,13 +29,23 @@ pub fn ingester_server(local: Arc<dyn IngesterClient>) -> IngesterServer<impl Se
 
 struct Local(Arc<dyn IngesterClient>);
 
+/// In how many milliseconds a call may be made again, 0 for at once: gRPC's own name for it ("gRPC Retry Design", A6).
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
 /// The status for `error`, from which [`refused`] makes it again.
 fn refusal(error: PushError) -> Status {
     match error {
         PushError::Malformed { reason } => Status::invalid_argument(reason),
         // As gRPC itself says of a message above its limit.
         PushError::TooLarge { reason } => Status::out_of_range(reason),
-        PushError::Busy { reason } => Status::resource_exhausted(reason),
+        PushError::Busy { reason, retry_after } => {
+            let mut metadata = MetadataMap::new();
+            if let Some(wait) = retry_after {
+                let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                metadata.insert(PUSHBACK, MetadataValue::from(ms));
+            }
+            Status::with_metadata(Code::ResourceExhausted, reason, metadata)
+        }
         PushError::Unavailable { reason } => Status::unavailable(reason),
         PushError::Indeterminate { reason } => Status::aborted(reason),
     }
@@ -44,11 +56,15 @@ fn refused(status: &Status) -> PushError {
     match status.code() {
         Code::InvalidArgument => PushError::Malformed { reason },
         Code::OutOfRange => PushError::TooLarge { reason },
-        Code::ResourceExhausted => PushError::Busy { reason },
+        Code::ResourceExhausted => PushError::Busy { reason, retry_after: pushback(status.metadata()) },
         Code::Unavailable => PushError::Unavailable { reason },
         Code::Aborted => PushError::Indeterminate { reason },
         code => PushError::Indeterminate { reason: format!("{code}: {reason}") },
     }
+}
+
+fn pushback(metadata: &MetadataMap) -> Option<Duration> {
+    metadata.get(PUSHBACK)?.to_str().ok()?.parse().ok().map(Duration::from_millis)
 }
 
 fn failed(error: ReadFailed) -> Status {
@@ -160,11 +176,23 @@ mod tests {
         for error in [
             PushError::Malformed { reason: reason() },
             PushError::TooLarge { reason: reason() },
-            PushError::Busy { reason: reason() },
+            PushError::Busy { reason: reason(), retry_after: None },
+            PushError::Busy { reason: reason(), retry_after: Some(Duration::ZERO) },
+            PushError::Busy { reason: reason(), retry_after: Some(Duration::from_millis(1500)) },
             PushError::Unavailable { reason: reason() },
             PushError::Indeterminate { reason: reason() },
         ] {
             assert_eq!(refused(&refusal(error.clone())), error);
+        }
+    }
+
+    #[test]
+    fn a_wait_that_is_none_is_not_believed() {
+        for said in ["-1", "soon", "1.5", "99999999999999999999", ""] {
+            let mut status = Status::resource_exhausted("full");
+            status.metadata_mut().insert(PUSHBACK, said.parse().unwrap());
+            let error = PushError::Busy { reason: "full".to_owned(), retry_after: None };
+            assert_eq!(refused(&status), error, "{said:?}");
         }
     }
 }
