@@ -1,14 +1,15 @@
 //! Chunks on their way to the store and back. Order of durability: the object, then its index entry; only then may
 //! the log forget. A crash between the two leaves an object that nothing refers to, never a reference to nothing.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use forebay_chunk::loki::{Key, Object, Schema};
 use forebay_chunk::{Chunk, Limits};
-use forebay_circuit::Breaker;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use forebay_circuit::{Breaker, Outcome};
+use futures_util::{StreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
@@ -60,6 +61,17 @@ pub enum StorageError {
     },
 }
 
+/// The object store asks for time, as HTTP does with 429, or with 503 and `Retry-After`.
+///
+/// A directory never does, and [`object_store::Error`] has no word for it. Whoever puts a remote store in here has its
+/// errors carry this as their source: its client knows the status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("object store asks for time, retry after {retry_after:?}")]
+pub struct SlowDown {
+    /// For how long, if it says so.
+    pub retry_after: Option<Duration>,
+}
+
 /// A chunk that is ready to be stored.
 #[derive(Debug, Clone)]
 pub struct NewChunk {
@@ -108,7 +120,10 @@ impl Storage {
     /// [`StorageError`]; objects may have been written, but nothing refers to them. The call can be repeated.
     pub async fn put(&self, tenant: &str, chunks: &[NewChunk]) -> Result<(), StorageError> {
         let puts: Vec<_> = chunks.iter().map(|new| self.put_object(new)).collect();
-        stream::iter(puts).buffer_unordered(PARALLEL_PUTS).try_collect::<()>().await?;
+        // All of them, also behind one that fails: where the breaker lets only some through, these have to come to
+        // their end for it to let all through again.
+        let puts: Vec<_> = stream::iter(puts).buffer_unordered(PARALLEL_PUTS).collect().await;
+        puts.into_iter().collect::<Result<(), _>>()?;
         let entries: Vec<ChunkRef> = chunks.iter().map(|new| new.chunk.clone()).collect();
         Ok(self.index.append(tenant, &entries).await?)
     }
@@ -121,16 +136,20 @@ impl Storage {
             .map_err(|open| StorageError::Open { retry_after: open.retry_after.unwrap_or(OBJECT_TIMEOUT) })?;
         let path = path(key);
         let put = self.objects.put(&path, PutPayload::from_bytes(new.object.clone()));
-        let error = match tokio::time::timeout(OBJECT_TIMEOUT, put).await {
+        match tokio::time::timeout(OBJECT_TIMEOUT, put).await {
             Ok(Ok(_)) => {
                 permit.success();
-                return Ok(());
+                Ok(())
             }
-            Ok(Err(source)) => StorageError::Object { key: key.clone(), source },
-            Err(_) => StorageError::Timeout { key: key.clone(), after: OBJECT_TIMEOUT },
-        };
-        permit.failure();
-        Err(error)
+            Ok(Err(source)) => {
+                permit.record(heard(&source));
+                Err(StorageError::Object { key: key.clone(), source })
+            }
+            Err(_) => {
+                permit.failure();
+                Err(StorageError::Timeout { key: key.clone(), after: OBJECT_TIMEOUT })
+            }
+        }
     }
 
     /// The object of `chunk`, or `None` where the index no longer refers to it: it was deleted on purpose.
@@ -154,6 +173,17 @@ impl Storage {
     }
 }
 
+/// What an error says of the object store.
+fn heard(error: &object_store::Error) -> Outcome {
+    let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
+    match causes.find_map(|cause| cause.downcast_ref::<SlowDown>()) {
+        Some(SlowDown { retry_after }) => Outcome::Throttled(*retry_after),
+        // Our key, which no store was asked for.
+        None if matches!(error, object_store::Error::InvalidPath { .. }) => Outcome::Ignored,
+        None => Outcome::Failure,
+    }
+}
+
 /// Opens the object of `chunk`; every checksum is verified, and that it is the object its key names.
 ///
 /// # Errors
@@ -169,3 +199,6 @@ pub fn open(chunk: &ChunkRef, object: Bytes) -> Result<Chunk, StorageError> {
 pub fn path(key: &str) -> Path {
     Path::parse(key).unwrap_or_else(|_| Path::from(key))
 }
+
+#[cfg(test)]
+mod tests;

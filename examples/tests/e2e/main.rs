@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod bounds;
+mod breakers;
 mod crash;
 mod formats;
 mod lines;

@@ -1,0 +1,162 @@
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use forebay_circuit::{Options, State};
+use futures_util::stream::BoxStream;
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMode,
+    PutMultipartOptions, PutOptions, PutResult, Result,
+};
+
+use super::*;
+use crate::clock::monotonic_ns;
+use crate::index::MemoryIndex;
+use crate::labels::Labels;
+
+/// A store that refuses some puts before it takes any.
+#[derive(Debug)]
+struct Refusing {
+    error: fn() -> Error,
+    refusals: AtomicUsize,
+    rest: InMemory,
+}
+
+impl fmt::Display for Refusing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("refusing")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Refusing {
+    async fn put_opts(&self, at: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        let left =
+            self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if left.is_ok() {
+            return Err((self.error)());
+        }
+        // As stores do, it takes its time.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        self.rest.put_opts(at, payload, options).await
+    }
+    async fn put_multipart_opts(
+        &self,
+        at: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.rest.put_multipart_opts(at, options).await
+    }
+    async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
+        self.rest.get_opts(at, options).await
+    }
+    fn delete_stream(&self, at: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.rest.delete_stream(at)
+    }
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.rest.list(prefix)
+    }
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.rest.list_with_delimiter(prefix).await
+    }
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.rest.copy_opts(from, to, options).await
+    }
+}
+
+fn slow_down(seconds: u64) -> Error {
+    let retry_after = Some(Duration::from_secs(seconds));
+    Error::Generic { store: "remote", source: Box::new(SlowDown { retry_after }) }
+}
+
+fn no_route() -> Error {
+    Error::Generic { store: "remote", source: "no route".into() }
+}
+
+/// Storage in a store whose first so many puts fail with `error`.
+fn storage(refusals: usize, error: fn() -> Error) -> Storage {
+    let breaker = Breaker::with_clock(Options::default(), monotonic_ns as fn() -> u64).unwrap();
+    let objects = Refusing { error, refusals: refusals.into(), rest: InMemory::new() };
+    Storage::new(Arc::new(objects), Arc::new(MemoryIndex::default()), breaker)
+}
+
+fn chunk(key: &str) -> NewChunk {
+    let chunk = ChunkRef {
+        key: key.to_owned(),
+        labels: Labels::from_sorted(&[("app", "a")]),
+        fingerprint: 1,
+        from_ns: 1,
+        through_ns: 1,
+        entries: 1,
+        raw_bytes: 1,
+        stored_bytes: 1,
+        ingested_at_ns: 1,
+    };
+    NewChunk { chunk, object: Bytes::from_static(b"x") }
+}
+
+/// The state of the breaker after so many puts that fail with `error`.
+async fn after(puts: usize, error: fn() -> Error) -> State {
+    let storage = storage(puts, error);
+    for _ in 0..puts {
+        let error = storage.put("t", &[chunk("k")]).await.unwrap_err();
+        assert!(matches!(error, StorageError::Object { .. }), "{error}");
+    }
+    storage.puts.state()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_asks_for_time_gets_it_and_one_that_fails_gets_the_usual() {
+    let asked = after(5, || slow_down(7)).await;
+    assert_eq!(asked, State::Open { retry_after: Some(Duration::from_secs(7)) });
+    let failed = after(5, no_route).await;
+    let State::Open { retry_after: Some(wait) } = failed else { panic!("{failed}") };
+    assert!(wait <= Duration::from_secs(1), "{wait:?}");
+    let ours = after(50, || Error::InvalidPath { source: Path::parse("a//b").unwrap_err() }).await;
+    assert_eq!(ours, State::Closed);
+}
+
+/// The first chunk too many took the probes before it along, and the breaker never heard how these ended.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_works_again_gets_all_however_many_chunks_wait_for_it() {
+    let storage = storage(5, no_route);
+    let chunks: Vec<NewChunk> = (0..20).map(|n| chunk(&format!("k{n}"))).collect();
+    let failed = storage.put("t", &chunks).await.unwrap_err();
+    assert!(matches!(failed, StorageError::Object { .. }), "{failed}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let only_some = storage.put("t", &chunks).await.unwrap_err();
+    assert!(matches!(only_some, StorageError::Open { .. }), "{only_some}");
+    assert_eq!(storage.puts.state(), State::Closed);
+    storage.put("t", &chunks).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_store_says_is_heard_wherever_it_stands() {
+    let asked = Outcome::Throttled(Some(Duration::from_secs(7)));
+    assert_eq!(heard(&slow_down(7)), asked);
+    let as_refusal =
+        Error::PermissionDenied { path: "k".to_owned(), source: Box::new(SlowDown { retry_after: None }) };
+    assert_eq!(heard(&as_refusal), Outcome::Throttled(None));
+    let twice = Error::Generic { store: "layer", source: Box::new(slow_down(7)) };
+    assert_eq!(heard(&twice), asked);
+}
+
+#[tokio::test]
+async fn the_errors_of_a_directory_are_failures() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalFileSystem::new_with_prefix(dir.path()).unwrap();
+    let at = Path::from("below/object");
+    let missing = store.get(&at).await.unwrap_err();
+    assert!(matches!(missing, Error::NotFound { .. }), "{missing}");
+    assert_eq!(heard(&missing), Outcome::Failure);
+    store.put(&Path::from("below"), PutPayload::new()).await.unwrap();
+    let not_a_directory = store.put(&at, PutPayload::new()).await.unwrap_err();
+    assert!(matches!(not_a_directory, Error::Generic { .. }), "{not_a_directory}");
+    assert_eq!(heard(&not_a_directory), Outcome::Failure);
+    let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+    let there = store.put_opts(&Path::from("below"), PutPayload::new(), create).await.unwrap_err();
+    assert!(matches!(there, Error::AlreadyExists { .. }), "{there}");
+    assert_eq!(heard(&there), Outcome::Failure);
+}
