@@ -8,6 +8,7 @@ use std::fmt;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::baggage::Dropped;
+use crate::sampler::SampleInput;
 use crate::{
     Baggage, Sampler, SpanId, TraceContext, TraceParent, TraceParentError, TraceState, TraceStateError,
 };
@@ -132,15 +133,18 @@ pub struct Extracted {
 
 impl Extracted {
     /// The context of the work that is asked for: a child of the sender's span, or the first span of a new
-    /// trace, with the baggage that came in either case.
-    pub fn begin(self, mut source: impl FnMut() -> u64, sampler: &(impl Sampler + ?Sized)) -> TraceContext {
+    /// trace, with the baggage that came in either case. The sampler sees that baggage.
+    pub fn begin(self, source: impl FnMut() -> u64, sampler: &(impl Sampler + ?Sized)) -> TraceContext {
         let Self { parent, state, baggage, .. } = self;
         match parent {
             Some(parent) => {
                 let received = TraceContext { parent, state, baggage, remote: true };
                 received.into_child_sampled(SpanId::from_source(source), sampler)
             }
-            None => TraceContext { baggage, ..TraceContext::root(&mut source, sampler) },
+            None => {
+                let root = TraceContext { baggage, ..TraceContext::new(TraceParent::root(source)) };
+                sampler.sample(&SampleInput::anew(&root)).apply(root)
+            }
         }
     }
 

@@ -20,6 +20,7 @@ mod limit;
 mod ot;
 mod parent;
 mod ratio;
+mod rule;
 mod threshold;
 
 pub use compose::{And, Or};
@@ -30,6 +31,7 @@ pub use input::SampleInput;
 pub use limit::{RateLimit, RateLimitError, RateLimited};
 pub use parent::{Inherit, ParentBased};
 pub use ratio::{Ratio, RatioError};
+pub use rule::Rule;
 pub use threshold::{Threshold, ThresholdError};
 
 /// Decides which spans are sampled, and thereby which traces.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use forebay_tracing_ctx::carrier::{BAGGAGE, Faults, TRACEPARENT, TRACESTATE};
 use forebay_tracing_ctx::layer::{Caller, Link, Trust};
-use forebay_tracing_ctx::sampler::{Always, Never, ParentBased};
+use forebay_tracing_ctx::sampler::{Always, Never, ParentBased, RateLimit, RateLimited};
 use forebay_tracing_ctx::{
     Sampler, TraceClientLayer, TraceContext, TraceFutureExt, TraceParentError, TraceServerLayer,
     TraceStateError, context,
@@ -161,6 +161,17 @@ async fn a_sampler_that_asks_no_parent_decides_about_all() {
     let server = TraceServerLayer::new().sampler(Never).layer(service_fn(seen));
     let seen = server.oneshot(traced(STRANGER)).await.unwrap().into_body();
     assert_eq!((seen.is_sampled(), seen.trace_id().to_string().as_str()), (false, &VALID[3..35]));
+}
+
+#[tokio::test]
+async fn what_strangers_want_sampled_is_a_hint_that_has_a_limit() {
+    let limit = RateLimit::per_second(1.0).unwrap().burst(2);
+    let sampler = ParentBased::new(Never).remote_sampled(RateLimited::with_clock(Always, limit, || 0));
+    let server = TraceServerLayer::new().sampler(sampler).layer(service_fn(seen));
+    for sampled in [true, true, false, false] {
+        let seen = server.clone().oneshot(traced(STRANGER)).await.unwrap().into_body();
+        assert_eq!((seen.is_sampled(), seen.trace_id().to_string().as_str()), (sampled, &VALID[3..35]));
+    }
 }
 
 #[tokio::test]

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use forebay_tracing_ctx::carrier::{self, Fields};
 use forebay_tracing_ctx::sampler::{
-    Always, Consistent, Decision, Inherit, Never, ParentBased, RateLimit, RateLimited, Ratio, SampleInput,
-    Threshold, ThresholdChange,
+    Always, Consistent, Decision, Inherit, Never, ParentBased, RateLimit, RateLimited, Ratio, Rule,
+    SampleInput, Threshold, ThresholdChange,
 };
 use forebay_tracing_ctx::{Sampler, SpanId, TraceContext, TraceId, random_u64};
 
@@ -220,6 +221,41 @@ fn a_limit_that_comes_last_is_not_asked_about_what_is_dropped_anyway() {
     let samples = |bits| sampler.sample(&SampleInput::root(ending(bits))).sampled;
     assert!(!samples(1) && !samples(2));
     assert!(samples(1 << 55) && !samples(1 << 55));
+}
+
+#[test]
+fn a_rule_sees_the_baggage_of_the_work_whether_a_trace_begins_with_it_or_not() {
+    let sampler = Rule::new(|input: &SampleInput<'_>| input.baggage.get("tenant").as_deref() == Some("test"));
+    for (traceparent, baggage, sampled) in [
+        ("", "tenant=test", true),
+        ("", "tenant=other", false),
+        ("", "", false),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00", "tenant=test", true),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "tenant=other", false),
+    ] {
+        let fields: Fields = [("traceparent", traceparent), ("baggage", baggage)].into_iter().collect();
+        let context = carrier::extract(&fields).begin(|| 1, &sampler);
+        assert_eq!(context.is_sampled(), sampled, "{traceparent} {baggage}");
+        assert_eq!(context.child_resampled(SpanId::from_source(|| 2), &sampler).is_sampled(), sampled);
+    }
+    assert!(!TraceContext::root(|| 1, &sampler).is_sampled());
+}
+
+#[test]
+fn a_rule_leaves_out_and_adds_without_a_lot_of_its_own() {
+    let half = consistent(0.5);
+    let state = |sampler: &dyn Sampler, first_bits: u64| {
+        let context = TraceContext::root(|| first_bits, sampler);
+        (context.is_sampled(), context.state.as_str().to_owned())
+    };
+    let (yes, no) = (Rule::new(|_: &SampleInput<'_>| true), Rule::new(|_: &SampleInput<'_>| false));
+    let (taken, not_taken) = (0xff << 48, 1);
+    assert_eq!(state(&half.and(yes), taken), (true, "ot=th:8".to_owned()));
+    assert_eq!(state(&half.and(no), taken), (false, String::new()));
+    assert_eq!(state(&half.or(no), taken), (true, "ot=th:8".to_owned()));
+    assert_eq!(state(&half.or(yes), taken), (true, "ot=th:0".to_owned()));
+    assert_eq!(state(&half.or(yes), not_taken), (true, "ot=th:0".to_owned()));
+    assert_eq!(state(&half.or(no), not_taken), (false, String::new()));
 }
 
 #[test]

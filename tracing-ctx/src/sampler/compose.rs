@@ -24,7 +24,7 @@ pub struct And<A, B> {
 /// Of two thresholds the lower is published: consistent samplers look at the same bits, so the probability
 /// that one says yes is the higher of theirs. If only one says yes, its threshold is published and tells how
 /// likely this was among those spans that the other says no to. For that to be true, the other has to be
-/// consistent too, or a rule that does not draw lots, such as "everything from the test tenant".
+/// consistent too, or a [`Rule`](super::Rule), which draws no lots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Or<A, B> {
     first: A,

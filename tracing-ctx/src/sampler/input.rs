@@ -1,7 +1,9 @@
 //! What a sampler is asked about.
 
 use super::{Threshold, random_bits};
-use crate::{TraceContext, TraceId, TraceState};
+use crate::{Baggage, TraceContext, TraceId, TraceState};
+
+static NO_BAGGAGE: Baggage = Baggage::EMPTY;
 
 /// The span that is about to begin.
 #[derive(Debug, Clone, Copy)]
@@ -12,24 +14,29 @@ pub struct SampleInput<'a> {
     /// Whose child it is, or `None` if the trace begins with it. [`TraceContext::remote`] tells whether the
     /// parent is in another process.
     pub parent: Option<&'a TraceContext>,
+    /// What the application sends along with the work, also if the trace begins with it. Whoever called may
+    /// write anything into it.
+    pub baggage: &'a Baggage,
     /// What is passed on about the trace, with the randomness that others will look at.
     state: Option<&'a TraceState>,
 }
 
 impl<'a> SampleInput<'a> {
-    /// The first span of a trace.
+    /// The first span of a trace, for work without baggage.
     pub const fn root(trace_id: TraceId) -> Self {
-        Self { trace_id, parent: None, state: None }
+        Self { trace_id, parent: None, baggage: &NO_BAGGAGE, state: None }
     }
 
     /// A span in the trace of `parent`.
     pub const fn child(parent: &'a TraceContext) -> Self {
-        Self { trace_id: parent.trace_id(), parent: Some(parent), state: Some(&parent.state) }
+        let TraceContext { state, baggage, .. } = parent;
+        Self { trace_id: parent.trace_id(), parent: Some(parent), baggage, state: Some(state) }
     }
 
     /// A span in the trace of `context`, to be decided as if the trace began with it.
     pub const fn anew(context: &'a TraceContext) -> Self {
-        Self { trace_id: context.trace_id(), parent: None, state: Some(&context.state) }
+        let TraceContext { state, baggage, .. } = context;
+        Self { trace_id: context.trace_id(), parent: None, baggage, state: Some(state) }
     }
 
     /// The 56 bits that all participants in a trace compare with their threshold: the `rv` of the
