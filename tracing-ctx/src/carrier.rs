@@ -30,7 +30,8 @@ pub static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
 /// What has named fields to read a context from: the headers of a message, the metadata of a call.
 ///
-/// `http::HeaderMap` is one, and with it the metadata of gRPC: `extract(metadata.as_ref())`.
+/// `http::HeaderMap` is one, and with it the metadata of gRPC: `extract(metadata.as_ref())`. One of a client of
+/// Kafka is written out and tested in `conformance::check` (feature `conformance`).
 pub trait Extractor {
     /// The value of one field.
     type Value<'a>: FieldValue

@@ -93,6 +93,13 @@
 //! # }
 //! ```
 //!
+//! | where | what |
+//! |---|---|
+//! | a server of axum, hyper or tonic, or a client | [`layer`], step by step, also for the edge to strangers |
+//! | a task, a thread, a `JoinSet`, a stream | [`task`] and [`context::scope`]; `in_current_trace` leaves the span of `tracing` behind, [`task::spawn`] takes it along |
+//! | a queue, a log, a file | [`carrier`], and a test that holds a carrier of one's own to the rules |
+//! | not everything is to be kept | [`sampler`] |
+//!
 //! # Guarantees
 //!
 //! 1. What is accepted is what the grammar of the specifications has, no byte more or less, within the limits
@@ -142,7 +149,8 @@
 //! | `conformance` | [`carrier::conformance`], for carriers of one's own |
 //!
 //! How fast it is beside others is in `COMPARE.md`, and which rules each keeps is printed by
-//! `cargo run --example conformance` in `peers/`.
+//! `cargo run --example conformance` in `peers/`. A service that the W3C's own test suite can drive is among the
+//! pipeline's programs: `cargo run -p forebay-examples --bin w3c_service -- --help`.
 //!
 //! [W3C Trace Context]: https://www.w3.org/TR/trace-context-2/
 //! [W3C Baggage]: https://www.w3.org/TR/baggage/

@@ -15,6 +15,36 @@ const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03";
 /// `new` makes an empty carrier, and `append` adds a field the way a sender does, behind those of the same name
 /// that are there.
 ///
+/// ```
+/// use forebay_tracing_ctx::carrier::{Extractor, Injector, conformance};
+/// use http::{HeaderName, HeaderValue};
+///
+/// /// As a client of Kafka has them: names with case, and values that may be null.
+/// #[derive(Default)]
+/// struct RecordHeaders(Vec<(String, Option<Vec<u8>>)>);
+///
+/// impl Extractor for RecordHeaders {
+///     type Value<'a> = &'a [u8];
+///
+///     fn values(&self, name: &'static HeaderName) -> impl Iterator<Item = &[u8]> {
+///         let of_name = self.0.iter().filter(move |header| header.0 == name.as_str());
+///         of_name.filter_map(|header| header.1.as_deref())
+///     }
+/// }
+///
+/// impl Injector for RecordHeaders {
+///     fn replace(&mut self, name: &'static HeaderName, value: Option<HeaderValue>) {
+///         self.0.retain(|header| header.0 != name.as_str());
+///         self.0.extend(value.map(|value| (name.to_string(), Some(value.as_bytes().to_vec()))));
+///     }
+/// }
+///
+/// // In a test:
+/// conformance::check(RecordHeaders::default, |headers, name, value| {
+///     headers.0.push((name.to_owned(), Some(value.into())));
+/// });
+/// ```
+///
 /// # Panics
 ///
 /// If the carrier does not do what [`Extractor`] and [`Injector`] promise.

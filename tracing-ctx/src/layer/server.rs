@@ -30,7 +30,8 @@ use crate::{Baggage, Sampler, SpanId, TraceContext, TraceFutureExt, random_u64};
 ///
 /// With the feature `tracing` the inner service runs in a span `request` of level INFO with the fields
 /// `trace_id` and `span_id`, and `linked` for a [`Link`]; headers that are refused are an event of level DEBUG
-/// in it.
+/// in it. A filter that leaves spans of that level out, as `RUST_LOG=warn` does, takes the ids away from the
+/// lines that are left: `RUST_LOG=warn,forebay_tracing_ctx=info` keeps them.
 ///
 /// A response body that is produced after the response has been returned is outside of both, unless there is a
 /// [`TraceBodyLayer`](super::TraceBodyLayer) between this layer and whoever makes it.
