@@ -1,29 +1,32 @@
-//! Trace headers: what is accepted is printed as it came, and lists stay within their bounds.
+//! Trace headers: what the grammar has is accepted and printed as it came, nothing else is, and lists stay within
+//! their bounds.
 
 use std::collections::BTreeSet;
 
+use forebay_tracing_ctx::baggage::Member;
 use forebay_tracing_ctx::sampler::Threshold;
 use forebay_tracing_ctx::{
-    Baggage, MAX_BAGGAGE_LEN, MAX_BAGGAGE_MEMBERS, MAX_TRACESTATE_LEN, MAX_TRACESTATE_MEMBERS,
-    TRACEPARENT_LEN, TraceParent, TraceState,
+    Baggage, MAX_BAGGAGE_LEN, MAX_BAGGAGE_MEMBERS, MAX_TRACESTATE_LEN, MAX_TRACESTATE_MEMBERS, TraceParent,
+    TraceState,
 };
 use http::HeaderValue;
 
+mod grammar;
+
 /// A `traceparent` field.
 pub fn traceparent(data: &[u8]) {
-    let Ok(parent) = TraceParent::parse(data) else { return };
+    let parsed = TraceParent::parse(data);
+    assert_eq!(parsed.is_ok(), grammar::is_traceparent(data), "{parsed:?}");
+    let Ok(parent) = parsed else { return };
     let printed = parent.to_bytes();
     assert_eq!(TraceParent::parse(&printed), Ok(parent), "printed, it is the same");
     assert_eq!(parent.to_string().as_bytes(), printed);
 
     let value = data.trim_ascii();
     assert_eq!(value[3..52], printed[3..52], "ids are those that came");
-    let digits =
-        |range: std::ops::Range<usize>| value[range].iter().all(|byte| b"0123456789abcdef".contains(byte));
-    assert!(digits(0..2) && digits(3..35) && digits(36..52) && digits(53..55), "lower-case digits only");
-    assert!([2, 35, 52].iter().all(|&at| value[at] == b'-') && !value.starts_with(b"ff"));
-    let exact = value.len() == TRACEPARENT_LEN;
-    assert!(exact || !value.starts_with(b"00") && value[TRACEPARENT_LEN] == b'-', "what follows, and when");
+    let sampled = b"13579bdf".contains(&value[54]);
+    let random = b"2367abef".contains(&value[54]);
+    assert_eq!((parent.flags.is_sampled(), parent.flags.is_random()), (sampled, random));
 }
 
 /// `tracestate` fields, one a line.
@@ -32,7 +35,15 @@ pub fn tracestate(data: &[u8]) {
         data.split(|&byte| byte == b'\n').filter_map(|line| HeaderValue::from_bytes(line).ok()).collect();
     let bytes = fields.iter().map(HeaderValue::as_bytes);
     assert_eq!(TraceState::from_fields(bytes), TraceState::from_fields(&fields), "shared or copied");
-    let Ok(mut state) = TraceState::from_fields(&fields) else { return };
+    let parsed = TraceState::from_fields(&fields);
+    let texts: Vec<&[u8]> = fields.iter().map(HeaderValue::as_bytes).collect();
+    let members = |state: &TraceState| -> Vec<(Vec<u8>, Vec<u8>)> {
+        state.members().map(|(key, value)| (key.into(), value.into())).collect()
+    };
+    if data.len() <= MAX_TRACESTATE_LEN {
+        assert_eq!(parsed.as_ref().ok().map(members), grammar::tracestate(&texts), "{parsed:?}");
+    }
+    let Ok(mut state) = parsed else { return };
     assert!(state.members().count() <= MAX_TRACESTATE_MEMBERS);
     assert!(state.as_str().len() <= MAX_TRACESTATE_LEN);
     assert_eq!(state.as_str().parse(), Ok(state.clone()), "printed, it is the same");
@@ -60,6 +71,8 @@ pub fn baggage(data: &[u8]) {
     let fields: Vec<HeaderValue> =
         data.split(|&byte| byte == b'\n').filter_map(|line| HeaderValue::from_bytes(line).ok()).collect();
     let (mut baggage, dropped) = Baggage::from_fields(&fields);
+    let texts: Vec<&[u8]> = fields.iter().map(HeaderValue::as_bytes).collect();
+    assert_eq!(members_of(&baggage), grammar::baggage(&texts), "{dropped}");
     let members = baggage.members().count();
     assert!(members <= MAX_BAGGAGE_MEMBERS && baggage.as_str().len() <= MAX_BAGGAGE_LEN);
     assert_eq!(dropped.is_empty(), dropped.members() == 0);
@@ -76,6 +89,19 @@ pub fn baggage(data: &[u8]) {
         assert!(baggage.remove("forebay") && baggage.get("forebay").is_none());
         assert_eq!(raw(&baggage).collect::<Vec<_>>(), before, "the others are as they were");
     }
+}
+
+/// As they are sent, without spaces and tabs.
+fn members_of(baggage: &Baggage) -> Vec<Vec<u8>> {
+    let printed = |member: Member<'_>| {
+        let mut text = format!("{}={}", member.key(), member.raw_value());
+        for property in member.properties() {
+            text += &format!(";{}", property.key());
+            text.extend(property.raw_value().into_iter().flat_map(|value| ["=", value]));
+        }
+        text.into_bytes()
+    };
+    baggage.members().map(printed).collect()
 }
 
 fn raw(baggage: &Baggage) -> impl Iterator<Item = (String, String)> {
