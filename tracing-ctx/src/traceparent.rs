@@ -60,7 +60,7 @@ impl TraceParent {
     /// The value of one `traceparent` field. Spaces and tabs around it are not part of it.
     ///
     /// Of a version later than 00 the first 55 bytes are read and the rest, which has to start with a dash,
-    /// is ignored.
+    /// is ignored, whatever it holds, commas included.
     ///
     /// # Errors
     ///

@@ -190,11 +190,17 @@ proptest! {
     }
 
     #[test]
-    fn ids_are_never_zero(draws in vec(prop_oneof![select(vec![0, 1, 1 << 63, u64::MAX]), any::<u64>()], 3)) {
-        let mut next = draws.into_iter().cycle();
-        let parent = TraceParent::root(|| next.next().unwrap());
-        prop_assert_ne!(parent.trace_id.to_bytes(), [0; 16]);
-        prop_assert_ne!(parent.parent_id.to_bytes(), [0; 8]);
+    fn an_id_is_what_was_drawn_and_1_if_that_is_zero(
+        draws in vec(prop_oneof![3 => Just(0), 1 => Just(u64::MAX), 2 => any::<u64>()], 3),
+    ) {
+        let mut next = draws.iter().copied();
+        let parent = TraceParent::root(|| next.next().expect("three are enough"));
+        let [high, low, span] = draws[..] else { unreachable!("three") };
+        let trace_id = (u128::from(high) << 64) | u128::from(low);
+        prop_assert_eq!(u128::from_be_bytes(parent.trace_id.to_bytes()), trace_id.max(1));
+        prop_assert_eq!(u64::from_be_bytes(parent.parent_id.to_bytes()), span.max(1));
+        prop_assert_eq!(TraceId::new(trace_id.to_be_bytes()).is_none(), trace_id == 0);
+        prop_assert_eq!(SpanId::new(span.to_be_bytes()).is_none(), span == 0);
     }
 }
 

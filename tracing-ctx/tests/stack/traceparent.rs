@@ -113,6 +113,14 @@ fn what_follows_in_a_later_version_begins_with_a_dash() {
     }
 }
 
+/// So two fields of a later version that somebody has joined are read as the first of them: what follows in a
+/// version that is not known yet is not judged.
+#[test]
+fn what_follows_in_a_later_version_may_hold_a_comma_and_what_comes_before_may_not() {
+    assert_continues(&format!("{0}-x,{0}", header("cc", "01")), "01");
+    assert_restarts(&format!("{0},{0}", header("cc", "01")));
+}
+
 #[test]
 fn a_later_version_is_read_up_to_512_bytes() {
     assert_continues(&format!("{}-{}", header("cc", "01"), "x".repeat(456)), "01");
