@@ -40,6 +40,9 @@ pub const MAX_BAGGAGE_LEN: usize = 8192;
 /// Cloning counts a reference. Two are equal if they read the same: members in the same order with the same
 /// decoded values and properties, however these are spaced, escaped or spread over header fields.
 ///
+/// Baggage that came in one field shares the buffer it was received in, which for HTTP/1 is that of all headers of
+/// the request, and keeps it for as long as it lives.
+///
 /// What is in it goes to every service that the request leads to, those of others included, and anyone on the
 /// way may read and change it.
 ///

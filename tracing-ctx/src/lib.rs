@@ -103,8 +103,9 @@
 //! # Guarantees
 //!
 //! 1. What is accepted is what the grammar of the specifications has, no byte more or less, within the limits
-//!    below. Two things are tolerated beyond it: keys that occur again in `tracestate`, and empty members in
-//!    `baggage`. Parsers written a second time, byte by byte, agree on mutations of valid headers.
+//!    below. Three things are tolerated beyond it: in `tracestate` keys that occur again and empty members that
+//!    do not count, and in `baggage` empty members. Parsers written a second time, byte by byte, agree on
+//!    mutations of valid headers.
 //! 2. An id is never zero, whatever its source yields.
 //! 3. An invalid `traceparent` starts a new trace and drops `tracestate`; an invalid `tracestate` is dropped
 //!    whole and leaves the trace alone; a malformed member of `baggage` is left out and leaves the others
@@ -112,7 +113,7 @@
 //! 4. Flags go out as they came in, except those the specification has not named. The sampling decision of a
 //!    trace is made where the trace starts, unless a sampler is asked to decide anew.
 //! 5. Each request that goes out through the client's layer has a span id of its own, one `traceparent`, and
-//!    at most one `tracestate` and one `baggage`.
+//!    at most one `tracestate` and one `baggage`, unless the layer is told to keep headers that are there.
 //! 6. What is current on a thread when a future has been polled is what was current before, also after a
 //!    panic. A task does not see the context of another, unless it is polled from within it, as a `LocalSet`
 //!    polls its tasks.
@@ -131,9 +132,9 @@
 //! # Injecting chance and time
 //!
 //! Ids come from any `FnMut() -> u64`: [`TraceId::from_source`], [`TraceContext::root`]. Layers, which are
-//! cloned, take an `Fn`: [`TraceServerLayer::with_source`]. A seeded one makes every id of a run repeatable. The default is
-//! [`random_u64`], a generator per thread that the operating system seeds. The one thing here that asks for
-//! the time is [`RateLimited`](sampler::RateLimited), and it takes a clock. There is no disk.
+//! cloned, take an `Fn`: [`TraceServerLayer::with_source`]. A seeded one makes every id of a run repeatable. The
+//! default is [`random_u64`], a generator per thread that the operating system seeds. The one thing here that
+//! asks for the time is [`RateLimited`](sampler::RateLimited), and it takes a clock. There is no disk.
 //!
 //! # Features
 //!

@@ -309,6 +309,7 @@ fn samplers_can_be_shared_and_chosen_while_the_program_runs() {
     check(RateLimited::new(Always, RateLimit::per_second(1000.0).unwrap()));
 }
 
+/// S3.
 #[test]
 fn a_decision_allocates_nothing() {
     let limited = RateLimited::new(consistent(0.5), RateLimit::per_second(1.0).unwrap());

@@ -10,7 +10,10 @@ use crate::{TraceContext, TraceParent};
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03";
 
-/// Checks that a carrier keeps fields apart, in order and to the byte, and that contexts survive it.
+/// Checks that a carrier keeps the three fields of this crate apart, in order and byte by byte of printable ASCII,
+/// and that contexts survive it.
+///
+/// Whether names have case, and what becomes of fields of other names, is the carrier's own affair.
 ///
 /// `new` makes an empty carrier, and `append` adds a field the way a sender does, behind those of the same name
 /// that are there.

@@ -3,8 +3,8 @@
 //! The word is the *theoretical arrival time* of the next span: when it would come if spans came evenly. Each
 //! one that passes moves it on by an interval, and it may be ahead of the clock by the reach of a burst:
 //!
-//! * L1: what passes moves the word by exactly one interval in the same compare-and-swap that reads it, so
-//!   threads neither share a token nor lose one;
+//! * L1: what passes moves the word to exactly one interval behind the later of itself and the clock, in the same
+//!   compare-and-swap that reads it, so threads neither share a token nor lose one;
 //! * L2: a reading of the clock that comes late does not move the word back, so it can refuse but never mints;
 //! * L3: except when the word is so far ahead that the clock must have been set back. The limiter then starts
 //!   anew, with an empty bucket, instead of waiting for the old time to come again.

@@ -128,6 +128,7 @@ fn rest(context: &TraceContext) -> (Vec<&str>, Vec<(&str, &str)>) {
 }
 
 proptest! {
+    /// S2.
     #[test]
     fn what_a_share_takes_every_higher_share_takes(a in shares(), b in shares(), id in ids()) {
         let (lower, higher) = (a.min(b), a.max(b));
@@ -138,6 +139,7 @@ proptest! {
         prop_assert!(consistent(lower) <= consistent(higher));
     }
 
+    /// S1.
     #[test]
     fn a_threshold_in_a_context_agrees_with_the_flag(sampler in samplers(), parent in parents()) {
         let span_id = SpanId::from_source(|| 1);

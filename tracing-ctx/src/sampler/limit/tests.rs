@@ -111,6 +111,7 @@ fn the_systems_clock_is_the_default_and_begins_with_a_full_bucket() {
     );
 }
 
+/// L3.
 #[test]
 fn one_mad_reading_does_not_stop_the_limiter_for_good() {
     let now = Cell::new(SECOND);
@@ -124,6 +125,7 @@ fn one_mad_reading_does_not_stop_the_limiter_for_good() {
     assert_eq!(passing(&sampler, 10), 3, "and fills by the new time");
 }
 
+/// L2.
 #[test]
 fn a_reading_that_is_late_never_mints() {
     let now = Cell::new(100 * SECOND);
@@ -210,6 +212,7 @@ proptest! {
     }
 }
 
+/// L1.
 #[test]
 fn threads_neither_share_a_token_nor_lose_one() {
     const THREADS: usize = 8;
@@ -237,6 +240,7 @@ fn threads_neither_share_a_token_nor_lose_one() {
     });
 }
 
+/// L1 and L2.
 #[test]
 fn threads_with_late_readings_never_get_more_than_the_time_is_worth() {
     const READINGS: usize = 20_000;
