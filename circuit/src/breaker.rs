@@ -229,6 +229,11 @@ impl<C: Fn() -> u64> Breaker<C> {
         self.shared.reconfigure(policy);
     }
 
+    /// Is none of the breakers of a registry any more.
+    pub(crate) fn leave(&self) {
+        self.shared.leave();
+    }
+
     /// How often the observer panicked.
     pub fn observer_panics(&self) -> u64 {
         self.shared.observer_panics()

@@ -328,11 +328,7 @@ impl Machine {
         self.phase != Phase::Closed && self.control == Control::Automatic
     }
 
-    /// Whether it has found none.
-    pub(crate) fn is_spared(&self) -> bool {
-        self.spared
-    }
-
+    /// Whether it has found none, and admits.
     pub(crate) fn spare(&mut self, spared: bool) {
         self.spared = spared;
     }

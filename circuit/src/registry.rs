@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use crate::breaker::{Breaker, monotonic_ns};
-use crate::crowd::Crowd;
+use crate::crowd::{Crowd, Seat};
 use crate::observer::{Observer, Transition};
 use crate::options::{Options, OptionsError};
 use crate::policy::Policy;
@@ -85,8 +85,9 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
 
     /// Lets no more than `permille` thousandths of the breakers reject at the same time, but one in any case. The
     /// others that open are [spared](Snapshot::spared): they say that they are open, and admit, until one of the
-    /// first closes. For when everything seems to be down, it is often not the endpoints that are. Breakers that
-    /// are forced open do not count. To be called before the first breaker is made; 1,000, no bound, by default.
+    /// first closes, or would admit its next call: when its wait is over, or its probes are taken for lost. For when
+    /// everything seems to be down, it is often not the endpoints that are. Breakers that are forced open do not
+    /// count. To be called before the first breaker is made; 1,000, no bound, by default.
     ///
     /// # Errors
     /// [`OptionsError`] if `permille` is not 1 to 1,000.
@@ -133,14 +134,15 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
     }
 
     /// Forgets the breaker of `key` and returns it. Those who hold a handle keep a breaker that the registry
-    /// does not know; the next [`get`](Self::get) makes another.
+    /// does not know, and that [`with_max_open`](Self::with_max_open) does not count; the next [`get`](Self::get)
+    /// makes another.
     pub fn remove<Q>(&self, key: &Q) -> Option<Breaker<C>>
     where
         K: Borrow<Q>,
         Q: Ord + ?Sized,
     {
         let entry = self.entries.write().remove(key)?;
-        self.part();
+        entry.breaker.leave();
         Some(entry.breaker)
     }
 
@@ -204,17 +206,9 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
             made.1 = made.1.wrapping_add(1);
             (Arc::clone(&made.0), made.1)
         };
-        if let Some(crowd) = &self.crowd {
-            crowd.join();
-        }
-        let attached = Attached::new(&policy, observer, self.crowd.clone());
+        let seat = self.crowd.clone().map(|crowd| Seat::join(crowd, number));
+        let attached = Attached::new(&policy, observer, seat);
         Breaker::from_policy(policy, number, self.clock.clone(), attached)
-    }
-
-    fn part(&self) {
-        if let Some(crowd) = &self.crowd {
-            crowd.part();
-        }
     }
 
     /// Removes the least recently used of the breakers that may go. The caller's lock keeps others from
@@ -230,9 +224,7 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
         else {
             return false;
         };
-        let before = entries.len();
         entries.retain(|_, entry| *entry.used.get_mut() != oldest);
-        (entries.len()..before).for_each(|_| self.part());
         true
     }
 }

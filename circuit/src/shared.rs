@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::crowd::Crowd;
+use crate::crowd::Seat;
 use crate::machine::Machine;
 use crate::meters::Meters;
 use crate::observer::{Observer, Outbox, Transition};
@@ -45,7 +45,7 @@ pub(crate) struct Attached {
     observer: Option<Box<dyn Observer>>,
     observer_panics: AtomicU64,
     outbox: Mutex<Outbox>,
-    crowd: Option<Arc<Crowd>>,
+    seat: Option<Seat>,
     tally: Option<Tally>,
 }
 
@@ -54,14 +54,14 @@ impl Attached {
     pub(crate) fn new(
         policy: &Policy,
         observer: Option<Box<dyn Observer>>,
-        crowd: Option<Arc<Crowd>>,
+        seat: Option<Seat>,
     ) -> Option<Box<Self>> {
-        if observer.is_none() && crowd.is_none() && !policy.count_calls {
+        if observer.is_none() && seat.is_none() && !policy.count_calls {
             return None;
         }
         let tally = policy.count_calls.then(Tally::new);
         let (observer_panics, outbox) = (AtomicU64::new(0), Mutex::new(Outbox::default()));
-        Some(Box::new(Self { observer, observer_panics, outbox, crowd, tally }))
+        Some(Box::new(Self { observer, observer_panics, outbox, seat, tally }))
     }
 }
 
@@ -171,8 +171,7 @@ impl<C: Fn() -> u64> Shared<C> {
     /// Admits although the breaker is open, unless a seat is free by now.
     #[cold]
     fn spare(&self, word: Word, rejected: Rejected) -> Result<Ticket, Rejected> {
-        let crowd = self.attached.as_ref().and_then(|attached| attached.crowd.as_ref());
-        if crowd.is_some_and(|crowd| crowd.has_seat()) {
+        if self.seat().is_some_and(|seat| seat.is_free((self.clock)())) {
             let ((), after) = self.update(|_, _| ((), None));
             if !after.has(Word::SPARED) && after.generation() == word.generation() {
                 return Err(rejected);
@@ -300,6 +299,13 @@ impl<C: Fn() -> u64> Shared<C> {
         });
     }
 
+    /// Is none of the breakers of a registry any more, of which only a part may reject.
+    pub(crate) fn leave(&self) {
+        if let Some(seat) = self.seat() {
+            self.update(|_, _| (seat.leave(), None));
+        }
+    }
+
     pub(crate) fn observer_panics(&self) -> u64 {
         self.attached.as_ref().map_or(0, |attached| attached.observer_panics.load(Ordering::Relaxed))
     }
@@ -307,6 +313,10 @@ impl<C: Fn() -> u64> Shared<C> {
     #[inline]
     fn word(&self) -> Word {
         Word::from_bits(self.word.load(Ordering::Acquire))
+    }
+
+    fn seat(&self) -> Option<&Seat> {
+        self.attached.as_ref()?.seat.as_ref()
     }
 
     fn tally(&self) -> Option<&Tally> {
@@ -319,12 +329,12 @@ impl<C: Fn() -> u64> Shared<C> {
         let now_ns = (self.clock)();
         let mut machine = self.machine.lock();
         let ns = machine.at(now_ns);
-        let before = (machine.generation(), machine.wants_seat() && !machine.is_spared());
+        let before = machine.generation();
         let (result, transition) = {
             let meters = self.meters.load();
             step(&mut machine, Now { ns, meters: meters.as_deref() })
         };
-        self.follow(&mut machine, before);
+        self.follow(&mut machine, before, ns);
         let word = machine.word();
         if self.until_ns.load(Ordering::Relaxed) != machine.until_ns() {
             self.word.store(self.word().changing().bits(), Ordering::Relaxed);
@@ -344,7 +354,7 @@ impl<C: Fn() -> u64> Shared<C> {
     }
 
     /// After a step: meters for a period that has begun, and the seat that belongs to what the machine is now.
-    fn follow(&self, machine: &mut Machine, (generation, seated): (u64, bool)) {
+    fn follow(&self, machine: &mut Machine, generation: u64, now_ns: u64) {
         if machine.generation() != generation && machine.phase() == Phase::Closed {
             let before = self.meters.load();
             if before.is_some() || machine.policy().is_metered() {
@@ -352,12 +362,12 @@ impl<C: Fn() -> u64> Shared<C> {
                 self.meters.store(Some(Arc::new(next)));
             }
         }
-        let Some(crowd) = self.attached.as_ref().and_then(|attached| attached.crowd.as_ref()) else { return };
-        match (seated, machine.wants_seat()) {
-            (true, false) => crowd.give(),
-            (false, true) => machine.spare(!crowd.take()),
-            (false, false) => machine.spare(false),
-            (true, true) => {}
+        let Some(seat) = self.seat() else { return };
+        if machine.wants_seat() {
+            machine.spare(!seat.take(now_ns, machine.until_ns()));
+        } else {
+            seat.give();
+            machine.spare(false);
         }
     }
 }
@@ -372,16 +382,6 @@ impl Attached {
             if catch_unwind(AssertUnwindSafe(|| observer.on_transition(transition))).is_err() {
                 self.observer_panics.fetch_add(1, Ordering::Relaxed);
             }
-        }
-    }
-}
-
-impl<C> Drop for Shared<C> {
-    fn drop(&mut self) {
-        let Some(crowd) = self.attached.as_ref().and_then(|attached| attached.crowd.as_ref()) else { return };
-        let machine = self.machine.lock();
-        if machine.wants_seat() && !machine.is_spared() {
-            crowd.give();
         }
     }
 }

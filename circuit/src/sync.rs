@@ -2,7 +2,7 @@
 //! interleavings of the very files that use them. It includes them by their paths, so their own submodules have
 //! to name theirs.
 
-pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+pub(crate) use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use std::ops::Deref;
 use std::sync::Arc;

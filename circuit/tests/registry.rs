@@ -212,3 +212,71 @@ fn a_breaker_whose_window_remembers_failures_is_not_evicted() {
     now_ns.store(10 * SECOND_NS, Ordering::SeqCst);
     assert!(registry.get(&2).is_ok());
 }
+
+/// Seats that were given back only by whoever held them: one endpoint that died and was never called again kept the
+/// only one, and no other breaker rejected anything from then on.
+#[test]
+fn a_breaker_that_is_never_asked_again_keeps_no_seat() {
+    let (now_ns, clock) = clock();
+    let registry: Registry<u32, _> =
+        Registry::with_clock(options(), 100, clock).unwrap().with_max_open(1).unwrap();
+    let [gone, other, third] = [1, 2, 3].map(|key| registry.get(&key).unwrap());
+    gone.try_acquire().unwrap().failure();
+    now_ns.store(SECOND_NS, Ordering::SeqCst);
+    assert_eq!(gone.state(), State::HalfOpen);
+    other.try_acquire().unwrap().failure();
+    assert!(other.try_acquire().is_err());
+
+    // It comes back, and finds its seat taken: its probe is one, and the others are admitted besides.
+    let probe = gone.try_acquire().unwrap();
+    assert!(gone.snapshot().spared);
+    gone.try_acquire().unwrap().failure();
+    assert_eq!(gone.state(), State::HalfOpen);
+    probe.success();
+    assert_eq!(gone.state(), State::Closed);
+
+    // Half-open, and its probe is lost.
+    now_ns.store(2 * SECOND_NS, Ordering::SeqCst);
+    std::mem::forget(other.try_acquire().unwrap());
+    assert!(other.try_acquire().is_err());
+    third.try_acquire().unwrap().failure();
+    assert!(third.try_acquire().is_ok(), "the seat is taken for as long as a probe is waited for");
+    now_ns.store(7 * SECOND_NS, Ordering::SeqCst);
+    third.try_acquire().unwrap().failure();
+    assert!(third.try_acquire().is_err());
+}
+
+#[test]
+fn a_breaker_that_was_removed_needs_no_seat_and_keeps_none() {
+    let registry: Registry<u32, _> =
+        Registry::with_clock(options(), 100, || 0).unwrap().with_max_open(1).unwrap();
+    let [removed, spared, other] = [1, 2, 3].map(|key| registry.get(&key).unwrap());
+    removed.try_acquire().unwrap().failure();
+    spared.try_acquire().unwrap().failure();
+    drop((registry.remove(&1), registry.remove(&2)));
+    assert!(removed.try_acquire().is_err() && spared.try_acquire().is_err());
+    other.try_acquire().unwrap().failure();
+    assert!(other.try_acquire().is_err());
+}
+
+#[test]
+fn the_part_that_may_reject_is_one_of_the_breakers_that_there_are() {
+    let rejecting = |registry: &Registry<u32, fn() -> u64>| {
+        let mut rejecting = 0;
+        registry.for_each(|_, breaker| {
+            breaker.reset();
+            breaker.try_acquire().unwrap().failure();
+        });
+        registry.for_each(|_, breaker| rejecting += u32::from(breaker.try_acquire().is_err()));
+        registry.for_each(|_, breaker| breaker.reset());
+        rejecting
+    };
+    let clock: fn() -> u64 = || 0;
+    let registry = Registry::with_clock(options(), 20, clock).unwrap().with_max_open(100).unwrap();
+    (0..20).for_each(|key| drop(registry.get(&key).unwrap()));
+    assert_eq!(rejecting(&registry), 2);
+    (20..40).for_each(|key| drop(registry.get(&key).unwrap()));
+    assert_eq!((registry.len(), rejecting(&registry)), (20, 2), "evicted ones are no members");
+    (20..30).for_each(|key| drop(registry.remove(&key)));
+    assert_eq!((registry.len(), rejecting(&registry)), (10, 1), "nor are removed ones");
+}

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use loom::thread::{self, JoinHandle};
 
-use crate::crowd::Crowd;
+use crate::crowd::{Crowd, Seat};
 use crate::in_flight::InFlight;
 use crate::options::{Options, Verdict};
 use crate::policy::Policy;
@@ -38,6 +38,7 @@ pub(crate) const ALL: &[(&str, fn())] = &[
     ("a_rejection_tells_the_wait_of_its_own_state", a_rejection_tells_the_wait_of_its_own_state),
     ("transitions_are_told_in_order", transitions_are_told_in_order),
     ("of_two_that_open_one_gets_the_seat", of_two_that_open_one_gets_the_seat),
+    ("a_seat_that_comes_free_is_taken_by_who_was_spared", a_seat_that_comes_free_is_taken_by_who_was_spared),
     ("a_call_in_flight_is_counted_once_whoever_resets", a_call_in_flight_is_counted_once_whoever_resets),
 ];
 
@@ -286,21 +287,39 @@ fn transitions_are_told_in_order() {
     assert_eq!(*told.lock().unwrap(), (1..=transitions).collect::<Vec<_>>(), "S7");
 }
 
-/// K1.
-fn of_two_that_open_one_gets_the_seat() {
+/// Two breakers, of which one may reject; and the crowd.
+fn two_of_a_crowd(clock: fn() -> u64) -> ([Breaker; 2], Arc<Crowd>) {
     let policy = Arc::new(Policy::try_from(options(Trip::Consecutive(1))).unwrap());
     let crowd = Arc::new(Crowd::new(500));
     let breakers = [1, 2].map(|number| {
-        crowd.join();
-        let attached = Attached::new(&policy, None, Some(Arc::clone(&crowd)));
-        Arc::new(Shared::new(Arc::clone(&policy), number, (|| 0) as fn() -> u64, attached))
+        let attached = Attached::new(&policy, None, Some(Seat::join(Arc::clone(&crowd), number)));
+        Arc::new(Shared::new(Arc::clone(&policy), number, clock, attached))
     });
+    (breakers, crowd)
+}
+
+/// K1.
+fn of_two_that_open_one_gets_the_seat() {
+    let (breakers, crowd) = two_of_a_crowd(|| 0);
     let threads = [&breakers[0], &breakers[1]].map(|breaker| spawn(breaker, fail));
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     let rejecting = breakers.iter().filter(|breaker| breaker.admit().is_err()).count();
     assert_eq!(rejecting, 1, "K1");
     breakers.iter().for_each(|breaker| breaker.control(Control::Automatic));
-    assert!(crowd.take() && !crowd.take(), "every seat is given back, once");
+    let others = [3, 4].map(|number| Seat::join(Arc::clone(&crowd), number));
+    drop(breakers);
+    assert!(others[0].take(0, 1) && !others[1].take(0, 1), "every seat is given back, once");
+}
+
+/// K1: one that is spared asks while the one with the seat gives it back.
+fn a_seat_that_comes_free_is_taken_by_who_was_spared() {
+    let ([first, second], _crowd) = two_of_a_crowd(|| 0);
+    fail(&first);
+    fail(&second);
+    let asks = spawn(&second, |breaker| breaker.admit().is_err());
+    first.control(Control::Automatic);
+    asks.join().unwrap();
+    assert!(second.admit().is_err() && first.admit().is_ok(), "K1");
 }
 
 /// I1, S3: a call that began before a reset is none of the next period.

@@ -1,6 +1,7 @@
 //! What `src/sync.rs` has, by loom.
 
-pub(crate) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use loom::sync::atomic::AtomicUsize;
+pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
 
 use std::ops::Deref;
 use std::sync::Arc;
