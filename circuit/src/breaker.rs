@@ -239,9 +239,11 @@ impl<C: Fn() -> u64> Breaker<C> {
         self.shared.observer_panics()
     }
 
-    /// Whether nobody else holds a handle or a permit, and a new breaker would behave the same.
-    pub(crate) fn is_replaceable(&self, now_ns: u64) -> bool {
-        Arc::strong_count(&self.shared) == 1 && self.shared.is_as_new(now_ns)
+    /// Whether it knows something that a new breaker would not, if it may be forgotten: nobody else holds a handle or
+    /// a permit, and what it knows, if anything, is of no use any more.
+    pub(crate) fn may_go(&self, now_ns: u64, asked_ns: u64) -> Option<bool> {
+        let held = Arc::strong_count(&self.shared) > 1;
+        if held { None } else { self.shared.may_go(now_ns, asked_ns) }
     }
 }
 
@@ -277,6 +279,12 @@ pub(crate) fn monotonic_ns() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What the front page says, and the two counters of a handle.
+    #[test]
+    fn a_breaker_takes_128_bytes() {
+        assert_eq!(size_of::<Shared<fn() -> u64>>() + 2 * size_of::<usize>(), 128);
+    }
 
     #[test]
     fn handles_and_permits_cross_threads() {

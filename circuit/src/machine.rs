@@ -277,6 +277,15 @@ impl Machine {
             && meters.is_none_or(|meters| meters.is_clean(now_ns))
     }
 
+    /// Whether nothing that it knows is of use any more, if it was asked for at `asked_ns` last: by the clock alone, the
+    /// next wait would be the first, and what was counted is older than that.
+    pub(crate) fn is_forgotten(&self, now_ns: u64, asked_ns: u64) -> bool {
+        let hint_until_ns = self.history.as_ref().map_or(0, |history| history.hint_until_ns);
+        let hint_ns = hint_until_ns.min(self.latest_ns.saturating_add(self.policy.backoff.cap_ns()));
+        let since_ns = asked_ns.max(self.latest_ns).max(self.edge_ns).max(hint_ns);
+        self.control == Control::Automatic && now_ns.saturating_sub(since_ns) >= self.policy.reset_after_ns
+    }
+
     /// What a reader without the lock has to know.
     pub(crate) fn word(&self) -> Word {
         let policy = self.policy.flags;

@@ -1,13 +1,15 @@
 //! A breaker per endpoint, in bounded memory.
 //!
 //! G1: one key has one breaker at a time, and never more than `max_breakers` exist.
-//! G2: evicted is only a breaker that nobody holds and that a new one would not differ from: closed, without
-//! failures, and stable. What an endpoint has done is not forgotten by being crowded out.
+//! G2: evicted is only a breaker that nobody holds, permits included, and that a new one would not differ from, or
+//! that nobody has asked for since `reset_after`, counted from the end of its wait or round. So what an endpoint has
+//! done is not forgotten by being crowded out, and endpoints that are gone do not fill the registry for ever.
 //! G3: of the breakers known, no more reject than [`Registry::with_max_open`] permits (K1).
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -41,9 +43,15 @@ pub struct Registry<K, C = fn() -> u64> {
     max_breakers: usize,
     clock: C,
     observe: Option<Arc<Observe<K>>>,
-    entries: RwLock<BTreeMap<K, Entry<C>>>,
+    entries: RwLock<Entries<K, C>>,
     /// Counts lookups, to know the least recently used.
     lookups: AtomicU64,
+}
+
+struct Entries<K, C> {
+    by_key: BTreeMap<K, Entry<C>>,
+    /// The last that was looked at to make room.
+    hand: Option<K>,
 }
 
 type Observe<K> = dyn Fn(&K, Transition) + Send + Sync;
@@ -51,12 +59,13 @@ type Observe<K> = dyn Fn(&K, Transition) + Send + Sync;
 struct Entry<C> {
     breaker: Breaker<C>,
     used: AtomicU64,
+    asked_ns: AtomicU64,
 }
 
-/// Every breaker is held by somebody, or has something to remember.
+/// Every breaker that was looked at is held by somebody, or was asked for lately and has something to remember.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("registry is full: none of {max_breakers} circuit breakers is closed and idle")]
+#[error("registry is full: it holds {max_breakers} circuit breakers that are in use or remember failures")]
 pub struct RegistryFull {
     /// The bound that was met.
     pub max_breakers: usize,
@@ -66,7 +75,7 @@ impl<K: Ord> Registry<K> {
     /// No breakers yet, on the system's monotonic clock.
     ///
     /// # Errors
-    /// [`OptionsError`] names the first option that is out of range.
+    /// [`OptionsError`] names the first option that is out of range, or `max_breakers` if that is 0.
     pub fn new(options: Options, max_breakers: usize) -> Result<Self, OptionsError> {
         Self::with_clock(options, max_breakers, monotonic_ns)
     }
@@ -76,10 +85,13 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
     /// No breakers yet; each gets a clone of the caller's clock: monotonic nanoseconds since whenever.
     ///
     /// # Errors
-    /// [`OptionsError`] names the first option that is out of range.
+    /// [`OptionsError`] names the first option that is out of range, or `max_breakers` if that is 0.
     pub fn with_clock(options: Options, max_breakers: usize, clock: C) -> Result<Self, OptionsError> {
+        let most = u64::try_from(max_breakers).unwrap_or(u64::MAX);
+        OptionsError::range("max_breakers", most, 1, u64::MAX)?;
         let policy = Mutex::new((Arc::new(Policy::try_from(options)?), 0));
-        let (entries, lookups) = (RwLock::new(BTreeMap::new()), AtomicU64::new(0));
+        let entries = RwLock::new(Entries { by_key: BTreeMap::new(), hand: None });
+        let lookups = AtomicU64::new(0);
         Ok(Self { policy, crowd: None, max_breakers, clock, observe: None, entries, lookups })
     }
 
@@ -104,32 +116,43 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
         self
     }
 
-    /// The breaker of `key`, made if there is none. Keep the handle if calls are frequent: a lookup takes a
-    /// lock and `O(log n)` comparisons; making room looks at every breaker.
+    /// The breaker of `key`, made if there is none. Keep the handle if calls are frequent: a lookup reads the clock,
+    /// takes a lock and `O(log n)` comparisons.
+    ///
+    /// In a full registry, making room looks at up to 256 breakers, those after the ones that were looked at before.
+    /// Of these it evicts the least recently used that nobody holds a handle or a permit of, and that has nothing to
+    /// remember; else one that nobody has asked for since [`reset_after`](Options::reset_after), counted, if it is
+    /// open or half-open, from the end of its wait or round: then the next wait would be the first in any case. One
+    /// that was forced, disabled or set to watch only is not evicted, nor one with an [`OwnedPermit`] that was leaked:
+    /// [`remove`](Self::remove) those.
     ///
     /// # Errors
-    /// [`RegistryFull`] if there are `max_breakers` already and none can be evicted. To call without a breaker
-    /// or not at all is the caller's choice.
+    /// [`RegistryFull`] if there are `max_breakers` already and none that was looked at can be evicted. To call
+    /// without a breaker or not at all is the caller's choice; the next `get` looks further.
+    ///
+    /// [`OwnedPermit`]: crate::OwnedPermit
     pub fn get<Q>(&self, key: &Q) -> Result<Breaker<C>, RegistryFull>
     where
         K: Borrow<Q> + Clone + Send + Sync + 'static,
         Q: Ord + ToOwned<Owned = K> + ?Sized,
     {
         let used = self.lookups.fetch_add(1, Ordering::Relaxed);
-        if let Some(entry) = self.entries.read().get(key) {
-            entry.used.fetch_max(used, Ordering::Relaxed);
-            return Ok(entry.breaker.clone());
+        let now_ns = (self.clock)();
+        if let Some(entry) = self.entries.read().by_key.get(key) {
+            return Ok(entry.ask(used, now_ns));
         }
         let mut entries = self.entries.write();
-        if let Some(entry) = entries.get(key) {
-            return Ok(entry.breaker.clone());
+        if let Some(entry) = entries.by_key.get(key) {
+            return Ok(entry.ask(used, now_ns));
         }
-        if entries.len() >= self.max_breakers && !self.evict_one(&mut entries) {
+        if entries.by_key.len() >= self.max_breakers && !entries.evict_one(now_ns) {
             return Err(RegistryFull { max_breakers: self.max_breakers });
         }
         let key = key.to_owned();
         let breaker = self.make(&key);
-        entries.insert(key, Entry { breaker: breaker.clone(), used: AtomicU64::new(used) });
+        let entry = Entry { breaker, used: AtomicU64::new(used), asked_ns: AtomicU64::new(now_ns) };
+        let breaker = entry.breaker.clone();
+        entries.by_key.insert(key, entry);
         Ok(breaker)
     }
 
@@ -141,7 +164,7 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
         K: Borrow<Q>,
         Q: Ord + ?Sized,
     {
-        let entry = self.entries.write().remove(key)?;
+        let entry = self.entries.write().by_key.remove(key)?;
         entry.breaker.leave();
         Some(entry.breaker)
     }
@@ -156,7 +179,7 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
         // Not while breakers are being made: each goes by the old policy and is told of this one, or by this one.
         let entries = self.entries.write();
         self.policy.lock().0 = Arc::clone(&policy);
-        let breakers: Vec<_> = entries.values().map(|entry| entry.breaker.clone()).collect();
+        let breakers: Vec<_> = entries.by_key.values().map(|entry| entry.breaker.clone()).collect();
         drop(entries);
         breakers.iter().for_each(|breaker| breaker.go_by(Arc::clone(&policy)));
         Ok(())
@@ -165,7 +188,7 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
     /// Shows every breaker to `visit`, in the order of the keys, under the lock: nothing else of the registry may
     /// be called.
     pub fn for_each(&self, mut visit: impl FnMut(&K, &Breaker<C>)) {
-        self.entries.read().iter().for_each(|(key, entry)| visit(key, &entry.breaker));
+        self.entries.read().by_key.iter().for_each(|(key, entry)| visit(key, &entry.breaker));
     }
 
     /// Every key with its breaker at this moment, in the order of the keys.
@@ -174,12 +197,12 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
         K: Clone,
     {
         let entries = self.entries.read();
-        entries.iter().map(|(key, entry)| (key.clone(), entry.breaker.snapshot())).collect()
+        entries.by_key.iter().map(|(key, entry)| (key.clone(), entry.breaker.snapshot())).collect()
     }
 
     /// Breakers held.
     pub fn len(&self) -> usize {
-        self.entries.read().len()
+        self.entries.read().by_key.len()
     }
 
     /// Whether there is no breaker.
@@ -210,29 +233,47 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
         let attached = Attached::new(&policy, observer, seat);
         Breaker::from_policy(policy, number, self.clock.clone(), attached)
     }
+}
 
-    /// Removes the least recently used of the breakers that may go. The caller's lock keeps others from
-    /// getting hold of one meanwhile.
-    fn evict_one(&self, entries: &mut BTreeMap<K, Entry<C>>) -> bool {
-        let now_ns = (self.clock)();
-        let replaceable = |entry: &Entry<C>| entry.breaker.is_replaceable(now_ns);
-        let Some(oldest) = entries
-            .values()
-            .filter(|entry| replaceable(entry))
-            .map(|entry| entry.used.load(Ordering::Relaxed))
+impl<C> Entry<C> {
+    fn ask(&self, used: u64, now_ns: u64) -> Breaker<C> {
+        self.used.fetch_max(used, Ordering::Relaxed);
+        self.asked_ns.fetch_max(now_ns, Ordering::Relaxed);
+        self.breaker.clone()
+    }
+}
+
+impl<K: Ord + Clone, C: Fn() -> u64> Entries<K, C> {
+    /// How many breakers one lookup looks at to make room.
+    const LOOKED_AT: usize = 256;
+
+    /// Removes the least recently used of the next breakers that may go (G2), if there is one. The caller's lock keeps
+    /// others from getting hold of one meanwhile.
+    fn evict_one(&mut self, now_ns: u64) -> bool {
+        let after = self.hand.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut hand = None;
+        let oldest = self
+            .by_key
+            .range((after, Bound::Unbounded))
+            .chain(&self.by_key)
+            .take(Self::LOOKED_AT.min(self.by_key.len()))
+            .inspect(|(key, _)| hand = Some(*key))
+            .filter_map(|(key, entry)| {
+                let asked_ns = entry.asked_ns.load(Ordering::Relaxed);
+                let remembers = entry.breaker.may_go(now_ns, asked_ns)?;
+                Some((remembers, entry.used.load(Ordering::Relaxed), key))
+            })
             .min()
-        else {
-            return false;
-        };
-        entries.retain(|_, entry| *entry.used.get_mut() != oldest);
-        true
+            .map(|(_, _, key)| key.clone());
+        self.hand = hand.cloned();
+        oldest.is_some_and(|key| self.by_key.remove(&key).is_some())
     }
 }
 
 impl<K, C> fmt::Debug for Registry<K, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry")
-            .field("len", &self.entries.read().len())
+            .field("len", &self.entries.read().by_key.len())
             .field("max_breakers", &self.max_breakers)
             .finish_non_exhaustive()
     }

@@ -273,11 +273,15 @@ impl<C: Fn() -> u64> Shared<C> {
         Snapshot { calls, ..machine.snapshot(now_ns, meters.as_deref()) }
     }
 
-    /// Whether a new breaker would behave the same.
-    pub(crate) fn is_as_new(&self, now_ns: u64) -> bool {
+    /// Whether it knows something that a new breaker would not; none if that is still of use to those who asked at
+    /// `asked_ns` last.
+    pub(crate) fn may_go(&self, now_ns: u64, asked_ns: u64) -> Option<bool> {
         let machine = self.machine.lock();
         let meters = self.meters.load();
-        machine.is_as_new(now_ns, meters.as_deref())
+        if machine.is_as_new(now_ns, meters.as_deref()) {
+            return Some(false);
+        }
+        machine.is_forgotten(now_ns, asked_ns).then_some(true)
     }
 
     pub(crate) fn control(&self, control: Control) {

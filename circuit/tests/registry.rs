@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use forebay_circuit::{Options, OptionsError, Phase, Rate, Registry, State, Trip, Verdict, Window};
+use forebay_circuit::{Options, OptionsError, Outcome, Phase, Rate, Registry, State, Trip, Verdict, Window};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -52,7 +52,10 @@ fn a_breaker_that_has_something_to_remember_is_not_evicted() {
 
     // Held.
     let breaker = registry.get(&"first").unwrap();
-    assert_eq!(refused(), "registry is full: none of 1 circuit breakers is closed and idle");
+    assert_eq!(
+        refused(),
+        "registry is full: it holds 1 circuit breakers that are in use or remember failures"
+    );
     let permit = breaker.try_acquire_owned().unwrap();
     drop(breaker);
     refused();
@@ -137,6 +140,8 @@ fn wrong_options_are_refused_before_any_breaker_is_made() {
         error,
         OptionsError::OutOfRange { option: "verdict.successes", value: 0, least: 1, most: 65_535 }
     );
+    let error = Registry::<u32>::new(options(), 0).unwrap_err();
+    assert!(matches!(error, OptionsError::OutOfRange { option: "max_breakers", value: 0, least: 1, .. }));
 }
 
 #[test]
@@ -279,4 +284,96 @@ fn the_part_that_may_reject_is_one_of_the_breakers_that_there_are() {
     assert_eq!((registry.len(), rejecting(&registry)), (20, 2), "evicted ones are no members");
     (20..30).for_each(|key| drop(registry.remove(&key)));
     assert_eq!((registry.len(), rejecting(&registry)), (10, 1), "nor are removed ones");
+}
+
+/// In a fleet whose addresses change, each endpoint that died with an error stayed, until nothing else fitted in.
+#[test]
+fn endpoints_that_are_gone_make_room_in_the_end() {
+    let (now_ns, clock) = clock();
+    let ten = Rate { permille: 1_000, min_calls: 10, over: Window::Calls(10) };
+    let options = Options { trip: Trip::Consecutive(2).or(Trip::FailureRate(ten)), ..options() };
+    let registry: Registry<u32, _> = Registry::with_clock(options, 4, clock).unwrap();
+    let fail = |key: u32| registry.get(&key).unwrap().try_acquire().unwrap().failure();
+    // Open; half-open with a probe that is lost; closed after a failure; closed with one in its window.
+    [1, 1, 2, 2, 3, 4].into_iter().for_each(fail);
+    registry.get(&4).unwrap().try_acquire().unwrap().success();
+    now_ns.store(SECOND_NS, Ordering::SeqCst);
+    std::mem::forget(registry.get(&2).unwrap().try_acquire().unwrap());
+    assert!(registry.get(&5).is_err());
+
+    let keys = || registry.snapshots().into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+    now_ns.store(30 * SECOND_NS - 1, Ordering::SeqCst);
+    assert!(registry.get(&5).is_err());
+    now_ns.store(30 * SECOND_NS, Ordering::SeqCst);
+    registry.get(&5).unwrap().force_open();
+    registry.get(&6).unwrap().disable();
+    assert_eq!(keys(), [1, 2, 5, 6], "closed, not asked for 30 s");
+    assert!(registry.get(&7).is_err());
+    now_ns.store(31 * SECOND_NS, Ordering::SeqCst);
+    registry.get(&7).unwrap().force_close();
+    assert_eq!(keys(), [2, 5, 6, 7], "and for 30 s since the end of the wait");
+    now_ns.store(36 * SECOND_NS, Ordering::SeqCst);
+    drop(registry.get(&8).unwrap());
+    assert_eq!(keys(), [5, 6, 7, 8], "and since that of the round");
+    now_ns.store(u64::MAX, Ordering::SeqCst);
+    drop(registry.get(&9).unwrap());
+    assert_eq!(keys(), [5, 6, 7, 9], "what somebody said by hand is not forgotten");
+}
+
+#[test]
+fn an_endpoint_that_is_in_use_keeps_what_is_known_of_it() {
+    let (now_ns, clock) = clock();
+    let ten = Rate { permille: 1_000, min_calls: 10, over: Window::Calls(10) };
+    let options = Options { trip: Trip::FailureRate(ten), ..options() };
+    let registry: Registry<u32, _> = Registry::with_clock(options, 1, clock).unwrap();
+    let permit = registry.get(&1).unwrap().try_acquire_owned().unwrap();
+    now_ns.store(60 * SECOND_NS, Ordering::SeqCst);
+    assert!(registry.get(&2).is_err(), "its call has not ended");
+    permit.failure();
+    for second in (60..220).step_by(20) {
+        now_ns.store(second * SECOND_NS, Ordering::SeqCst);
+        registry.get(&1).unwrap().try_acquire().unwrap().success();
+        assert!(registry.get(&2).is_err(), "after {second} s");
+    }
+    assert_eq!(registry.snapshots()[0].1.readings[0].hits, 1);
+}
+
+#[test]
+fn one_of_many_that_may_go_is_found_in_the_end() {
+    let registry: Registry<u32, _> = Registry::with_clock(options(), 1_000, || 0).unwrap();
+    let mut held: Vec<_> = (0..1_000).map(|key| registry.get(&key).unwrap()).collect();
+    drop(held.remove(900));
+    let refusals = (0..10).take_while(|_| registry.get(&1_000).is_err()).count();
+    assert!(refusals < 4, "{refusals}");
+    assert!(registry.remove(&900).is_none());
+}
+
+#[test]
+fn a_wait_that_was_asked_for_is_remembered() {
+    let (now_ns, clock) = clock();
+    let options = Options { trip: Trip::Consecutive(5), reset_after: Duration::from_secs(100), ..options() };
+    let registry: Registry<u32, _> = Registry::with_clock(options, 1, clock).unwrap();
+    let breaker = registry.get(&1).unwrap();
+    breaker.try_acquire().unwrap().record(Outcome::Throttled(Some(Duration::from_secs(40))));
+    breaker.try_acquire().unwrap().success();
+    drop(breaker);
+    now_ns.store(40 * SECOND_NS - 1, Ordering::SeqCst);
+    assert!(registry.get(&2).is_err());
+    now_ns.store(40 * SECOND_NS, Ordering::SeqCst);
+    assert!(registry.get(&2).is_ok());
+}
+
+#[test]
+fn wrong_options_change_no_breaker() {
+    let registry: Registry<u32, _> = Registry::with_clock(options(), 10, || 0).unwrap();
+    let early = registry.get(&1).unwrap();
+    let wrong = Options { trip: Trip::Consecutive(2), jitter_percent: 101, ..options() };
+    assert!(matches!(
+        registry.reconfigure(wrong),
+        Err(OptionsError::OutOfRange { option: "jitter_percent", value: 101, .. })
+    ));
+    for breaker in [early, registry.get(&2).unwrap()] {
+        breaker.try_acquire().unwrap().failure();
+        assert_eq!(breaker.state().phase(), Phase::Open);
+    }
 }
