@@ -286,13 +286,14 @@ impl Machine {
         self.control == Control::Automatic && now_ns.saturating_sub(since_ns) >= self.policy.reset_after_ns
     }
 
-    /// What a reader without the lock has to know.
+    /// What a reader without the lock has to know. All calls are to be counted but for those of a breaker that is
+    /// switched off; whether they are is not the machine's affair.
     pub(crate) fn word(&self) -> Word {
         let policy = self.policy.flags;
         let mut flags = match self.control {
-            Control::Automatic | Control::MetricsOnly => policy,
-            Control::ForcedClosed => policy & !(Word::JUDGED | Word::COUNTED),
-            Control::ForcedOpen => policy & Word::TALLIED,
+            Control::Automatic | Control::MetricsOnly => policy | Word::TALLIED,
+            Control::ForcedClosed => policy & !(Word::JUDGED | Word::COUNTED) | Word::TALLIED,
+            Control::ForcedOpen => Word::TALLIED,
             Control::Disabled => 0,
         };
         let busy = match self.phase {

@@ -76,8 +76,9 @@ impl<C: Fn() -> u64> Shared<C> {
     pub(crate) fn new(policy: Arc<Policy>, number: u32, clock: C, attached: Option<Box<Attached>>) -> Self {
         let meters = policy.is_metered().then(|| Arc::new(Meters::begin(&policy, 0, None)));
         let machine = Machine::new(policy, number, clock());
-        let (word, until_ns) = (AtomicU64::new(machine.word().bits()), AtomicU64::new(0));
-        Self { word, until_ns, meters: Swap::new(meters), attached, clock, machine: Mutex::new(machine) }
+        let word = AtomicU64::new(word_of(&machine, attached.as_deref()).bits());
+        let (until_ns, meters) = (AtomicU64::new(0), Swap::new(meters));
+        Self { word, until_ns, meters, attached, clock, machine: Mutex::new(machine) }
     }
 
     #[inline(always)]
@@ -339,7 +340,7 @@ impl<C: Fn() -> u64> Shared<C> {
             step(&mut machine, Now { ns, meters: meters.as_deref() })
         };
         self.follow(&mut machine, before, ns);
-        let word = machine.word();
+        let word = word_of(&machine, self.attached.as_deref());
         if self.until_ns.load(Ordering::Relaxed) != machine.until_ns() {
             self.word.store(self.word().changing().bits(), Ordering::Relaxed);
             self.until_ns.store(machine.until_ns(), Ordering::Release);
@@ -374,6 +375,12 @@ impl<C: Fn() -> u64> Shared<C> {
             machine.spare(false);
         }
     }
+}
+
+/// What is published of `machine`. Whether calls are counted was decided when the breaker was made.
+fn word_of(machine: &Machine, attached: Option<&Attached>) -> Word {
+    let tallies = attached.is_some_and(|attached| attached.tally.is_some());
+    if tallies { machine.word() } else { machine.word().untallied() }
 }
 
 impl Attached {

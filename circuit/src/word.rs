@@ -61,6 +61,11 @@ impl Word {
         self.0 & flag != 0
     }
 
+    /// The same, where no calls are counted.
+    pub(crate) fn untallied(self) -> Self {
+        Self(self.0 & !Self::TALLIED)
+    }
+
     /// The same, about to change.
     pub(crate) fn changing(self) -> Self {
         Self(self.0 | Self::CHANGING)

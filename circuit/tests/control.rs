@@ -146,3 +146,37 @@ fn a_shorter_cap_shortens_a_wait_under_way() {
     breaker.try_acquire().unwrap().success();
     assert_eq!(breaker.state(), State::Closed);
 }
+
+/// Other options once took the counters away from a breaker that counts, and sent one that does not past its fast path.
+#[test]
+fn calls_are_counted_from_the_beginning_or_never() {
+    for counted in [true, false] {
+        let options = |count_calls| Options { count_calls, ..options(Trip::Consecutive(1)) };
+        let (_, breaker) = breaker(options(counted));
+        breaker.reconfigure(options(!counted)).unwrap();
+        breaker.try_acquire().unwrap().success();
+        assert_eq!(
+            breaker.snapshot().calls.map(|calls| (calls.admitted, calls.succeeded)),
+            counted.then_some((1, 1))
+        );
+        breaker.force_open();
+        assert!(breaker.try_acquire().is_err());
+        assert_eq!(breaker.snapshot().calls.map(|calls| calls.rejected), counted.then_some(1));
+    }
+}
+
+#[test]
+fn a_shorter_round_takes_probes_for_lost_sooner() {
+    let (now_ns, breaker) = breaker(Options { half_open_probes: 1, ..options(Trip::Consecutive(1)) });
+    breaker.try_acquire().unwrap().failure();
+    now_ns.store(SECOND_NS, Ordering::SeqCst);
+    let _lost = breaker.try_acquire().unwrap();
+    assert_eq!(breaker.try_acquire().unwrap_err().retry_after, Some(Duration::from_secs(5)));
+    let brief = Duration::from_millis(10);
+    let shorter = Options { half_open_max_wait: brief, half_open_probes: 1, ..options(Trip::Consecutive(1)) };
+    breaker.reconfigure(shorter).unwrap();
+    assert_eq!(breaker.try_acquire().unwrap_err().retry_after, Some(brief));
+    now_ns.fetch_add(SECOND_NS / 100, Ordering::SeqCst);
+    breaker.try_acquire().unwrap().success();
+    assert_eq!(breaker.state(), State::Closed);
+}
