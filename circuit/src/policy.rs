@@ -8,6 +8,7 @@ use crate::in_flight::InFlight;
 use crate::observer::Cause;
 use crate::options::{OnDrop, Options, OptionsError, Verdict};
 use crate::trip::{Rate, Trip, Window};
+use crate::window::TimeWindow;
 use crate::word::Word;
 
 /// What a breaker goes by. Breakers of a registry share one.
@@ -119,7 +120,6 @@ impl TryFrom<Options> for Policy {
             (Word::COUNTED, counted),
             (Word::JUDGED, true),
             (Word::DROPS_COUNT, options.on_drop != OnDrop::Ignore),
-            (Word::TALLIED, options.count_calls),
         ];
         let (open_ns, cap_ns) = (saturating_ns(options.open_for), saturating_ns(options.max_open_for));
         Ok(Self {
@@ -215,7 +215,7 @@ impl Compiler {
             Window::Time { span, slices } => {
                 OptionsError::range("window.slices", slices, 1, Options::MAX_SLICES)?;
                 OptionsError::at_least("window.span", span, Duration::from_nanos(u64::from(slices)))?;
-                u32::MAX
+                slices * TimeWindow::CALLS_OF_A_SLICE
             }
         };
         OptionsError::range("min_calls", min_calls, 1, most_calls)?;

@@ -34,7 +34,7 @@ pub struct ThrottleOptions {
     pub window: Duration,
     /// Into how many slices that is cut, 1 to 1,024; 24 by default.
     pub slices: u32,
-    /// Requests in the window below which none is rejected; 10 by default.
+    /// Requests in the window below which none is rejected; 10 by default, at most 262,144 for each slice.
     pub min_requests: u32,
     /// The most that is rejected, in thousandths, at most 1,000; 990 by default. At 1,000, an endpoint that has
     /// refused for long is asked very rarely: of `n` requests in the window, one in `n + 1`.
@@ -115,6 +115,8 @@ impl<C: Fn() -> u64> Throttle<C> {
         OptionsError::range("sent_per_accepted_percent", sent_per_accepted_percent, 100, 1_000_000_u32)?;
         OptionsError::range("slices", slices, 1, Options::MAX_SLICES)?;
         OptionsError::at_least("window", window, Duration::from_nanos(u64::from(slices)))?;
+        let most_requests = slices * TimeWindow::CALLS_OF_A_SLICE;
+        OptionsError::range("min_requests", options.min_requests, 0, most_requests)?;
         OptionsError::range("max_rejected_permille", options.max_rejected_permille, 0, 1_000_u32)?;
         let window = TimeWindow::new(saturating_ns(window), slices);
         Ok(Self { options, window, drawn: AtomicU64::new(0), clock })

@@ -39,8 +39,8 @@ pub enum Trip {
 pub struct Rate {
     /// The share from which on the condition holds, in thousandths: 1 to 1,000.
     pub permille: u32,
-    /// Calls that the window has to hold before the rate means anything, at least 1 and at most the window's.
-    /// Too low, and the first failure after a quiet night is a rate of 100 %.
+    /// Calls that the window has to hold before the rate means anything, at least 1 and at most the window's, or
+    /// 262,144 for each slice of time. Too low, and the first failure after a quiet night is a rate of 100 %.
     pub min_calls: u32,
     /// Which calls.
     pub over: Window,
@@ -57,7 +57,8 @@ pub enum Window {
         /// How long the window is: the slice that is running, and the whole slices before it.
         span: Duration,
         /// Into how many slices it is cut, 1 to 1,024; a slice is at least a nanosecond. The window moves on by a
-        /// slice at a time, so few slices forget much at once; each costs 8 bytes.
+        /// slice at a time, so few slices forget much at once; each costs 8 bytes. More of them, too, where half a
+        /// million calls end within one: from there on the slice counts for less than it holds.
         slices: u32,
     },
 }

@@ -125,6 +125,10 @@ fn wrong_options_are_named() {
         error(ThrottleOptions { slices: 0, ..right }),
         OptionsError::OutOfRange { option: "slices", .. }
     ));
+    assert!(matches!(
+        error(ThrottleOptions { slices: 2, min_requests: 524_289, ..right }),
+        OptionsError::OutOfRange { option: "min_requests", value: 524_289, least: 0, most: 524_288 }
+    ));
 }
 
 proptest! {

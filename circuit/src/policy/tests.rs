@@ -66,6 +66,19 @@ fn values_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn more_calls_than_a_window_of_time_can_hold_are_refused() {
+    let most = |slices| 262_144 * slices;
+    for slices in [1, 10, 1_024] {
+        let over = Window::Time { span: SECOND, slices };
+        assert!(Policy::try_from(rate(500, most(slices), over)).is_ok());
+        assert_eq!(
+            error(rate(500, most(slices) + 1, over)),
+            format!("min_calls is {} and must be 1 to {}", most(slices) + 1, most(slices))
+        );
+    }
+}
+
+#[test]
 fn a_condition_that_always_or_never_holds_is_refused() {
     assert_eq!(error(trip(Trip::Consecutive(0))), "trip.consecutive is 0 and must be 1 to 4294967295");
     assert_eq!(error(trip(Trip::SlowInFlight(0))), "trip.slow_in_flight is 0 and must be 1 to 4294967295");

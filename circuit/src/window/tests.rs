@@ -54,6 +54,20 @@ fn a_slice_that_is_crowded_is_halved_and_keeps_its_rate() {
     assert_eq!(window.totals(2_000), one(true));
 }
 
+/// A limit, and what it comes to: where 1 of 1,000 failed in a slice of 5 million and all in one of 1,000, 12 of
+/// 10,000 have failed, and 30 to 50 are counted.
+#[test]
+fn a_crowded_slice_counts_for_less_beside_one_that_is_not() {
+    let window = TimeWindow::new(2_000, 2);
+    for call in 0..5_000_000_u64 {
+        window.add(one(call % 1_000 == 0), 0);
+    }
+    (0..1_000).for_each(|_| window.add(one(true), 1_000));
+    let Totals { calls, hits } = window.totals(1_000);
+    assert!((1 << 18..1 << 19).contains(&(calls - 1_000)), "{calls}");
+    assert!((30..50).contains(&(hits * 10_000 / calls)), "{hits} of {calls}");
+}
+
 #[test]
 fn the_end_of_time_is_a_slice_like_others() {
     for slices in [1, 2, 10, 1_024] {

@@ -14,7 +14,8 @@
 //! * T1: `newest` never goes back and is raised before a slot bears its lap. A clock that goes back adds to the
 //!   newest slice.
 //! * T2: calls are halved, with the hits, before they reach into the lap: at half of what fits, with room for half
-//!   a million additions under way.
+//!   a million additions under way. A slice by itself: the rate within it stays, more or less, but newer calls count
+//!   for more than older ones of it, and a slice that was not halved counts for more beside it than it should.
 //! * T3: laps are told apart for 16,777,216 windows. A breaker without one call for exactly so long may count one
 //!   slice again.
 
@@ -36,6 +37,9 @@ const LAP_MASK: u64 = u64::MAX >> LAP_SHIFT;
 const HALVED_AT: u64 = 1 << (COUNT_BITS - 1);
 
 impl TimeWindow {
+    /// What a slice is sure to hold of those that ended in it.
+    pub(crate) const CALLS_OF_A_SLICE: u32 = 1 << (COUNT_BITS - 2);
+
     /// No calls; `slices` of them, at least 1, last for `span_ns` or a little longer.
     pub(crate) fn new(span_ns: u64, slices: u32) -> Self {
         Self::from_slices(span_ns.div_ceil(u64::from(slices.max(1))).max(1), slices)
