@@ -161,26 +161,28 @@ impl Machine {
     }
 
     fn settle_probe(&mut self, round: u64, outcome: Outcome, slow: bool, now_ns: u64) -> Option<Transition> {
-        if round == u64::from(self.round) {
-            self.in_flight = self.in_flight.saturating_sub(1);
-        } else {
+        let late = round != u64::from(self.round);
+        let failed = outcome.is_failure() || outcome == Outcome::Success && slow;
+        // M3: it has hung since before the endpoint answered.
+        if late && failed && self.successes > 0 {
+            return None;
+        }
+        if late {
             // It was taken for lost, and was not.
             let probes = &mut self.history().probes;
             probes.void = probes.void.saturating_sub(1);
+        } else {
+            self.in_flight = self.in_flight.saturating_sub(1);
         }
-        match outcome {
-            Outcome::Ignored => {
-                self.history().probes.ignored += 1;
-                return None;
-            }
-            Outcome::Success if !slow => {
-                self.history().probes.succeeded += 1;
-                self.successes = self.successes.saturating_add(1);
-            }
-            Outcome::Success | Outcome::Failure | Outcome::Throttled(_) => {
-                self.history().probes.failed += 1;
-                self.failures = self.failures.saturating_add(1);
-            }
+        if failed {
+            self.history().probes.failed += 1;
+            self.failures = self.failures.saturating_add(1);
+        } else if outcome == Outcome::Success {
+            self.history().probes.succeeded += 1;
+            self.successes = self.successes.saturating_add(1);
+        } else {
+            self.history().probes.ignored += 1;
+            return None;
         }
         let (successes, failures) = (u32::from(self.successes), self.failures);
         let (max_failures, closes) = match self.policy.verdict {
@@ -201,8 +203,12 @@ impl Machine {
         self.change(to, Cause::Manual, now_ns)
     }
 
-    /// Goes by `policy` from here on. What has been counted stays, and a wait under way is shortened to the cap.
+    /// Goes by `policy` from here on. What has been counted stays, but for another verdict, by which a success might
+    /// open; and a wait under way is shortened to the cap.
     pub(crate) fn reconfigure(&mut self, policy: Arc<Policy>, now_ns: u64) {
+        if self.phase == Phase::HalfOpen && self.policy.verdict != policy.verdict {
+            (self.successes, self.failures) = (0, 0);
+        }
         self.policy = policy;
         let longest_ns = match self.phase {
             Phase::Closed => {

@@ -39,9 +39,10 @@ pub struct Options {
     /// What the probes have to show; 3 successes before the first failure by default.
     pub verdict: Verdict,
     /// How long a half-open breaker whose slots are all taken waits for a verdict before it takes the probes
-    /// for lost and issues their slots again; 5 s by default. A probe that comes back later still counts. Too
-    /// short, and the slots of slow probes are issued twice; too long, and lost probes keep a recovered endpoint
-    /// shut.
+    /// for lost and issues their slots again; 5 s by default, as `slow_call`, so that no probe which is in time loses
+    /// its slot. Give it the deadline of your calls. A probe that comes back later still counts, unless it failed and
+    /// another has succeeded. Too short, and the slots of slow probes are issued twice; too long, and lost probes keep
+    /// a recovered endpoint shut.
     pub half_open_max_wait: Duration,
     /// How long the breaker has to stay closed before the next opening begins with `open_for` again; 30 s by
     /// default. Too short, and a flapping endpoint is called at the pace of its first failure for ever.

@@ -23,7 +23,8 @@
 //!   `half_open_probes`.
 //! * M3: whatever tickets are lost, Open ends when its wait is over, and HalfOpen has a slot at the latest
 //!   `half_open_max_wait` after it issued the last one. A probe of an earlier round that comes back after all
-//!   counts like any other, so slow probes close the breaker too. So it cannot be wedged.
+//!   counts like any other, so slow probes close the breaker too, and those that hang until their deadline make
+//!   the wait longer; but its failure says nothing once another probe has succeeded. So it cannot be wedged.
 //!
 //! [`machine`]: crate::machine
 

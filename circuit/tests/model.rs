@@ -28,6 +28,82 @@ enum Step {
         ms: u64,
     },
     Control(Control),
+    Reconfigure(Change),
+}
+
+/// Other numbers for the same conditions.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    permille: u32,
+    calls: u32,
+    probes: u32,
+    verdict: Verdict,
+    open_ms: u64,
+    times: u32,
+    round_ms: u64,
+    on_drop: OnDrop,
+    count_calls: bool,
+}
+
+impl Change {
+    fn apply(&self, before: &Options) -> Options {
+        Options {
+            trip: self.trip(&before.trip),
+            on_drop: self.on_drop,
+            open_for: Duration::from_millis(self.open_ms),
+            max_open_for: Duration::from_millis(self.open_ms) * self.times,
+            half_open_probes: self.probes,
+            verdict: self.verdict,
+            half_open_max_wait: Duration::from_millis(self.round_ms),
+            count_calls: self.count_calls,
+            ..before.clone()
+        }
+    }
+
+    fn trip(&self, before: &Trip) -> Trip {
+        let rate = |Rate { over, .. }: Rate| {
+            let most = if let Window::Calls(calls) = over { calls } else { self.calls };
+            Rate { permille: self.permille, min_calls: self.calls.min(most), over }
+        };
+        let all = |trips: &[Trip]| trips.iter().map(|trip| self.trip(trip)).collect();
+        match before {
+            Trip::Consecutive(_) => Trip::Consecutive(self.calls),
+            Trip::FailureRate(of) => Trip::FailureRate(rate(*of)),
+            Trip::SlowRate(of) => Trip::SlowRate(rate(*of)),
+            Trip::SlowInFlight(_) => Trip::SlowInFlight(self.calls),
+            Trip::Any(trips) => Trip::Any(all(trips)),
+            Trip::All(trips) => Trip::All(all(trips)),
+        }
+    }
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let numbers = (1..=1_000_u32, 1..6_u32, 1..5_u32);
+    let waits = (1..300_u64, 1..8_u32, 1..600_u64);
+    (numbers, waits, verdict(), on_drop(), any::<bool>()).prop_map(
+        |((permille, calls, probes), (open_ms, times, round_ms), verdict, on_drop, count_calls)| Change {
+            permille,
+            calls,
+            probes,
+            verdict,
+            open_ms,
+            times,
+            round_ms,
+            on_drop,
+            count_calls,
+        },
+    )
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    prop_oneof![
+        (1..5_u32).prop_map(Verdict::Successes),
+        (1..5_u32, any::<u32>()).prop_map(|(of, any)| Verdict::Rate { of, max_failures: any % of }),
+    ]
+}
+
+fn on_drop() -> impl Strategy<Value = OnDrop> {
+    prop_oneof![Just(OnDrop::Ignore), Just(OnDrop::Fail), Just(OnDrop::FailIfSlow)]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -52,6 +128,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<usize>().prop_map(Step::Leak),
         12 => prop_oneof![4 => 0..50_u64, 1 => 0..3_000_u64].prop_map(|ms| Step::Pass { ms }),
         1 => control.prop_map(Step::Control),
+        1 => change().prop_map(Step::Reconfigure),
     ]
 }
 
@@ -84,13 +161,8 @@ fn trip() -> impl Strategy<Value = Trip> {
 }
 
 fn options() -> impl Strategy<Value = Options> {
-    let verdict = prop_oneof![
-        (1..5_u32).prop_map(Verdict::Successes),
-        (1..5_u32, any::<u32>()).prop_map(|(of, any)| Verdict::Rate { of, max_failures: any % of }),
-    ];
-    let on_drop = prop_oneof![Just(OnDrop::Ignore), Just(OnDrop::Fail), Just(OnDrop::FailIfSlow)];
     let waits = (1..300_u64, 1..8_u32, 0..=100_u32, any::<u64>());
-    (trip(), on_drop, verdict, 1..5_u32, waits).prop_map(
+    (trip(), on_drop(), verdict(), 1..5_u32, waits).prop_map(
         |(trip, on_drop, verdict, half_open_probes, (open_ms, times, jitter_percent, seed))| Options {
             trip,
             slow_call: Duration::from_millis(40),
@@ -117,6 +189,8 @@ struct Held {
     round: u32,
     phase: Phase,
     started_ns: u64,
+    /// Whether the breaker noted when it began.
+    timed: bool,
     id: u64,
 }
 
@@ -130,6 +204,8 @@ struct Run {
     ids: u64,
     /// Slots of each generation and half-open round that have not come back, leaked ones included.
     out: HashMap<(u64, u32), u32>,
+    /// Slots that were out when their number was made smaller.
+    excess: u32,
     /// Probes of this generation that succeeded, and that failed.
     probed: (u32, u32),
     oracle: Oracle,
@@ -146,7 +222,19 @@ impl Run {
         let breaker = Breaker::with_observer(options.clone(), clock, observer).unwrap();
         let oracle = Oracle::new(&options);
         let (permits, out, calls) = (Vec::new(), HashMap::new(), Calls::default());
-        Self { options, breaker, now_ns, told, permits, ids: 0, out, probed: (0, 0), oracle, calls }
+        Self {
+            options,
+            breaker,
+            now_ns,
+            told,
+            permits,
+            ids: 0,
+            out,
+            excess: 0,
+            probed: (0, 0),
+            oracle,
+            calls,
+        }
     }
 
     fn now_ns(&self) -> u64 {
@@ -173,12 +261,33 @@ impl Run {
             Step::Control(Control::ForcedClosed) => self.breaker.force_close(),
             Step::Control(Control::Disabled) => self.breaker.disable(),
             Step::Control(Control::MetricsOnly) => self.breaker.metrics_only(),
+            Step::Reconfigure(change) => self.reconfigure(change),
         }
         if self.breaker.snapshot().generation != generation {
             self.oracle.forget();
             self.probed = (0, 0);
         }
         self.check();
+    }
+
+    fn reconfigure(&mut self, change: Change) {
+        let mut before = self.breaker.snapshot();
+        if self.options.verdict != change.verdict {
+            (self.probed, before.successes, before.failures) = ((0, 0), 0, 0);
+        }
+        self.options = change.apply(&self.options);
+        self.oracle.judge_by(&self.options);
+        self.breaker.reconfigure(self.options.clone()).unwrap();
+        self.excess = before.in_flight;
+        let mut after = self.breaker.snapshot();
+        match (before.state, after.state) {
+            (State::Open { retry_after }, State::Open { retry_after: left }) => {
+                assert_eq!(left, retry_after.map(|wait| wait.min(self.options.max_open_for)));
+            }
+            (before, after) => assert_eq!(before, after),
+        }
+        after.state = before.state;
+        assert_eq!(after, before, "what was counted stays");
     }
 
     fn acquire(&mut self) {
@@ -214,6 +323,9 @@ impl Run {
                     round,
                     phase,
                     started_ns: now_ns,
+                    timed: phase == Phase::HalfOpen
+                        || self.oracle.minds_slow()
+                        || self.options.on_drop == OnDrop::FailIfSlow,
                     id: self.ids,
                 });
                 self.ids += 1;
@@ -222,7 +334,7 @@ impl Run {
                 assert_eq!((rejected.retry_after, rejected.state), (retry_after, before.state));
             }
             (Err(rejected), State::HalfOpen) => {
-                assert_eq!(before.in_flight, self.options.half_open_probes);
+                assert!(before.in_flight >= self.options.half_open_probes);
                 assert!(rejected.retry_after.unwrap() <= self.options.half_open_max_wait);
                 assert!(rejected.retry_after.unwrap() > Duration::ZERO);
             }
@@ -239,7 +351,7 @@ impl Run {
         let held = self.permits.swap_remove(place % self.permits.len());
         let before = self.breaker.snapshot();
         let elapsed_ns = self.now_ns() - held.started_ns;
-        let long = elapsed_ns >= 40 * MS;
+        let long = held.timed && elapsed_ns >= 40 * MS;
         let outcome = reported.unwrap_or(match self.options.on_drop {
             OnDrop::Fail => Outcome::Failure,
             OnDrop::FailIfSlow if long => Outcome::Failure,
@@ -293,6 +405,12 @@ impl Run {
                 Outcome::Success if !slow => (1, 0),
                 _ => (0, 1),
             };
+            if held.round != before.round && failed == 1 && self.probed.0 > 0 {
+                let mut same = after;
+                same.calls = before.calls;
+                assert_eq!(same, before, "M3: others have succeeded since");
+                return;
+            }
             self.probed = (self.probed.0 + succeeded, self.probed.1 + failed);
             let (successes, failures) = self.probed;
             let (opens, closes) = match self.options.verdict {
@@ -330,7 +448,7 @@ impl Run {
         assert_eq!(snapshot.state, self.breaker.state());
         // S2, by the permits themselves.
         let out = self.out.get(&(snapshot.generation, snapshot.round)).copied().unwrap_or(0);
-        assert!(out <= self.options.half_open_probes, "S2: {out} probes in flight");
+        assert!(out <= self.options.half_open_probes.max(self.excess), "S2: {out} probes in flight");
         assert_eq!(snapshot.in_flight, out);
         if snapshot.state == State::HalfOpen {
             assert_eq!((snapshot.successes, snapshot.failures), self.probed);

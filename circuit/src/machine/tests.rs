@@ -320,3 +320,30 @@ fn a_new_policy_keeps_the_phase_and_shortens_the_wait_to_its_cap() {
     machine.reconfigure(policy(options()), 0);
     assert_eq!(machine.state(u64::MAX), State::Open { retry_after: None });
 }
+
+/// It has hung since before the endpoint came back, and its deadline opened the breaker for twice as long.
+#[test]
+fn a_lost_probe_that_fails_after_a_later_one_has_succeeded_says_nothing() {
+    let mut machine = machine();
+    trip(&mut machine, 0);
+    let [lost, other] = [(); 2].map(|()| machine.admit(100 * MS).0.unwrap());
+    assert_eq!(call(&mut machine, Outcome::Success, 600 * MS), None);
+    let before = snapshot(&machine, 700 * MS);
+    assert_eq!((before.round, before.successes, before.probes.void), (1, 1, 2));
+    assert_eq!(settle(&mut machine, lost, Outcome::Failure, 700 * MS), None);
+    assert_eq!(snapshot(&machine, 700 * MS), before);
+    // One that succeeds after all counts.
+    assert_eq!(settle(&mut machine, other, Outcome::Success, 700 * MS).unwrap().to, Phase::Closed);
+}
+
+/// One failure had been permitted, and the first success after the change opened.
+#[test]
+fn no_success_opens_by_another_verdict() {
+    let lenient = Options { verdict: Verdict::Rate { of: 4, max_failures: 3 }, ..options() };
+    let mut machine = with(lenient);
+    trip(&mut machine, 0);
+    assert_eq!(call(&mut machine, Outcome::Failure, 100 * MS), None);
+    machine.reconfigure(Arc::new(Policy::try_from(options()).unwrap()), 100 * MS);
+    assert_eq!(call(&mut machine, Outcome::Success, 100 * MS), None);
+    assert_eq!(call(&mut machine, Outcome::Success, 100 * MS).unwrap().to, Phase::Closed);
+}

@@ -28,6 +28,11 @@ impl Oracle {
         Self { trip, slow_ns, ended: Vec::new(), in_flight: Vec::new(), failures: 0, newest: 0 }
     }
 
+    /// The same conditions have other numbers.
+    pub(crate) fn judge_by(&mut self, options: &Options) {
+        self.trip = options.trip.clone();
+    }
+
     /// Another period begins.
     pub(crate) fn forget(&mut self) {
         self.ended.clear();
