@@ -1,6 +1,6 @@
-//! A breaker around a tower service. No box, no lock, no allocation; and the permit is taken in `call`: one that was
-//! taken in `poll_ready` would keep a probe's slot for as long as the caller, who was told that it may call, does
-//! not.
+//! A breaker around a tower service. No box, and where all is well no lock and no allocation; and the permit is taken in
+//! `call`: one that was taken in `poll_ready` would keep a probe's slot for as long as the caller, who was told that it
+//! may call, does not.
 
 use std::fmt;
 use std::pin::Pin;
@@ -37,6 +37,9 @@ impl<T, E> Classify<T, E> for ByResult {
 }
 
 /// Puts a [`Breaker`] before services; all of one layer share it.
+///
+/// A service that fails to get ready is classified like one that answers. One that does not get ready keeps its
+/// caller waiting, be the breaker open or not: who may not wait puts a deadline or a load shedder around it.
 ///
 /// ```
 /// use forebay_circuit::{Breaker, CircuitBreakerLayer, Options, Outcome};
@@ -129,7 +132,12 @@ where
     type Future = ResponseFuture<S::Future, C, K>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx).map_err(CallError::Failed)
+        let Err(error) = ready!(self.inner.poll_ready(cx)) else { return Poll::Ready(Ok(())) };
+        let result = Err(error);
+        if let Ok(permit) = self.breaker.try_acquire() {
+            permit.record(self.classify.classify(&result));
+        }
+        Poll::Ready(result.map(drop).map_err(CallError::Failed))
     }
 
     fn call(&mut self, request: R) -> Self::Future {
@@ -160,8 +168,13 @@ where
             let rejected = this.rejected.take().expect("a future is not polled after its end");
             return Poll::Ready(Err(CallError::Rejected(rejected)));
         };
-        let result = ready!(inner.poll(cx));
-        if let Some(permit) = this.permit.take() {
+        // Here, so that a panic drops it, and not whoever catches that and drops the future later.
+        let permit = this.permit.take();
+        let Poll::Ready(result) = inner.poll(cx) else {
+            *this.permit = permit;
+            return Poll::Pending;
+        };
+        if let Some(permit) = permit {
             permit.record(this.classify.classify(&result));
         }
         Poll::Ready(result.map_err(CallError::Failed))

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::future::{Future, Pending, Ready, pending, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -148,6 +148,69 @@ fn a_service_that_panics_has_failed() {
     let mut service = CircuitBreakerLayer::new(breaker.clone()).layer(Echo::default());
     for _ in 0..2 {
         assert!(catch_unwind(AssertUnwindSafe(|| service.call(Err("panic")))).is_err());
+    }
+    assert_eq!(breaker.state().phase(), Phase::Open);
+}
+
+/// Panics when it is polled.
+async fn panics() -> Result<(), ()> {
+    panic!("in the answer")
+}
+
+/// Its future was dropped later, by whoever had caught the panic, and said nothing then.
+#[test]
+fn an_answer_that_panics_is_a_failure_whoever_catches_it() {
+    #[derive(Clone)]
+    struct Panics;
+    impl Service<()> for Panics {
+        type Response = ();
+        type Error = ();
+        type Future = Pin<Box<dyn Future<Output = Result<(), ()>>>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, (): ()) -> Self::Future {
+            Box::pin(panics())
+        }
+    }
+    let breaker = breaker(|| 0);
+    let mut service = CircuitBreakerLayer::new(breaker.clone()).layer(Panics);
+    for _ in 0..2 {
+        let mut future = Box::pin(service.call(()));
+        assert!(catch_unwind(AssertUnwindSafe(|| poll(future.as_mut()))).is_err());
+        drop(future);
+    }
+    assert_eq!(breaker.state().phase(), Phase::Open);
+}
+
+#[test]
+fn a_service_that_fails_to_get_ready_has_failed() {
+    #[derive(Clone)]
+    struct Refused;
+    impl Service<()> for Refused {
+        type Response = ();
+        type Error = &'static str;
+        type Future = Pending<Result<(), &'static str>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
+            Poll::Ready(Err("connection refused"))
+        }
+
+        fn call(&mut self, (): ()) -> Self::Future {
+            panic!("it is not ready")
+        }
+    }
+    let breaker = breaker(|| 0);
+    let mut cx = Context::from_waker(Waker::noop());
+    let ignores = |_: &Result<(), &'static str>| Outcome::Ignored;
+    let mut ignored = CircuitBreakerLayer::new(breaker.clone()).classify(ignores).layer(Refused);
+    let mut service = CircuitBreakerLayer::new(breaker.clone()).layer(Refused);
+    for _ in 0..2 {
+        assert!(ignored.poll_ready(&mut cx).is_ready());
+        assert_eq!(breaker.state(), State::Closed);
+        assert_eq!(service.poll_ready(&mut cx), Poll::Ready(Err(CallError::Failed("connection refused"))));
     }
     assert_eq!(breaker.state().phase(), Phase::Open);
 }
