@@ -159,22 +159,76 @@ fn all_conditions_have_to_hold_where_all_do() {
 }
 
 #[test]
-fn a_clock_that_jumps_neither_panics_nor_wedges() {
+fn a_clock_that_jumps_panics_nowhere_and_wedges_nothing_once_it_goes_on() {
     let window = Window::Time { span: Duration::from_secs(1), slices: 10 };
-    let trip =
-        Trip::FailureRate(half(5, window)).or(Trip::SlowInFlight(5)).or(Trip::SlowRate(half(5, window)));
+    let trip = Trip::Consecutive(2)
+        .or(Trip::FailureRate(half(5, window)))
+        .or(Trip::SlowInFlight(5))
+        .or(Trip::SlowRate(half(5, window)));
     let (now_ns, breaker) = breaker(trip);
-    let jumps = [0, u64::MAX, 7, u64::MAX - 1, u64::MAX / 2, 0, u64::MAX];
-    for at_ns in jumps.into_iter().cycle().take(700) {
+    let call_at = |at_ns: u64, outcome| {
         now_ns.store(at_ns, Ordering::SeqCst);
-        if let Ok(permit) = breaker.try_acquire() {
-            permit.record(if at_ns % 2 == 0 { Outcome::Success } else { Outcome::Failure });
-        }
-        let _ = breaker.snapshot();
+        breaker.try_acquire().into_iter().for_each(|permit| permit.record(outcome));
+        let _ = (breaker.state(), breaker.snapshot());
+    };
+    for call in 0..2_000_u64 {
+        let ahead_ns = call * 5_000 * MS;
+        let at_ns = match call % 4 {
+            0 => ahead_ns,
+            1 => 7,
+            2 => ahead_ns / 2,
+            _ => ahead_ns + 60_000 * MS,
+        };
+        call_at(at_ns, if call % 3 == 0 { Outcome::Success } else { Outcome::Failure });
     }
-    // Back for good: the wait ends when the clock is where it was before.
-    now_ns.store(u64::MAX, Ordering::SeqCst);
-    breaker.reset();
-    breaker.try_acquire().unwrap().success();
+    let transitions = breaker.snapshot().transitions;
+    assert!(transitions > 100, "{transitions}");
+    // On from the latest instant that it has seen, for the longest wait.
+    now_ns.store(2_000 * 5_000 * MS + 120_000 * MS, Ordering::SeqCst);
+    if breaker.state() != State::Closed {
+        (0..3).for_each(|_| breaker.try_acquire().unwrap().success());
+    }
     assert_eq!(breaker.state(), State::Closed);
+    for at_ns in [0, u64::MAX, 7, u64::MAX - 1, u64::MAX / 2, 0, u64::MAX].into_iter().cycle().take(700) {
+        call_at(at_ns, if at_ns % 2 == 0 { Outcome::Success } else { Outcome::Failure });
+    }
+}
+
+#[test]
+fn a_clock_that_goes_back_while_it_is_open_makes_the_wait_longer_by_so_much() {
+    let (now_ns, breaker) = breaker(Trip::Consecutive(1));
+    let hour = Duration::from_secs(3_600);
+    now_ns.store(3_600_000 * MS, Ordering::SeqCst);
+    breaker.try_acquire().unwrap().failure();
+    now_ns.store(0, Ordering::SeqCst);
+    let longer = Some(hour + Duration::from_secs(1));
+    assert_eq!(breaker.try_acquire().unwrap_err().retry_after, longer);
+    assert_eq!(breaker.state(), State::Open { retry_after: longer });
+    now_ns.store(3_601_000 * MS, Ordering::SeqCst);
+    (0..3).for_each(|_| breaker.try_acquire().unwrap().success());
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[test]
+fn a_clock_that_was_ahead_once_holds_windows_up_until_it_is_there_again() {
+    let window = Window::Time { span: Duration::from_secs(1), slices: 10 };
+    let (now_ns, breaker) = breaker(Trip::FailureRate(half(100, window)));
+    let calls = |at_ms: u64| {
+        now_ns.store(at_ms * MS, Ordering::SeqCst);
+        breaker.try_acquire().unwrap().failure();
+        breaker.snapshot().readings[0].calls
+    };
+    assert_eq!(calls(3_600_000), Some(1));
+    assert_eq!((calls(0), calls(5_000), calls(10_000)), (Some(2), Some(3), Some(4)));
+    assert_eq!(calls(3_601_000), Some(1));
+}
+
+/// It opens nothing by itself, so that only the machine could remember what was asked for.
+#[test]
+fn a_wait_that_was_asked_for_before_holds_for_the_opening_that_follows() {
+    let (_, breaker) = breaker(Trip::FailureRate(half(2, Window::Calls(10))));
+    breaker.try_acquire().unwrap().record(Outcome::Throttled(Some(Duration::from_secs(30))));
+    assert_eq!(breaker.state(), State::Closed);
+    breaker.try_acquire().unwrap().failure();
+    assert_eq!(breaker.state(), State::Open { retry_after: Some(Duration::from_secs(30)) });
 }
