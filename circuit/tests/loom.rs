@@ -3,7 +3,7 @@
 //! read.
 //!
 //! `LOOM_MAX_PREEMPTIONS=6 cargo test -p forebay-circuit --test loom` looks further than the default of 3; an argument
-//! picks the models whose name contains it.
+//! picks the models whose name contains it, and `--list` names them, as nextest asks.
 #![expect(dead_code, unused_imports, unreachable_pub, reason = "the models use a part of these files")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -17,6 +17,8 @@ mod in_flight;
 mod machine;
 #[path = "../src/meters.rs"]
 mod meters;
+// A model that is not in the list of all is not run: it shall not be silent.
+#[deny(dead_code)]
 #[path = "loom/models.rs"]
 mod models;
 #[path = "../src/observer.rs"]
@@ -62,7 +64,14 @@ fn explore(model: fn()) -> usize {
 }
 
 fn main() {
-    let wanted = std::env::args().nth(1).filter(|argument| !argument.starts_with('-')).unwrap_or_default();
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    if has("--list") {
+        let models = models::ALL.iter().filter(|_| !has("--ignored"));
+        models.for_each(|(name, _)| println!("{name}: test"));
+        return;
+    }
+    let wanted = arguments.iter().find(|argument| !argument.starts_with('-')).map_or("", String::as_str);
     // A loom that finds nothing would find nothing here either.
     // Loom's threads end by panics that its own hook, which the first model sets, does not show.
     loom::model(|| {});
@@ -72,7 +81,7 @@ fn main() {
     set_hook(report);
     assert!(found.is_err(), "loom explores no interleavings");
     for (name, model) in models::ALL {
-        if name.contains(wanted.as_str()) {
+        if name.contains(wanted) {
             let runs = explore(*model);
             assert!(runs > 1, "{name} has only one interleaving");
             println!("{name}: {runs} interleavings");

@@ -40,6 +40,10 @@ pub(crate) const ALL: &[(&str, fn())] = &[
     ("of_two_that_open_one_gets_the_seat", of_two_that_open_one_gets_the_seat),
     ("a_seat_that_comes_free_is_taken_by_who_was_spared", a_seat_that_comes_free_is_taken_by_who_was_spared),
     ("a_call_in_flight_is_counted_once_whoever_resets", a_call_in_flight_is_counted_once_whoever_resets),
+    ("a_slot_that_is_dropped_is_issued_again", a_slot_that_is_dropped_is_issued_again),
+    ("other_options_neither_open_nor_keep_from_opening", other_options_neither_open_nor_keep_from_opening),
+    ("calls_that_are_counted_are_all_accounted_for", calls_that_are_counted_are_all_accounted_for),
+    ("an_observer_that_resets_is_told_in_order", an_observer_that_resets_is_told_in_order),
 ];
 
 type Breaker = Arc<Shared<fn() -> u64>>;
@@ -332,4 +336,73 @@ fn a_call_in_flight_is_counted_once_whoever_resets() {
     breaker.settle(own, Outcome::Success);
     breaker.settle(other, Outcome::Success);
     assert_eq!(breaker.snapshot().readings[0].calls, Some(0), "I1");
+}
+
+/// S2, S4.
+fn a_slot_that_is_dropped_is_issued_again() {
+    let breaker = ready_to_probe();
+    let probe = breaker.admit().unwrap();
+    let asks = spawn(&breaker, Shared::admit);
+    breaker.cancel(probe);
+    let early = asks.join().unwrap();
+    assert_eq!(breaker.snapshot().in_flight, u32::from(early.is_ok()));
+    let probe = early.or_else(|_| breaker.admit()).unwrap();
+    breaker.settle(probe, Outcome::Success);
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+/// S3, S6: a failure that ends while the windows are carried over may be missing from them, and is not there twice.
+fn other_options_neither_open_nor_keep_from_opening() {
+    let breaker = breaker(all_of(2), || 0);
+    let early = breaker.admit().unwrap();
+    let fails = spawn(&breaker, move |breaker| breaker.settle(early, Outcome::Failure));
+    breaker.reconfigure(Arc::new(Policy::try_from(options(all_of(2))).unwrap()));
+    fails.join().unwrap();
+    let snapshot = breaker.snapshot();
+    assert_eq!((snapshot.state, snapshot.generation), (State::Closed, 0));
+    assert!(snapshot.readings[0].hits <= 1, "{snapshot:?}");
+    fail(&breaker);
+    fail(&breaker);
+    let snapshot = breaker.snapshot();
+    assert_eq!((snapshot.state.phase(), snapshot.transitions), (Phase::Open, 1), "S6");
+}
+
+/// S8.
+fn calls_that_are_counted_are_all_accounted_for() {
+    let options = Options { count_calls: true, ..options(Trip::Consecutive(1)) };
+    let policy = Arc::new(Policy::try_from(options).unwrap());
+    let attached = Attached::new(&policy, None, None);
+    let breaker: Breaker = Arc::new(Shared::new(policy, 0, || 0, attached));
+    let fails = spawn(&breaker, fail);
+    let dropped = breaker.admit().ok().map(|ticket| breaker.cancel(ticket));
+    fails.join().unwrap();
+    let calls = breaker.snapshot().calls.unwrap();
+    let asked = (calls.failed, calls.dropped, calls.rejected, calls.in_flight);
+    assert_eq!(asked, if dropped.is_some() { (1, 1, 0, 0) } else { (1, 0, 1, 0) });
+}
+
+/// S7.
+fn an_observer_that_resets_is_told_in_order() {
+    let policy = Arc::new(Policy::try_from(options(Trip::Consecutive(1))).unwrap());
+    let (told, own) = (Arc::new(std::sync::Mutex::new(Vec::new())), Arc::new(std::sync::OnceLock::new()));
+    let (log, itself) = (Arc::clone(&told), Arc::clone(&own));
+    let observer = move |transition: crate::observer::Transition| {
+        log.lock().unwrap().push((transition.sequence, transition.to));
+        let itself: &std::sync::Weak<Shared<fn() -> u64>> = itself.get().unwrap();
+        if transition.to == Phase::Open {
+            itself.upgrade().unwrap().control(Control::Automatic);
+        }
+    };
+    let attached = Attached::new(&policy, Some(Box::new(observer)), None);
+    let breaker: Breaker = Arc::new(Shared::new(policy, 0, || 0, attached));
+    own.set(Arc::downgrade(&breaker)).unwrap();
+    let opens = spawn(&breaker, fail);
+    fail(&breaker);
+    opens.join().unwrap();
+    let transitions = breaker.snapshot().transitions;
+    let told = told.lock().unwrap();
+    assert!(transitions == 2 || transitions == 4, "{transitions}");
+    let order = (1..=transitions).zip([Phase::Open, Phase::Closed].into_iter().cycle());
+    assert_eq!(*told, order.collect::<Vec<_>>(), "S7");
+    assert_eq!(breaker.state(), State::Closed);
 }
