@@ -72,6 +72,16 @@ mod tests {
         assert!((895_000..905_000).contains(&mean), "{mean}");
     }
 
+    #[test]
+    fn another_seed_gives_other_waits() {
+        let waits = |seed| {
+            let backoff = Backoff::new(1_000_000, 60_000_000, 20, seed);
+            [0, 1, 2].map(|attempt| backoff.wait_ns(7, attempt, 5))
+        };
+        assert_eq!(waits(1), waits(1));
+        assert_ne!(waits(1), waits(2));
+    }
+
     proptest! {
         #[test]
         fn no_wait_is_zero_or_beyond_the_cap(

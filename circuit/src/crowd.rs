@@ -6,8 +6,8 @@
 //! `max_ejection_percent`).
 //!
 //! * K1: seats taken, and not over, never exceed `most`, as it was when the last one was taken.
-//! * K2: a seat is over when its holder would admit the next call. So an endpoint that nobody asks for any more keeps
-//!   nobody else from rejecting.
+//! * K2: a seat is over with the wait or the round of probes that it was taken for, when its holder would admit the next
+//!   call. So an endpoint that nobody asks for any more keeps nobody else from rejecting.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

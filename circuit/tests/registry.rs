@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use forebay_circuit::{Options, OptionsError, Outcome, Phase, Rate, Registry, State, Trip, Verdict, Window};
+use proptest::prelude::*;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -375,5 +376,34 @@ fn wrong_options_change_no_breaker() {
     for breaker in [early, registry.get(&2).unwrap()] {
         breaker.try_acquire().unwrap().failure();
         assert_eq!(breaker.state().phase(), Phase::Open);
+    }
+}
+
+proptest! {
+    /// K1, K2: whatever happens to the others, as many as may reject, and one that opened rejects if none else does.
+    #[test]
+    fn never_more_than_the_permitted_part_rejects(
+        permille in 1..1_000_u32,
+        steps in prop::collection::vec((0..6_u32, 0..5_u32, 0..3_000_u64), 1..120),
+    ) {
+        let (now_ns, clock) = clock();
+        let registry: Registry<u32, _> =
+            Registry::with_clock(options(), 6, clock).unwrap().with_max_open(permille).unwrap();
+        let breakers: Vec<_> = (0..6).map(|key| registry.get(&key).unwrap()).collect();
+        let most = (6 * permille as usize / 1_000).max(1);
+        for (key, act, ms) in steps {
+            let breaker = &breakers[key as usize];
+            match act {
+                0 => breaker.try_acquire().into_iter().for_each(|permit| permit.success()),
+                1 => std::mem::forget(breaker.try_acquire()),
+                2 => drop(now_ns.fetch_add(ms * SECOND_NS / 1_000, Ordering::SeqCst)),
+                _ => breaker.try_acquire().into_iter().for_each(|permit| permit.failure()),
+            }
+            let rejecting = breakers.iter().filter(|breaker| breaker.try_acquire().is_err()).count();
+            prop_assert!(rejecting <= most, "{} of {}", rejecting, most);
+            let count = |phase| breakers.iter().filter(|breaker| breaker.state().phase() == phase).count();
+            let (opened, probing) = (count(Phase::Open), count(Phase::HalfOpen));
+            prop_assert!(rejecting + probing >= opened.min(most), "{} of {}", rejecting, opened);
+        }
     }
 }
