@@ -93,13 +93,18 @@ impl<C: Fn() -> u64> Breaker<C> {
         Self { shared: Arc::new(Shared::new(policy, number, clock, attached)) }
     }
 
+    #[inline(always)]
+    pub(crate) fn shared(&self) -> &Shared<C> {
+        &self.shared
+    }
+
     /// The right to one call. Report to the [`Permit`] how it ended.
     ///
     /// # Errors
     /// [`Rejected`] while the breaker is open, or half-open with every slot taken.
     #[inline(always)]
-    pub fn try_acquire(&self) -> Result<Permit<'_, C>, Rejected> {
-        Ok(Permit::new(&self.shared, self.shared.admit()?))
+    pub fn try_acquire(&self) -> Result<Permit<&Self>, Rejected> {
+        Ok(Permit::new(self, self.shared.admit()?))
     }
 
     /// As [`try_acquire`](Self::try_acquire), with a permit that keeps the breaker alive: for a task that takes it
@@ -110,7 +115,7 @@ impl<C: Fn() -> u64> Breaker<C> {
     #[inline(always)]
     pub fn try_acquire_owned(&self) -> Result<OwnedPermit<C>, Rejected> {
         let ticket = self.shared.admit()?;
-        Ok(OwnedPermit::new(Arc::clone(&self.shared), ticket))
+        Ok(Permit::new(self.clone(), ticket))
     }
 
     /// Calls `f`, if that is permitted, and takes its result for the outcome.
@@ -156,7 +161,8 @@ impl<C: Fn() -> u64> Breaker<C> {
     }
 
     /// As [`call`](Self::call), and where that has no result `fallback` makes one: an older value, another
-    /// endpoint, or an error of the caller's.
+    /// endpoint, or an error of the caller's. After [`call_with`](Self::call_with) and
+    /// [`call_async`](Self::call_async) `or_else` does the same, and a `match` where the fallback is a future.
     ///
     /// ```
     /// use forebay_circuit::{Breaker, Options};
@@ -255,6 +261,7 @@ pub(crate) fn by_result<T, E>(result: &Result<T, E>) -> Outcome {
 }
 
 impl<C> Clone for Breaker<C> {
+    #[inline]
     fn clone(&self) -> Self {
         Self { shared: Arc::clone(&self.shared) }
     }
@@ -291,7 +298,7 @@ mod tests {
     fn handles_and_permits_cross_threads() {
         fn crosses<T: Send + Sync + 'static>() {}
         crosses::<Breaker>();
-        crosses::<Permit<'static>>();
+        crosses::<Permit<&'static Breaker>>();
         crosses::<OwnedPermit>();
     }
 }

@@ -2,13 +2,12 @@
 //! dropped, or dropped by a panic. One that is leaked is taken for lost when its round is over.
 
 use std::fmt;
-use std::sync::Arc;
 
-use crate::shared::Shared;
+use crate::breaker::Breaker;
 use crate::state::Outcome;
 use crate::ticket::Ticket;
 
-/// The right to one call.
+/// The right to one call, of a breaker that it borrows, or, as an [`OwnedPermit`], keeps alive.
 ///
 /// Report how the call ended. Dropping the permit says that it was cancelled, which counts as neither success
 /// nor failure (unless [`Options::on_drop`](crate::Options::on_drop) says otherwise) and gives a probe's slot back;
@@ -27,55 +26,46 @@ use crate::ticket::Ticket;
 /// # Ok(()) }
 /// ```
 #[must_use = "dropping a permit says that the call was cancelled"]
-pub struct Permit<'a, C: Fn() -> u64 = fn() -> u64> {
-    shared: &'a Shared<C>,
+pub struct Permit<H: Handle> {
+    handle: H,
+    /// [`Ticket::SETTLED`] once it is.
     ticket: Ticket,
 }
 
-/// A [`Permit`] that keeps the breaker alive, so that it can move into a task with its call.
-#[must_use = "dropping a permit says that the call was cancelled"]
-pub struct OwnedPermit<C: Fn() -> u64 = fn() -> u64> {
-    shared: Arc<Shared<C>>,
-    /// None once it is settled.
-    ticket: Option<Ticket>,
+/// A [`Permit`] that can move into a task with its call.
+pub type OwnedPermit<C = fn() -> u64> = Permit<Breaker<C>>;
+
+/// What a [`Permit`] reports to: a [`Breaker`], or a reference to one.
+pub trait Handle {
+    /// The clock of the breaker.
+    type Clock: Fn() -> u64;
+
+    /// The breaker.
+    fn breaker(&self) -> &Breaker<Self::Clock>;
 }
 
-impl<'a, C: Fn() -> u64> Permit<'a, C> {
+impl<C: Fn() -> u64> Handle for Breaker<C> {
+    type Clock = C;
+
     #[inline(always)]
-    pub(crate) fn new(shared: &'a Shared<C>, ticket: Ticket) -> Self {
-        Self { shared, ticket }
-    }
-
-    /// The endpoint works.
-    #[inline(always)]
-    pub fn success(self) {
-        self.record(Outcome::Success);
-    }
-
-    /// The endpoint does not.
-    pub fn failure(self) {
-        self.record(Outcome::Failure);
-    }
-
-    /// The call says nothing about the endpoint.
-    pub fn ignored(self) {
-        self.record(Outcome::Ignored);
-    }
-
-    /// Any of the four.
-    #[inline(always)]
-    pub fn record(self, outcome: Outcome) {
-        let (shared, ticket) = (self.shared, self.ticket);
-        // What is left of the permit is borrowed or plain: nothing leaks, and it is settled once.
-        std::mem::forget(self);
-        shared.settle(ticket, outcome);
+    fn breaker(&self) -> &Breaker<C> {
+        self
     }
 }
 
-impl<C: Fn() -> u64> OwnedPermit<C> {
+impl<C: Fn() -> u64> Handle for &Breaker<C> {
+    type Clock = C;
+
     #[inline(always)]
-    pub(crate) fn new(shared: Arc<Shared<C>>, ticket: Ticket) -> Self {
-        Self { shared, ticket: Some(ticket) }
+    fn breaker(&self) -> &Breaker<C> {
+        self
+    }
+}
+
+impl<H: Handle> Permit<H> {
+    #[inline(always)]
+    pub(crate) fn new(handle: H, ticket: Ticket) -> Self {
+        Self { handle, ticket }
     }
 
     /// The endpoint works.
@@ -97,36 +87,22 @@ impl<C: Fn() -> u64> OwnedPermit<C> {
     /// Any of the four.
     #[inline(always)]
     pub fn record(mut self, outcome: Outcome) {
-        if let Some(ticket) = self.ticket.take() {
-            self.shared.settle(ticket, outcome);
+        let ticket = std::mem::replace(&mut self.ticket, Ticket::SETTLED);
+        self.handle.breaker().shared().settle(ticket, outcome);
+    }
+}
+
+impl<H: Handle> Drop for Permit<H> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if !self.ticket.is_settled() {
+            self.handle.breaker().shared().cancel(self.ticket);
         }
     }
 }
 
-impl<C: Fn() -> u64> Drop for Permit<'_, C> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        self.shared.cancel(self.ticket);
-    }
-}
-
-impl<C: Fn() -> u64> Drop for OwnedPermit<C> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.shared.cancel(ticket);
-        }
-    }
-}
-
-impl<C: Fn() -> u64> fmt::Debug for Permit<'_, C> {
+impl<H: Handle> fmt::Debug for Permit<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit").field("ticket", &self.ticket).finish_non_exhaustive()
-    }
-}
-
-impl<C: Fn() -> u64> fmt::Debug for OwnedPermit<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnedPermit").field("ticket", &self.ticket).finish_non_exhaustive()
     }
 }

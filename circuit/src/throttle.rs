@@ -5,10 +5,15 @@
 //! "Handling Overload": a call is rejected with probability
 //! `max(0, (requests − K·accepts) / (requests + 1))`, of the requests of the last two minutes.
 //!
+//! A request counts when it has ended, and not, as in the book, when it is sent: an endpoint that hangs is throttled from
+//! the deadlines of its calls on.
+//!
 //! H1: the endpoint is asked for about `K` times what it accepts, and, as long as `max_rejected` is below 1,000, never
 //! for nothing at all: so it is found out when it works again.
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backoff::mix;
@@ -89,11 +94,15 @@ pub struct Throttled {
     pub permille: u32,
 }
 
-/// The right to one call. Report how it ended; dropped, it says nothing.
+/// The right to one call, of a throttle that it borrows, or, as an [`OwnedThrottlePermit`], keeps alive. Report how
+/// the call ended; dropped, it says nothing.
 #[must_use = "a call that is not reported is not counted"]
-pub struct ThrottlePermit<'a, C: Fn() -> u64 = fn() -> u64> {
-    throttle: &'a Throttle<C>,
+pub struct ThrottlePermit<H> {
+    throttle: H,
 }
+
+/// A [`ThrottlePermit`] that can move into a task with its call.
+pub type OwnedThrottlePermit<C = fn() -> u64> = ThrottlePermit<Arc<Throttle<C>>>;
 
 impl Throttle {
     /// A throttle that has seen nothing, on the system's monotonic clock.
@@ -126,7 +135,21 @@ impl<C: Fn() -> u64> Throttle<C> {
     ///
     /// # Errors
     /// [`Throttled`], with the probability of that.
-    pub fn try_acquire(&self) -> Result<ThrottlePermit<'_, C>, Throttled> {
+    pub fn try_acquire(&self) -> Result<ThrottlePermit<&Self>, Throttled> {
+        self.decide()?;
+        Ok(ThrottlePermit { throttle: self })
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), with a permit for a task that takes it along.
+    ///
+    /// # Errors
+    /// [`Throttled`], with the probability of that.
+    pub fn try_acquire_owned(self: &Arc<Self>) -> Result<OwnedThrottlePermit<C>, Throttled> {
+        self.decide()?;
+        Ok(ThrottlePermit { throttle: Arc::clone(self) })
+    }
+
+    fn decide(&self) -> Result<(), Throttled> {
         let now_ns = (self.clock)();
         let (excess, of) = self.odds(now_ns);
         if excess > 0 {
@@ -138,7 +161,7 @@ impl<C: Fn() -> u64> Throttle<C> {
                 return Err(Throttled { permille: permille(excess, of) });
             }
         }
-        Ok(ThrottlePermit { throttle: self })
+        Ok(())
     }
 
     /// With which probability the next call is rejected, in thousandths.
@@ -161,7 +184,7 @@ impl<C: Fn() -> u64> Throttle<C> {
     }
 }
 
-impl<C: Fn() -> u64> ThrottlePermit<'_, C> {
+impl<C: Fn() -> u64, H: Deref<Target = Throttle<C>>> ThrottlePermit<H> {
     /// The endpoint took the call on, whatever came of it.
     pub fn accepted(self) {
         self.record(true);
@@ -192,7 +215,7 @@ impl<C: Fn() -> u64> fmt::Debug for Throttle<C> {
     }
 }
 
-impl<C: Fn() -> u64> fmt::Debug for ThrottlePermit<'_, C> {
+impl<H> fmt::Debug for ThrottlePermit<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ThrottlePermit").finish_non_exhaustive()
     }

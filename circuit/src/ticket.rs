@@ -22,6 +22,9 @@ impl Ticket {
     /// Of no generation: its result counts nowhere.
     pub(crate) const VOID: Self = Self { generation: u64::MAX - 1, started_ns: Self::NEVER, mark: 0 };
 
+    /// Of a permit that has reported: no generation, tallied or not, is so high.
+    pub(crate) const SETTLED: Self = Self { generation: u64::MAX - 3, started_ns: Self::NEVER, mark: 0 };
+
     /// Of a closed breaker.
     #[inline]
     pub(crate) fn of(generation: u64) -> Self {
@@ -61,6 +64,11 @@ impl Ticket {
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
         self.generation & 1 | self.mark == 0
+    }
+
+    #[inline]
+    pub(crate) fn is_settled(&self) -> bool {
+        self.generation == Self::SETTLED.generation
     }
 
     #[inline]

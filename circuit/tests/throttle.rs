@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use forebay_circuit::{OptionsError, Throttle, ThrottleOptions};
 use proptest::prelude::*;
 
-fn throttle(options: ThrottleOptions) -> (Arc<AtomicU64>, Throttle<impl Fn() -> u64>) {
+fn throttle(
+    options: ThrottleOptions,
+) -> (Arc<AtomicU64>, Throttle<impl Fn() -> u64 + Send + Sync + 'static>) {
     let now_ns = Arc::new(AtomicU64::new(0));
     let clock = Arc::clone(&now_ns);
     (now_ns, Throttle::with_clock(options, move || clock.load(Ordering::SeqCst)).unwrap())
@@ -93,6 +96,23 @@ fn a_dropped_permit_says_nothing() {
     let (_, throttle) = throttle(ThrottleOptions::default());
     (0..1_000).for_each(|_| drop(throttle.try_acquire().unwrap()));
     assert_eq!(throttle.rejected_permille(), 0);
+}
+
+#[test]
+fn an_owned_permit_reports_from_another_thread() {
+    let throttle = Arc::new(throttle(ThrottleOptions { min_requests: 2, ..ThrottleOptions::default() }).1);
+    for _ in 0..2 {
+        let permit = throttle.try_acquire_owned().unwrap();
+        let other = Arc::clone(&throttle);
+        thread::spawn(move || {
+            drop(other);
+            permit.refused();
+        })
+        .join()
+        .unwrap();
+    }
+    assert_eq!(throttle.rejected_permille(), 666);
+    assert!((0..100).any(|_| throttle.try_acquire_owned().is_err()));
 }
 
 #[test]
