@@ -91,6 +91,12 @@ impl Meters {
         }
     }
 
+    /// A call of this generation ended, and neither failed nor was slow.
+    #[inline]
+    pub(crate) fn add_good(&self, now_ns: u64) {
+        self.windows.iter().for_each(|window| window.add(false, now_ns));
+    }
+
     /// Whether calls in flight may have become slow since they were looked at.
     pub(crate) fn advance(&self, now_ns: u64) -> bool {
         self.in_flight.as_ref().is_some_and(|ring| ring.advance(now_ns))

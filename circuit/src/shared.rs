@@ -13,6 +13,7 @@
 //! * B2: the meters of a closed generation are there before its word is. A caller takes them for its own only if
 //!   they bear the generation that its ticket has.
 
+use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
@@ -87,6 +88,11 @@ impl<C: Fn() -> u64> Shared<C> {
         if word.is_closed_without(Word::TIMED | Word::WATCHED | Word::TALLIED) {
             return Ok(Ticket::of(word.generation()));
         }
+        if word.is_plainly_open()
+            && let Some(left_ns) = self.left_ns(word)
+        {
+            return Err(Rejected::open(Duration::from_nanos(left_ns.get())));
+        }
         self.admit_by(word)
     }
 
@@ -114,16 +120,12 @@ impl<C: Fn() -> u64> Shared<C> {
     }
 
     /// What an open or half-open breaker says by its word alone; none if the machine has to be asked.
-    #[inline]
     fn reject(&self, word: Word) -> Option<Rejected> {
         match word.phase() {
             Phase::Open if word.has(Word::BUSY) => {
                 Some(Rejected { retry_after: None, state: State::Open { retry_after: None } })
             }
-            Phase::Open => {
-                let retry_after = Some(self.wait(word)?);
-                Some(Rejected { retry_after, state: State::Open { retry_after } })
-            }
+            Phase::Open => Some(Rejected::open(self.wait(word)?)),
             Phase::HalfOpen if word.has(Word::BUSY) => {
                 Some(Rejected { retry_after: Some(self.wait(word)?), state: State::HalfOpen })
             }
@@ -182,26 +184,41 @@ impl<C: Fn() -> u64> Shared<C> {
     }
 
     /// How long until the breaker admits, if it rejects by `word` and that is still its word (B1).
-    #[inline]
     fn wait(&self, word: Word) -> Option<Duration> {
+        self.left_ns(word).map(|left_ns| Duration::from_nanos(left_ns.get()))
+    }
+
+    #[inline(never)]
+    fn left_ns(&self, word: Word) -> Option<NonZeroU64> {
         if word.has(Word::CHANGING) {
             return None;
         }
         let until_ns = self.until_ns.load(Ordering::Acquire);
-        let left_ns = until_ns.checked_sub((self.clock)()).filter(|left_ns| *left_ns > 0)?;
-        (self.word.load(Ordering::Relaxed) == word.bits()).then(|| Duration::from_nanos(left_ns))
+        let left_ns = NonZeroU64::new(until_ns.saturating_sub((self.clock)()))?;
+        (self.word.load(Ordering::Relaxed) == word.bits()).then_some(left_ns)
     }
 
     #[inline(always)]
     pub(crate) fn settle(&self, ticket: Ticket, outcome: Outcome) {
         let word = self.word();
-        if outcome == Outcome::Success
-            && ticket.is_plain()
-            && word.is_closed_without(Word::BUSY | Word::METERED)
-        {
-            return;
+        if outcome == Outcome::Success && ticket.is_plain() && word.is_closed_without(Word::BUSY) {
+            if !word.has(Word::METERED) {
+                return;
+            }
+            if !ticket.is_timed() {
+                return self.add_good(&ticket);
+            }
         }
         self.settle_by(word, ticket, outcome, false);
+    }
+
+    /// A call of a closed breaker ended well, and nobody has to know but the windows (S3, B2).
+    #[inline(never)]
+    fn add_good(&self, ticket: &Ticket) {
+        let meters = self.meters.load();
+        if let Some(meters) = meters.as_ref().filter(|meters| meters.generation() == ticket.generation()) {
+            meters.add_good(if meters.is_timed() { (self.clock)() } else { 0 });
+        }
     }
 
     /// The permit was dropped without a report.

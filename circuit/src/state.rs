@@ -112,6 +112,15 @@ impl State {
     }
 }
 
+impl Rejected {
+    /// By an open breaker whose wait goes on for so long.
+    #[inline]
+    pub(crate) fn open(left: Duration) -> Self {
+        let retry_after = Some(left);
+        Self { retry_after, state: State::Open { retry_after } }
+    }
+}
+
 impl Outcome {
     /// Failure or throttled.
     pub fn is_failure(self) -> bool {

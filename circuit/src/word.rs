@@ -77,6 +77,13 @@ impl Word {
         self.0 & (Self::PHASE | flags) == Self::CLOSED
     }
 
+    /// Open, and rejecting until the wait is over, with nobody to be asked: one comparison.
+    #[inline]
+    pub(crate) fn is_plainly_open(self) -> bool {
+        let others = Self::BUSY | Self::SPARED | Self::TALLIED | Self::CHANGING;
+        self.0 & (Self::PHASE | others) == Self::OPEN
+    }
+
     #[inline]
     pub(crate) fn generation(self) -> u64 {
         self.0 >> Self::GENERATION_SHIFT

@@ -136,12 +136,17 @@ impl TimeWindow {
 
     #[inline]
     fn advance(&self, now_ns: u64) -> u64 {
-        let slice = now_ns / self.slice_ns;
         let newest = self.newest.load(Ordering::Relaxed);
-        if slice <= newest {
+        // Nearly always, and without a division.
+        if now_ns.wrapping_sub(newest.wrapping_mul(self.slice_ns)) < self.slice_ns {
             return newest;
         }
-        self.newest.fetch_max(slice, Ordering::AcqRel).max(slice)
+        self.advance_to(now_ns / self.slice_ns, newest)
+    }
+
+    #[cold]
+    fn advance_to(&self, slice: u64, newest: u64) -> u64 {
+        if slice <= newest { newest } else { self.newest.fetch_max(slice, Ordering::AcqRel).max(slice) }
     }
 
     #[inline]
