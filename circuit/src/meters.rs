@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::in_flight::{InFlight, Place};
 use crate::observer::Cause;
-use crate::policy::{Policy, Rule};
+use crate::policy::{Gauge, Policy, Rule};
 use crate::snapshot::Reading;
 use crate::trip::Window;
 use crate::window::Counts;
@@ -37,20 +37,22 @@ impl Meters {
         if policy.rule.has_slow_in_flight() { meters.with_ring() } else { meters }
     }
 
-    /// Those of the same generation under another policy. A window takes over what one of the same kind, for the
-    /// same condition, holds; calls in flight are kept if they become slow at the same age.
+    /// Those of the same generation under another policy. A window takes over what the same one for the same condition
+    /// holds, or else one of its kind; calls in flight are kept if they become slow at the same age.
     pub(crate) fn reconfigured(&self, policy: &Arc<Policy>, now_ns: u64) -> Self {
         let mut next = Self::begin(policy, self.generation, Some(self));
-        let mut taken = vec![false; self.windows.len()];
-        for (gauge, window) in policy.gauges.iter().zip(&next.windows) {
-            let old = self.policy.gauges.iter().zip(&self.windows).zip(&mut taken);
-            let same = |of: Window| std::mem::discriminant(&of) == std::mem::discriminant(&gauge.rate.over);
-            let mut fitting =
-                old.filter(|((old, _), taken)| !**taken && old.slow == gauge.slow && same(old.rate.over));
-            if let Some(((_, old), taken)) = fitting.next() {
-                *taken = true;
-                window.inherit(old, now_ns);
-            }
+        let alike: [fn(Window, Window) -> bool; 2] =
+            [|old, new| old == new, |old, new| std::mem::discriminant(&old) == std::mem::discriminant(&new)];
+        let mut old: Vec<_> = self.policy.gauges.iter().zip(&self.windows).collect();
+        let mut new: Vec<_> = policy.gauges.iter().zip(&next.windows).collect();
+        for alike in alike {
+            new.retain(|(gauge, window)| {
+                let fits =
+                    |(old, _): &(&Gauge, _)| old.slow == gauge.slow && alike(old.rate.over, gauge.rate.over);
+                let Some(place) = old.iter().position(fits) else { return true };
+                window.inherit(old.remove(place).1, now_ns);
+                false
+            });
         }
         if policy.slow_call_ns == self.policy.slow_call_ns
             && next.in_flight.is_some()

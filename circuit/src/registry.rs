@@ -176,9 +176,11 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
     /// [`OptionsError`] names the first option that is out of range; then nothing has changed.
     pub fn reconfigure(&self, options: Options) -> Result<(), OptionsError> {
         let policy = Arc::new(Policy::try_from(options)?);
-        // Not while breakers are being made: each goes by the old policy and is told of this one, or by this one.
+        // Not while breakers are being made: each goes by the old policy and is told of this one, or by this one. And
+        // one change after the other, so that all go by the last.
         let entries = self.entries.write();
-        self.policy.lock().0 = Arc::clone(&policy);
+        let mut made = self.policy.lock();
+        made.0 = Arc::clone(&policy);
         let breakers: Vec<_> = entries.by_key.values().map(|entry| entry.breaker.clone()).collect();
         drop(entries);
         breakers.iter().for_each(|breaker| breaker.go_by(Arc::clone(&policy)));

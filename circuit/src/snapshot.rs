@@ -23,7 +23,8 @@ pub struct Snapshot {
     pub transitions: u64,
     /// Failures in a row while closed, if the trip condition asks for them.
     pub consecutive_failures: u32,
-    /// Openings in a row that came to nothing: the exponent of the next wait.
+    /// Openings in a row that came to nothing: the exponent of the next wait, unless the breaker has been closed for
+    /// [`reset_after`](crate::Options::reset_after) by then.
     pub attempt: u32,
     /// Probes of this round that have not come back.
     pub in_flight: u32,

@@ -180,3 +180,19 @@ fn a_shorter_round_takes_probes_for_lost_sooner() {
     breaker.try_acquire().unwrap().success();
     assert_eq!(breaker.state(), State::Closed);
 }
+
+/// The first window of the kind was taken, though one was just the same.
+#[test]
+fn a_window_that_stays_keeps_what_it_holds_whatever_goes_before_it() {
+    let [few, many] = [2, 20].map(|window| calls(1_000, window, window));
+    let (_, breaker) = breaker(options(few.clone().or(many.clone())));
+    breaker.metrics_only();
+    (0..5).for_each(|_| breaker.try_acquire().unwrap().failure());
+    let held = |trip| {
+        breaker.reconfigure(options(trip)).unwrap();
+        breaker.snapshot().readings.iter().map(|reading| reading.hits).collect::<Vec<_>>()
+    };
+    assert_eq!(held(many.clone().or(few)), [5, 2]);
+    assert_eq!(held(many), [5]);
+    assert_eq!(held(calls(1_000, 4, 4)), [4]);
+}

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use forebay_circuit::{Breaker, Options, Phase, Transition, Trip, Verdict};
+use forebay_circuit::{Breaker, Options, Phase, Registry, Transition, Trip, Verdict};
 
 const THREADS: u64 = 4;
 const SECOND_NS: u64 = 1_000_000_000;
@@ -120,5 +120,42 @@ fn transitions_are_told_in_order_and_none_is_missing() {
         assert_eq!((transition.sequence, transition.from), (sequence, phase));
         assert!(transition.at_ns >= at_ns);
         (phase, at_ns) = (transition.to, transition.at_ns);
+    }
+}
+
+/// The one that came first went on telling its breakers after the other had told all of them.
+#[test]
+fn of_two_changes_of_options_at_once_one_holds_for_all() {
+    const FIRST: u32 = 1;
+    const SECOND: u32 = 2;
+    const DONE: u32 = 3;
+    let stage = AtomicU32::new(0);
+    let clock = || {
+        // In the middle of the first change the second may begin, and end if it can.
+        if stage.compare_exchange(FIRST, SECOND, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            (0..10_000)
+                .take_while(|_| stage.load(Ordering::SeqCst) != DONE)
+                .for_each(|_| thread::yield_now());
+        }
+        0
+    };
+    let change =
+        |failures| Options { trip: Trip::Consecutive(failures), jitter_percent: 0, ..Options::default() };
+    let registry: Registry<u32, _> = Registry::with_clock(change(5), 10, &clock).unwrap();
+    let early = [0, 1].map(|key| registry.get(&key).unwrap());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while stage.load(Ordering::SeqCst) != SECOND {
+                thread::yield_now();
+            }
+            registry.reconfigure(change(1)).unwrap();
+            stage.store(DONE, Ordering::SeqCst);
+        });
+        stage.store(FIRST, Ordering::SeqCst);
+        registry.reconfigure(change(2)).unwrap();
+    });
+    for breaker in early.into_iter().chain([registry.get(&2).unwrap()]) {
+        breaker.try_acquire().unwrap().failure();
+        assert_eq!(breaker.state().phase(), Phase::Open);
     }
 }
