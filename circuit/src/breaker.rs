@@ -292,6 +292,7 @@ mod tests {
     #[test]
     fn a_breaker_takes_128_bytes() {
         assert_eq!(size_of::<Shared<fn() -> u64>>() + 2 * size_of::<usize>(), 128);
+        assert_eq!((size_of::<Attached>(), size_of::<Policy>()), (160, 120));
     }
 
     #[test]

@@ -85,13 +85,14 @@
 //! # Limits
 //!
 //! A breaker takes 128 bytes and its share of the options, which a [`Registry`] keeps once; 56 more from its first
-//! opening on. Windows take about 100, and 8 for each slice of time or 64 calls; each call in a window costs one
-//! wait-free addition and holds on to the windows meanwhile. At most 65,535 probes at once, 16 conditions, 1,024
-//! slices, 65,536 calls in a window. Beyond half a million calls in one slice its counts are halved: the slice keeps
-//! its rate, and counts for less beside the others; cut time finer there. Results count in the order in which calls end, so one slow success among failures starts the count of
-//! failures in a row anew. Calls in flight are found slow at most an eighth of `slow_call` late, when a call is asked
-//! for. 1,024 transitions wait for a slow observer, then the oldest are dropped. A [`Registry`] that is full of
-//! breakers in use refuses a new key. `COMPARE.md` has the figures, beside those of others.
+//! opening on, and 160 with an observer, counted calls or a bound on how many reject. Windows take about 100, and 8
+//! for each slice of time or 64 calls; each call in a window costs one wait-free addition and holds on to the windows
+//! meanwhile. At most 65,535 probes at once, 16 conditions, 1,024 slices, 65,536 calls in a window. Beyond half a
+//! million calls in one slice its counts are halved: the slice keeps its rate, and counts for less beside the others;
+//! cut time finer there. Results count in the order in which calls end, so one slow success among failures starts the
+//! count of failures in a row anew. Calls in flight are found slow at most an eighth of `slow_call` late, when a call
+//! is asked for. 1,024 transitions wait for a slow observer, then the oldest are dropped. A [`Registry`] that is full
+//! of breakers in use refuses a new key. `COMPARE.md` has the figures, beside those of others.
 //!
 //! # Time and chance
 //!
