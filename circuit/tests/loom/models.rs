@@ -387,10 +387,13 @@ fn an_observer_that_resets_is_told_in_order() {
     let (told, own) = (Arc::new(std::sync::Mutex::new(Vec::new())), Arc::new(std::sync::OnceLock::new()));
     let (log, itself) = (Arc::clone(&told), Arc::clone(&own));
     let observer = move |transition: crate::observer::Transition| {
-        log.lock().unwrap().push((transition.sequence, transition.to));
         let itself: &std::sync::Weak<Shared<fn() -> u64>> = itself.get().unwrap();
+        let itself = itself.upgrade().unwrap();
+        // Here another thread may come in between.
+        let _ = itself.state();
+        log.lock().unwrap().push((transition.sequence, transition.to));
         if transition.to == Phase::Open {
-            itself.upgrade().unwrap().control(Control::Automatic);
+            itself.control(Control::Automatic);
         }
     };
     let attached = Attached::new(&policy, Some(Box::new(observer)), None);
