@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::HeaderName;
+use http::header::{HeaderMap, HeaderName};
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -122,7 +122,7 @@ impl<S: Sampler, P: TrustPolicy, R: Fn() -> u64> TraceServerLayer<S, P, R> {
     }
 
     /// Whether to take over the baggage of callers, which is on by default. Every call that the request leads
-    /// to sends it on.
+    /// to sends it on. If not, it is removed from the request.
     #[must_use]
     pub fn baggage(self, baggage: bool) -> Self {
         Self { baggage, ..self }
@@ -175,8 +175,7 @@ impl<S: Sampler, P: TrustPolicy, R: Fn() -> u64> TraceServerLayer<S, P, R> {
         Self { span: span::Maker(span), ..self }
     }
 
-    fn begin(&self, caller: &Caller<'_>) -> (TraceContext, Option<Link>, Faults) {
-        let trust = self.trust.trust(caller);
+    fn begin(&self, caller: &Caller<'_>, trust: Trust) -> (TraceContext, Option<Link>, Faults) {
         if trust == Trust::Restart {
             return (self.root(), None, Faults::default());
         }
@@ -198,6 +197,18 @@ impl<S: Sampler, P: TrustPolicy, R: Fn() -> u64> TraceServerLayer<S, P, R> {
 
     fn root(&self) -> TraceContext {
         TraceContext::root(&self.source, &self.sampler)
+    }
+
+    /// Removes what was not taken over: whoever sends the request on without its context would continue it.
+    fn forget(&self, trust: Trust, headers: &mut HeaderMap) {
+        let restarted = matches!(trust, Trust::Link | Trust::Restart);
+        if restarted {
+            headers.remove(&carrier::TRACEPARENT);
+            headers.remove(&carrier::TRACESTATE);
+        }
+        if restarted || !self.baggage {
+            headers.remove(&carrier::BAGGAGE);
+        }
     }
 }
 
@@ -249,8 +260,10 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let caller = Caller::new(&request);
-        let (context, link, faults) = self.layer.begin(&caller);
+        let trust = self.layer.trust.trust(&caller);
+        let (context, link, faults) = self.layer.begin(&caller, trust);
         let span = self.layer.span.make(&caller, &context, link);
+        self.layer.forget(trust, request.headers_mut());
         if let Some(link) = link {
             request.extensions_mut().insert(link);
         }

@@ -18,9 +18,11 @@ pub enum Trust {
     /// lets them choose: only a limit protects the load.
     IgnoreSampled,
     /// Every request starts a trace, which remembers the one that the caller named as a [`Link`]. Its
-    /// `tracestate` and baggage are dropped. For the edge to strangers.
+    /// `tracestate` and baggage are dropped, and all three headers are removed from the request, so that nobody
+    /// sends them on who has lost the context. For the edge to strangers.
     Link,
-    /// Every request starts a trace, whatever it names. Its headers are not looked at, its baggage included.
+    /// Every request starts a trace, whatever it names. Its headers are not looked at, its baggage included, and
+    /// are removed from it.
     Restart,
 }
 

@@ -99,6 +99,36 @@ fn baggage_stops_at_a_server_or_at_a_client_that_does_not_take_it_along() {
 }
 
 #[test]
+fn a_proxy_that_loses_its_context_continues_the_trace_that_its_requests_name() {
+    let process = Process { work: Work::ForwardWithoutContext, ..Process::new() };
+    let sent = process.sent(STRANGER);
+    assert_eq!((sent.parts()[1], sent.tracestate.as_deref()), (TRACE, Some("a=1")));
+    assert_eq!(sent.baggage.as_deref(), Some("k=v"));
+}
+
+/// Headers that the server had not taken over were still there for the client to find.
+#[test]
+fn a_proxy_that_loses_its_context_does_not_continue_what_the_server_has_not_taken_over() {
+    for keep in [false, true] {
+        for trust in [Trust::Restart, Trust::Link] {
+            let process = trusting(trust);
+            let client = process.client.clone().keep_existing(keep);
+            let process = Process { client, work: Work::ForwardWithoutContext, ..process };
+            let sent = process.sent(STRANGER);
+            assert_ne!(sent.parts()[1], TRACE);
+            assert_eq!((sent.tracestate, sent.baggage), (None, None));
+        }
+        let process = Process::new();
+        let server = process.server.clone().baggage(false);
+        let client = process.client.clone().keep_existing(keep);
+        let process = Process { server, client, work: Work::ForwardWithoutContext, ..process };
+        let sent = process.sent(STRANGER);
+        assert_eq!((sent.parts()[1], sent.tracestate.as_deref()), (TRACE, Some("a=1")));
+        assert_eq!(sent.baggage, None);
+    }
+}
+
+#[test]
 fn a_process_that_takes_no_part_passes_every_byte() {
     let process = Process::new();
     let client = process.client.clone().keep_existing(true);

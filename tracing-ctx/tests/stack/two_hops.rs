@@ -60,6 +60,8 @@ pub(crate) enum Work {
     Edit(fn(&mut TraceContext)),
     /// Copies the headers of the trace into its own requests, as they are.
     Forward,
+    /// Copies them as well, and calls from a task that has lost its context.
+    ForwardWithoutContext,
 }
 
 impl Process {
@@ -103,6 +105,10 @@ impl Process {
             Work::Plain => {}
             Work::Edit(edit) => edit(Arc::make_mut(context.as_mut().expect("there is always one"))),
             Work::Forward => carrier::forward(received, &mut headers),
+            Work::ForwardWithoutContext => {
+                carrier::forward(received, &mut headers);
+                context = None;
+            }
         }
         (context, headers)
     }
