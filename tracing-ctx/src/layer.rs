@@ -116,6 +116,7 @@
 //! without baggage by [`TraceClientLayer::baggage`].
 
 mod body;
+mod caller;
 mod client;
 mod response;
 mod server;
@@ -123,6 +124,7 @@ mod span;
 mod trust;
 
 pub use body::{BodyFuture, TraceBody, TraceBodyLayer, TracedBody};
+pub use caller::Caller;
 pub use client::{TraceClient, TraceClientLayer};
 pub use server::{ServerFuture, TraceServer, TraceServerLayer};
-pub use trust::{Caller, Link, Trust, TrustPolicy};
+pub use trust::{Link, Trust, TrustPolicy};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use forebay_tracing_ctx::carrier::{BAGGAGE, Faults, TRACEPARENT, TRACESTATE};
 use forebay_tracing_ctx::layer::{Caller, Link, Trust};
-use forebay_tracing_ctx::sampler::{Always, Never, ParentBased, RateLimit, RateLimited};
+use forebay_tracing_ctx::sampler::{Always, Never, ParentBased, RateLimit, RateLimited, Rule, SampleInput};
 use forebay_tracing_ctx::{
     Sampler, TraceClientLayer, TraceContext, TraceFutureExt, TraceParentError, TraceServerLayer,
     TraceStateError, context,
@@ -161,6 +161,36 @@ async fn a_sampler_that_asks_no_parent_decides_about_all() {
     let server = TraceServerLayer::new().sampler(Never).layer(service_fn(seen));
     let seen = server.oneshot(traced(STRANGER)).await.unwrap().into_body();
     assert_eq!((seen.is_sampled(), seen.trace_id().to_string().as_str()), (false, &VALID[3..35]));
+}
+
+#[tokio::test]
+async fn a_sampler_may_leave_out_requests_by_where_they_go() {
+    let no_probe = |input: &SampleInput<'_>| input.caller.is_some_and(|caller| caller.uri.path() != "/ready");
+    let rule = Rule::new(no_probe);
+    async fn sampled(
+        layer: &TraceServerLayer<impl Sampler + Clone>,
+        path: &str,
+        fields: &[(&'static str, &'static str)],
+    ) -> bool {
+        let mut request = traced(fields);
+        *request.uri_mut() = path.parse().unwrap();
+        layer.layer(service_fn(seen)).oneshot(request).await.unwrap().into_body().is_sampled()
+    }
+    let everywhere = TraceServerLayer::new().sampler(rule);
+    let in_new_traces = TraceServerLayer::new().sampler(ParentBased::new(Always.and(rule)));
+    for (path, fields, anew, new_only) in [
+        ("/", &[][..], true, true),
+        ("/ready", &[], false, false),
+        ("/", STRANGER, true, true),
+        ("/ready", STRANGER, false, true),
+    ] {
+        assert_eq!(sampled(&everywhere, path, fields).await, anew, "{path} {fields:?}");
+        assert_eq!(sampled(&in_new_traces, path, fields).await, new_only, "{path} {fields:?}");
+    }
+    for trust in [Trust::Restart, Trust::Link, Trust::IgnoreSampled] {
+        let server = TraceServerLayer::new().trust(trust).sampler(rule).layer(service_fn(seen));
+        assert!(server.oneshot(traced(STRANGER)).await.unwrap().into_body().is_sampled(), "{trust:?}");
+    }
 }
 
 #[tokio::test]

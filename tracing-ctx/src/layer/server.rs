@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::caller::Informed;
 use super::response::{ResponseFields, Stamp};
 use super::span::{self, Spanned};
 use super::{Caller, Link, Trust, TrustPolicy};
@@ -114,7 +115,20 @@ impl<S: Sampler, P: TrustPolicy, R: Fn() -> u64> TraceServerLayer<S, P, R> {
     /// Who decides whether a trace is sampled.
     ///
     /// By default all that start here are, and others stay as they came. A sampler that is not
-    /// [`ParentBased`] decides about every request anew.
+    /// [`ParentBased`] decides about every request anew. The request is in what it is asked about:
+    ///
+    /// ```
+    /// use forebay_tracing_ctx::sampler::{ParentBased, Ratio, Rule, SampleInput};
+    /// use forebay_tracing_ctx::{Sampler, TraceServerLayer};
+    ///
+    /// // A tenth of what begins here, but none of what asks whether the service is ready.
+    /// let no_probe =
+    ///     |input: &SampleInput<'_>| input.caller.is_none_or(|caller| caller.uri.path() != "/ready");
+    /// let sampler = ParentBased::new(Ratio::new(0.1)?.and(Rule::new(no_probe)));
+    /// let layer = TraceServerLayer::new().sampler(sampler);
+    /// # let _ = layer;
+    /// # Ok::<_, forebay_tracing_ctx::sampler::RatioError>(())
+    /// ```
     #[must_use]
     pub fn sampler<T: Sampler>(self, sampler: T) -> TraceServerLayer<T, P, R> {
         let Self { trust, source, response, baggage, extension, span, .. } = self;
@@ -176,8 +190,9 @@ impl<S: Sampler, P: TrustPolicy, R: Fn() -> u64> TraceServerLayer<S, P, R> {
     }
 
     fn begin(&self, caller: &Caller<'_>, trust: Trust) -> (TraceContext, Option<Link>, Faults) {
+        let sampler = Informed { sampler: &self.sampler, caller };
         if trust == Trust::Restart {
-            return (self.root(), None, Faults::default());
+            return (self.root(&sampler), None, Faults::default());
         }
         let mut received = carrier::extract(caller.headers);
         if !self.baggage {
@@ -185,18 +200,18 @@ impl<S: Sampler, P: TrustPolicy, R: Fn() -> u64> TraceServerLayer<S, P, R> {
         }
         let faults = received.faults;
         match (trust, received.parent) {
-            (Trust::Link, parent) => (self.root(), parent.map(Link), faults),
+            (Trust::Link, parent) => (self.root(&sampler), parent.map(Link), faults),
             (Trust::IgnoreSampled, Some(_)) => {
                 let received = received.into_context().expect("it has a parent");
                 let span_id = SpanId::from_source(&self.source);
-                (received.child_resampled(span_id, &self.sampler), None, faults)
+                (received.child_resampled(span_id, &sampler), None, faults)
             }
-            _ => (received.begin(&self.source, &self.sampler), None, faults),
+            _ => (received.begin(&self.source, &sampler), None, faults),
         }
     }
 
-    fn root(&self) -> TraceContext {
-        TraceContext::root(&self.source, &self.sampler)
+    fn root(&self, sampler: &impl Sampler) -> TraceContext {
+        TraceContext::root(&self.source, sampler)
     }
 
     /// Removes what was not taken over: whoever sends the request on without its context would continue it.

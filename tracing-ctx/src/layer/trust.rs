@@ -2,8 +2,7 @@
 //!
 //! Whoever is believed chooses the ids, can have everything sampled, and writes into what other vendors read.
 
-use http::{Extensions, HeaderMap, Method, Request, Uri};
-
+use super::Caller;
 use crate::TraceParent;
 
 /// What a server makes of a context it receives.
@@ -58,31 +57,6 @@ impl TrustPolicy for Trust {
 impl<F: Fn(&Caller<'_>) -> Trust> TrustPolicy for F {
     fn trust(&self, caller: &Caller<'_>) -> Trust {
         self(caller)
-    }
-}
-
-/// What there is to know about a request before its body.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct Caller<'a> {
-    /// The request's method.
-    pub method: &'a Method,
-    /// Where it goes.
-    pub uri: &'a Uri,
-    /// Its headers.
-    pub headers: &'a HeaderMap,
-    /// What the layers before this one know about it, for example the peer's address.
-    pub extensions: &'a Extensions,
-}
-
-impl<'a> Caller<'a> {
-    pub(super) fn new<B>(request: &'a Request<B>) -> Self {
-        Self {
-            method: request.method(),
-            uri: request.uri(),
-            headers: request.headers(),
-            extensions: request.extensions(),
-        }
     }
 }
 

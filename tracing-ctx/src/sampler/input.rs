@@ -1,6 +1,8 @@
 //! What a sampler is asked about.
 
 use super::{Threshold, random_bits};
+#[cfg(feature = "tower")]
+use crate::layer::Caller;
 use crate::{Baggage, TraceContext, TraceId, TraceState};
 
 static NO_BAGGAGE: Baggage = Baggage::EMPTY;
@@ -17,6 +19,9 @@ pub struct SampleInput<'a> {
     /// What the application sends along with the work, also if the trace begins with it. Whoever called may
     /// write anything into it.
     pub baggage: &'a Baggage,
+    /// The request that the span is for, if a server's layer asks.
+    #[cfg(feature = "tower")]
+    pub caller: Option<&'a Caller<'a>>,
     /// What is passed on about the trace, with the randomness that others will look at.
     state: Option<&'a TraceState>,
 }
@@ -24,19 +29,33 @@ pub struct SampleInput<'a> {
 impl<'a> SampleInput<'a> {
     /// The first span of a trace, for work without baggage.
     pub const fn root(trace_id: TraceId) -> Self {
-        Self { trace_id, parent: None, baggage: &NO_BAGGAGE, state: None }
+        Self::new(trace_id, None, &NO_BAGGAGE, None)
     }
 
     /// A span in the trace of `parent`.
     pub const fn child(parent: &'a TraceContext) -> Self {
-        let TraceContext { state, baggage, .. } = parent;
-        Self { trace_id: parent.trace_id(), parent: Some(parent), baggage, state: Some(state) }
+        Self::new(parent.trace_id(), Some(parent), &parent.baggage, Some(&parent.state))
     }
 
     /// A span in the trace of `context`, to be decided as if the trace began with it.
     pub const fn anew(context: &'a TraceContext) -> Self {
-        let TraceContext { state, baggage, .. } = context;
-        Self { trace_id: context.trace_id(), parent: None, baggage, state: Some(state) }
+        Self::new(context.trace_id(), None, &context.baggage, Some(&context.state))
+    }
+
+    const fn new(
+        trace_id: TraceId,
+        parent: Option<&'a TraceContext>,
+        baggage: &'a Baggage,
+        state: Option<&'a TraceState>,
+    ) -> Self {
+        Self {
+            trace_id,
+            parent,
+            baggage,
+            #[cfg(feature = "tower")]
+            caller: None,
+            state,
+        }
     }
 
     /// The 56 bits that all participants in a trace compare with their threshold: the `rv` of the
