@@ -125,8 +125,9 @@
 //! |---|---|---|
 //! | `traceparent` of version 00 | 55 bytes, exactly | new trace |
 //! | `traceparent` of a later version | 512 bytes | new trace |
-//! | `tracestate`, all fields together, with padding | 32 members, 16447 bytes | dropped |
+//! | `tracestate`, all fields together | 32 members | dropped |
 //! | key, value of a member of `tracestate` | 256 bytes each | `tracestate` dropped |
+//! | `tracestate` with padding | 16447 bytes, as 32 longest members have without | padding dropped |
 //! | `baggage`, all fields together, without padding | 64 members, 8192 bytes | whole members dropped |
 //!
 //! # Injecting chance and time

@@ -19,10 +19,12 @@ mod scan;
 /// Most members a list may have. One with more is dropped as a whole.
 pub const MAX_TRACESTATE_MEMBERS: usize = 32;
 
-/// Most bytes that are kept: 32 members of the greatest legal length and the commas between them.
+/// Most bytes that are kept: the greatest number of members of the greatest legal length, and the commas between
+/// them.
 ///
-/// The specification asks for at least 512. A longer text holds padding or is invalid, and is dropped.
-pub const MAX_TRACESTATE_LEN: usize = 32 * (member::MAX_KEY + 1 + member::MAX_VALUE) + 31;
+/// The specification asks for at least 512. What is longer and valid has padding, and is kept without it.
+pub const MAX_TRACESTATE_LEN: usize =
+    MAX_TRACESTATE_MEMBERS * (member::MAX_KEY + 1 + member::MAX_VALUE) + MAX_TRACESTATE_MEMBERS - 1;
 
 /// Members longer than this many bytes are the first to go when a list is cut.
 const LONG_MEMBER: usize = 128;
@@ -47,12 +49,13 @@ impl TraceState {
     /// Combines the values of all `tracestate` fields, in the order in which they came.
     ///
     /// Empty members are skipped. Keys that occur several times are tolerated and kept as they are until
-    /// the list is edited, and so are spaces and tabs except at the ends of a field. Linear in the length;
-    /// allocates only to join several fields or to cut off their ends.
+    /// the list is edited, and so are spaces and tabs except at the ends of a field, unless they make the list
+    /// longer than [`MAX_TRACESTATE_LEN`]. However members are spread over fields, the same are kept. Linear in
+    /// the length; allocates only to join several fields or to cut off padding.
     ///
     /// # Errors
     ///
-    /// If there are too many members, too many bytes, or a member outside the grammar. The specification
+    /// If there are too many members, or a member is outside the grammar. The specification
     /// then allows to drop the whole list, which is what to do, and the trace continues without it.
     pub fn from_fields<V: FieldValue>(fields: impl IntoIterator<Item = V>) -> Result<Self, TraceStateError> {
         let mut fields = fields.into_iter().filter(|field| !member::trim(field.as_bytes()).is_empty());
@@ -71,6 +74,9 @@ impl TraceState {
         let text = member::trim(value);
         if member::check(text, 0)? == 0 {
             return Ok(Self::EMPTY);
+        }
+        if text.len() > MAX_TRACESTATE_LEN {
+            return Ok(Self::checked(member::compact(text).freeze()));
         }
         if text.len() == value.len()
             && let Some(shared) = field.shared()
@@ -93,7 +99,15 @@ impl TraceState {
             }
             members = found;
             let comma = usize::from(!joined.is_empty());
-            check_len(joined.len() + comma + text.len())?;
+            let compact;
+            let text = if joined.len() + comma + text.len() <= MAX_TRACESTATE_LEN {
+                text
+            } else {
+                // So many members are not longer than that, so it is the padding, of this field or of those before.
+                joined = member::compact(&joined);
+                compact = member::compact(text);
+                &compact
+            };
             if !joined.is_empty() {
                 joined.put_u8(b',');
             }
@@ -135,8 +149,8 @@ impl TraceState {
 
     /// Puts a member at the front, where the one who changed the list last belongs.
     ///
-    /// Other members of that key are removed and the rest keep their order. A list that is full loses its
-    /// last member.
+    /// Other members of that key are removed and the rest keep their order, each key's first member only. A
+    /// list that is full loses its last member.
     ///
     /// # Errors
     ///
@@ -153,7 +167,8 @@ impl TraceState {
         Ok(())
     }
 
-    /// Removes all members of this key, and says whether there were any.
+    /// Removes all members of this key, and says whether there were any. If so, all but the first member of
+    /// other keys go as well.
     pub fn remove(&mut self, key: &str) -> bool {
         let found = self.get(key).is_some();
         if found {
@@ -204,15 +219,7 @@ impl TraceState {
 
     /// Writes members anew, without padding.
     fn from_members<'a>(members: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut text = BytesMut::new();
-        for (key, value) in members {
-            if !text.is_empty() {
-                text.put_u8(b',');
-            }
-            text.put_slice(key.as_bytes());
-            text.put_u8(b'=');
-            text.put_slice(value.as_bytes());
-        }
+        let text = member::write(members);
         if text.is_empty() { Self::EMPTY } else { Self::checked(text.freeze()) }
     }
 
@@ -235,13 +242,6 @@ fn first_of_each_key<'a>(members: impl Iterator<Item = (&'a str, &'a str)>) -> V
     kept
 }
 
-fn check_len(found: usize) -> Result<(), TraceStateError> {
-    if found > MAX_TRACESTATE_LEN {
-        return Err(TraceStateError::TooLong { found, limit: MAX_TRACESTATE_LEN });
-    }
-    Ok(())
-}
-
 /// Why a list is dropped, or why a member is not inserted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -258,14 +258,6 @@ pub enum TraceStateError {
     /// The list has more members than a list may have.
     #[error("tracestate has more than {limit} members")]
     TooManyMembers {
-        /// Most that are accepted.
-        limit: usize,
-    },
-    /// The list is longer than any that is legal.
-    #[error("tracestate of {found} bytes exceeds the limit of {limit}")]
-    TooLong {
-        /// Bytes up to and including the field that was too much.
-        found: usize,
         /// Most that are accepted.
         limit: usize,
     },

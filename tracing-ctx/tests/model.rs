@@ -150,6 +150,12 @@ fn long_member() -> impl Strategy<Value = String> {
     ("[a-z]", "[a-z]{124,130}").prop_map(|(key, value)| format!("{key}={value}"))
 }
 
+/// So long that padding decides whether 32 of them are longer than a list may be.
+fn longest_member() -> impl Strategy<Value = String> {
+    ("[ \t]{0,2}", 0..100_000_u32, "[ \t]{0,2}")
+        .prop_map(|(before, n, after)| format!("{before}{n:0256}={}{after}", "v".repeat(256)))
+}
+
 /// Mostly valid; sometimes with a sign in the wrong place, empty, or a little too long.
 fn spoilt_member() -> impl Strategy<Value = String> {
     let spoil = |(mut member, at, sign): (String, Index, char)| {
@@ -216,7 +222,7 @@ proptest! {
 
     #[test]
     fn a_list_may_be_split_over_any_number_of_fields(
-        members in vec(member(), 1..32),
+        members in prop_oneof![4 => vec(member(), 1..32), 1 => vec(longest_member(), 32)],
         cuts in vec(any::<bool>(), 32),
         empty in vec(any::<bool>(), 32),
     ) {

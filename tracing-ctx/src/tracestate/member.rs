@@ -1,6 +1,8 @@
 //! The grammar of one member of a `tracestate` list, level 2 of the specification, byte by byte.
 
-use super::{MAX_TRACESTATE_MEMBERS, TraceStateError, check_len, scan};
+use bytes::{BufMut, BytesMut};
+
+use super::{MAX_TRACESTATE_MEMBERS, TraceStateError, scan};
 
 /// Longest key in bytes.
 pub(super) const MAX_KEY: usize = 256;
@@ -27,7 +29,6 @@ pub(super) const fn class(byte: u8) -> u8 {
 
 /// Checks one field whose members follow `before` others. Returns the number of all members with them.
 pub(super) fn check(text: &[u8], before: usize) -> Result<usize, TraceStateError> {
-    check_len(text.len())?;
     match scan::members(text) {
         Some(members) if before + members <= MAX_TRACESTATE_MEMBERS => Ok(before + members),
         _ => examine(text, before),
@@ -71,6 +72,26 @@ fn skip(text: &[u8]) -> Option<&[u8]> {
 /// The members of a text that [`check`] has accepted.
 pub(super) fn split(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.split(',').filter_map(|member| member.trim_matches([' ', '\t']).split_once('='))
+}
+
+/// A text that [`check`] has accepted, without padding.
+#[cold]
+pub(super) fn compact(text: &[u8]) -> BytesMut {
+    write(split(printable(text)))
+}
+
+/// Members as they are sent, without padding.
+pub(super) fn write<'a>(members: impl IntoIterator<Item = (&'a str, &'a str)>) -> BytesMut {
+    let mut text = BytesMut::new();
+    for (key, value) in members {
+        if !text.is_empty() {
+            text.put_u8(b',');
+        }
+        text.put_slice(key.as_bytes());
+        text.put_u8(b'=');
+        text.put_slice(value.as_bytes());
+    }
+    text
 }
 
 /// The value of the first member of such a text that has this key.
