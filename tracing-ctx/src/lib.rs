@@ -145,7 +145,7 @@
 //! | `std` (default) | [`TraceState`], [`Baggage`], [`TraceContext`], [`carrier`], [`context`], [`sampler`], [`random_u64`] |
 //! | `tokio` | [`task`]: contexts of futures and streams, [`task::spawn`], [`task::spawn_blocking`] |
 //! | `tower` | [`layer`]: [`TraceServerLayer`], [`TraceClientLayer`], [`TraceBodyLayer`](layer::TraceBodyLayer); contexts of futures, streams and bodies |
-//! | `tracing` | the server's span, with the fields `trace_id` and `span_id` for every log line in it, unless a filter takes the span away: `forebay_tracing_ctx=info` keeps it |
+//! | `tracing` | the server's span, with the fields `trace_id`, `span_id` and `parent_id` for every log line in it, unless a filter takes the span away: `forebay_tracing_ctx=info` keeps it |
 //! | `otel-0_33` | [`otel`]: to and from the span contexts of `opentelemetry` 0.33, and a propagator for it |
 //! | `serde` | ids and `traceparent` as the text that they are |
 //! | `conformance` | [`carrier::conformance`], for carriers of one's own |

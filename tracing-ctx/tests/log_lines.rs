@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use forebay_tracing_ctx::layer::{TraceBodyLayer, Trust, TrustPolicy};
 use forebay_tracing_ctx::sampler::{Always, ParentBased};
-use forebay_tracing_ctx::{TraceContext, TraceServerLayer, task};
+use forebay_tracing_ctx::{TraceClientLayer, TraceContext, TraceServerLayer, task};
 use http::{HeaderValue, Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
 use tracing::info;
@@ -106,6 +106,7 @@ fn the_line_of_a_restarted_trace_names_the_one_it_is_linked_to() {
     let lines = lines(|| handle(TraceServerLayer::new().trust(Trust::Link), &[("traceparent", VALID)]));
     assert!(lines[0].contains(&format!("linked={VALID}")), "{lines:?}");
     assert!(!lines[0].contains(&format!("trace_id={}", &VALID[3..35])), "{lines:?}");
+    assert!(!lines[0].contains("parent_id="), "it has no parent in the trace it is in: {lines:?}");
 }
 
 #[test]
@@ -116,6 +117,28 @@ fn the_span_of_a_request_can_be_ones_own() {
     });
     let lines = lines(|| handle(layer, &[("traceparent", VALID)]));
     assert!(lines[0].contains(&format!("mine{{path=\"/\" id={}}}", &VALID[3..35])), "{lines:?}");
+}
+
+#[test]
+fn lines_say_which_call_led_to_which_request() {
+    let lines = lines(|| {
+        let called = TraceServerLayer::with_source(|| 0xc).layer(service_fn(async |_: Request<()>| {
+            info!("called");
+            Ok::<_, Infallible>(Response::new(()))
+        }));
+        let client = TraceClientLayer::with_source(|| 0xb).layer(called);
+        let server = TraceServerLayer::with_source(|| 0xa).layer(client);
+        let request = Request::builder().header("traceparent", VALID).body(()).expect("valid");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(server.oneshot(request)).expect("infallible");
+    });
+    let [call, called] = lines.as_slice() else { panic!("{lines:#?}") };
+    let trace_id = &VALID[3..35];
+    let outer = format!("request{{trace_id={trace_id} span_id=000000000000000a parent_id=00f067aa0ba902b7}}");
+    assert!(call.contains(&outer) && call.contains("call trace_id="), "{call}");
+    assert!(call.contains("child_id=000000000000000b"), "{call}");
+    let inner = format!("request{{trace_id={trace_id} span_id=000000000000000c parent_id=000000000000000b}}");
+    assert!(called.contains(&inner), "{called}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use http::Request;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::span;
 use crate::sampler::{Always, ParentBased};
 use crate::{Baggage, Sampler, SpanId, TraceContext, carrier, context, random_u64};
 
@@ -18,6 +19,9 @@ use crate::{Baggage, Sampler, SpanId, TraceContext, carrier, context, random_u64
 /// hand the context over, see [`task`](crate::task). Headers that were there are replaced.
 ///
 /// Around a layer that tries again, the tries share a span id; within it, each has its own.
+///
+/// With the feature `tracing` each request is an event of level DEBUG with the fields `trace_id` and `child_id`,
+/// which is the `parent_id` in the lines of whoever receives it.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -179,6 +183,7 @@ where
             }
         } else {
             let context = self.layer.begin(&request);
+            span::sent(&context);
             carrier::inject(&context, request.headers_mut());
         }
         self.inner.call(request)

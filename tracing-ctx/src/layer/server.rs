@@ -30,7 +30,7 @@ use crate::{Baggage, Sampler, SpanId, TraceContext, TraceFutureExt, random_u64};
 /// [`Faults`](crate::carrier::Faults), if anything was.
 ///
 /// With the feature `tracing` the inner service runs in a span `request` of level INFO with the fields
-/// `trace_id` and `span_id`, and `linked` for a [`Link`]; headers that are refused are an event of level DEBUG
+/// `trace_id` and `span_id`, `parent_id` for the caller's span, and `linked` for a [`Link`]; headers that are refused are an event of level DEBUG
 /// in it. A filter that leaves spans of that level out, as `RUST_LOG=warn` does, takes the ids away from the
 /// lines that are left: `RUST_LOG=warn,forebay_tracing_ctx=info` keeps them.
 ///

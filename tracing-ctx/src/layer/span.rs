@@ -17,6 +17,8 @@ mod on {
     use tracing::instrument::Instrumented;
 
     use super::*;
+    use crate::carrier::TRACEPARENT;
+    use crate::{SpanId, TraceParent};
 
     pub(in crate::layer) type Spanned<F> = Instrumented<F>;
 
@@ -40,9 +42,25 @@ mod on {
         }
     }
 
-    fn request(_: &Caller<'_>, context: &TraceContext, link: Option<Link>) -> Span {
-        let linked = link.map(|Link(parent)| tracing::field::display(parent));
-        tracing::info_span!("request", trace_id = %context.trace_id(), span_id = %context.span_id(), linked)
+    fn request(caller: &Caller<'_>, context: &TraceContext, link: Option<Link>) -> Span {
+        tracing::info_span!(
+            "request",
+            trace_id = %context.trace_id(),
+            span_id = %context.span_id(),
+            parent_id = sender(caller, context).map(display),
+            linked = link.map(|Link(parent)| display(parent)),
+        )
+    }
+
+    /// The caller's span, if it is in this trace. Read once more, which costs nothing where nobody listens.
+    fn sender(caller: &Caller<'_>, context: &TraceContext) -> Option<SpanId> {
+        let sent = TraceParent::parse(caller.headers.get(&TRACEPARENT)?.as_bytes()).ok()?;
+        (sent.trace_id == context.trace_id()).then_some(sent.parent_id)
+    }
+
+    /// Names the span that the receiver of a request will have as its parent.
+    pub(in crate::layer) fn sent(context: &TraceContext) {
+        tracing::debug!(trace_id = %context.trace_id(), child_id = %context.span_id(), "call");
     }
 
     /// The call within the span, and its future as well.
@@ -93,4 +111,6 @@ mod off {
     }
 
     pub(in crate::layer) fn report(_: &Span, _: &Faults) {}
+
+    pub(in crate::layer) fn sent(_: &TraceContext) {}
 }
