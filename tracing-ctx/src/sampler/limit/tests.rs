@@ -4,6 +4,7 @@ use std::sync::Barrier;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::rate::{MAX_REACH_NS, SET_BACK_NS};
 use super::*;
 use crate::TraceId;
 use crate::sampler::{Always, Consistent, Never};
