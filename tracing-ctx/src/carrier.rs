@@ -3,7 +3,7 @@
 //! `tracestate` is looked at only if `traceparent` is valid, and whatever is wrong with it never affects the
 //! trace. `baggage` has nothing to do with either.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 
 use crate::{Baggage, TraceContext, TraceParent, TraceParentError, TraceState, TraceStateError};
 
@@ -77,14 +77,13 @@ pub fn inject<I: Injector>(context: &TraceContext, carrier: &mut I) {
 
 /// Copies the three headers as they are, field by field and byte by byte, valid or not, in place of any there.
 ///
-/// For a proxy that takes no part in the trace.
-pub fn forward(from: &HeaderMap, to: &mut HeaderMap) {
+/// For a proxy that takes no part in the trace. Only what no header may have, such as a line break in the headers of
+/// a message, is left out.
+pub fn forward<E: Extractor, I: Injector>(from: &E, to: &mut I) {
     for name in [&TRACEPARENT, &TRACESTATE, &BAGGAGE] {
-        to.remove(name);
-        for value in from.get_all(name) {
-            // As with `inject`, what a full map does not take is not sent.
-            let _ = to.try_append(name, value.clone());
-        }
+        to.replace(name, None);
+        let values = from.values(name).filter_map(|value| HeaderValue::from_bytes(value.as_bytes()).ok());
+        values.for_each(|value| to.append(name, value));
     }
 }
 

@@ -33,9 +33,11 @@ impl Extractor for RecordHeaders {
 impl Injector for RecordHeaders {
     fn replace(&mut self, name: &'static HeaderName, value: Option<HeaderValue>) {
         self.0.retain(|header| header.0 != name.as_str());
-        if let Some(value) = value {
-            self.0.push((name.as_str().to_owned(), Some(value.as_bytes().to_vec())));
-        }
+        value.into_iter().for_each(|value| self.append(name, value));
+    }
+
+    fn append(&mut self, name: &'static HeaderName, value: HeaderValue) {
+        self.0.push((name.as_str().to_owned(), Some(value.as_bytes().to_vec())));
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use http::header::{HeaderName, HeaderValue};
 
-use super::{BAGGAGE, Extractor, FieldValue, Injector, TRACEPARENT, TRACESTATE, extract, inject};
+use super::{BAGGAGE, Extractor, FieldValue, Injector, TRACEPARENT, TRACESTATE, extract, forward, inject};
 use crate::{TraceContext, TraceParent};
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03";
@@ -38,7 +38,11 @@ const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03";
 /// impl Injector for RecordHeaders {
 ///     fn replace(&mut self, name: &'static HeaderName, value: Option<HeaderValue>) {
 ///         self.0.retain(|header| header.0 != name.as_str());
-///         self.0.extend(value.map(|value| (name.to_string(), Some(value.as_bytes().to_vec()))));
+///         value.into_iter().for_each(|value| self.append(name, value));
+///     }
+///
+///     fn append(&mut self, name: &'static HeaderName, value: HeaderValue) {
+///         self.0.push((name.to_string(), Some(value.as_bytes().to_vec())));
 ///     }
 /// }
 ///
@@ -55,6 +59,7 @@ pub fn check<C: Extractor + Injector>(new: impl Fn() -> C, append: impl Fn(&mut 
     an_empty_carrier_has_nothing(&new());
     fields_of_a_name_come_in_order(new(), &append);
     replacing_leaves_one_field_and_the_others_alone(new(), &append);
+    fields_that_are_passed_on_stay_apart(&new, &append);
     a_context_comes_out_as_it_went_in(new(), &append);
     repeated_and_malformed_fields_are_seen_as_such(&new, &append);
 }
@@ -98,6 +103,22 @@ fn replacing_leaves_one_field_and_the_others_alone<C: Extractor + Injector>(
     carrier.replace(&TRACEPARENT, Some(HeaderValue::from_static(PARENT)));
     assert_eq!(values(&carrier, &TRACEPARENT), [PARENT.as_bytes().to_vec()]);
     assert_eq!(values(&carrier, &BAGGAGE), [b"k=v".to_vec()]);
+}
+
+fn fields_that_are_passed_on_stay_apart<C: Extractor + Injector>(
+    new: &impl Fn() -> C,
+    append: &impl Fn(&mut C, &'static str, &str),
+) {
+    let (mut from, mut to) = (new(), new());
+    append(&mut from, "traceparent", "not one");
+    append(&mut from, "tracestate", "a=1,");
+    append(&mut from, "tracestate", "B= 2");
+    append(&mut to, "tracestate", "left=over");
+    append(&mut to, "baggage", "left=over");
+    forward(&from, &mut to);
+    for name in [&TRACEPARENT, &TRACESTATE, &BAGGAGE] {
+        assert_eq!(values(&to, name), values(&from, name), "{name} is passed on as it came");
+    }
 }
 
 fn a_context_comes_out_as_it_went_in<C: Extractor + Injector>(

@@ -21,12 +21,18 @@ pub trait Extractor {
 
 /// What a context can be written to.
 ///
-/// `http::HeaderMap` is one, and with it the metadata of gRPC: `inject(&context, metadata.as_mut())`.
+/// `http::HeaderMap` is one, and with it the metadata of gRPC: `inject(&context, metadata.as_mut())`. Several fields
+/// of a name are only put there to be passed on, see [`forward`](super::forward).
 pub trait Injector {
     /// Puts one field of this name in place of all that are there, or only removes these if there is no value.
     ///
     /// A carrier that takes no more fields stays without this one.
     fn replace(&mut self, name: &'static HeaderName, value: Option<HeaderValue>);
+
+    /// Puts one more field of this name behind those that are there.
+    ///
+    /// A carrier that takes no more fields stays without this one.
+    fn append(&mut self, name: &'static HeaderName, value: HeaderValue);
 }
 
 /// The bytes of a field, and a way to keep them.
@@ -89,5 +95,9 @@ impl Injector for HeaderMap {
             }
             None => drop(self.remove(name)),
         }
+    }
+
+    fn append(&mut self, name: &'static HeaderName, value: HeaderValue) {
+        let _ = self.try_append(name, value);
     }
 }

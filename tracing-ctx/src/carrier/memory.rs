@@ -55,4 +55,8 @@ impl Injector for Fields {
             self.push(name.as_str(), value.as_bytes());
         }
     }
+
+    fn append(&mut self, name: &'static HeaderName, value: HeaderValue) {
+        self.push(name.as_str(), value.as_bytes());
+    }
 }

@@ -1,3 +1,5 @@
+use http::HeaderMap;
+
 use super::*;
 
 const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -100,6 +102,15 @@ fn a_proxy_that_takes_no_part_passes_every_byte() {
         assert_eq!(fields(&to, name), fields(&from, name));
     }
     assert_eq!(to.len(), 5);
+
+    let mut record: Fields = [("TraceParent", VALID), ("z", "z")].into_iter().collect();
+    forward(&from, &mut record);
+    record.push("baggage", "no\nheader");
+    let mut back = HeaderMap::new();
+    forward(&record, &mut back);
+    for name in [&TRACEPARENT, &TRACESTATE, &BAGGAGE] {
+        assert_eq!(fields(&back, name), fields(&from, name), "also over a carrier of another kind");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::{TRACEPARENT_LEN, TraceContext, TraceParent};
+use crate::{TRACEPARENT_LEN, TraceContext, TraceParent, hex};
 
 /// The field that browsers show to scripts.
 static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -36,16 +36,16 @@ pub(super) struct Stamp {
 impl Stamp {
     /// A response so full that it takes no more fields goes out without them, and without what was there.
     pub(super) fn put(self, headers: &mut HeaderMap) {
-        let parent = self.parent.to_bytes();
+        let trace_id: [u8; 32] = hex::encode(&self.parent.trace_id.to_bytes());
         if let Some(name) = &self.fields.trace_id
-            && headers.try_insert(name, value(&parent[3..35])).is_err()
+            && headers.try_insert(name, value(&trace_id)).is_err()
         {
             headers.remove(name);
         }
         if self.fields.server_timing {
             let mut metric = [0; METRIC.len() + TRACEPARENT_LEN];
             metric[..METRIC.len()].copy_from_slice(METRIC);
-            metric[METRIC.len()..].copy_from_slice(&parent);
+            metric[METRIC.len()..].copy_from_slice(&self.parent.to_bytes());
             let _ = headers.try_append(&SERVER_TIMING, value(&metric));
         }
     }
