@@ -13,7 +13,7 @@ use crate::{Baggage, Sampler, SpanId, TraceId, TraceParent, TraceState};
 
 /// A span, what the vendors along the way have noted about its trace, and what the application sends along.
 ///
-/// Cloning copies 128 bytes and counts up to two references. What is current is behind an `Arc`.
+/// Cloning copies it and counts up to two references. What is current is behind an `Arc`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct TraceContext {

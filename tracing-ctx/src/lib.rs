@@ -161,6 +161,7 @@
 
 mod hex;
 mod id;
+mod ows;
 #[cfg(feature = "serde")]
 mod text;
 mod traceparent;

@@ -7,7 +7,7 @@ use core::fmt;
 use core::ops::BitOr;
 use core::str::FromStr;
 
-use crate::{SpanId, TraceId, hex, id};
+use crate::{SpanId, TraceId, hex, id, ows};
 
 /// Length of a `traceparent` of version 00 in bytes; later versions may be longer.
 pub const TRACEPARENT_LEN: usize = 55;
@@ -67,7 +67,7 @@ impl TraceParent {
     /// Everything the specification calls invalid, see [`TraceParentError`]. By its rules the receiver then
     /// starts a new trace and does not look at `tracestate`.
     pub const fn parse(value: &[u8]) -> Result<Self, TraceParentError> {
-        let value = trim(value);
+        let value = ows::trim(value);
         let Some((head, rest)) = value.split_first_chunk() else {
             return Err(TraceParentError::TooShort { found: value.len() });
         };
@@ -219,14 +219,6 @@ impl FromStr for TraceParent {
     fn from_str(text: &str) -> Result<Self, TraceParentError> {
         Self::parse(text.as_bytes())
     }
-}
-
-/// Without the spaces and tabs around it, which are not part of a field's value.
-const fn trim(mut value: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
-        value = rest;
-    }
-    value
 }
 
 /// Reads all but the ids and the dash between them: a version, the flags, and behind the first 55 bytes what may

@@ -12,6 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::HeaderValue;
 
 use crate::carrier::FieldValue;
+use crate::ows;
 
 mod member;
 mod scan;
@@ -58,7 +59,7 @@ impl TraceState {
     /// If there are too many members, or a member is outside the grammar. The specification
     /// then allows to drop the whole list, which is what to do, and the trace continues without it.
     pub fn from_fields<V: FieldValue>(fields: impl IntoIterator<Item = V>) -> Result<Self, TraceStateError> {
-        let mut fields = fields.into_iter().filter(|field| !member::trim(field.as_bytes()).is_empty());
+        let mut fields = fields.into_iter().filter(|field| !ows::trim(field.as_bytes()).is_empty());
         let Some(first) = fields.next() else {
             return Ok(Self::EMPTY);
         };
@@ -71,7 +72,7 @@ impl TraceState {
     /// One field, shared if it can be.
     fn from_field(field: &impl FieldValue) -> Result<Self, TraceStateError> {
         let value = field.as_bytes();
-        let text = member::trim(value);
+        let text = ows::trim(value);
         if member::check(text, 0)? == 0 {
             return Ok(Self::EMPTY);
         }
@@ -92,7 +93,7 @@ impl TraceState {
         let mut members = 0;
         let mut joined = BytesMut::new();
         for field in fields {
-            let text = member::trim(field.as_bytes());
+            let text = ows::trim(field.as_bytes());
             let found = member::check(text, members)?;
             if found == members {
                 continue;

@@ -4,6 +4,7 @@ use bytes::{BufMut, BytesMut};
 use http::HeaderValue;
 
 use super::{Baggage, BaggageError, MAX_BAGGAGE_LEN, MAX_BAGGAGE_MEMBERS};
+use crate::ows;
 
 #[derive(Default)]
 pub(super) struct Draft {
@@ -23,7 +24,7 @@ impl Draft {
             self.text.put_u8(b',');
         }
         self.members += 1;
-        for part in member.split(|byte| matches!(byte, b' ' | b'\t')) {
+        for part in member.split(|&byte| ows::is(byte)) {
             self.text.put_slice(part);
         }
     }

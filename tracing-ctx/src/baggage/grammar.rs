@@ -12,6 +12,8 @@
 
 use std::iter;
 
+use crate::ows;
+
 /// May stand in a key: a token (RFC 7230, 3.2.6).
 const TOKEN: u8 = 1;
 /// May stand in a value: all that is printable but space, `"`, `,`, `;` and `\`.
@@ -77,15 +79,15 @@ fn member(text: &[u8]) -> Option<(usize, &[u8])> {
 
 /// Length of the key at the beginning, and what follows it and the padding around it.
 fn skip_key(text: &[u8]) -> Option<(usize, &[u8])> {
-    let (key, rest) = run(trim_start(text), TOKEN);
-    (!key.is_empty()).then_some((key.len(), trim_start(rest)))
+    let (key, rest) = run(ows::trim_start(text), TOKEN);
+    (!key.is_empty()).then_some((key.len(), ows::trim_start(rest)))
 }
 
 /// Length of the equals sign and the value at the beginning, and what follows them and their padding.
 fn skip_value(text: &[u8]) -> Option<(usize, &[u8])> {
     let text = text.strip_prefix(b"=")?;
-    let (value, rest) = run(trim_start(text), OCTET);
-    Some((1 + value.len(), trim_start(rest)))
+    let (value, rest) = run(ows::trim_start(text), OCTET);
+    Some((1 + value.len(), ows::trim_start(rest)))
 }
 
 /// As much of the beginning as may stand in this, and the rest.
@@ -105,11 +107,4 @@ pub(super) fn is_octet(byte: u8) -> bool {
 
 fn is(byte: u8, class: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0
-}
-
-fn trim_start(mut text: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = text {
-        text = rest;
-    }
-    text
 }

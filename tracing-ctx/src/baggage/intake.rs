@@ -10,6 +10,7 @@ use http::HeaderValue;
 use super::draft::Draft;
 use super::{Baggage, MAX_BAGGAGE_LEN, MAX_BAGGAGE_MEMBERS, grammar};
 use crate::carrier::FieldValue;
+use crate::ows;
 
 /// How many of the received members are not in the baggage, by reason.
 ///
@@ -148,5 +149,5 @@ impl Tally {
 
 /// Whether a field may be sent as it came if everything in it is kept.
 fn sendable(text: &[u8]) -> bool {
-    text.len() <= MAX_BAGGAGE_LEN && !matches!(text, [b' ' | b'\t', ..] | [.., b' ' | b'\t'])
+    text.len() <= MAX_BAGGAGE_LEN && ows::trim(text).len() == text.len()
 }

@@ -3,6 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{MAX_TRACESTATE_MEMBERS, TraceStateError, scan};
+use crate::ows;
 
 /// Longest key in bytes.
 pub(super) const MAX_KEY: usize = 256;
@@ -64,7 +65,7 @@ fn skip(text: &[u8]) -> Option<&[u8]> {
     };
     let (value, rest) = rest.split_at(rest.iter().take_while(|&&byte| is(byte, VALUE)).count());
     // Spaces may stand in a value, but those at its end are padding, as a tab is.
-    let (value, rest) = (trim_end(value), trim_start(rest));
+    let (value, rest) = (ows::trim_end(value), ows::trim_start(rest));
     let good = starts_key(key) && (1..=MAX_VALUE).contains(&value.len()) && matches!(rest, [] | [b',', ..]);
     good.then_some(rest)
 }
@@ -130,11 +131,6 @@ pub(super) fn is_value(value: &[u8]) -> bool {
     good_len && value.last() != Some(&b' ') && value.iter().all(|&byte| is(byte, VALUE))
 }
 
-/// Without the spaces and tabs around it, which belong to neither a field nor a member.
-pub(super) fn trim(text: &[u8]) -> &[u8] {
-    trim_end(trim_start(text))
-}
-
 /// Whether this is a key provided that all its bytes may stand in one.
 fn starts_key(key: &[u8]) -> bool {
     key.len() <= MAX_KEY && key.first().is_some_and(|&byte| is(byte, KEY_START))
@@ -142,20 +138,6 @@ fn starts_key(key: &[u8]) -> bool {
 
 fn is(byte: u8, classes: u8) -> bool {
     class(byte) & classes != 0
-}
-
-fn trim_start(mut text: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = text {
-        text = rest;
-    }
-    text
-}
-
-fn trim_end(mut text: &[u8]) -> &[u8] {
-    while let [rest @ .., b' ' | b'\t'] = text {
-        text = rest;
-    }
-    text
 }
 
 #[cfg(test)]
