@@ -18,7 +18,7 @@ mod gauge;
 mod segment;
 
 pub(crate) use gauge::{Gauge, Glance};
-pub(crate) use segment::{Claim, Level, Position, Verdict, Weighed};
+pub(crate) use segment::{Claim, Level, Position, Since, Verdict, Weighed};
 pub use segment::{Decision, Segment};
 
 /// A whole bucket as a plain value, for a caller that has it to itself: under a lock, in an actor, on a disk.

@@ -103,7 +103,10 @@ impl<C: Fn() -> u64> Limiter<C> {
     /// Gives back `tokens` that were taken. The bucket is never fuller than full, but it is the caller's care
     /// not to give back more than was taken; a [`Permit`] cannot.
     pub fn release(&self, tokens: u64) {
-        let now_ns = (self.clock)();
+        self.release_at((self.clock)(), tokens);
+    }
+
+    pub(crate) fn release_at(&self, now_ns: u64, tokens: u64) {
         loop {
             let (segment, spent) = self.cell.read();
             let back = segment.give_back(spent, now_ns, tokens);

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::bucket::Claim;
+use crate::bucket::{Claim, Since};
 use crate::decision::{Bound, Denied, RetryAfter};
 use crate::limiter::Limiter;
 use crate::permit::Permit;
@@ -43,7 +43,7 @@ impl<C: Fn() -> u64> Limiter<C> {
                 let bound = if tokens > segment.quota().burst { Bound::Burst } else { Bound::Rate };
                 Err(segment.refusal(spent, now_ns, tokens, bound, retry_after))
             };
-            match segment.claim(spent, now_ns, 0, tokens) {
+            match segment.claim(spent, Since::instant(now_ns), 0, tokens) {
                 Claim::At { at_ns, spent: taken } => {
                     let wait = Duration::from_nanos(at_ns.saturating_sub(now_ns));
                     if wait > within {

@@ -4,8 +4,9 @@
 //! on the spot, whether their task is running, slow or never polled again, and only they are woken. So one
 //! that waits costs two polls however long the line is, and nobody's sleep delays the next.
 //!
-//! Q5: a release or a new quota is seen by whoever joins at the same time: the joiner shows itself in `queued`
-//! and then reads the bucket, the other changes the bucket and then reads `queued`, with a fence in between.
+//! Q5: a release is seen by whoever joins at the same time: the joiner shows itself in `queued` and then reads
+//! the bucket, the other changes the bucket and then reads `queued`, with a fence in between. What is changed
+//! while somebody waits is changed by who holds the line.
 //! Q6: the bell is never missed: who cannot look because somebody else holds the line leaves it rung, and the
 //! holder looks at it after letting go.
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
+use crate::cell::Cell;
 use crate::decision::{Bound, Denied, Snapshot};
 use crate::limiter::Limiter;
 use crate::quota::{Inherit, Quota};
@@ -164,8 +166,7 @@ impl Queue {
     /// Gives back `tokens` that were taken, to those who wait first. It is the caller's care not to give back
     /// more than was taken; a [`QueuePermit`] cannot.
     pub fn release(&self, tokens: u64) {
-        self.shared.limiter.release(tokens);
-        self.shared.changed();
+        self.shared.give_back(tokens);
     }
 
     /// Puts another quota in force, rate and burst as one; tokens and debt stay. Those who wait are served by
@@ -174,19 +175,14 @@ impl Queue {
         self.reconfigure_with(quota, Inherit::AsIs);
     }
 
-    /// [`reconfigure`](Self::reconfigure) with a say in what becomes of tokens and debt.
+    /// [`reconfigure`](Self::reconfigure) with a say in what becomes of tokens and debt. What a `Split` request
+    /// has saved up beyond the burst stays [as it is](Inherit::AsIs), and is forgotten otherwise.
     pub fn reconfigure_with(&self, quota: Quota, inherit: Inherit) {
-        self.shared.limiter.reconfigure_with(quota, inherit);
-        fence(Ordering::SeqCst);
-        if self.shared.queued.load(Ordering::Relaxed) {
-            let mut woken = Vec::new();
-            self.shared.hold(|waiting| {
-                let now_ns = (self.shared.limiter.clock)();
-                waiting.line.recheck(&self.shared.limiter.cell, now_ns, &mut woken);
-            });
-            self.shared.ring();
-            woken.into_iter().for_each(Waker::wake);
+        let quota = quota.clamped();
+        if self.quota() == quota && inherit != Inherit::Reset {
+            return;
         }
+        self.shared.change(|line, cell, now_ns, woken| line.reconfigure(cell, now_ns, quota, inherit, woken));
     }
 
     /// The bucket now; takes nothing. What is available may be others' who wait.
@@ -216,12 +212,30 @@ impl Queue {
 }
 
 impl Shared {
-    /// Something changed that may let the head of the line pass earlier (Q5).
-    fn changed(self: &Arc<Self>) {
+    fn give_back(self: &Arc<Self>, tokens: u64) {
+        // The instant first: whoever is not seen below joins later, and has nothing from the time before.
+        let now_ns = (self.limiter.clock)();
+        if self.queued.load(Ordering::Acquire) {
+            self.change(|line, cell, now_ns, _| line.give_back(cell, now_ns, tokens));
+            return;
+        }
+        self.limiter.release_at(now_ns, tokens);
         fence(Ordering::SeqCst);
         if self.queued.load(Ordering::Relaxed) {
             self.ring();
         }
+    }
+
+    /// Serves whoever is due, does `work` on line and bucket, and serves whoever is due then.
+    fn change(self: &Arc<Self>, work: impl FnOnce(&mut Line, &Cell, u64, &mut Vec<Waker>)) {
+        let mut woken = Vec::new();
+        self.hold(|waiting| {
+            let (cell, now_ns) = (&self.limiter.cell, (self.limiter.clock)());
+            waiting.line.serve(cell, now_ns, &mut woken);
+            work(&mut waiting.line, cell, now_ns, &mut woken);
+            self.look_after(waiting, &mut woken);
+        });
+        woken.into_iter().for_each(Waker::wake);
     }
 
     /// Does `work` on the line, and afterwards what others could not do meanwhile (Q6).

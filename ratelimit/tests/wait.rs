@@ -404,6 +404,44 @@ fn a_split_request_is_served_over_several_refills_and_paid_for_before() {
     assert!(queue.peek().is_full());
 }
 
+/// Once a mistake: whatever came back, and every new quota, took from the head what it had saved up.
+#[test]
+fn what_comes_back_and_a_new_quota_leave_the_line_what_it_saved_up() {
+    let quota = per_second(10, 5).oversize(Oversize::Split);
+    let (queue, time) = queue(quota);
+    let mut permit = queue.try_acquire(3).unwrap();
+    let mut split = Task::waiting(queue.wait(100));
+    // Two are there, 98 are to be minted: three of them come back, one every three seconds.
+    for second in [3, 6, 9] {
+        time.turn_to(second * SECOND_NS);
+        permit.shrink_to(3 - second / 3);
+        assert_eq!(split.wakes(), 0);
+    }
+    time.turn_to(9_200 * MS_NS);
+    // Eight are missing, and a bucket of four holds no less of what was saved.
+    queue.reconfigure(Quota { rate: Rate::per_second(20), burst: 4, ..quota });
+    time.turn_to(9_350 * MS_NS - 1);
+    assert_eq!(split.wakes(), 0);
+    time.turn_to(9_350 * MS_NS);
+    assert!(split.granted());
+    assert_eq!(queue.peek().available, 0);
+}
+
+/// A burst that is less than what the timer's lateness mints, as on tokio's timer at 64,000 a second.
+#[test]
+fn permits_that_settle_cost_a_late_timer_no_rate() {
+    let (queue, time) = queue(per_second(1_000, 1));
+    assert!(queue.allow(1));
+    time.late_ns.store(50 * MS_NS, Ordering::SeqCst);
+    let tasks: Vec<_> = (0..200).map(|_| Task::waiting(queue.wait(1))).collect();
+    for tenth in 1..=10 {
+        time.turn_to(tenth * 10 * MS_NS);
+        queue.release(1);
+    }
+    // Every token that was minted, and all ten that came back.
+    assert_eq!(tasks.iter().filter(|task| task.wakes() == 1).count(), 110);
+}
+
 #[test]
 fn an_oversize_request_waits_for_a_full_bucket_and_those_behind_pay() {
     let (queue, time) = queue(per_second(10, 5).oversize(Oversize::WhenFull));
@@ -458,10 +496,16 @@ fn a_timer_that_ends_early_is_asked_again() {
 /// What the queue promises, the plain way: integers without bound, and a list.
 struct Model {
     rate: Ratio,
+    /// When this rate came into force, what was minted before, and of the next token in its nanoseconds.
+    start: (u64, i128, i128),
     burst: i128,
     oversize: Oversize,
     spent: i128,
     since_ns: u64,
+    /// What the head has beyond a burst from the time before `since_ns`.
+    saved: i128,
+    /// Nothing is granted as of an earlier instant than this.
+    changed_ns: u64,
     line: VecDeque<(usize, i128)>,
     granted: Vec<(usize, u64)>,
 }
@@ -472,27 +516,70 @@ struct Ratio {
     per_ns: i128,
 }
 
+impl Ratio {
+    /// As a rate, and in lowest terms.
+    fn new(tokens: u64, per_ns: u64) -> (Rate, Self) {
+        let divisor = (1..=tokens).rev().find(|&n| tokens.is_multiple_of(n) && per_ns.is_multiple_of(n));
+        let divisor = i128::from(divisor.unwrap_or(1));
+        let ratio = Self { tokens: i128::from(tokens) / divisor, per_ns: i128::from(per_ns) / divisor };
+        (Rate::per(tokens, Duration::from_nanos(per_ns)), ratio)
+    }
+}
+
 impl Model {
+    /// In units of one token over the rate's nanoseconds, since the rate came into force.
+    fn units(&self, now_ns: u64) -> i128 {
+        let (start_ns, _, carry) = self.start;
+        self.rate.tokens * i128::from(now_ns.saturating_sub(start_ns)) + carry
+    }
+
     fn minted(&self, now_ns: u64) -> i128 {
-        self.rate.tokens * i128::from(now_ns) / self.rate.per_ns
+        self.start.1 + self.units(now_ns) / self.rate.per_ns
+    }
+
+    /// Where a bucket stands that is full, and has all that the head saved.
+    fn floor(&self) -> i128 {
+        self.minted(self.since_ns) - self.burst - self.saved
+    }
+
+    fn give_back(&mut self, now_ns: u64, tokens: i128) {
+        self.spent = (self.spent.max(self.floor()) - tokens).max(self.floor());
+        self.changed_ns = now_ns;
+    }
+
+    fn reconfigure(&mut self, now_ns: u64, rate: Ratio, burst: i128) {
+        self.spent = self.spent.max(self.floor());
+        let minted = self.minted(now_ns);
+        let carry = self.units(now_ns) % self.rate.per_ns * rate.per_ns / self.rate.per_ns;
+        (self.rate, self.burst, self.start) = (rate, burst, (now_ns, minted, carry));
+        (self.since_ns, self.changed_ns) = (now_ns, now_ns);
+        self.saved = (minted - self.spent - burst).max(0);
     }
 
     /// Serves everybody due by `now_ns`.
     fn run(&mut self, now_ns: u64) {
         while let Some(&(id, tokens)) = self.line.front() {
-            let base = self.spent.max(self.minted(self.since_ns) - self.burst);
+            let splits = self.oversize == Oversize::Split && tokens > self.burst;
+            if !splits {
+                self.saved = 0;
+            }
+            let base = self.spent.max(self.floor());
             let needed = if self.oversize == Oversize::WhenFull { tokens.min(self.burst) } else { tokens };
-            let at_ns =
-                ((base + needed) * self.rate.per_ns + self.rate.tokens - 1).div_euclid(self.rate.tokens);
-            let at_ns = u64::try_from(at_ns.max(i128::from(self.since_ns))).unwrap();
+            let (start_ns, minted, carry) = self.start;
+            let units = (base + needed - minted) * self.rate.per_ns - carry;
+            let at_ns = i128::from(start_ns) + (units + self.rate.tokens - 1).div_euclid(self.rate.tokens);
+            let at_ns = u64::try_from(at_ns.max(i128::from(self.since_ns))).unwrap().max(self.changed_ns);
             if at_ns > now_ns {
+                if !splits {
+                    self.since_ns = now_ns;
+                }
                 return;
             }
-            (self.spent, self.since_ns) = (base + tokens, at_ns);
+            (self.spent, self.since_ns, self.saved) = (base + tokens, at_ns, 0);
             self.granted.push((id, at_ns));
             self.line.pop_front();
         }
-        self.since_ns = now_ns;
+        (self.since_ns, self.saved) = (now_ns, 0);
     }
 }
 
@@ -501,6 +588,8 @@ enum Step {
     Join(u64),
     Leave(prop::sample::Index),
     Pass(u64),
+    Return(u64),
+    Reconfigure { tokens: u64, per_ns: u64, burst: u64 },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -508,6 +597,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (1..30_u64).prop_map(Step::Join),
         1 => any::<prop::sample::Index>().prop_map(Step::Leave),
         3 => (0..3_000_u64).prop_map(Step::Pass),
+        1 => (1..10_u64).prop_map(Step::Return),
+        1 => (1..1_000_u64, 1_000..100_000_u64, 1..20_u64)
+            .prop_map(|(tokens, per_ns, burst)| Step::Reconfigure { tokens, per_ns, burst }),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -524,21 +616,24 @@ proptest! {
     #[test]
     fn everybody_is_served_when_an_unbounded_counter_and_a_list_say(
         // At most a token a nanosecond: of what is minted within one, no lateness at all leaves a burst.
-        tokens in 1..1_000_u64,
-        per_ns in 1_000..100_000_u64,
+        mut tokens in 1..1_000_u64,
+        mut per_ns in 1_000..100_000_u64,
         burst in 1..20_u64,
         oversize in oversize(),
         steps in steps(),
     ) {
-        let rate = Rate::per(tokens, Duration::from_nanos(per_ns));
+        let (rate, ratio) = Ratio::new(tokens, per_ns);
         let options = QueueOptions { lateness: Duration::ZERO, ..QueueOptions::default() };
         let (queue, time) = queue_with(Quota { rate, burst, oversize }, options);
         let mut model = Model {
-            rate: Ratio { tokens: i128::from(tokens), per_ns: i128::from(per_ns) },
+            rate: ratio,
+            start: (0, 0, 0),
             burst: i128::from(burst),
             oversize,
             spent: -i128::from(burst),
             since_ns: 0,
+            saved: 0,
+            changed_ns: 0,
             line: VecDeque::new(),
             granted: Vec::new(),
         };
@@ -558,12 +653,25 @@ proptest! {
                 Step::Leave(index) if !model.line.is_empty() => {
                     let index = index.index(model.line.len());
                     if index == 0 {
-                        model.since_ns = time.now_ns();
+                        (model.since_ns, model.saved) = (time.now_ns(), 0);
                     }
                     let (id, _) = model.line.remove(index).unwrap();
                     tasks[id] = None;
                 }
                 Step::Leave(_) => {}
+                Step::Return(tokens) => {
+                    model.give_back(time.now_ns(), i128::from(tokens));
+                    queue.release(tokens);
+                }
+                Step::Reconfigure { tokens: new_tokens, per_ns: new_per_ns, burst } => {
+                    (tokens, per_ns) = (new_tokens, new_per_ns);
+                    let (rate, ratio) = Ratio::new(tokens, per_ns);
+                    let quota = Quota { rate, burst, oversize };
+                    if quota != queue.quota() {
+                        model.reconfigure(time.now_ns(), ratio, i128::from(burst));
+                    }
+                    queue.reconfigure(quota);
+                }
                 Step::Pass(periods) => {
                     // To every nanosecond at which something may happen, by the timer alone.
                     let to_ns = time.now_ns() + periods * per_ns / tokens;

@@ -63,6 +63,20 @@ pub(crate) enum Claim {
     Turn,
 }
 
+/// An instant from which on all that is minted is somebody's, and what they had beyond a burst by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Since {
+    pub(crate) at_ns: u64,
+    pub(crate) saved: u64,
+}
+
+impl Since {
+    /// With nothing but what the bucket holds.
+    pub(crate) fn instant(at_ns: u64) -> Self {
+        Self { at_ns, saved: 0 }
+    }
+}
+
 /// Positions relative to the beginning of a segment.
 pub(crate) struct Level {
     minted: i64,
@@ -136,14 +150,14 @@ impl Segment {
         self.oversize == Oversize::Split && tokens > self.burst
     }
 
-    /// What `tokens` come to behind `ahead` others that also are yet to be taken, when everything minted from
-    /// `since_ns` on is theirs. Oversize requests are paid for before they pass ([`Oversize::Split`]) or
+    /// What `tokens` come to behind `ahead` others that also are yet to be taken, when everything minted `since`
+    /// is theirs. Oversize requests are paid for before they pass ([`Oversize::Split`]) or
     /// afterwards ([`Oversize::WhenFull`]).
-    pub(crate) fn claim(&self, spent: u64, since_ns: u64, ahead: u64, tokens: u64) -> Claim {
+    pub(crate) fn claim(&self, spent: u64, since: Since, ahead: u64, tokens: u64) -> Claim {
         if tokens == 0 || self.rate.is_unlimited() {
-            return Claim::At { at_ns: since_ns, spent };
+            return Claim::At { at_ns: since.at_ns, spent };
         }
-        let level = self.level(spent, since_ns);
+        let level = self.level_since(spent, since);
         if level.minted >= TURN_AT {
             return Claim::Turn;
         }
@@ -159,7 +173,7 @@ impl Segment {
             return Claim::Never;
         }
         match self.minted_at_ns(first.saturating_add_unsigned(paid_before)) {
-            Some(at_ns) => Claim::At { at_ns: at_ns.max(since_ns), spent: self.position(last) },
+            Some(at_ns) => Claim::At { at_ns: at_ns.max(since.at_ns), spent: self.position(last) },
             None => Claim::Never,
         }
     }
@@ -196,6 +210,18 @@ impl Segment {
         let level = self.level(spent, now_ns);
         let tokens = i64::try_from(tokens).unwrap_or(i64::MAX);
         self.position(level.spent.saturating_sub(tokens).max(self.floor(level.minted)))
+    }
+
+    /// [`give_back`](Self::give_back) while all that was minted `since` is somebody's, and stays theirs.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn give_back_since(&self, spent: u64, since: Since, tokens: u64) -> u64 {
+        if self.rate.is_unlimited() {
+            return spent;
+        }
+        let level = self.level_since(spent, since);
+        let tokens = i64::try_from(tokens).unwrap_or(i64::MAX);
+        let floor = self.floor(level.minted).saturating_sub_unsigned(since.saved);
+        self.position(level.spent.saturating_sub(tokens).max(floor))
     }
 
     /// The bucket at `now_ns`.
@@ -236,6 +262,27 @@ impl Segment {
         let minted = self.position(level.minted);
         let segment = Self { rate, burst, oversize, start_ns, minted, carry, reciprocal };
         (segment, self.position(level.spent))
+    }
+
+    /// [`turn`](Self::turn) while all that was minted `since` is somebody's, and stays theirs: what of it is
+    /// beyond the new burst comes beside the word.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn turn_since(
+        &self,
+        spent: u64,
+        since: Since,
+        now_ns: u64,
+        quota: Quota,
+    ) -> ((Self, u64), Since) {
+        let (segment, word) = self.turn(spent, now_ns, quota);
+        let at_ns = segment.start_ns;
+        if self.rate.is_unlimited() || segment.rate.is_unlimited() {
+            return ((segment, word), Since::instant(at_ns));
+        }
+        let spent = self.position(self.level_since(spent, since).spent);
+        let available = segment.minted.wrapping_sub(spent).cast_signed();
+        let saved = u64::try_from(available.saturating_sub_unsigned(segment.burst)).unwrap_or(0);
+        ((segment, spent), Since { at_ns, saved })
     }
 
     /// [`turn`](Self::turn) with a say in what becomes of tokens and debt.
@@ -295,6 +342,12 @@ impl Segment {
         };
         let bound = if beyond { Bound::Burst } else { Bound::Rate };
         Denied { requested: tokens, available: level.available(), rate, burst, bound, retry_after }
+    }
+
+    fn level_since(&self, spent: u64, Since { at_ns, saved }: Since) -> Level {
+        let minted = self.minted_by(at_ns);
+        let spent = spent.wrapping_sub(self.minted).cast_signed();
+        Level { minted, spent: spent.max(self.floor(minted).saturating_sub_unsigned(saved)) }
     }
 
     #[inline]

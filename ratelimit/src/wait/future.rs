@@ -76,10 +76,8 @@ impl Drop for Wait<'_> {
         let State::Waiting { ticket } = self.state else { return };
         let now_ns = self.queue.now_ns();
         let (outcome, _waker) = self.queue.shared.hold(|waiting| waiting.line.leave(ticket, now_ns));
-        if let Some(Ok(taken)) = outcome {
-            self.queue.shared.limiter.release(taken);
-        }
-        self.queue.shared.changed();
+        // Zero as well: those behind move forward.
+        self.queue.shared.give_back(outcome.and_then(Result::ok).unwrap_or(0));
     }
 }
 

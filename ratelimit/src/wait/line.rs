@@ -2,19 +2,22 @@
 //!
 //! Q1: tokens go to the one who waits longest, whole requests only; nobody in the line overtakes.
 //! Q2: while somebody waits, what is minted is theirs, even if nobody looks in time: the head is served as of
-//! the instant `since_ns` at which it became the head, so a late timer delays waking and costs no rate. How
-//! late that may be is bounded, and so is what passes at once.
+//! the instant `since` at which it became the head, so a late timer delays waking and costs no rate. How
+//! late that may be is bounded, and so is what passes at once. What comes back meanwhile, and a new quota, leave
+//! it what it has, be it more than the bucket holds.
 //! Q3: nothing is taken before a request is granted, so leaving the line gives nothing back and moves all
 //! behind forward.
 //! Q4: whoever cannot be served in time, by the quota in force and those ahead, is told at once.
 
+use std::cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::bucket::{Claim, Segment};
+use crate::bucket::{Claim, Segment, Since};
 use crate::cell::Cell;
 use crate::decision::{Bound, Denied, RetryAfter};
+use crate::quota::{Inherit, Quota};
 
 /// What a waiter is told in the end: the tokens that were taken (none from an unlimited bucket), or why not.
 pub(super) type Outcome = Result<u64, Denied>;
@@ -29,7 +32,7 @@ pub(super) struct Line {
     /// The sum of what all who wait asked for.
     tokens: u64,
     /// What is minted from here on belongs to those who wait (Q2).
-    since_ns: u64,
+    since: Since,
     /// How far back that may lie for those whose tokens a bucket can hold.
     lateness_ns: u64,
     next_ticket: u64,
@@ -48,7 +51,7 @@ impl Line {
             deadlines: BTreeSet::new(),
             settled: BTreeMap::new(),
             tokens: 0,
-            since_ns: 0,
+            since: Since::instant(0),
             lateness_ns: u64::try_from(lateness.as_nanos()).unwrap_or(u64::MAX),
             next_ticket: 0,
         }
@@ -71,11 +74,11 @@ impl Line {
         tokens: u64,
         deadline_ns: Option<u64>,
     ) -> Option<Outcome> {
-        self.since_ns = self.since_ns(now_ns);
+        self.since = self.since(now_ns);
         loop {
             let (segment, spent) = cell.read();
-            match segment.claim(spent, self.since_ns, self.tokens, tokens) {
-                Claim::Turn => turn(cell, self.since_ns),
+            match segment.claim(spent, self.since, self.tokens, tokens) {
+                Claim::Turn => self.turn(cell),
                 Claim::Never => return Some(Err(self.refuse(&segment, spent, now_ns, tokens, None))),
                 Claim::At { at_ns, spent: taken } if self.is_empty() && at_ns <= now_ns => {
                     if taken == spent {
@@ -123,8 +126,8 @@ impl Line {
             if !segment.splits(tokens) {
                 self.forfeit(now_ns);
             }
-            match segment.claim(spent, self.since_ns, 0, tokens) {
-                Claim::Turn => turn(cell, self.since_ns),
+            match segment.claim(spent, self.since, 0, tokens) {
+                Claim::Turn => self.turn(cell),
                 Claim::Never => {
                     let denied = self.refuse(&segment, spent, now_ns, tokens, None);
                     self.settle(ticket, now_ns, Err(denied), woken);
@@ -133,7 +136,7 @@ impl Line {
                 Claim::At { at_ns, spent: taken } => {
                     let tokens = if taken == spent { 0 } else { tokens };
                     if tokens == 0 || cell.swap(spent, taken) {
-                        self.since_ns = at_ns;
+                        self.since = Since::instant(at_ns);
                         self.settle(ticket, now_ns, Ok(tokens), woken);
                     }
                 }
@@ -141,13 +144,50 @@ impl Line {
         }
     }
 
-    /// Refuses whoever cannot be served in time any more (Q4): for when the quota has changed. Looks at all.
-    pub(super) fn recheck(&mut self, cell: &Cell, now_ns: u64, woken: &mut Vec<Waker>) {
+    /// Gives `tokens` back, to be taken by those who wait (Q2). To be [served](Self::serve) before and after.
+    pub(super) fn give_back(&mut self, cell: &Cell, now_ns: u64, tokens: u64) {
+        self.since = self.since(now_ns);
+        loop {
+            let (segment, spent) = cell.read();
+            let back = segment.give_back_since(spent, self.since, tokens);
+            if back == spent || cell.swap(spent, back) {
+                return;
+            }
+        }
+    }
+
+    /// Puts `quota` in force and refuses whoever it cannot serve in time (Q4). To be [served](Self::serve) before
+    /// and after. Looks at all who wait.
+    pub(super) fn reconfigure(
+        &mut self,
+        cell: &Cell,
+        now_ns: u64,
+        quota: Quota,
+        inherit: Inherit,
+        woken: &mut Vec<Waker>,
+    ) {
+        let old = self.since(now_ns);
+        let since = cell::Cell::new(old);
+        cell.replace(|segment, spent| {
+            if inherit == Inherit::AsIs {
+                let (next, kept) = segment.turn_since(spent, old, now_ns, quota);
+                since.set(kept);
+                return Some(next);
+            }
+            let (segment, word) = segment.inherit(spent, now_ns, quota, inherit);
+            since.set(Since::instant(now_ns));
+            Some((segment, word))
+        });
+        self.since = since.into_inner();
+        self.recheck(cell, now_ns, woken);
+    }
+
+    fn recheck(&mut self, cell: &Cell, now_ns: u64, woken: &mut Vec<Waker>) {
         let (segment, spent) = cell.read();
         let mut ahead = 0_u64;
         let mut hopeless = Vec::new();
         for (&ticket, waiter) in &self.waiting {
-            let at_ns = match segment.claim(spent, self.since_ns, ahead, waiter.tokens) {
+            let at_ns = match segment.claim(spent, self.since, ahead, waiter.tokens) {
                 Claim::At { at_ns, .. } => Some(at_ns),
                 Claim::Never => None,
                 // So much was minted that nobody waits any longer.
@@ -184,7 +224,7 @@ impl Line {
     /// The refusal of somebody who does not want to wait behind all who do.
     pub(super) fn turned_away(&self, cell: &Cell, now_ns: u64, tokens: u64) -> Denied {
         let (segment, spent) = cell.read();
-        let at_ns = match segment.claim(spent, self.since_ns(now_ns), self.tokens, tokens) {
+        let at_ns = match segment.claim(spent, self.since(now_ns), self.tokens, tokens) {
             Claim::At { at_ns, .. } => Some(at_ns),
             Claim::Never | Claim::Turn => None,
         };
@@ -192,13 +232,23 @@ impl Line {
     }
 
     /// An empty line has no claim to what was minted before.
-    fn since_ns(&self, now_ns: u64) -> u64 {
-        if self.is_empty() { now_ns } else { self.since_ns }
+    fn since(&self, now_ns: u64) -> Since {
+        if self.is_empty() { Since::instant(now_ns) } else { self.since }
     }
 
     /// What was minted longer ago than the timer may be late is nobody's, but for what the bucket holds of it.
     fn forfeit(&mut self, now_ns: u64) {
-        self.since_ns = self.since_ns.max(now_ns.saturating_sub(self.lateness_ns));
+        self.since = Since::instant(self.since.at_ns.max(now_ns.saturating_sub(self.lateness_ns)));
+    }
+
+    /// Begins a new segment under the same quota, as of `since`: what was minted since is not lost.
+    #[cold]
+    fn turn(&mut self, cell: &Cell) {
+        let since = self.since;
+        cell.replace(|segment, spent| {
+            let due = segment.claim(spent, since, 0, 1) == Claim::Turn;
+            due.then(|| segment.turn_since(spent, since, since.at_ns, segment.quota()).0)
+        });
     }
 
     fn remove(&mut self, ticket: u64, now_ns: u64) -> Option<Waiter> {
@@ -247,13 +297,4 @@ impl Line {
         let wait = |at_ns: u64| RetryAfter::After(Duration::from_nanos(at_ns.saturating_sub(now_ns)));
         segment.refusal(spent, now_ns, tokens, bound, at_ns.map_or(RetryAfter::Never, wait))
     }
-}
-
-/// Begins a new segment under the same quota, as of `since_ns`: what was minted since is not lost.
-#[cold]
-fn turn(cell: &Cell, since_ns: u64) {
-    cell.replace(|segment, spent| {
-        let due = segment.claim(spent, since_ns, 0, 1) == Claim::Turn;
-        due.then(|| segment.turn(spent, since_ns, segment.quota()))
-    });
 }
