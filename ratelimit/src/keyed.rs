@@ -1,8 +1,8 @@
 //! Many buckets, one per key: each with its own quota that may change while it runs, in bounded memory.
 //!
 //! K1: never more than `max_keys` buckets are held.
-//! K2: a bucket that is evicted is full, and under its quota cannot be told from a new one, or its debt goes to
-//! a sketch that never recalls it as less: no debt is forgotten. (A key that comes back under a larger burst
+//! K2: a bucket that is evicted is full, and under its quota cannot be told from a new one, or it goes to those
+//! that are [away], the latest of which are kept whole. (A key that was full and comes back under a larger burst
 //! than it left with comes back with all of that.)
 //! K3: within a shard time never goes back, so a thread that read the clock early mints nothing.
 //! K4: a known key is looked up, charged and refused without an allocation; a new key is stored only when it
@@ -22,6 +22,7 @@ use crate::decision::{Bound, Denied, RetryAfter, Snapshot};
 use crate::limiter::monotonic_ns;
 use crate::quota::Quota;
 
+mod away;
 mod class;
 mod debts;
 mod interned;
@@ -32,8 +33,8 @@ mod permit;
 mod shard;
 mod table;
 
+use away::Away;
 use class::first_charge;
-use debts::Debts;
 pub use interned::{Interned, InternedOptions, InternedPermit};
 pub use lookup::Lookup;
 pub use name::Name;
@@ -77,7 +78,7 @@ pub struct Keyed<K, C = fn() -> u64, S = RandomState> {
 enum Beyond {
     Nothing,
     Shared(Mutex<Bucket>),
-    Debts(Debts),
+    Evicts(Away),
 }
 
 /// On cache lines of its own (two, as they are fetched in pairs): a thread at one shard does not slow down
@@ -117,7 +118,7 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
         let beyond = match over_cap {
             OverCap::DenyNew => Beyond::Nothing,
             OverCap::Shared(quota) => Beyond::Shared(Mutex::new(Bucket::full(quota, clock()))),
-            OverCap::EvictIndebted => Beyond::Debts(Debts::new()),
+            OverCap::EvictIndebted => Beyond::Evicts(Away::new()),
         };
         let shards = (0..shards).map(|_| Apart::default()).collect();
         let max_keys = max_keys.min(u32::MAX as usize);
@@ -166,8 +167,9 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
         self.take(key, tokens, quota, Intent::Ask).map(drop)
     }
 
-    /// Gives tokens back to the bucket of `key`, which is never fuller than full. An unknown key is full.
-    /// It is the caller's care not to give back more than was taken; a [`KeyedPermit`] cannot.
+    /// Gives tokens back to the bucket of `key`, which is never fuller than full. An unknown key is full, or had
+    /// to go in debt: under [`OverCap::EvictIndebted`] what comes back for one of the last 1,024 that had to is
+    /// added to what it owes, and lost if it went before those. It is the caller's care not to give back more than was taken; a [`KeyedPermit`] cannot.
     pub fn release<Q>(&self, key: &Q, tokens: u64)
     where
         Q: Lookup<K> + ?Sized,
@@ -178,10 +180,12 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
         let now_ns = shard.advance(now_ns);
         if let Some(entry) = shard.find(hash, key) {
             shard.give_back(entry, now_ns, tokens);
+        } else if let Some(away) = self.away() {
+            away.give_back(hash, now_ns, tokens);
         }
     }
 
-    /// The bucket of `key` now, if one is held; a key without bucket is full (or its debt is in the sketch).
+    /// The bucket of `key` now, if one is held; a key without bucket is full, or had to go in debt.
     pub fn peek<Q>(&self, key: &Q) -> Option<Snapshot>
     where
         Q: Lookup<K> + ?Sized,
@@ -255,6 +259,8 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
                 let gone = found.filter(|_| intent != Intent::Ask);
                 if let Some(entry) = gone {
                     shard.remove(entry, &self.hasher);
+                } else if intent != Intent::Ask {
+                    self.away().inspect(|away| away.forget(hash));
                 }
                 self.unreserve(usize::from(reserved) + usize::from(gone.is_some()));
                 return Ok(Source::Nothing);
@@ -270,15 +276,16 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
                 }
                 return Ok(Source::Own);
             }
-            let full_at_ns = self.recall(hash).max(now_ns);
-            let verdict = first_charge(quota, now_ns, full_at_ns, tokens, |refusal| E::explain(refusal));
+            let former = self.away().and_then(|away| away.recall(hash, quota, now_ns));
+            let verdict = first_charge(quota, now_ns, former, tokens, |refusal| E::explain(refusal));
             if verdict.is_err() || tokens == 0 || intent != Intent::Take {
                 self.unreserve(usize::from(reserved));
                 return verdict.map(|()| if tokens == 0 { Source::Nothing } else { Source::Unstored });
             }
             if reserved || self.reserve() {
-                let entry = shard.insert((hash, key.to_key()), quota, (now_ns, full_at_ns), &self.hasher);
+                let entry = shard.insert((hash, key.to_key()), quota, (now_ns, former), &self.hasher);
                 if shard.charge(entry, quota, now_ns, tokens) {
+                    self.away().inspect(|away| away.forget(hash));
                     return Ok(Source::Own);
                 }
                 // Only by the rounding of an inherited debt.
@@ -304,11 +311,11 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
         }
     }
 
-    /// When the bucket of a key that had to go is full; in the past for all others.
-    fn recall(&self, hash: u64) -> u64 {
+    /// The buckets that had to go, if any had to.
+    fn away(&self) -> Option<&Away> {
         match &self.beyond {
-            Beyond::Debts(debts) => debts.recall(hash),
-            Beyond::Nothing | Beyond::Shared(_) => 0,
+            Beyond::Evicts(away) => Some(away),
+            Beyond::Nothing | Beyond::Shared(_) => None,
         }
     }
 
@@ -329,7 +336,7 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
     /// how far it came. Failing that, one in debt if that is the policy, or else returns when the first of the
     /// buckets it saw will be full.
     fn make_room(&self, hash: u64, now_ns: u64) -> Result<(), Option<u64>> {
-        let evicts_indebted = matches!(self.beyond, Beyond::Debts(_));
+        let evicts_indebted = matches!(self.beyond, Beyond::Evicts(_));
         let mut budget = if evicts_indebted { LOOKED_AT_ONCE } else { LOOKED_AT };
         let mut free_at_ns = None;
         let (before, from_own) = self.shards.split_at(self.index(hash));
@@ -355,12 +362,12 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
                 break;
             }
         }
-        let Beyond::Debts(debts) = &self.beyond else { return Err(free_at_ns) };
+        let Beyond::Evicts(away) = &self.beyond else { return Err(free_at_ns) };
         for shard in from_own.iter().chain(before) {
             let mut shard = shard.lock();
-            if let Some((hash, full_at_ns)) = shard.evict_soonest(LOOKED_AT_ONCE, &self.hasher) {
+            if let Some((hash, bucket)) = shard.evict_soonest(LOOKED_AT_ONCE, &self.hasher) {
                 // Still under the lock that the key would come back under.
-                debts.remember(hash, full_at_ns);
+                away.leave(hash, bucket);
                 return Ok(());
             }
         }

@@ -62,7 +62,8 @@
 //!    nanosecond earlier the same request is refused again, at that instant it passes if nobody came between.
 //!    (The wait of a new key for a slot is a guess.)
 //! 4. **Tokens and debts survive** a change of quota, which is atomic in rate and burst. No eviction forgets a
-//!    debt.
+//!    debt; where there are so many that [`OverCap::EvictIndebted`] keeps only a sketch of the oldest, as long as
+//!    their quotas stay.
 //! 5. **What comes back is what was taken**: no sequence of permits and releases makes a bucket fuller than
 //!    full or leaves a debt behind.
 //! 6. **Bounded memory**: never more than `max_keys` keys; a refused new key stores and allocates nothing.

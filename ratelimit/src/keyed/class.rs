@@ -12,6 +12,7 @@ use std::num::NonZeroU32;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
+use super::away::Bucket;
 use crate::bucket::{Position, Segment, Weighed};
 use crate::decision::{Denied, Snapshot};
 use crate::quota::Quota;
@@ -64,10 +65,21 @@ impl Account {
 }
 
 impl Classes {
-    /// An account under `quota` that is full at `full_at_ns`, or else the class that is due.
-    pub(super) fn open(&mut self, quota: Quota, now_ns: u64, full_at_ns: u64) -> Result<Account, ClassId> {
+    /// A full account under `quota`, or one that is as its `former` bucket under the same quota; or else the
+    /// class that is due.
+    pub(super) fn open(
+        &mut self,
+        quota: Quota,
+        now_ns: u64,
+        former: Option<Bucket>,
+    ) -> Result<Account, ClassId> {
         let id = self.enter(quota, now_ns)?;
-        Ok(Account::at(id, self.segment(id).full_position(now_ns, full_at_ns)))
+        let segment = self.segment(id);
+        let position = match former {
+            Some(former) => former.segment.carry_to(segment, former.position, now_ns),
+            None => segment.full_position(now_ns, now_ns),
+        };
+        Ok(Account::at(id, position))
     }
 
     pub(super) fn close(&mut self, account: Account) {
@@ -108,6 +120,10 @@ impl Classes {
 
     pub(super) fn is_full(&self, account: &Account, now_ns: u64) -> bool {
         self.segment(account.class).is_full_at(account.position(), now_ns)
+    }
+
+    pub(super) fn bucket(&self, account: &Account) -> Bucket {
+        Bucket { segment: *self.segment(account.class), position: account.position() }
     }
 
     pub(super) fn full_at_ns(&self, account: &Account) -> Option<u64> {
@@ -222,17 +238,19 @@ fn hash(quota: Quota) -> u64 {
     FixedState::default().hash_one(quota)
 }
 
-/// Whether a bucket of `quota` that is full at `full_at_ns` lets `tokens` pass: what becomes of the first
-/// request of a key, asked before anything is stored.
+/// Whether the `former` bucket, or a full one of `quota`, lets `tokens` pass: what becomes of the first request of
+/// a key, asked before anything is stored.
 pub(super) fn first_charge<E>(
     quota: Quota,
     now_ns: u64,
-    full_at_ns: u64,
+    former: Option<Bucket>,
     tokens: u64,
     refuse: impl FnOnce(&dyn Fn() -> Denied) -> E,
 ) -> Result<(), E> {
-    let (segment, _) = Segment::start(quota, now_ns);
-    let position = segment.full_position(now_ns, full_at_ns);
+    let Bucket { segment, position } = former.unwrap_or_else(|| {
+        let (segment, _) = Segment::start(quota, now_ns);
+        Bucket { segment, position: segment.full_position(now_ns, now_ns) }
+    });
     match segment.weigh_at(position, now_ns, tokens) {
         Weighed::Admitted(_) => Ok(()),
         Weighed::Short | Weighed::Due => Err(refuse(&|| segment.refusal_at(position, now_ns, tokens))),
@@ -253,7 +271,7 @@ mod tests {
     fn a_quota_that_flaps_takes_no_more_classes_than_it_has_values() {
         let mut classes = Classes::default();
         let quota = |burst| Quota::new(Rate::per_second(10), burst);
-        let mut account = classes.open(quota(1), 0, 0).unwrap();
+        let mut account = classes.open(quota(1), 0, None).unwrap();
         for round in 0..1_000 {
             assert_eq!(classes.charge(&mut account, quota(round % 3 + 5), round, 0), Charge::Taken);
         }

@@ -1,4 +1,4 @@
-//! What keys owe that had to go: a count-min sketch that keeps, instead of a sum, the latest instant at which
+//! What keys owe that had to go long ago: a count-min sketch that keeps, instead of a sum, the latest instant at which
 //! a bucket that fell on a cell is full. Such a debt pays itself off without anybody touching the cell.
 //!
 //! Invariant: [`recall`](Debts::recall) is never earlier than what was [remembered](Debts::remember) for the

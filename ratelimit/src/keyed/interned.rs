@@ -147,7 +147,7 @@ impl<C: Fn() -> u64> Interned<C> {
             return Ok(Source::Nothing);
         }
         if slot_mut(&mut stripe.pieces, place).is_none_or(|slot| slot.is_none()) {
-            first_charge(quota, now_ns, now_ns, tokens, |refusal| E::explain(refusal))?;
+            first_charge(quota, now_ns, None, tokens, |refusal| E::explain(refusal))?;
             if tokens == 0 || intent != Intent::Take {
                 return Ok(if tokens == 0 { Source::Nothing } else { Source::Unstored });
             }
@@ -178,7 +178,7 @@ impl Stripe {
     /// A full bucket at `place`, which has none.
     fn open(&mut self, place: usize, quota: Quota, now_ns: u64) {
         let account = loop {
-            match self.classes.open(quota, now_ns, now_ns) {
+            match self.classes.open(quota, now_ns, None) {
                 Ok(account) => break account,
                 Err(due) => self.turn(due, now_ns),
             }

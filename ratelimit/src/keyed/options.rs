@@ -34,12 +34,16 @@ pub enum OverCap {
     /// needs a slot to be counted and holds for the size of each request only: so this quota bounds what all
     /// of them pass together, and what a single one of them passes. Choose it no larger than one key may have.
     Shared(Quota),
-    /// It takes the slot of the bucket that will be full soonest among those looked at. When that one will be
-    /// full is kept in a sketch of 32 KiB (count-min with maxima instead of sums), and the key that had to go
-    /// comes back as a bucket that is full then and not earlier: no debt is forgotten, and no key ever passes
-    /// more than its quota.
+    /// It takes the slot of the bucket that will be full soonest among those looked at. The last 1,024 buckets
+    /// that had to go are kept aside as they are (210 KiB): their keys come back to them, whatever the quota is by
+    /// then, and so do tokens that are given back.
     ///
-    /// A sketch errs upwards: once about a thousand keys are away in debt at the same time, new keys begin to
+    /// Of those before them is known when they will be full under the quota they had, in a sketch of 32 KiB
+    /// (count-min with maxima instead of sums): their keys come back as buckets that are full then and not
+    /// earlier. Under an unchanged quota no debt is forgotten and no key ever passes more than that. A quota that
+    /// changed meanwhile changes the debt with the rate, and tokens given back meanwhile are lost.
+    ///
+    /// A sketch errs upwards: once about a thousand keys are in it in debt at the same time, new keys begin to
     /// pay for strangers, for as long as those would. Never evicted are keys with the rate zero.
     EvictIndebted,
 }

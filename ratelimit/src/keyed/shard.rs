@@ -5,6 +5,7 @@
 
 use std::hash::{BuildHasher, Hash};
 
+use super::away::Bucket;
 use super::class::{Account, Charge, ClassId, Classes};
 use super::lookup::Lookup;
 use super::table::{SLOTS, Table};
@@ -113,16 +114,16 @@ impl<K: Eq + Hash> Shard<K> {
         self.classes.peek(&self.entries.get(entry).expect(FOUND).account, now_ns)
     }
 
-    /// Stores `key`, which is not held, with a bucket that is full at `full_at_ns`, and returns where it is.
+    /// Stores `key`, which is not held, with its `former` bucket or a full one, and returns where it is.
     pub(super) fn insert(
         &mut self,
         (hash, key): (u64, K),
         quota: Quota,
-        (now_ns, full_at_ns): (u64, u64),
+        (now_ns, former): (u64, Option<Bucket>),
         hasher: &impl BuildHasher,
     ) -> usize {
         let account = loop {
-            match self.classes.open(quota, now_ns, full_at_ns) {
+            match self.classes.open(quota, now_ns, former) {
                 Ok(account) => break account,
                 Err(due) => self.turn(due, now_ns),
             }
@@ -197,21 +198,23 @@ impl<K: Eq + Hash> Shard<K> {
         Search::InUse(free_at_ns)
     }
 
-    /// Removes the bucket that will be full soonest among the next `budget` slots, and returns the hash of its
-    /// key and that instant. Never removes one that will never be full.
-    pub(super) fn evict_soonest(&mut self, budget: usize, hasher: &impl BuildHasher) -> Option<(u64, u64)> {
-        let mut soonest = None;
+    /// Removes the bucket that will be full soonest among the next `budget` slots, and returns it with the hash
+    /// of its key. Never removes one that will never be full.
+    pub(super) fn evict_soonest(
+        &mut self,
+        budget: usize,
+        hasher: &impl BuildHasher,
+    ) -> Option<(u64, Bucket)> {
+        let mut soonest: Option<(u64, usize, Bucket)> = None;
         let slots = self.entries.slots();
         for slot in (0..slots.min(budget).div_ceil(SLOTS)).flat_map(|_| self.hand.next(slots)) {
-            let account = self.entries.get(slot).map(|entry| &entry.account);
-            let Some(full_at_ns) = account.and_then(|account| self.classes.full_at_ns(account)) else {
-                continue;
-            };
-            if soonest.is_none_or(|(earliest_ns, _)| full_at_ns < earliest_ns) {
-                soonest = Some((full_at_ns, slot));
+            let Some(Entry { account, .. }) = self.entries.get(slot) else { continue };
+            let Some(full_at_ns) = self.classes.full_at_ns(account) else { continue };
+            if soonest.is_none_or(|(earliest_ns, ..)| full_at_ns < earliest_ns) {
+                soonest = Some((full_at_ns, slot, self.classes.bucket(account)));
             }
         }
-        soonest.map(|(full_at_ns, slot)| (self.remove(slot, hasher), full_at_ns))
+        soonest.map(|(_, slot, bucket)| (self.remove(slot, hasher), bucket))
     }
 
     /// Once per 2^61 tokens of a rate: 266 days at 100 GB/s.
@@ -258,7 +261,7 @@ mod tests {
                 let mut budget = 64;
                 assert!(matches!(shard.evict_full(key, &mut budget, false, &hasher), Search::Evicted));
             }
-            shard.insert((hasher.hash_one(key), key), quota, (key, key), &hasher);
+            shard.insert((hasher.hash_one(key), key), quota, (key, None), &hasher);
         }
         let displaced = shard.entries.displaced();
         assert!(displaced < 2_000, "{displaced} groups passed by 2,000 keys");

@@ -1,0 +1,104 @@
+//! Buckets of keys that had to go, as they were: what comes back for such a key finds its bucket, and the key
+//! comes back to it under whatever quota.
+//!
+//! The latest are kept whole. Of those before them a sketch keeps when they will be full.
+
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::fast::FixedState;
+use parking_lot::Mutex;
+
+use super::debts::Debts;
+use crate::bucket::{Position, Segment};
+use crate::quota::Quota;
+
+/// Keys that are remembered whole, at some two hundred bytes each.
+const WHOLE: usize = 1_024;
+
+pub(super) struct Away {
+    latest: Mutex<Latest>,
+    before: Debts,
+}
+
+struct Latest {
+    /// By the hash of the key. Two keys with one hash of 64 bits count as one: the later takes the place.
+    buckets: HashMap<u64, (u64, Bucket), FixedState>,
+    /// Hashes and departures, the longest ago first; some of the keys may have come back since.
+    departures: VecDeque<(u64, u64)>,
+    next: u64,
+}
+
+/// A bucket on its own: its segment and the place in it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bucket {
+    pub(super) segment: Segment,
+    pub(super) position: Position,
+}
+
+impl Bucket {
+    /// One that is full at `full_at_ns`, and lacks until then what is minted in between.
+    fn full_at(quota: Quota, now_ns: u64, full_at_ns: u64) -> Self {
+        let (segment, _) = Segment::start(quota, now_ns);
+        Self { segment, position: segment.full_position(now_ns, full_at_ns) }
+    }
+
+    fn under(self, quota: Quota, now_ns: u64) -> Self {
+        if self.segment.quota() == quota {
+            return self;
+        }
+        let (segment, _) = Segment::start(quota, now_ns);
+        Self { segment, position: self.segment.carry_to(&segment, self.position, now_ns) }
+    }
+}
+
+impl Away {
+    pub(super) fn new() -> Self {
+        let latest = Latest {
+            buckets: HashMap::with_capacity_and_hasher(WHOLE, FixedState::default()),
+            departures: VecDeque::with_capacity(WHOLE),
+            next: 0,
+        };
+        Self { latest: Mutex::new(latest), before: Debts::new() }
+    }
+
+    /// The key with this hash has to go, and this is its bucket.
+    pub(super) fn leave(&self, hash: u64, bucket: Bucket) {
+        let mut latest = self.latest.lock();
+        if latest.departures.len() >= WHOLE
+            && let Some((hash, departure)) = latest.departures.pop_front()
+            && let Some(&(held, Bucket { segment, position })) = latest.buckets.get(&hash)
+            && held == departure
+        {
+            latest.buckets.remove(&hash);
+            let full_at_ns = segment.full_position_at_ns(position).unwrap_or(u64::MAX);
+            self.before.remember(hash, full_at_ns);
+        }
+        let departure = latest.next;
+        latest.next += 1;
+        latest.departures.push_back((hash, departure));
+        latest.buckets.insert(hash, (departure, bucket));
+    }
+
+    /// The bucket of the key with this hash under `quota`, which is in force from here on; none if it is full.
+    pub(super) fn recall(&self, hash: u64, quota: Quota, now_ns: u64) -> Option<Bucket> {
+        if let Some((_, bucket)) = self.latest.lock().buckets.get_mut(&hash) {
+            *bucket = bucket.under(quota, now_ns);
+            return Some(*bucket);
+        }
+        let full_at_ns = self.before.recall(hash);
+        (full_at_ns > now_ns).then(|| Bucket::full_at(quota, now_ns, full_at_ns))
+    }
+
+    /// The key with this hash is held again, or to be forgotten.
+    pub(super) fn forget(&self, hash: u64) {
+        self.latest.lock().buckets.remove(&hash);
+    }
+
+    /// Tokens come back for a key that is not held. Of one that went too long ago nothing is known that they
+    /// could be added to.
+    pub(super) fn give_back(&self, hash: u64, now_ns: u64, tokens: u64) {
+        if let Some((_, Bucket { segment, position })) = self.latest.lock().buckets.get_mut(&hash) {
+            *position = segment.give_back_at(*position, now_ns, tokens);
+        }
+    }
+}
