@@ -14,8 +14,8 @@ use crate::quota::Quota;
 /// How much is taken in advance, and by how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseOptions {
-    /// Tokens that are taken at once; 64 by default. The larger, the seldomer do processors meet, and the more
-    /// may be held: what is held by one is refused to all others.
+    /// Tokens that a slot is filled up to; 64 by default. The larger, the seldomer do processors meet, and the more
+    /// may be held: what is held by one is refused to all others. Beyond the burst, nothing is ever leased.
     pub lease: u64,
     /// Leases, one for each thread up to this number, after which threads share; rounded up to a power of two,
     /// 16 by default, at 128 bytes each.
@@ -31,7 +31,7 @@ impl Default for LeaseOptions {
 /// A [`Limiter`] whose tokens are handed to threads by the lease.
 ///
 /// In every window of length `t` it admits at most `burst + ⌊rate·t⌋ + 1` tokens as the limiter does, and
-/// `slots · lease` more: what had been taken in advance. As many may be held while somebody else is refused. Take
+/// `slots · lease` more: what had been taken in advance, for no slot ever holds more than a lease. As many may be held while somebody else is refused. Take
 /// it where one key is asked by so many threads that they wait for each other, and the burst is much larger than
 /// that.
 ///
@@ -88,12 +88,13 @@ impl<C: Fn() -> u64> Leased<C> {
 
     /// Tokens that threads hold in advance.
     pub fn held(&self) -> u64 {
-        self.slots.iter().map(|Slot(held)| held.load(Ordering::Relaxed)).sum()
+        self.slots.iter().map(|Slot(held)| held.load(Ordering::Relaxed)).fold(0, u64::saturating_add)
     }
 
     /// Gives all leases back to the limiter, and returns how many tokens they were: when the rush is over.
     pub fn settle(&self) -> u64 {
-        let back = self.slots.iter().map(|Slot(held)| held.swap(0, Ordering::AcqRel)).sum();
+        let back =
+            self.slots.iter().map(|Slot(held)| held.swap(0, Ordering::AcqRel)).fold(0, u64::saturating_add);
         self.limiter.release(back);
         back
     }
@@ -116,16 +117,31 @@ impl<C: Fn() -> u64> Leased<C> {
 
     #[cold]
     fn take_new(&self, tokens: u64) -> bool {
-        let both = tokens.saturating_add(self.lease);
-        if self.limiter.allow(both) {
-            // An unlimited quota would only fill the slot for nothing, until it wraps.
-            let more = |held: u64| held.checked_add(self.lease).filter(|_| held <= self.lease);
-            if self.slot().fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).is_err() {
-                self.limiter.release(self.lease);
+        let wanted = self.lease.saturating_sub(self.slot().load(Ordering::Relaxed));
+        let both = tokens.saturating_add(wanted);
+        // A lease is worth no debt, and one that nothing was taken for holds nothing.
+        if wanted > 0
+            && both <= self.limiter.quota().burst
+            && let Ok(permit) = self.limiter.try_acquire(both)
+        {
+            if permit.tokens() > 0 {
+                self.lease(wanted);
             }
             return true;
         }
         self.limiter.allow(tokens)
+    }
+
+    /// Puts `taken` tokens into this thread's slot, and back what does not fit because another thread has filled
+    /// it.
+    fn lease(&self, taken: u64) {
+        let filled = |held: u64| Some(held.saturating_add(taken).min(self.lease.max(held)));
+        let slot = self.slot();
+        let held = slot.fetch_update(Ordering::AcqRel, Ordering::Relaxed, filled).unwrap_or(self.lease);
+        let surplus = taken.saturating_sub(self.lease.saturating_sub(held));
+        if surplus > 0 {
+            self.limiter.release(surplus);
+        }
     }
 
     #[inline]

@@ -20,12 +20,48 @@ fn what_passes_was_taken_before_and_what_is_held_comes_back() {
     let denied = limiter.try_acquire(6).unwrap_err();
     assert_eq!((denied.requested, denied.available), (6, 5));
     assert!(limiter.allow(0) && limiter.try_acquire(5).is_ok());
-    limiter.reconfigure(Quota::UNLIMITED);
+    assert_eq!(limiter.settle(), 0);
+}
+
+/// Once a mistake: a new lease came on top of what was left of the one before.
+#[test]
+fn a_slot_never_holds_more_than_a_lease() {
+    let quota = Quota::new(Rate::per_second(1), 1_000);
+    let limiter = Leased::with_clock(quota, LeaseOptions { lease: 30, slots: 1 }, || 0);
+    for tokens in [5, 31, 29, 7, 30, 12, 45] {
+        assert!(limiter.allow(tokens));
+        assert!(limiter.held() <= 30, "{} after {tokens}", limiter.held());
+    }
+    assert_eq!(limiter.held() + limiter.peek().available, 1_000 - 159);
+}
+
+/// Once a mistake: leases filled up while nothing was taken for them, and passed on top of the burst.
+#[test]
+fn nothing_is_held_that_was_not_taken() {
+    let quota = Quota::new(Rate::per_second(1), 100);
+    let limiter = Leased::with_clock(Quota::UNLIMITED, LeaseOptions { lease: 30, slots: 1 }, || 0);
     assert!((0..1_000).all(|_| limiter.allow(1 << 40)));
-    assert!(limiter.held() <= 60);
+    assert_eq!(limiter.held(), 0);
     limiter.reconfigure(quota);
-    limiter.settle();
-    assert_eq!((limiter.held(), limiter.peek().available), (0, 100));
+    assert!(limiter.allow(100) && !limiter.allow(1));
+}
+
+#[test]
+fn a_request_that_fits_makes_no_debt_for_its_lease() {
+    let quota = Quota::new(Rate::per_second(1), 100).oversize(Oversize::WhenFull);
+    let limiter = Leased::with_clock(quota, LeaseOptions { lease: 30, slots: 1 }, || 0);
+    assert!(limiter.allow(90));
+    assert_eq!((limiter.held(), limiter.peek().available, limiter.peek().debt), (0, 10, 0));
+}
+
+#[test]
+fn leases_of_any_size_are_counted_without_overflow() {
+    let options = LeaseOptions { lease: u64::MAX, slots: 1_024 };
+    let limiter = Leased::with_clock(Quota::UNLIMITED, options, || 0);
+    thread::scope(|scope| {
+        (0..16).for_each(|_| drop(scope.spawn(|| assert!(limiter.allow(u64::MAX)))));
+    });
+    assert_eq!((limiter.held(), limiter.settle()), (0, 0));
 }
 
 #[test]
