@@ -96,8 +96,7 @@ impl<const N: usize, C: Fn() -> u64> Multi<N, C> {
     /// # Errors
     /// [`MultiDenied`] with the bandwidth that makes the request wait longest.
     pub fn try_acquire_each(&self, tokens: [u64; N]) -> Result<MultiPermit<'_, N, C>, MultiDenied> {
-        self.take(tokens)?;
-        Ok(MultiPermit { multi: self, tokens })
+        Ok(MultiPermit { multi: self, tokens: self.take(tokens)? })
     }
 
     /// Whether all let `tokens` pass now; takes nothing.
@@ -143,11 +142,18 @@ impl<const N: usize, C: Fn() -> u64> Multi<N, C> {
         self.state.lock().buckets.map(|bucket| bucket.quota())
     }
 
-    fn take(&self, tokens: [u64; N]) -> Result<(), MultiDenied> {
+    /// What each gave: nothing where it is unlimited.
+    pub(crate) fn take(&self, tokens: [u64; N]) -> Result<[u64; N], MultiDenied> {
         let mut state = self.state.lock();
         let now_ns = state.advance((self.clock)());
         state.buckets = state.decide(now_ns, tokens)?;
-        Ok(())
+        let mut taken = tokens;
+        for (taken, bucket) in taken.iter_mut().zip(&state.buckets) {
+            if bucket.quota().rate.is_unlimited() {
+                *taken = 0;
+            }
+        }
+        Ok(taken)
     }
 }
 
@@ -186,7 +192,7 @@ pub struct MultiPermit<'a, const N: usize, C: Fn() -> u64 = fn() -> u64> {
 }
 
 impl<const N: usize, C: Fn() -> u64> MultiPermit<'_, N, C> {
-    /// Tokens of each bandwidth.
+    /// Tokens that could be given back to each bandwidth: none to one that was unlimited.
     pub fn tokens(&self) -> [u64; N] {
         self.tokens
     }

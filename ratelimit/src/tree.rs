@@ -6,6 +6,7 @@
 //! T2: the refusal names the most specific bound that is exceeded, and its wait suffices for all of them.
 //! T3: a key that is new is stored only after everything above it has admitted the request.
 
+use std::array;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 
@@ -90,12 +91,22 @@ mod sealed {
 
     /// Where the tokens of a level came from.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct Held(pub(super) Source);
+    pub struct Held {
+        pub(super) source: Source,
+        /// Which bandwidths of a [`Multi`](crate::Multi) gave any, from the lowest bit on.
+        pub(super) bandwidths: u64,
+    }
+
+    impl From<Source> for Held {
+        fn from(source: Source) -> Self {
+            Self { source, bandwidths: 0 }
+        }
+    }
 }
 
 use sealed::Held;
 
-const NOTHING: Held = Held(Source::Nothing);
+const NOTHING: Held = Held { source: Source::Nothing, bandwidths: 0 };
 
 impl<const N: usize> Tree<N> {
     /// A tree with levels of these names, the most specific first.
@@ -127,7 +138,7 @@ impl<const N: usize> Tree<N> {
         }
         // All admit it: now keys that are new may be stored, parents before children (T3).
         for (level, node) in branch.iter().enumerate().rev() {
-            if permit.held.get(level) == Some(&Held(Source::Unstored)) {
+            if permit.held.get(level).is_some_and(|held| held.source == Source::Unstored) {
                 match node.store(tokens) {
                     Ok(held) => permit.set(level, held),
                     Err(denied) => return Err(self.refuse(permit, level, denied)),
@@ -182,7 +193,7 @@ impl<const N: usize> TreePermit<'_, N> {
         self.tokens = tokens;
         // The root first: it is what most of the others wait for.
         for (node, &held) in self.branch.iter().zip(&self.held).rev() {
-            if !matches!(held, Held(Source::Nothing | Source::Unstored)) {
+            if !matches!(held.source, Source::Nothing | Source::Unstored) {
                 node.put_back(surplus, held);
             }
         }
@@ -202,7 +213,7 @@ impl<const N: usize> fmt::Debug for TreePermit<'_, N> {
 impl<C: Fn() -> u64> sealed::Node for Limiter<C> {
     fn hold(&self, tokens: u64) -> Result<Held, Denied> {
         let permit = self.try_acquire(tokens)?;
-        Ok(if permit.tokens() == 0 { NOTHING } else { Held(Source::Own) })
+        Ok(if permit.tokens() == 0 { Source::Nothing } else { Source::Own }.into())
     }
 
     fn store(&self, tokens: u64) -> Result<Held, Denied> {
@@ -223,15 +234,18 @@ impl<C: Fn() -> u64> sealed::Node for Limiter<C> {
 
 impl<const M: usize, C: Fn() -> u64> sealed::Node for Multi<M, C> {
     fn hold(&self, tokens: u64) -> Result<Held, Denied> {
-        self.try_acquire(tokens).map(|_| Held(Source::Own)).map_err(|refusal| refusal.denied)
+        const { assert!(M <= 64, "a level of a tree has up to 64 bandwidths") };
+        let taken = self.take([tokens; M]).map_err(|refusal| refusal.denied)?;
+        let bandwidths = taken.iter().rev().fold(0, |bits, &taken| bits << 1 | u64::from(taken > 0));
+        Ok(Held { source: Source::Own, bandwidths })
     }
 
     fn store(&self, tokens: u64) -> Result<Held, Denied> {
         self.hold(tokens)
     }
 
-    fn put_back(&self, tokens: u64, _: Held) {
-        self.release_each([tokens; M]);
+    fn put_back(&self, tokens: u64, Held { bandwidths, .. }: Held) {
+        self.release_each(array::from_fn(|place| tokens * (bandwidths >> place & 1)));
     }
 
     fn ask(&self, tokens: u64) -> Result<(), Denied> {
@@ -262,14 +276,14 @@ where
     S: BuildHasher,
 {
     fn hold(&self, tokens: u64) -> Result<Held, Denied> {
-        self.keyed.take(self.key, tokens, self.quota, Intent::TakeIfHeld).map(Held)
+        self.keyed.take(self.key, tokens, self.quota, Intent::TakeIfHeld).map(Held::from)
     }
 
     fn store(&self, tokens: u64) -> Result<Held, Denied> {
-        self.keyed.take(self.key, tokens, self.quota, Intent::Take).map(Held)
+        self.keyed.take(self.key, tokens, self.quota, Intent::Take).map(Held::from)
     }
 
-    fn put_back(&self, tokens: u64, Held(source): Held) {
+    fn put_back(&self, tokens: u64, Held { source, .. }: Held) {
         self.keyed.put_back(self.key, tokens, source);
     }
 
@@ -295,11 +309,11 @@ impl<C: Fn() -> u64> Interned<C> {
 
 impl<C: Fn() -> u64> sealed::Node for InternedNode<'_, C> {
     fn hold(&self, tokens: u64) -> Result<Held, Denied> {
-        self.interned.take(self.id, tokens, self.quota, Intent::TakeIfHeld).map(Held)
+        self.interned.take(self.id, tokens, self.quota, Intent::TakeIfHeld).map(Held::from)
     }
 
     fn store(&self, tokens: u64) -> Result<Held, Denied> {
-        self.interned.take(self.id, tokens, self.quota, Intent::Take).map(Held)
+        self.interned.take(self.id, tokens, self.quota, Intent::Take).map(Held::from)
     }
 
     fn put_back(&self, tokens: u64, _: Held) {

@@ -70,6 +70,20 @@ fn quotas_change_together_and_debts_stay() {
     assert!(Multi::with_clock([], || 0).allow(u64::MAX));
 }
 
+/// Once a mistake: the permit gave back what an unlimited bandwidth had never been asked for.
+#[test]
+fn a_permit_gives_nothing_back_to_a_bandwidth_that_was_unlimited() {
+    let limiter = Multi::with_clock([Quota::UNLIMITED, per_second(1, 2_000)], || 0);
+    let permits = [limiter.try_acquire(1_000).unwrap(), limiter.try_acquire(1_000).unwrap()];
+    limiter.reconfigure([per_second(1, 100), per_second(1, 2_000)]);
+    assert!(limiter.try_acquire_each([100, 0]).is_ok());
+    let [mut shrunk, released] = permits;
+    assert_eq!(released.tokens(), [0, 1_000]);
+    shrunk.shrink_to([500; 2]);
+    released.release();
+    assert_eq!(limiter.peek().map(|bucket| bucket.available), [0, 1_500]);
+}
+
 proptest! {
     /// Against buckets that are copied, asked one by one, and put back if any refuses.
     #[test]

@@ -52,6 +52,18 @@ fn the_most_specific_bound_is_named_and_its_wait_suffices_for_all() {
     assert_eq!(acquire(61).unwrap_err().denied.retry_after, RetryAfter::Never);
 }
 
+/// Once a mistake, as in `Multi` alone.
+#[test]
+fn a_permit_gives_nothing_back_to_a_bandwidth_that_was_unlimited() {
+    let process = Multi::with_clock([Quota::UNLIMITED, per_second(1, 1_000)], || 0);
+    let tree = Tree::new(["process"]);
+    let permit = tree.try_acquire([&process], 1_000).unwrap();
+    process.reconfigure([per_second(1, 100), per_second(1, 1_000)]);
+    assert!(process.try_acquire_each([100, 0]).is_ok());
+    permit.release();
+    assert_eq!(process.peek().map(|bucket| bucket.available), [0, 1_000]);
+}
+
 #[test]
 fn what_a_level_above_refuses_is_stored_nowhere_below_and_given_back_everywhere() {
     let process = Limiter::with_clock(per_second(1, 100), || 0);
