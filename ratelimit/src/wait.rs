@@ -41,7 +41,7 @@ pub struct QueueOptions {
     /// Most that wait at once; 65,536 by default. The next is refused. Each takes some hundred bytes.
     pub capacity: usize,
     /// Whether [`Queue::try_acquire`] and [`Queue::allow`] may take tokens while others wait for them; not by
-    /// default. Where they may, those who ask for much may wait for ever.
+    /// default. Where they may, those who ask for much may wait for ever. Who waits overtakes nobody in any case.
     pub barging: bool,
     /// How late the timer may ring without costing those who wait any tokens; 100 ms by default. Windows may
     /// hold that much more: `burst + rate·(t + lateness)`. At zero a late timer costs what was minted beyond the
@@ -207,7 +207,12 @@ impl Queue {
 
     /// Whether those who do not wait may take tokens.
     fn is_open(&self, tokens: u64) -> bool {
-        tokens == 0 || self.shared.options.barging || !self.shared.queued.load(Ordering::Acquire)
+        tokens == 0 || self.shared.options.barging || self.is_free()
+    }
+
+    /// Whether nobody waits, as far as can be told without looking at the line.
+    fn is_free(&self) -> bool {
+        !self.shared.queued.load(Ordering::Acquire)
     }
 }
 

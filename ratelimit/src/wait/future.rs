@@ -33,7 +33,7 @@ impl<'a> Wait<'a> {
 
     fn first_poll(&mut self, waker: &Waker) -> Poll<Outcome> {
         let shared = &self.queue.shared;
-        if self.queue.is_open(self.tokens)
+        if (self.tokens == 0 || self.queue.is_free())
             && let Ok(permit) = shared.limiter.try_acquire(self.tokens)
         {
             return Poll::Ready(Ok(permit.tokens()));
