@@ -1,7 +1,7 @@
 //! Tokens of the future: taken now, there at a known instant.
 //!
-//! A reservation owns a stretch of what the rate mints, behind everything taken before it. Cancelling gives
-//! exactly that many tokens back; those who reserved later keep the instants they were told.
+//! A reservation owns a stretch of what the rate mints, behind everything taken before it. Cancelling in time
+//! gives exactly that many tokens back; those who reserved later keep the instants they were told.
 
 use std::fmt;
 use std::time::Duration;
@@ -80,10 +80,13 @@ impl<'a, C: Fn() -> u64> Reservation<'a, C> {
         Duration::from_nanos(self.at_ns.saturating_sub((self.clock)()))
     }
 
-    /// Gives all tokens back: the work will not be done. Exact at any time; the sooner, the less others have
-    /// waited for them in vain.
+    /// Gives all tokens back: the work will not be done. The sooner, the less others have waited for them in vain;
+    /// once their time is over they stay taken. Work that was due and was not done is settled by the
+    /// [permit](Self::into_permit).
     pub fn cancel(self) {
-        self.permit.release();
+        if (self.clock)() <= self.at_ns {
+            self.permit.release();
+        }
     }
 
     /// The tokens, to be used or settled: for the caller who waited.
