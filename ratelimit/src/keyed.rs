@@ -155,7 +155,7 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
         self.take::<_, Unexplained>(key, tokens, quota, Intent::Take).is_ok()
     }
 
-    /// Whether `tokens` would pass now under `quota`; takes nothing and stores nothing. Whether a new key finds
+    /// Whether `tokens` would pass now under `quota`; takes nothing and changes nothing. Whether a new key finds
     /// a slot is not looked at.
     ///
     /// # Errors
@@ -164,7 +164,16 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
     where
         Q: Lookup<K> + ?Sized,
     {
-        self.take(key, tokens, quota, Intent::Ask).map(drop)
+        let quota = quota.clamped();
+        let now_ns = (self.clock)();
+        let hash = self.hasher.hash_one(key);
+        let mut shard = self.shard(hash).lock();
+        let now_ns = shard.advance(now_ns);
+        let bucket = match shard.find(hash, key) {
+            Some(entry) => Some(shard.bucket(entry).under(quota, now_ns)),
+            None => self.away().and_then(|away| away.look(hash, quota, now_ns)),
+        };
+        first_charge(quota, now_ns, bucket, tokens, |refusal| refusal())
     }
 
     /// Gives tokens back to the bucket of `key`, which is never fuller than full. An unknown key is full, or had
@@ -256,23 +265,17 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
             let found = shard.find(hash, key);
             if quota.rate.is_unlimited() {
                 // Nothing to count; and should the key be limited again, it starts full.
-                let gone = found.filter(|_| intent != Intent::Ask);
-                if let Some(entry) = gone {
-                    shard.remove(entry, &self.hasher);
-                } else if intent != Intent::Ask {
-                    self.away().inspect(|away| away.forget(hash));
+                match found {
+                    Some(entry) => drop(shard.remove(entry, &self.hasher)),
+                    None => drop(self.away().inspect(|away| away.forget(hash))),
                 }
-                self.unreserve(usize::from(reserved) + usize::from(gone.is_some()));
+                self.unreserve(usize::from(reserved) + usize::from(found.is_some()));
                 return Ok(Source::Nothing);
             }
             if let Some(entry) = found {
                 self.unreserve(usize::from(reserved));
                 if !shard.charge(entry, quota, now_ns, tokens) {
                     return Err(E::explain(|| shard.refusal(entry, now_ns, tokens)));
-                }
-                if intent == Intent::Ask {
-                    shard.give_back(entry, now_ns, tokens);
-                    return Ok(Source::Nothing);
                 }
                 return Ok(Source::Own);
             }
@@ -424,8 +427,6 @@ pub(crate) enum Intent {
     Take,
     /// Take, but store no new key: [`Source::Unstored`].
     TakeIfHeld,
-    /// Take nothing, store nothing.
-    Ask,
 }
 
 /// How much a refusal says: working out the reasons costs more than the decision.

@@ -100,6 +100,23 @@ impl<C: Fn() -> u64> Limiter<C> {
         }
     }
 
+    /// Whether `tokens` would pass now; takes nothing.
+    ///
+    /// # Errors
+    /// [`Denied`] as by [`try_acquire`](Self::try_acquire).
+    pub fn check(&self, tokens: u64) -> Result<(), Denied> {
+        let (segment, spent) = self.cell.read();
+        let now_ns = (self.clock)();
+        match segment.weigh(spent, now_ns, tokens) {
+            Verdict::Admitted { .. } => Ok(()),
+            Verdict::Short(level) => Err(segment.denial(&level, now_ns, tokens)),
+            Verdict::Turn => {
+                self.turn(now_ns);
+                self.check(tokens)
+            }
+        }
+    }
+
     /// Gives back `tokens` that were taken. The bucket is never fuller than full, but it is the caller's care
     /// not to give back more than was taken; a [`Permit`] cannot.
     pub fn release(&self, tokens: u64) {

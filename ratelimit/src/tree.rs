@@ -85,7 +85,7 @@ mod sealed {
         /// Takes for a key that was not stored, and stores it.
         fn store(&self, tokens: u64) -> Result<Held, Denied>;
         fn put_back(&self, tokens: u64, held: Held);
-        /// Whether `tokens` would pass; takes nothing in the end.
+        /// Whether `tokens` would pass; takes nothing.
         fn ask(&self, tokens: u64) -> Result<(), Denied>;
     }
 
@@ -225,10 +225,7 @@ impl<C: Fn() -> u64> sealed::Node for Limiter<C> {
     }
 
     fn ask(&self, tokens: u64) -> Result<(), Denied> {
-        if self.peek().available < tokens {
-            self.try_acquire(tokens)?.release();
-        }
-        Ok(())
+        self.check(tokens)
     }
 }
 

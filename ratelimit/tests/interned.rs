@@ -40,7 +40,11 @@ fn a_permit_gives_back_what_it_took_and_no_more() {
         interned.check(3, 70, per_second(1, 100)).is_ok()
             && interned.check(3, 71, per_second(1, 100)).is_err()
     );
-    assert_eq!(interned.peek(3).unwrap().available, 70);
+    assert!(
+        interned.check(3, 6, per_second(7, 5)).is_err() && interned.check(3, 5, per_second(7, 5)).is_ok()
+    );
+    let bucket = interned.peek(3).unwrap();
+    assert_eq!((bucket.available, bucket.rate), (70, Rate::per_second(1)), "a check leaves all as it is");
     permit.release();
     assert!(interned.peek(3).unwrap().is_full());
     assert_eq!(interned.try_acquire(3, 80, Quota::UNLIMITED).unwrap().tokens(), 0);

@@ -288,6 +288,49 @@ fn a_rate_that_wraps_the_counter_is_turned_for_all_of_its_keys() {
     }
 }
 
+/// Once a mistake: a check charged and gave back, under the quota that it asked about.
+#[test]
+fn a_check_leaves_bucket_and_quota_as_they_are() {
+    let clock = Cell::new(0);
+    let keyed: Keyed<u64, _> = Keyed::with_clock(capped(10), || clock.get());
+    let quota = per_second(10, 100);
+    assert!(keyed.allow(&1, 10, quota));
+    let denied = keyed.check(&1, 6, per_second(1, 5)).unwrap_err();
+    assert_eq!((denied.bound, denied.available, denied.burst), (Bound::Burst, 5, 5));
+    assert!(keyed.check(&1, 5, per_second(1, 5)).is_ok());
+    clock.set(SECOND_NS / 2);
+    let bucket = keyed.peek(&1).unwrap();
+    assert_eq!((bucket.available, bucket.rate, bucket.burst), (95, quota.rate, 100));
+
+    // With more than 2^32 ns a token, a bucket that was charged and given back is short of a fraction.
+    let daily = Quota::new(Rate::per(1, Duration::from_secs(86_400)), 5);
+    assert!(keyed.allow(&2, 1, daily));
+    clock.set(86_400 * SECOND_NS + SECOND_NS / 2);
+    assert!(keyed.check(&2, 5, daily).is_ok());
+    assert!(keyed.peek(&2).unwrap().is_full());
+    let former = KeyedOptions { max_keys: 1, over_cap: OverCap::EvictIndebted, shards: 1 };
+    let keyed: Keyed<u64, _> = Keyed::with_clock(former, || clock.get());
+    assert!(keyed.allow(&1, 10, quota) && keyed.allow(&2, 1, quota));
+    assert!(keyed.check(&1, 5, per_second(1, 5)).is_ok());
+    assert!(keyed.allow(&1, 90, quota));
+}
+
+#[test]
+fn a_rate_that_wraps_the_counter_is_turned_for_keys_that_had_to_go() {
+    let clock = Cell::new(0);
+    let options = KeyedOptions { max_keys: 1, over_cap: OverCap::EvictIndebted, shards: 1 };
+    let keyed: Keyed<u64, _> = Keyed::with_clock(options, || clock.get());
+    let fast = Quota::new(Rate::per_second(u64::MAX), 10);
+    for second in 0..5 {
+        clock.set(second * SECOND_NS);
+        assert!(keyed.allow(&1, 10, fast) && keyed.check(&1, 1, fast).is_err());
+        assert!(keyed.allow(&2, 10, fast), "the other has to go");
+        assert!(keyed.check(&1, 1, fast).is_err());
+        clock.set(clock.get() + SECOND_NS / 2);
+        assert!(keyed.check(&1, 10, fast).is_ok() && keyed.check(&2, 10, fast).is_ok());
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Take { key: u8, tokens: u64 },

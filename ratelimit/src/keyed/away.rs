@@ -42,8 +42,9 @@ impl Bucket {
         Self { segment, position: segment.full_position(now_ns, full_at_ns) }
     }
 
-    fn under(self, quota: Quota, now_ns: u64) -> Self {
-        if self.segment.quota() == quota {
+    /// The bucket under `quota`, ready to decide at `now_ns`.
+    pub(super) fn under(self, quota: Quota, now_ns: u64) -> Self {
+        if self.segment.quota() == quota && !self.segment.is_due(now_ns) {
             return self;
         }
         let (segment, _) = Segment::start(quota, now_ns);
@@ -79,12 +80,22 @@ impl Away {
         latest.buckets.insert(hash, (departure, bucket));
     }
 
-    /// The bucket of the key with this hash under `quota`, which is in force from here on; none if it is full.
+    /// The bucket that the key with this hash would come back to under `quota`; none if that is a full one.
+    pub(super) fn look(&self, hash: u64, quota: Quota, now_ns: u64) -> Option<Bucket> {
+        let whole = self.latest.lock().buckets.get(&hash).map(|(_, bucket)| bucket.under(quota, now_ns));
+        whole.or_else(|| self.sketched(hash, quota, now_ns))
+    }
+
+    /// [`look`](Self::look), and `quota` is in force for the key from here on.
     pub(super) fn recall(&self, hash: u64, quota: Quota, now_ns: u64) -> Option<Bucket> {
         if let Some((_, bucket)) = self.latest.lock().buckets.get_mut(&hash) {
             *bucket = bucket.under(quota, now_ns);
             return Some(*bucket);
         }
+        self.sketched(hash, quota, now_ns)
+    }
+
+    fn sketched(&self, hash: u64, quota: Quota, now_ns: u64) -> Option<Bucket> {
         let full_at_ns = self.before.recall(hash);
         (full_at_ns > now_ns).then(|| Bucket::full_at(quota, now_ns, full_at_ns))
     }

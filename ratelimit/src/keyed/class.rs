@@ -238,8 +238,8 @@ fn hash(quota: Quota) -> u64 {
     FixedState::default().hash_one(quota)
 }
 
-/// Whether the `former` bucket, or a full one of `quota`, lets `tokens` pass: what becomes of the first request of
-/// a key, asked before anything is stored.
+/// Whether the `former` bucket under `quota`, or else a full one, lets `tokens` pass: asked before anything is
+/// stored or changed.
 pub(super) fn first_charge<E>(
     quota: Quota,
     now_ns: u64,

@@ -119,12 +119,20 @@ impl<C: Fn() -> u64> Interned<C> {
         self.max_ids
     }
 
-    /// Whether `tokens` would pass now; takes nothing and allocates nothing.
+    /// Whether `tokens` would pass now; takes nothing and changes nothing.
     ///
     /// # Errors
     /// [`Denied`] as by [`try_acquire`](Self::try_acquire).
     pub fn check(&self, id: u32, tokens: u64, quota: Quota) -> Result<(), Denied> {
-        self.take(id, tokens, quota, Intent::Ask).map(drop)
+        let quota = quota.clamped();
+        if self.is_beyond(id, tokens, quota) {
+            return Err(no_such(tokens, quota));
+        }
+        let (mut stripe, now_ns, place) = self.enter(id);
+        let Stripe { pieces, classes, .. } = &mut *stripe;
+        let account = slot_mut(pieces, place).and_then(|slot| slot.as_ref());
+        let bucket = account.map(|account| classes.bucket(account).under(quota, now_ns));
+        first_charge(quota, now_ns, bucket, tokens, |refusal| refusal())
     }
 
     pub(crate) fn take<E: Explain>(
@@ -135,15 +143,13 @@ impl<C: Fn() -> u64> Interned<C> {
         intent: Intent,
     ) -> Result<Source, E> {
         let quota = quota.clamped();
-        if id >= self.max_ids && tokens > 0 && !quota.rate.is_unlimited() {
+        if self.is_beyond(id, tokens, quota) {
             return Err(E::explain(|| no_such(tokens, quota)));
         }
         let (mut stripe, now_ns, place) = self.enter(id);
         if quota.rate.is_unlimited() {
             // Nothing to count; and should the id be limited again, it starts full.
-            if intent != Intent::Ask {
-                stripe.forget(place);
-            }
+            stripe.forget(place);
             return Ok(Source::Nothing);
         }
         if slot_mut(&mut stripe.pieces, place).is_none_or(|slot| slot.is_none()) {
@@ -154,11 +160,12 @@ impl<C: Fn() -> u64> Interned<C> {
             stripe.open(place, quota, now_ns);
         }
         stripe.charge(place, quota, now_ns, tokens)?;
-        if intent == Intent::Ask {
-            stripe.give_back(place, now_ns, tokens);
-            return Ok(Source::Nothing);
-        }
         Ok(Source::Own)
+    }
+
+    /// Whether a bucket is needed and there is none to be had.
+    fn is_beyond(&self, id: u32, tokens: u64, quota: Quota) -> bool {
+        id >= self.max_ids && tokens > 0 && !quota.rate.is_unlimited()
     }
 
     /// The stripe of `id`, locked, its time, and the place of `id` in it.

@@ -110,6 +110,11 @@ impl<K: Eq + Hash> Shard<K> {
         self.classes.give_back(&mut entry.account, now_ns, tokens);
     }
 
+    /// A copy of the bucket.
+    pub(super) fn bucket(&self, entry: usize) -> Bucket {
+        self.classes.bucket(&self.entries.get(entry).expect(FOUND).account)
+    }
+
     pub(super) fn peek(&self, entry: usize, now_ns: u64) -> Snapshot {
         self.classes.peek(&self.entries.get(entry).expect(FOUND).account, now_ns)
     }
