@@ -70,7 +70,7 @@ impl fmt::Display for Exceeded {
 impl std::error::Error for Exceeded {}
 
 /// A limit on a branch of a [`Tree`]: a [`Limiter`], a [`Multi`], a [key](Keyed::node) or an
-/// [id](Interned::node).
+/// [id](Interned::node). Levels are shared between threads, so that a permit can be held across an `.await`.
 pub trait Node: sealed::Node {}
 
 impl<T: sealed::Node> Node for T {}
@@ -126,7 +126,7 @@ impl<const N: usize> Tree<N> {
     /// [`Exceeded`], which names the most specific level that refused; nothing was taken.
     pub fn try_acquire<'a>(
         &self,
-        branch: [&'a dyn Node; N],
+        branch: [&'a (dyn Node + Sync); N],
         tokens: u64,
     ) -> Result<TreePermit<'a, N>, Exceeded> {
         let mut permit = TreePermit { branch, held: [NOTHING; N], tokens };
@@ -149,7 +149,7 @@ impl<const N: usize> Tree<N> {
     }
 
     /// [`try_acquire`](Self::try_acquire) for those who neither give tokens back nor want to know why not.
-    pub fn allow(&self, branch: [&dyn Node; N], tokens: u64) -> bool {
+    pub fn allow(&self, branch: [&(dyn Node + Sync); N], tokens: u64) -> bool {
         self.try_acquire(branch, tokens).is_ok()
     }
 
@@ -168,7 +168,7 @@ impl<const N: usize> Tree<N> {
 
 /// Tokens taken from all nodes of a branch; dropping it keeps them taken.
 pub struct TreePermit<'a, const N: usize> {
-    branch: [&'a dyn Node; N],
+    branch: [&'a (dyn Node + Sync); N],
     held: [Held; N],
     tokens: u64,
 }

@@ -1,6 +1,5 @@
 //! Stream → policy → tenant → process: all or nothing, exactly given back, the most specific bound named.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -16,6 +15,23 @@ use proptest::prelude::*;
 const SECOND_NS: u64 = 1_000_000_000;
 const TREE: Tree<4> = Tree::new(["stream", "policy", "tenant", "process"]);
 
+/// A level of a tree may be shared by threads, and so its clock.
+struct Clock(AtomicU64);
+
+impl Clock {
+    fn new(now_ns: u64) -> Self {
+        Self(AtomicU64::new(now_ns))
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn set(&self, now_ns: u64) {
+        self.0.store(now_ns, Ordering::SeqCst);
+    }
+}
+
 fn per_second(rate: u64, burst: u64) -> Quota {
     Quota::new(Rate::per_second(rate), burst)
 }
@@ -26,7 +42,7 @@ fn capped(max_keys: usize) -> KeyedOptions {
 
 #[test]
 fn the_most_specific_bound_is_named_and_its_wait_suffices_for_all() {
-    let clock = Cell::new(0);
+    let clock = Clock::new(0);
     let now = || clock.get();
     let process = Limiter::with_clock(per_second(1, 100), now);
     let tenants: Keyed<Name, _> = Keyed::with_clock(capped(10), now);
@@ -141,7 +157,7 @@ proptest! {
         steps in prop::collection::vec(
             (0..6_u64, 0..80_u64, 0..SECOND_NS / 2, 0..5_u8, any::<prop::sample::Index>()), 1..120),
     ) {
-        let clock = Cell::new(0);
+        let clock = Clock::new(0);
         let now = || clock.get();
         let tree = Tree::new(["stream", "tenant", "process"]);
         let process: Keyed<u64, _> = Keyed::with_clock(capped(1), now);
