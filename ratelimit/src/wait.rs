@@ -99,7 +99,8 @@ struct Waiting {
 impl Queue {
     /// A full limiter on a clock and a timer of the caller's: `clock` returns monotonic nanoseconds since
     /// whenever, `sleep` a future that ends when as much has passed on that clock. It may end late, within
-    /// [`QueueOptions::lateness`]; one that ends early is asked for again. The waker it gets never blocks.
+    /// [`QueueOptions::lateness`]; one that ends early is asked for again, on the spot. The waker it gets never
+    /// blocks. Both are called while the line is locked, and must not ask the queue.
     pub fn with_timer<F>(
         quota: Quota,
         options: QueueOptions,

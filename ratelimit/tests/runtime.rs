@@ -2,6 +2,8 @@
 #![cfg(feature = "tokio")]
 #![expect(clippy::disallowed_methods, reason = "the paused clock of the test's own runtime")]
 
+use std::future::Future;
+use std::task::Poll;
 use std::time::Duration;
 
 use forebay_ratelimit::{Inherit, Queue, QueueOptions, Quota, Rate};
@@ -53,6 +55,31 @@ async fn a_timeout_around_a_wait_leaves_the_line() {
     assert!(timeout(Duration::from_millis(900), queue.wait(10)).await.is_err());
     assert_eq!((queue.waiting(), queue.peek().available), (0, 9));
     assert!(timeout(Duration::from_millis(1), queue.wait(9)).await.is_ok());
+}
+
+/// Once a mistake: a timer that is polled on the budget of the task is put off when that is used up, and in
+/// `block_on` woken on the spot: the line looked after itself for ever, on the thread that had to go on.
+#[test]
+fn a_task_without_budget_can_begin_to_wait() {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
+        let waiting = runtime.block_on(async {
+            let queue = Queue::new(per_second(1, 3_600));
+            assert!(queue.allow(3_600));
+            let mut wait = std::pin::pin!(queue.wait(3_600));
+            std::future::poll_fn(|cx| {
+                while tokio::task::coop::has_budget_remaining() {
+                    assert!(std::pin::pin!(tokio::task::coop::consume_budget()).poll(cx).is_ready());
+                }
+                Poll::Ready(wait.as_mut().poll(cx).is_pending())
+            })
+            .await
+        });
+        tell.send(waiting).unwrap();
+    });
+    // Waited for in full only where it fails.
+    assert_eq!(told.recv_timeout(Duration::from_secs(60)), Ok(true));
 }
 
 /// Whoever reloads a configuration or gives tokens back may be on a thread without a runtime.

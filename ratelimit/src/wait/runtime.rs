@@ -7,10 +7,12 @@ use super::{Queue, QueueOptions};
 use crate::quota::Quota;
 
 impl Queue {
-    /// A full limiter on tokio's clock and timer.
+    /// A full limiter on tokio's clock and the timer of this runtime, for as long as that runs.
     ///
     /// # Panics
-    /// Outside of a tokio runtime, or in one without a timer.
+    /// Outside of a tokio runtime, or in one without a timer. When the runtime has been shut down, whoever has to
+    /// wait, or leaves others waiting, panics: a queue does not go into a static that several runtimes use, such as
+    /// those of tests.
     pub fn new(quota: Quota) -> Self {
         Self::with_options(quota, QueueOptions::default())
     }
@@ -18,7 +20,7 @@ impl Queue {
     /// [`new`](Self::new) with other options.
     ///
     /// # Panics
-    /// Outside of a tokio runtime, or in one without a timer.
+    /// As there.
     #[expect(clippy::disallowed_methods, reason = "the edge: the clock that goes with the timer")]
     pub fn with_options(quota: Quota, options: QueueOptions) -> Self {
         let runtime = Handle::current();
@@ -31,7 +33,9 @@ impl Queue {
         // that know of no runtime.
         Self::with_timer(quota, options, clock, move |delay| {
             let _inside = runtime.enter();
-            tokio::time::sleep(delay)
+            // Not on the budget of the task that happens to set it: where that is used up, the timer would ring
+            // at once, to be asked again at once.
+            tokio::task::unconstrained(tokio::time::sleep(delay))
         })
     }
 }
