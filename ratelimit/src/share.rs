@@ -1,8 +1,10 @@
 //! What one of several instances lets pass, so that all of them together keep to one global limit.
 //!
 //! S1: the rates of all instances add up to no more than the global one, at every instant, as long as each
-//! knows of at least as many healthy instances as serve. For that a count that rises is believed at once, and
-//! one that falls only after it has stayed down; shares are rounded down.
+//! knows of at least as many healthy instances as serve and, if weighted, of the same demands: while one has heard
+//! of them and another has not, the sum is off by as much as they have changed. For that a count that rises is
+//! believed at once, and one that falls only after it has stayed down; shares are rounded down, unless to nothing.
+//! Fixed parts add up as the operator has them, and local ones to the whole for each.
 //! S2: a refusal quotes the limit that the operator configured, not the part that came of it.
 
 use std::fmt;
@@ -24,10 +26,10 @@ pub enum Strategy {
     /// By demand: `floor` of the limit in equal parts, so that an instance that nobody came to has something
     /// for the first who does, and the rest in proportion to what was asked of each.
     Weighted {
-        /// From 0 to 1; 0.1 is a good beginning. Zero starves an instance until its demand was heard of.
+        /// From 1/65536 to 1, or zero; 0.1 is a good beginning. Zero starves an instance until its demand was heard of.
         floor: f64,
     },
-    /// This part of it, from 0 to 1, whoever else there may be.
+    /// This part of it, from 1/65536 to 1, or zero, whoever else there may be.
     Fixed(f64),
 }
 
@@ -54,8 +56,8 @@ impl Default for ShareOptions {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum ShareError {
-    /// A part of a limit lies between nothing and all of it.
-    #[error("a share of {0} is not within 0 to 1")]
+    /// A part of a limit lies between nothing and all of it, and is not too small to be told from nothing.
+    #[error("a share of {0} is neither 0 nor within 1/65536 to 1")]
     OutOfRange(f64),
 }
 
@@ -101,17 +103,22 @@ struct Fraction {
 
 const WHOLE: Fraction = Fraction { parts: 1, of: 1 };
 
-/// Weighted parts come in steps of this, so that a demand that wavers does not make ever new quotas.
-const STEPS: u32 = 1 << 16;
+/// Parts have at most so many binary digits, so that a demand that wavers does not make ever new quotas.
+const DIGITS: u32 = 16;
+
+/// The smallest part that an operator may want, and the smallest that a weight may come to: of 2^31.
+const SMALLEST: f64 = 1.0 / 65_536.0;
+const MOST_DIGITS: u32 = 31;
 
 impl Share {
     /// All of the limit, until something is known of others; a fixed part from the beginning.
     ///
     /// # Errors
-    /// [`ShareError`] if a floor or a fixed part is not within 0 to 1.
+    /// [`ShareError`] if a floor or a fixed part is neither zero nor within 1/65536 to 1.
     pub fn new(options: ShareOptions) -> Result<Self, ShareError> {
         if let Strategy::Weighted { floor: part } | Strategy::Fixed(part) = options.strategy
-            && !(0.0..=1.0).contains(&part)
+            && part != 0.0
+            && !(SMALLEST..=1.0).contains(&part)
         {
             return Err(ShareError::OutOfRange(part));
         }
@@ -150,8 +157,8 @@ impl Share {
         self.divide();
     }
 
-    /// The quota of this instance under the `global` one: its part of the rate, rounded down, and the whole
-    /// burst. Unlimited and zero stay what they are.
+    /// The quota of this instance under the `global` one: its part of the rate, rounded down (but not to
+    /// nothing), and the whole burst. Unlimited and zero stay what they are.
     pub fn quota(&self, global: Quota) -> Quota {
         let burst = global.burst.max(self.options.min_burst);
         Quota { rate: part_of(global.rate, self.part), burst, ..global }
@@ -182,8 +189,9 @@ impl Share {
                 // Adds up to one over all instances: floor + (1 - floor).
                 let new = steps(floor / f64::from(of) + (1.0 - floor) * weight);
                 let old = self.part;
-                let grows_little =
-                    old.of == STEPS && new.parts > old.parts && new.parts - old.parts < old.parts / 20;
+                let [before, after] =
+                    [(old, new), (new, old)].map(|(part, other)| u64::from(part.parts) * u64::from(other.of));
+                let grows_little = after > before && (after - before) < before / 20;
                 if grows_little { old } else { new }
             }
             (Strategy::Fixed(part), _) => steps(part),
@@ -191,17 +199,21 @@ impl Share {
     }
 }
 
-/// Rounded down.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "from 0 to 65536, and saturating"
-)]
+/// Rounded down by less than 2^-11 of it, or by a part in 2^31 if that is more, but not to nothing.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 2^31, and saturating")]
 fn steps(part: f64) -> Fraction {
-    Fraction { parts: ((part * f64::from(STEPS)) as u32).min(STEPS), of: STEPS }
+    if part <= 0.0 {
+        return Fraction { parts: 0, of: 1 };
+    }
+    let mut digits = DIGITS;
+    while digits < MOST_DIGITS && part * f64::from(1_u32 << digits) < 2_048.0 {
+        digits += 1;
+    }
+    let of = 1 << digits;
+    Fraction { parts: ((part * f64::from(of)) as u32).clamp(1, of), of }
 }
 
-/// Rounded down, by less than 2^-31 of it where it cannot be exact.
+/// Rounded down to what 64 bits can say, but not to nothing: one token in 584 years is the least.
 fn part_of(rate: Rate, Fraction { parts, of }: Fraction) -> Rate {
     if rate.is_unlimited() || rate.is_zero() || parts == of {
         return rate;
@@ -209,13 +221,18 @@ fn part_of(rate: Rate, Fraction { parts, of }: Fraction) -> Rate {
     let (tokens, per_ns) = rate.parts();
     let (mut tokens, mut per_ns) =
         (u128::from(tokens) * u128::from(parts), u128::from(per_ns) * u128::from(of));
-    let divisor = gcd(tokens, per_ns).max(1);
+    if tokens == 0 {
+        return Rate::ZERO;
+    }
+    let divisor = gcd(tokens, per_ns);
     (tokens, per_ns) = (tokens / divisor, per_ns / divisor);
     while tokens > u128::from(u64::MAX) || per_ns > u128::from(u64::MAX) {
         (tokens, per_ns) = (tokens / 2, per_ns.div_ceil(2));
     }
-    let narrow = |number: u128| u64::try_from(number).expect("halved until it is");
-    Rate::per(narrow(tokens), Duration::from_nanos(narrow(per_ns)))
+    match (u64::try_from(tokens), u64::try_from(per_ns)) {
+        (Ok(tokens @ 1..), Ok(per_ns)) => Rate::per(tokens, Duration::from_nanos(per_ns)),
+        _ => Rate::per(1, Duration::MAX),
+    }
 }
 
 fn gcd(mut a: u128, mut b: u128) -> u128 {

@@ -61,14 +61,32 @@ fn unlimited_and_zero_stay_and_bursts_are_not_divided() {
 
 #[test]
 fn what_is_no_part_is_refused_with_its_value() {
-    for part in [-0.1, 1.01, f64::NAN, f64::INFINITY] {
+    for part in [-0.1, 1.01, f64::NAN, f64::INFINITY, 1e-5, f64::MIN_POSITIVE] {
         for strategy in [Divide::Fixed(part), Divide::Weighted { floor: part }] {
             let error = Share::new(ShareOptions { strategy, ..Default::default() }).unwrap_err();
             let ShareError::OutOfRange(found) = error else { panic!("another error") };
             assert!(found.to_bits() == part.to_bits());
-            assert_eq!(error.to_string(), format!("a share of {part} is not within 0 to 1"));
+            assert_eq!(error.to_string(), format!("a share of {part} is neither 0 nor within 1/65536 to 1"));
         }
     }
+}
+
+/// Once a mistake: a part below 1/65536, or below a token in 584 years, was no rate at all.
+#[test]
+fn a_part_of_something_is_never_nothing() {
+    for (floor, healthy) in [(0.1, 6_554), (0.001, 66), (1.0, 70_000), (0.01, 1_000_000)] {
+        let mut weighted = share(Divide::Weighted { floor });
+        weighted.instances(healthy, 0);
+        weighted.demand(0.0, 400.0);
+        let all = weighted.fraction() * f64::from(healthy);
+        assert!((0.95 * floor..=floor).contains(&all), "{floor} over {healthy}: {all}");
+    }
+    let fixed = share(Divide::Fixed(1.0 / 65_536.0));
+    assert_eq!(per_second(&fixed), Rate::per(1_000, Duration::from_secs(65_536)));
+    let mut even = share(Divide::Even);
+    even.instances(7_200, 0);
+    let monthly = Quota::new(Rate::per(1, Duration::from_secs(30 * 86_400)), 1);
+    assert_eq!(even.quota(monthly).rate, Rate::per(1, Duration::MAX));
 }
 
 #[test]
@@ -140,8 +158,10 @@ proptest! {
     #[test]
     fn all_instances_together_keep_to_the_global_limit(
         weighted in any::<bool>(),
-        trace in prop::collection::vec((0..6_u32, 1..3_000_000_000_u64, prop::array::uniform6(0..30_u64)), 1..60),
+        // Bursts of 2 and steps that mint 10 on average, so that what one instance has too much shows.
+        trace in prop::collection::vec((0..6_u32, 1..20_000_000_u64, prop::array::uniform6(0..30_u64)), 1..60),
     ) {
+        let global = Quota { burst: 2, ..GLOBAL };
         let clock = Cell::new(0);
         let strategy = if weighted { Divide::Weighted { floor: 0.2 } } else { Divide::Even };
         let mut shares = [share(strategy); 6];
@@ -160,14 +180,14 @@ proptest! {
             }
             for place in 0..serving {
                 shares[place].demand(demands[place] as f64, total as f64);
-                let quota = shares[place].quota(GLOBAL);
+                let quota = shares[place].quota(global);
                 // First what time has brought under the part of before, then under the new one.
                 for _ in 0..40 {
                     passed += u64::from(tables[place].allow(&0, 1, quota));
                 }
             }
             let minted = clock.get() * 1_000 / SECOND_NS;
-            let bursts = GLOBAL.burst * present.iter().filter(|&&present| present).count() as u64;
+            let bursts = global.burst * present.iter().filter(|&&present| present).count() as u64;
             // A token for every instance, whose bucket may have brought a part of one along.
             prop_assert!(passed <= minted + bursts + 6, "{} of {} and {}", passed, minted, bursts);
         }
