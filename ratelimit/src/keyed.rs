@@ -103,7 +103,8 @@ impl<K: Eq + Hash> Keyed<K> {
 }
 
 impl<K: Eq + Hash, C: Fn() -> u64> Keyed<K, C> {
-    /// No keys yet, on a clock of the caller's: monotonic nanoseconds since whenever.
+    /// No keys yet, on a clock of the caller's: monotonic nanoseconds since whenever. One that runs ahead and comes
+    /// back stands still until time has caught up, for all keys of the shards that saw it.
     pub fn with_clock(options: KeyedOptions, clock: C) -> Self {
         Self::with_hasher(options, clock, RandomState::default())
     }

@@ -236,9 +236,28 @@ pub(crate) fn monotonic_ns() -> u64 {
 mod tests {
     use super::*;
     use crate::bucket::Bucket;
+    use crate::rate::Rate;
 
     #[test]
     fn a_limiter_and_a_bucket_take_the_bytes_that_the_front_page_says() {
         assert_eq!((size_of::<Limiter>(), size_of::<Bucket>()), (128, 72));
+    }
+
+    /// L1, also where the word lies far behind what a full bucket has.
+    #[test]
+    fn a_thousand_refusals_move_no_word() {
+        let now_ns = std::cell::Cell::new(0);
+        let limiter = Limiter::with_clock(Quota::new(Rate::per_second(10), 5), || now_ns.get());
+        for taken in [5, 0] {
+            assert!(limiter.allow(taken));
+            let before = limiter.cell.read();
+            for tokens in (6..).take(1_000) {
+                assert!(!limiter.allow(tokens) && limiter.try_acquire(tokens).is_err());
+                assert!(limiter.acquire_up_to(tokens, tokens).is_err() && limiter.check(tokens).is_err());
+                assert!(limiter.reserve(tokens, std::time::Duration::MAX).is_err());
+            }
+            assert_eq!(limiter.cell.read(), before);
+            now_ns.set(3_600_000_000_000);
+        }
     }
 }

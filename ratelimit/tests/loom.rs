@@ -1,12 +1,17 @@
-//! Every interleaving of a few threads, and every value that a weak memory may show them.
+//! Interleavings of a few threads, and values that a weak memory may show them: of two threads with one preemption
+//! each and at most 600 executions a model, unless more is asked for.
 //!
 //! The files of the crate are compiled here a second time, with loom's atomics and mutex in the place of
 //! `src/sync.rs`: no flag of the compiler is needed, so this runs wherever the tests run. Without a test
 //! harness, for loom's threads are its own. Each model says how many executions it explored, and at least how
 //! many it has to: a model that knows only one proves nothing.
 //!
-//! Plain `cargo test` preempts a thread once and stops a model after 600 executions. All of them, with two
-//! preemptions, is `LOOM_MAX_PREEMPTIONS=2 cargo test --release --all-features --test loom`, which takes a while.
+//! `LOOM_EXECUTIONS=20000` says after how many executions a model is stopped, `LOOM_MAX_PREEMPTIONS=2` how often a
+//! thread is preempted, without any stop unless both are given; names of models as arguments say which are run. What
+//! is printed says how many executions there were, and whether they were all.
+//!
+//! Explored are the sequence lock of `cell.rs` (`glance` and `read`), `Limiter`, `reserve` and `Queue`. Behind locks
+//! only, and so tried by threads instead (`tests/threads.rs`), are `Keyed`, `Interned` and `Multi`.
 #![expect(dead_code, unreachable_pub, unused_imports, reason = "the crate shows more than is tried here")]
 
 #[path = "../src"]
@@ -129,7 +134,9 @@ fn main() {
         }
         return;
     }
+    a_glance_sees_one_gauge_and_its_word();
     a_reader_sees_one_segment_and_its_word();
+    a_reader_sees_the_last_of_two_segments_or_one_before();
     tokens_are_taken_once_while_the_quota_changes();
     tokens_that_come_back_come_back_once();
     a_release_finds_who_joins_at_the_same_time();
@@ -145,20 +152,25 @@ fn main() {
 fn explore(name: &str, least: usize, model: impl Fn() + Send + Sync + 'static) {
     #[expect(clippy::disallowed_methods, reason = "to say how long it took")]
     let started = std::time::Instant::now();
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
+    if !chosen.is_empty() && !chosen.iter().any(|chosen| name == chosen || chosen == "models") {
+        return;
+    }
     let executions = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&executions);
     let mut builder = loom::model::Builder::new();
-    if builder.preemption_bound.is_none() {
-        builder.preemption_bound = Some(1);
-        builder.checkpoint_interval = 100;
-        builder.max_permutations = Some(MOST);
-    }
+    let most = std::env::var("LOOM_EXECUTIONS").ok().and_then(|most| most.parse().ok());
+    let most = most.or(builder.preemption_bound.is_none().then_some(MOST));
+    builder.preemption_bound = builder.preemption_bound.or(Some(1));
+    builder.checkpoint_interval = 100;
+    builder.max_permutations = most;
     builder.check(move || {
         counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         model();
     });
     let executions = executions.load(std::sync::atomic::Ordering::Relaxed);
-    println!("loom {name} ... ok, {executions} executions in {:?}", started.elapsed());
+    let all = if most.is_some_and(|most| executions + 1 >= most) { "the first" } else { "all" };
+    println!("loom {name} ... ok, {all} {executions} executions in {:?}", started.elapsed());
     assert!(executions >= least, "{name}: {executions} executions are fewer than {least}");
 }
 
@@ -193,29 +205,56 @@ fn limiter(quota: Quota) -> Arc<Limiter<fn() -> u64>> {
     Arc::new(Limiter::with_clock(quota, (|| 7) as fn() -> u64))
 }
 
-/// The invariant of `cell.rs`.
-fn a_reader_sees_one_segment_and_its_word() {
-    explore("a_reader_sees_one_segment_and_its_word", 100, || {
+/// A segment with another word, so that the two can be told apart.
+fn turned((segment, spent): (Segment, u64), now_ns: u64, quota: Quota) -> (Segment, u64) {
+    let (segment, spent) = segment.turn(spent, now_ns, quota);
+    (segment, spent.wrapping_add(2))
+}
+
+/// The invariant of `cell.rs`, of what `seen` reads while another thread replaces the segment `turns` times.
+fn nobody_sees_halves<T: PartialEq + std::fmt::Debug + 'static>(
+    name: &str,
+    turns: usize,
+    seen: fn(&cell::Cell) -> T,
+    of: fn((Segment, u64)) -> T,
+) {
+    explore(name, 100, move || {
         let [old, new] = quotas();
-        let cell = Arc::new(cell::Cell::new(Segment::start(old, 7)));
-        // A segment with another word, so that the two can be told apart.
-        let turned = move |segment: Segment, spent: u64| {
-            let (segment, spent) = segment.turn(spent, 9, new);
-            (segment, spent.wrapping_add(2))
-        };
+        let first = Segment::start(old, 7);
+        let second = turned(first, 9, new);
+        let third = turned(second, 11, old);
+        let cell = Arc::new(cell::Cell::new(first));
         let writer = loom::thread::spawn({
             let cell = Arc::clone(&cell);
-            move || cell.replace(|segment, spent| Some(turned(segment, spent)))
+            move || {
+                for (now_ns, quota) in [(9, new), (11, old)].into_iter().take(turns) {
+                    cell.replace(|segment, spent| Some(turned((segment, spent), now_ns, quota)));
+                }
+            }
         });
-        let (first, first_spent) = Segment::start(old, 7);
-        let (second, second_spent) = turned(first, first_spent);
-        // `read` is the same with five more words, each of which doubles what is to be explored.
-        let (gauge, spent) = cell.glance();
-        let known = [(first, first_spent), (second, second_spent)]
-            .map(|(segment, spent)| (bucket::Gauge::of(&segment), spent));
-        assert!(known.contains(&(gauge, spent)), "{spent} in {gauge:?}");
+        let seen = seen(&cell);
+        let mut known = [first, second, third].into_iter().take(turns + 1).map(of);
+        assert!(known.any(|known| known == seen), "{seen:?}");
         writer.join().expect("it does not panic");
     });
+}
+
+/// What an ordinary decision reads.
+fn a_glance_sees_one_gauge_and_its_word() {
+    nobody_sees_halves("a_glance_sees_one_gauge_and_its_word", 1, cell::Cell::glance, |(segment, spent)| {
+        (bucket::Gauge::of(&segment), spent)
+    });
+}
+
+/// All eleven words, and the one that requests change.
+fn a_reader_sees_one_segment_and_its_word() {
+    nobody_sees_halves("a_reader_sees_one_segment_and_its_word", 1, cell::Cell::read, |known| known);
+}
+
+/// An epoch is not mistaken for the one two turns later.
+fn a_reader_sees_the_last_of_two_segments_or_one_before() {
+    let name = "a_reader_sees_the_last_of_two_segments_or_one_before";
+    nobody_sees_halves(name, 2, cell::Cell::read, |known| known);
 }
 
 /// P8 and conformance: at one instant, what passes and what is left are the burst.
