@@ -21,7 +21,7 @@ pub(crate) use gauge::{Gauge, Glance};
 pub(crate) use segment::{Claim, Level, Position, Since, Verdict, Weighed};
 pub use segment::{Decision, Segment};
 
-/// A whole bucket as a plain value, for a caller that has it to itself: under a lock, in an actor, on a disk.
+/// A whole bucket as a plain value, for a caller that has it to itself: under a lock, in an actor.
 ///
 /// Alone with its segment it can do what a shared word cannot: drop the fraction of a token whenever it is
 /// full. So in every window of length `t` it admits at most `burst + ⌊rate·t⌋` beyond what is given back in it,

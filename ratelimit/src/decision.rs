@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::quota::Quota;
 use crate::rate::Rate;
 
 /// A refusal. Not an error of the program: the caller sheds, delays, or answers 429 with
@@ -22,6 +23,21 @@ pub struct Denied {
     pub bound: Bound,
     /// When the same request passes, if nobody else comes in between.
     pub retry_after: RetryAfter,
+}
+
+impl Denied {
+    /// The refusal of `requested` tokens by `quota` because of `bound`, until `wait` is over or for ever.
+    pub(crate) fn new(
+        quota: Quota,
+        (requested, available): (u64, u64),
+        bound: Bound,
+        wait_ns: Option<u64>,
+    ) -> Self {
+        let Quota { rate, burst, .. } = quota;
+        let wait = |wait_ns| RetryAfter::After(Duration::from_nanos(wait_ns));
+        let retry_after = wait_ns.map_or(RetryAfter::Never, wait);
+        Self { requested, available, rate, burst, bound, retry_after }
+    }
 }
 
 /// What stood in the way of a request.

@@ -10,41 +10,45 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
-use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
+use crate::apart::Apart;
 use crate::bucket::Bucket;
-use crate::decision::{Bound, Denied, RetryAfter, Snapshot};
-use crate::limiter::monotonic_ns;
+use crate::clock::monotonic_ns;
+use crate::decision::{Denied, Snapshot};
 use crate::quota::Quota;
 
 mod away;
 mod class;
 mod debts;
+mod intent;
 mod interned;
+mod keep;
 mod lookup;
 mod name;
 mod options;
 mod permit;
+mod room;
 mod shard;
 mod table;
 
 use away::Away;
 use class::first_charge;
-pub use interned::{Interned, InternedOptions, InternedPermit};
+use intent::Unexplained;
+pub(crate) use intent::{Explain, Intent, Wanted};
+pub use interned::{Interned, InternedOptions, InternedPermit, OfId};
 pub use lookup::Lookup;
 pub use name::Name;
 pub use options::{KeyedOptions, OverCap};
-pub use permit::KeyedPermit;
-pub(crate) use permit::Source;
-use shard::{Search, Shard, Sweep};
+pub use permit::{KeyedPermit, OfKey, OwnedKey, OwnedKeyedPermit};
+pub(crate) use permit::{Source, Taken};
+use shard::Shard;
 
-/// Slots that eviction looks at for a full bucket before it gives up, and under one lock at a time.
-const LOOKED_AT: usize = 512;
+/// Slots that are looked at under one lock at a time.
 const LOOKED_AT_ONCE: usize = 64;
 
 /// A limiter per key.
@@ -79,20 +83,6 @@ enum Beyond {
     Nothing,
     Shared(Mutex<Bucket>),
     Evicts(Away),
-}
-
-/// On cache lines of its own (two, as they are fetched in pairs): a thread at one shard does not slow down
-/// those at its neighbours.
-#[derive(Default)]
-#[repr(align(128))]
-struct Apart<T>(T);
-
-impl<T> Deref for Apart<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
 }
 
 impl<K: Eq + Hash> Keyed<K> {
@@ -144,8 +134,45 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
     where
         Q: Lookup<K> + ?Sized,
     {
-        let source = self.take::<_, Denied>(key, tokens, quota, Intent::Take)?;
-        Ok(KeyedPermit::new(self, key, tokens, source))
+        let taken = self.take::<_, Denied>(key, Wanted::all(tokens), quota, Intent::Take)?;
+        Ok(taken.permit(|source| OfKey::new(self, key, source)))
+    }
+
+    /// [`try_acquire`](Self::try_acquire) with a permit that holds table and key instead of borrowing them.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_acquire_owned<Q>(
+        self: &Arc<Self>,
+        key: Q,
+        tokens: u64,
+        quota: Quota,
+    ) -> Result<OwnedKeyedPermit<K, Q, C, S>, Denied>
+    where
+        Q: Lookup<K>,
+    {
+        let taken = self.take::<_, Denied>(&key, Wanted::all(tokens), quota, Intent::Take)?;
+        Ok(taken.permit(|source| OfKey::new(Arc::clone(self), OwnedKey(key), source)))
+    }
+
+    /// Takes as many of `tokens` as there are now, but no fewer than `least`: for work that can be done in part.
+    /// [`Permit::granted`](crate::Permit::granted) says how many they are. A `least` beyond `tokens` counts as
+    /// `tokens`. If nothing is there and `least` is zero, nothing is granted and no new key is stored.
+    ///
+    /// # Errors
+    /// [`Denied`] if `least` may not pass; nothing was taken.
+    pub fn acquire_up_to<'a, Q>(
+        &'a self,
+        key: &'a Q,
+        tokens: u64,
+        least: u64,
+        quota: Quota,
+    ) -> Result<KeyedPermit<'a, K, Q, C, S>, Denied>
+    where
+        Q: Lookup<K> + ?Sized,
+    {
+        let taken = self.take::<_, Denied>(key, Wanted::part(tokens, least), quota, Intent::Take)?;
+        Ok(taken.permit(|source| OfKey::new(self, key, source)))
     }
 
     /// [`try_acquire`](Self::try_acquire) for those who neither give tokens back nor want to know why not.
@@ -153,7 +180,7 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
     where
         Q: Lookup<K> + ?Sized,
     {
-        self.take::<_, Unexplained>(key, tokens, quota, Intent::Take).is_ok()
+        self.take::<_, Unexplained>(key, Wanted::all(tokens), quota, Intent::Take).is_ok()
     }
 
     /// Whether `tokens` would pass now under `quota`; takes nothing and changes nothing. Whether a new key finds
@@ -222,36 +249,8 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
         self.max_keys
     }
 
-    /// Evicts every full bucket and returns how many they were: memory for keys that come back later, at no
-    /// change of any decision. Looks at every bucket, 64 slots under one lock at a time.
-    pub fn evict_full(&self) -> usize {
-        self.retain(|_, bucket| !bucket.is_full())
-    }
-
-    /// Forgets every key that `keep` does not want and returns how many they were. A bucket that is forgotten
-    /// in debt comes back full. Looks at every bucket, 64 slots under one lock at a time, and goes round the
-    /// shards meanwhile, so that no request waits for more than that (but for a table that is less than a
-    /// quarter full in the end, and is made smaller). `keep` must not ask the table again, and is asked twice
-    /// about the keys of a shard that grows meanwhile.
-    pub fn retain(&self, mut keep: impl FnMut(&K, Snapshot) -> bool) -> usize {
-        let mut gone = 0;
-        let mut pending: Vec<_> = self.shards.iter().map(|shard| (shard, Sweep::default())).collect();
-        while !pending.is_empty() {
-            pending.retain_mut(|(shard, sweep)| {
-                let now_ns = (self.clock)();
-                let mut shard = shard.lock();
-                let now_ns = shard.advance(now_ns);
-                let forgotten = shard.retain(now_ns, sweep, LOOKED_AT_ONCE, &mut keep, &self.hasher);
-                self.unreserve(forgotten);
-                gone += forgotten;
-                !sweep.is_done()
-            });
-        }
-        gone
-    }
-
     /// The one way to tokens: all others differ in what they want to know.
-    pub(crate) fn take<Q, E>(&self, key: &Q, tokens: u64, quota: Quota, intent: Intent) -> Result<Source, E>
+    pub(crate) fn take<Q, E>(&self, key: &Q, wanted: Wanted, quota: Quota, intent: Intent) -> Result<Taken, E>
     where
         Q: Lookup<K> + ?Sized,
         E: Explain,
@@ -271,26 +270,29 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
                     None => drop(self.away().inspect(|away| away.forget(hash))),
                 }
                 self.unreserve(usize::from(reserved) + usize::from(found.is_some()));
-                return Ok(Source::Nothing);
+                return Ok(Taken { granted: wanted.most, source: Source::Nothing });
             }
             if let Some(entry) = found {
                 self.unreserve(usize::from(reserved));
+                let tokens = wanted.of(quota, now_ns, || Some(shard.bucket(entry).under(quota, now_ns)));
                 if !shard.charge(entry, quota, now_ns, tokens) {
                     return Err(E::explain(|| shard.refusal(entry, now_ns, tokens)));
                 }
-                return Ok(Source::Own);
+                return Ok(Taken { granted: tokens, source: Source::Own });
             }
             let former = self.away().and_then(|away| away.recall(hash, quota, now_ns));
+            let tokens = wanted.of(quota, now_ns, || former);
             let verdict = first_charge(quota, now_ns, former, tokens, |refusal| E::explain(refusal));
             if verdict.is_err() || tokens == 0 || intent != Intent::Take {
                 self.unreserve(usize::from(reserved));
-                return verdict.map(|()| if tokens == 0 { Source::Nothing } else { Source::Unstored });
+                let source = if tokens == 0 { Source::Nothing } else { Source::Unstored };
+                return verdict.map(|()| Taken { granted: tokens, source });
             }
             if reserved || self.reserve() {
                 let entry = shard.insert((hash, key.to_key()), quota, (now_ns, former), &self.hasher);
                 if shard.charge(entry, quota, now_ns, tokens) {
                     self.away().inspect(|away| away.forget(hash));
-                    return Ok(Source::Own);
+                    return Ok(Taken { granted: tokens, source: Source::Own });
                 }
                 // Only by the rounding of an inherited debt.
                 let refusal = E::explain(|| shard.refusal(entry, now_ns, tokens));
@@ -301,7 +303,7 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
             drop(shard);
             match self.make_room(hash, now_ns) {
                 Ok(()) => reserved = true,
-                Err(free_at_ns) => return self.overflow(tokens, quota, now_ns, free_at_ns),
+                Err(free_at_ns) => return self.overflow(wanted, quota, now_ns, free_at_ns),
             }
         }
     }
@@ -323,85 +325,6 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
         }
     }
 
-    /// One more slot, unless all are taken.
-    fn reserve(&self) -> bool {
-        let more = |held: usize| (held < self.max_keys).then(|| held + 1);
-        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-    }
-
-    fn unreserve(&self, slots: usize) {
-        if slots > 0 {
-            self.held.fetch_sub(slots, Ordering::Relaxed);
-        }
-    }
-
-    /// Evicts a bucket, and leaves its slot to the caller: a full one, if there is one among a bounded number
-    /// of entries, beginning in the shard of `hash`, one lock at a time; a clock hand in each shard remembers
-    /// how far it came. Failing that, one in debt if that is the policy, or else returns when the first of the
-    /// buckets it saw will be full.
-    fn make_room(&self, hash: u64, now_ns: u64) -> Result<(), Option<u64>> {
-        let evicts_indebted = matches!(self.beyond, Beyond::Evicts(_));
-        let mut budget = if evicts_indebted { LOOKED_AT_ONCE } else { LOOKED_AT };
-        let mut free_at_ns = None;
-        let (before, from_own) = self.shards.split_at(self.index(hash));
-        for shard in from_own.iter().chain(before) {
-            // A shard is looked at as a whole while others may have it in between.
-            let slots = shard.lock().slots();
-            for _ in 0..slots.div_ceil(LOOKED_AT_ONCE) {
-                let mut at_once = budget.min(LOOKED_AT_ONCE);
-                budget -= at_once;
-                let mut shard = shard.lock();
-                let now_ns = shard.advance(now_ns);
-                let wonder = free_at_ns.is_none() && !evicts_indebted;
-                match shard.evict_full(now_ns, &mut at_once, wonder, &self.hasher) {
-                    Search::Evicted => return Ok(()),
-                    Search::InUse(at_ns) => free_at_ns = [free_at_ns, at_ns].into_iter().flatten().min(),
-                }
-                budget += at_once;
-                if budget == 0 {
-                    break;
-                }
-            }
-            if budget == 0 {
-                break;
-            }
-        }
-        let Beyond::Evicts(away) = &self.beyond else { return Err(free_at_ns) };
-        for shard in from_own.iter().chain(before) {
-            let mut shard = shard.lock();
-            if let Some((hash, bucket)) = shard.evict_soonest(LOOKED_AT_ONCE, &self.hasher) {
-                // Still under the lock that the key would come back under.
-                away.leave(hash, bucket);
-                return Ok(());
-            }
-        }
-        Err(None)
-    }
-
-    /// The fate of a new key that was admitted but has no slot.
-    #[cold]
-    fn overflow<E: Explain>(
-        &self,
-        tokens: u64,
-        quota: Quota,
-        now_ns: u64,
-        free_at_ns: Option<u64>,
-    ) -> Result<Source, E> {
-        if let Beyond::Shared(bucket) = &self.beyond {
-            let verdict = bucket.lock().try_acquire(now_ns, tokens);
-            return verdict.map(|()| Source::Shared).map_err(|denied| E::explain(|| denied));
-        }
-        let wait = free_at_ns.map(|at_ns| Duration::from_nanos(at_ns.saturating_sub(now_ns)));
-        Err(E::explain(|| Denied {
-            requested: tokens,
-            available: 0,
-            rate: quota.rate,
-            burst: quota.burst,
-            bound: Bound::Keys,
-            retry_after: wait.map_or(RetryAfter::Never, RetryAfter::After),
-        }))
-    }
-
     fn shard(&self, hash: u64) -> &Mutex<Shard<K>> {
         self.shards.get(self.index(hash)).expect("the index is masked by the number of shards")
     }
@@ -419,34 +342,6 @@ impl<K, C, S> fmt::Debug for Keyed<K, C, S> {
             .field("max_keys", &self.max_keys)
             .field("shards", &self.shards.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// What is to be done about a request that may pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Intent {
-    Take,
-    /// Take, but store no new key: [`Source::Unstored`].
-    TakeIfHeld,
-}
-
-/// How much a refusal says: working out the reasons costs more than the decision.
-pub(crate) trait Explain {
-    fn explain(refusal: impl FnOnce() -> Denied) -> Self;
-}
-
-impl Explain for Denied {
-    fn explain(refusal: impl FnOnce() -> Self) -> Self {
-        refusal()
-    }
-}
-
-/// No, and that is all.
-struct Unexplained;
-
-impl Explain for Unexplained {
-    fn explain(_: impl FnOnce() -> Denied) -> Self {
-        Self
     }
 }
 

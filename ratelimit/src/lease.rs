@@ -7,8 +7,10 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use crate::apart::Apart;
+use crate::clock::monotonic_ns;
 use crate::decision::{Denied, Snapshot};
-use crate::limiter::{Limiter, monotonic_ns};
+use crate::limiter::Limiter;
 use crate::quota::Quota;
 
 /// How much is taken in advance, and by how many.
@@ -44,14 +46,9 @@ impl Default for LeaseOptions {
 /// ```
 pub struct Leased<C = fn() -> u64> {
     limiter: Limiter<C>,
-    slots: Box<[Slot]>,
+    slots: Box<[Apart<AtomicU64>]>,
     lease: u64,
 }
-
-/// On cache lines of its own.
-#[derive(Default)]
-#[repr(align(128))]
-struct Slot(AtomicU64);
 
 impl Leased {
     /// A full limiter on the system's monotonic clock, and no leases yet.
@@ -64,7 +61,7 @@ impl<C: Fn() -> u64> Leased<C> {
     /// A full limiter on a clock of the caller's, and no leases yet.
     pub fn with_clock(quota: Quota, options: LeaseOptions, clock: C) -> Self {
         let slots = options.slots.clamp(1, 1_024).next_power_of_two();
-        let slots = (0..slots).map(|_| Slot::default()).collect();
+        let slots = (0..slots).map(|_| Apart::default()).collect();
         Self { limiter: Limiter::with_clock(quota, clock), slots, lease: options.lease.min(Quota::MAX_BURST) }
     }
 
@@ -88,13 +85,12 @@ impl<C: Fn() -> u64> Leased<C> {
 
     /// Tokens that threads hold in advance.
     pub fn held(&self) -> u64 {
-        self.slots.iter().map(|Slot(held)| held.load(Ordering::Relaxed)).fold(0, u64::saturating_add)
+        self.slots.iter().map(|held| held.load(Ordering::Relaxed)).fold(0, u64::saturating_add)
     }
 
     /// Gives all leases back to the limiter, and returns how many tokens they were: when the rush is over.
     pub fn settle(&self) -> u64 {
-        let back =
-            self.slots.iter().map(|Slot(held)| held.swap(0, Ordering::AcqRel)).fold(0, u64::saturating_add);
+        let back = self.slots.iter().map(|held| held.swap(0, Ordering::AcqRel)).fold(0, u64::saturating_add);
         self.limiter.release(back);
         back
     }
@@ -147,7 +143,7 @@ impl<C: Fn() -> u64> Leased<C> {
     #[inline]
     fn slot(&self) -> &AtomicU64 {
         let place = thread_number() & (self.slots.len() - 1);
-        &self.slots.get(place).expect("masked by their number").0
+        self.slots.get(place).expect("masked by their number")
     }
 }
 

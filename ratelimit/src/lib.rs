@@ -87,8 +87,10 @@
 //! `serde`: [`Rate`], [`Quota`] and [`Oversize`] can be written and read. `tower`: `RateLimitLayer`.
 //! `tokio`: `Queue`, a limiter at which those who may not pass now wait in line.
 
+mod apart;
 pub mod bucket;
 mod cell;
+mod clock;
 mod decision;
 mod keyed;
 #[cfg(feature = "tower")]
@@ -109,7 +111,8 @@ mod wait;
 
 pub use decision::{Bound, Denied, RetryAfter, Snapshot};
 pub use keyed::{
-    Interned, InternedOptions, InternedPermit, Keyed, KeyedOptions, KeyedPermit, Lookup, Name, OverCap,
+    Interned, InternedOptions, InternedPermit, Keyed, KeyedOptions, KeyedPermit, Lookup, Name, OfId, OfKey,
+    OverCap, OwnedKey, OwnedKeyedPermit,
 };
 #[cfg(feature = "tower")]
 pub use layer::{Admit, Ask, RateLimit, RateLimitFuture, RateLimitLayer};
@@ -117,11 +120,11 @@ pub use lease::{LeaseOptions, Leased};
 pub use limiter::Limiter;
 pub use multi::{Multi, MultiDenied, MultiPermit};
 pub use observer::{Observed, Observer};
-pub use permit::Permit;
+pub use permit::{Permit, Release, Tokens};
 pub use quota::{Inherit, Oversize, Quota};
 pub use rate::{Rate, RateError};
 pub use reserve::Reservation;
 pub use share::{Demand, Share, ShareDenied, ShareError, ShareOptions, Strategy};
-pub use tree::{Exceeded, InternedNode, KeyedNode, Node, Tree, TreePermit};
+pub use tree::{Branch, Exceeded, InternedNode, KeyedNode, Node, Tree, TreePermit};
 #[cfg(feature = "tokio")]
 pub use wait::{Queue, QueueOptions, QueuePermit, Wait};

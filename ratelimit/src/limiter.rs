@@ -5,13 +5,13 @@
 //! L2: rate and burst change together, or not at all.
 
 use std::fmt;
-use std::sync::LazyLock;
-use std::time::Instant;
+use std::sync::Arc;
 
 use crate::bucket::{Decision, Glance, Level, Segment, Verdict};
 use crate::cell::Cell;
+use crate::clock::monotonic_ns;
 use crate::decision::{Denied, Snapshot};
-use crate::permit::Permit;
+use crate::permit::{Permit, Release};
 use crate::quota::{Inherit, Quota};
 
 /// Admits at most a [`Quota`] of work; to be shared by reference or in an `Arc`.
@@ -66,12 +66,21 @@ impl<C: Fn() -> u64> Limiter<C> {
     /// # Errors
     /// [`Denied`], which tells the bound and the wait; nothing was taken.
     #[inline]
-    pub fn try_acquire(&self, tokens: u64) -> Result<Permit<'_, C>, Denied> {
+    pub fn try_acquire(&self, tokens: u64) -> Result<Permit<&Self>, Denied> {
         if let Some(Glance::Admitted { .. }) = self.glance(tokens) {
             return Ok(Permit::new(self, tokens, tokens));
         }
         let taken = self.take(tokens, |segment, level, now_ns| segment.denial(level, now_ns, tokens));
         taken.map(|taken| Permit::new(self, tokens, taken))
+    }
+
+    /// [`try_acquire`](Self::try_acquire) with a permit that holds the limiter instead of borrowing it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_acquire_owned(self: &Arc<Self>, tokens: u64) -> Result<Permit<Arc<Self>>, Denied> {
+        let taken = self.try_acquire(tokens)?.tokens();
+        Ok(Permit::new(Arc::clone(self), tokens, taken))
     }
 
     /// Takes as many of `tokens` as there are now, but no fewer than `least`: for work that can be done in
@@ -80,7 +89,7 @@ impl<C: Fn() -> u64> Limiter<C> {
     ///
     /// # Errors
     /// [`Denied`] if `least` may not pass; nothing was taken.
-    pub fn acquire_up_to(&self, tokens: u64, least: u64) -> Result<Permit<'_, C>, Denied> {
+    pub fn acquire_up_to(&self, tokens: u64, least: u64) -> Result<Permit<&Self>, Denied> {
         loop {
             let (segment, spent) = self.cell.read();
             let now_ns = (self.clock)();
@@ -212,6 +221,14 @@ impl<C: Fn() -> u64> Limiter<C> {
     }
 }
 
+impl<C: Fn() -> u64> Release for Limiter<C> {
+    type Tokens = u64;
+
+    fn give_back(&self, tokens: u64) {
+        self.release(tokens);
+    }
+}
+
 impl<C: Fn() -> u64> fmt::Debug for Limiter<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Snapshot { available, debt, .. } = self.peek();
@@ -221,15 +238,6 @@ impl<C: Fn() -> u64> fmt::Debug for Limiter<C> {
             .field("debt", &debt)
             .finish_non_exhaustive()
     }
-}
-
-/// Nanoseconds since this process first asked; monotonic, and the same origin for all limiters.
-#[expect(clippy::disallowed_methods, reason = "the edge: the clock of those who do not bring their own")]
-pub(crate) fn monotonic_ns() -> u64 {
-    static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    // The origin first: it must not lie after the instant it is compared with.
-    let origin = *ORIGIN;
-    u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -2,14 +2,16 @@
 //!
 //! M1: either every bandwidth gives what is asked of it, or none gives anything, and nobody sees it otherwise.
 
-use std::array;
 use std::fmt;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use crate::bucket::Bucket;
+use crate::clock::{Latest, monotonic_ns};
 use crate::decision::{Denied, Snapshot};
-use crate::limiter::monotonic_ns;
+
+use crate::permit::{Permit, Release};
 use crate::quota::Quota;
 
 /// Admits what all of `N` quotas let pass.
@@ -41,8 +43,7 @@ pub struct Multi<const N: usize, C = fn() -> u64> {
 
 struct State<const N: usize> {
     buckets: [Bucket; N],
-    /// The latest instant anybody brought in: waiting for the lock must not turn time back.
-    latest_ns: u64,
+    latest: Latest,
 }
 
 /// A refusal by one of several bandwidths: the one that makes the request wait longest.
@@ -73,9 +74,9 @@ impl<const N: usize> Multi<N> {
 impl<const N: usize, C: Fn() -> u64> Multi<N, C> {
     /// Full buckets on a clock of the caller's: monotonic nanoseconds since whenever.
     pub fn with_clock(quotas: [Quota; N], clock: C) -> Self {
-        let latest_ns = clock();
-        let buckets = quotas.map(|quota| Bucket::full(quota, latest_ns));
-        Self { state: Mutex::new(State { buckets, latest_ns }), clock }
+        let now_ns = clock();
+        let buckets = quotas.map(|quota| Bucket::full(quota, now_ns));
+        Self { state: Mutex::new(State { buckets, latest: Latest::new(now_ns) }), clock }
     }
 
     /// Takes `tokens` from every bandwidth if all let them pass now. Zero always passes.
@@ -96,7 +97,15 @@ impl<const N: usize, C: Fn() -> u64> Multi<N, C> {
     /// # Errors
     /// [`MultiDenied`] with the bandwidth that makes the request wait longest.
     pub fn try_acquire_each(&self, tokens: [u64; N]) -> Result<MultiPermit<'_, N, C>, MultiDenied> {
-        Ok(MultiPermit { multi: self, tokens: self.take(tokens)? })
+        Ok(Permit::new(self, tokens, self.take(tokens)?))
+    }
+
+    /// [`try_acquire_each`](Self::try_acquire_each) with a permit that holds the limiter instead of borrowing it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_acquire_owned(self: &Arc<Self>, tokens: [u64; N]) -> Result<Permit<Arc<Self>>, MultiDenied> {
+        Ok(Permit::new(Arc::clone(self), tokens, self.take(tokens)?))
     }
 
     /// Whether all let `tokens` pass now; takes nothing.
@@ -105,7 +114,7 @@ impl<const N: usize, C: Fn() -> u64> Multi<N, C> {
     /// [`MultiDenied`] as by [`try_acquire`](Self::try_acquire).
     pub fn check(&self, tokens: u64) -> Result<(), MultiDenied> {
         let mut state = self.state.lock();
-        let now_ns = state.advance((self.clock)());
+        let now_ns = state.latest.advance((self.clock)());
         state.decide(now_ns, [tokens; N]).map(drop)
     }
 
@@ -113,7 +122,7 @@ impl<const N: usize, C: Fn() -> u64> Multi<N, C> {
     /// more than was taken; a [`MultiPermit`] cannot.
     pub fn release_each(&self, tokens: [u64; N]) {
         let mut state = self.state.lock();
-        let now_ns = state.advance((self.clock)());
+        let now_ns = state.latest.advance((self.clock)());
         for (bucket, tokens) in state.buckets.iter_mut().zip(tokens) {
             bucket.release(now_ns, tokens);
         }
@@ -122,14 +131,14 @@ impl<const N: usize, C: Fn() -> u64> Multi<N, C> {
     /// All buckets at one instant.
     pub fn peek(&self) -> [Snapshot; N] {
         let mut state = self.state.lock();
-        let now_ns = state.advance((self.clock)());
+        let now_ns = state.latest.advance((self.clock)());
         state.buckets.map(|bucket| bucket.peek(now_ns))
     }
 
     /// Puts other quotas in force, all as one. Tokens and debts stay, up to the new bursts.
     pub fn reconfigure(&self, quotas: [Quota; N]) {
         let mut state = self.state.lock();
-        let now_ns = state.advance((self.clock)());
+        let now_ns = state.latest.advance((self.clock)());
         for (bucket, quota) in state.buckets.iter_mut().zip(quotas) {
             if bucket.quota() != quota.clamped() {
                 bucket.reconfigure(now_ns, quota);
@@ -145,7 +154,7 @@ impl<const N: usize, C: Fn() -> u64> Multi<N, C> {
     /// What each gave: nothing where it is unlimited.
     pub(crate) fn take(&self, tokens: [u64; N]) -> Result<[u64; N], MultiDenied> {
         let mut state = self.state.lock();
-        let now_ns = state.advance((self.clock)());
+        let now_ns = state.latest.advance((self.clock)());
         state.buckets = state.decide(now_ns, tokens)?;
         let mut taken = tokens;
         for (taken, bucket) in taken.iter_mut().zip(&state.buckets) {
@@ -158,11 +167,6 @@ impl<const N: usize, C: Fn() -> u64> Multi<N, C> {
 }
 
 impl<const N: usize> State<N> {
-    fn advance(&mut self, now_ns: u64) -> u64 {
-        self.latest_ns = self.latest_ns.max(now_ns);
-        self.latest_ns
-    }
-
     /// The buckets as they are once the tokens are taken.
     fn decide(&self, now_ns: u64, tokens: [u64; N]) -> Result<[Bucket; N], MultiDenied> {
         let mut buckets = self.buckets;
@@ -185,41 +189,13 @@ impl<const N: usize, C> fmt::Debug for Multi<N, C> {
     }
 }
 
-/// Tokens taken from a [`Multi`]; dropping it keeps them taken.
-pub struct MultiPermit<'a, const N: usize, C: Fn() -> u64 = fn() -> u64> {
-    multi: &'a Multi<N, C>,
-    tokens: [u64; N],
-}
+/// Tokens taken from a [`Multi`], bandwidth by bandwidth.
+pub type MultiPermit<'a, const N: usize, C = fn() -> u64> = Permit<&'a Multi<N, C>>;
 
-impl<const N: usize, C: Fn() -> u64> MultiPermit<'_, N, C> {
-    /// Tokens that could be given back to each bandwidth: none to one that was unlimited.
-    pub fn tokens(&self) -> [u64; N] {
-        self.tokens
-    }
+impl<const N: usize, C: Fn() -> u64> Release for Multi<N, C> {
+    type Tokens = [u64; N];
 
-    /// Keeps the tokens taken: what dropping does, said aloud.
-    pub fn keep(self) {}
-
-    /// Gives all tokens back: the work was not done.
-    pub fn release(mut self) {
-        self.shrink_to([0; N]);
-    }
-
-    /// Gives back all but `tokens`, bandwidth by bandwidth; where it was smaller than that, nothing.
-    pub fn shrink_to(&mut self, tokens: [u64; N]) {
-        let left: [u64; N] = array::from_fn(|place| match (self.tokens.get(place), tokens.get(place)) {
-            (Some(&held), Some(&wanted)) => held.min(wanted),
-            _ => 0,
-        });
-        let mut surplus = self.tokens;
-        surplus.iter_mut().zip(left).for_each(|(surplus, left)| *surplus -= left);
-        self.tokens = left;
-        self.multi.release_each(surplus);
-    }
-}
-
-impl<const N: usize, C: Fn() -> u64> fmt::Debug for MultiPermit<'_, N, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MultiPermit").field("tokens", &self.tokens).finish_non_exhaustive()
+    fn give_back(&self, tokens: [u64; N]) {
+        self.release_each(tokens);
     }
 }

@@ -9,11 +9,14 @@ use crate::decision::Denied;
 use crate::keyed::{Interned, InternedPermit, Keyed, KeyedPermit, Lookup};
 use crate::limiter::Limiter;
 use crate::multi::{Multi, MultiDenied, MultiPermit};
-use crate::permit::Permit;
+use crate::permit::{Permit, Release};
 use crate::quota::Quota;
+use crate::tree::{Exceeded, Node, Tree, TreePermit};
+#[cfg(feature = "tokio")]
+use crate::wait::{Queue, QueuePermit};
 
 /// Is told of decisions as they are made, outside of every lock, on the thread that asked. `K` is the key as the
-/// caller named it: `str`, `u32` for [`Interned`], `()` where there is none.
+/// caller named it: `str`, `u32` for [`Interned`], `()` where there is none, the `str` that names the level of a [`Tree`].
 ///
 /// ```
 /// use forebay_ratelimit::{Denied, Limiter, Observed, Observer, Quota, Rate};
@@ -85,12 +88,16 @@ impl<L, O> Observed<L, O> {
         &self.observer
     }
 
-    fn tell<K: ?Sized, P>(&self, key: &K, tokens: u64, verdict: Result<P, Denied>) -> Result<P, Denied>
+    fn tell<K: ?Sized, R: Release<Tokens = u64>>(
+        &self,
+        key: &K,
+        verdict: Result<Permit<R>, Denied>,
+    ) -> Result<Permit<R>, Denied>
     where
         O: Observer<K>,
     {
         match &verdict {
-            Ok(_) => self.observer.admitted(key, tokens),
+            Ok(permit) => self.observer.admitted(key, permit.granted()),
             Err(denied) => self.observer.denied(key, denied),
         }
         verdict
@@ -117,8 +124,16 @@ impl<C: Fn() -> u64, O: Observer> Observed<Limiter<C>, O> {
     /// # Errors
     /// As there.
     #[inline]
-    pub fn try_acquire(&self, tokens: u64) -> Result<Permit<'_, C>, Denied> {
-        self.tell(&(), tokens, self.limiter.try_acquire(tokens))
+    pub fn try_acquire(&self, tokens: u64) -> Result<Permit<&Limiter<C>>, Denied> {
+        self.tell(&(), self.limiter.try_acquire(tokens))
+    }
+
+    /// [`Limiter::acquire_up_to`]: told is what was granted.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn acquire_up_to(&self, tokens: u64, least: u64) -> Result<Permit<&Limiter<C>>, Denied> {
+        self.tell(&(), self.limiter.acquire_up_to(tokens, least))
     }
 }
 
@@ -170,7 +185,24 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher, O> Observed<Keyed<K, C, S>, O
     where
         O: Observer<Q>,
     {
-        self.tell(key, tokens, self.limiter.try_acquire(key, tokens, quota))
+        self.tell(key, self.limiter.try_acquire(key, tokens, quota))
+    }
+
+    /// [`Keyed::acquire_up_to`]: told is what was granted.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn acquire_up_to<'a, Q: Lookup<K> + ?Sized>(
+        &'a self,
+        key: &'a Q,
+        tokens: u64,
+        least: u64,
+        quota: Quota,
+    ) -> Result<KeyedPermit<'a, K, Q, C, S>, Denied>
+    where
+        O: Observer<Q>,
+    {
+        self.tell(key, self.limiter.acquire_up_to(key, tokens, least, quota))
     }
 }
 
@@ -191,7 +223,65 @@ impl<C: Fn() -> u64, O: Observer<u32>> Observed<Interned<C>, O> {
     /// As there.
     #[inline]
     pub fn try_acquire(&self, id: u32, tokens: u64, quota: Quota) -> Result<InternedPermit<'_, C>, Denied> {
-        self.tell(&id, tokens, self.limiter.try_acquire(id, tokens, quota))
+        self.tell(&id, self.limiter.try_acquire(id, tokens, quota))
+    }
+}
+
+/// Told under the names of the levels: an admission for each of them, a refusal for the one that is exceeded.
+impl<const N: usize, O: Observer<str>> Observed<Tree<N>, O> {
+    /// [`Tree::allow`].
+    pub fn allow(&self, branch: [&(dyn Node + Sync); N], tokens: u64) -> bool {
+        self.try_acquire(branch, tokens).is_ok()
+    }
+
+    /// [`Tree::try_acquire`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_acquire<'a>(
+        &self,
+        branch: [&'a (dyn Node + Sync); N],
+        tokens: u64,
+    ) -> Result<TreePermit<'a, N>, Exceeded> {
+        let verdict = self.limiter.try_acquire(branch, tokens);
+        match &verdict {
+            Ok(_) => self.limiter.names().iter().for_each(|name| self.observer.admitted(name, tokens)),
+            Err(exceeded) => self.observer.denied(exceeded.name, &exceeded.denied),
+        }
+        verdict
+    }
+}
+
+/// Who waits is told of when they have waited; who gives up before, not at all.
+#[cfg(feature = "tokio")]
+impl<O: Observer> Observed<Queue, O> {
+    /// [`Queue::allow`].
+    pub fn allow(&self, tokens: u64) -> bool {
+        if O::LISTENS { self.try_acquire(tokens).is_ok() } else { self.limiter.allow(tokens) }
+    }
+
+    /// [`Queue::try_acquire`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_acquire(&self, tokens: u64) -> Result<QueuePermit<'_>, Denied> {
+        self.tell(&(), self.limiter.try_acquire(tokens))
+    }
+
+    /// [`Queue::wait`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn wait(&self, tokens: u64) -> Result<QueuePermit<'_>, Denied> {
+        self.tell(&(), self.limiter.wait(tokens).await)
+    }
+
+    /// [`Queue::wait_until`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn wait_until(&self, tokens: u64, deadline_ns: u64) -> Result<QueuePermit<'_>, Denied> {
+        self.tell(&(), self.limiter.wait_until(tokens, deadline_ns).await)
     }
 }
 

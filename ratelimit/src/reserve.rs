@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::bucket::{Claim, Since};
-use crate::decision::{Bound, Denied, RetryAfter};
+use crate::decision::{Bound, Denied};
 use crate::limiter::Limiter;
 use crate::permit::Permit;
 
@@ -39,22 +39,22 @@ impl<C: Fn() -> u64> Limiter<C> {
         loop {
             let (segment, spent) = self.cell.read();
             let now_ns = (self.clock)();
-            let refuse = |retry_after| {
+            let refuse = |at_ns| {
                 let bound = if tokens > segment.quota().burst { Bound::Burst } else { Bound::Rate };
-                Err(segment.refusal(spent, now_ns, tokens, bound, retry_after))
+                Err(segment.refusal(spent, now_ns, tokens, bound, at_ns))
             };
             match segment.claim(spent, Since::instant(now_ns), 0, tokens) {
                 Claim::At { at_ns, spent: taken } => {
-                    let wait = Duration::from_nanos(at_ns.saturating_sub(now_ns));
-                    if wait > within {
-                        return refuse(RetryAfter::After(wait - within));
+                    let within_ns = u64::try_from(within.as_nanos()).unwrap_or(u64::MAX);
+                    if at_ns.saturating_sub(now_ns) > within_ns {
+                        return refuse(Some(at_ns - within_ns));
                     }
                     if taken == spent || self.cell.swap(spent, taken) {
                         let permit = Permit::new(self, tokens, if taken == spent { 0 } else { tokens });
                         return Ok(Reservation { permit, clock: &self.clock, at_ns });
                     }
                 }
-                Claim::Never => return refuse(RetryAfter::Never),
+                Claim::Never => return refuse(None),
                 Claim::Turn => self.turn(now_ns),
             }
         }
@@ -64,7 +64,7 @@ impl<C: Fn() -> u64> Limiter<C> {
 /// Tokens that are taken, and will be there at [`at_ns`](Self::at_ns). Dropping it keeps them taken.
 #[must_use = "the tokens are taken: use them at their time, or cancel"]
 pub struct Reservation<'a, C: Fn() -> u64 = fn() -> u64> {
-    permit: Permit<'a, C>,
+    permit: Permit<&'a Limiter<C>>,
     clock: &'a C,
     at_ns: u64,
 }
@@ -90,7 +90,7 @@ impl<'a, C: Fn() -> u64> Reservation<'a, C> {
     }
 
     /// The tokens, to be used or settled: for the caller who waited.
-    pub fn into_permit(self) -> Permit<'a, C> {
+    pub fn into_permit(self) -> Permit<&'a Limiter<C>> {
         self.permit
     }
 }

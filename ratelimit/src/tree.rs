@@ -11,9 +11,10 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash};
 
 use crate::decision::Denied;
-use crate::keyed::{Intent, Interned, Keyed, Lookup, Source};
+use crate::keyed::{Intent, Interned, Keyed, Lookup, Source, Wanted};
 use crate::limiter::Limiter;
 use crate::multi::Multi;
+use crate::permit::{Permit, Release};
 use crate::quota::Quota;
 
 /// The levels of a hierarchy by name, from the most specific to the root. The limits are limiters and tables
@@ -129,23 +130,23 @@ impl<const N: usize> Tree<N> {
         branch: [&'a (dyn Node + Sync); N],
         tokens: u64,
     ) -> Result<TreePermit<'a, N>, Exceeded> {
-        let mut permit = TreePermit { branch, held: [NOTHING; N], tokens };
+        let mut taken = Branch { nodes: branch, held: [NOTHING; N] };
         for (level, node) in branch.iter().enumerate() {
             match node.hold(tokens) {
-                Ok(held) => permit.set(level, held),
-                Err(denied) => return Err(self.refuse(permit, level, denied)),
+                Ok(held) => taken.set(level, held),
+                Err(denied) => return Err(self.refuse(&taken, tokens, level, denied)),
             }
         }
         // All admit it: now keys that are new may be stored, parents before children (T3).
         for (level, node) in branch.iter().enumerate().rev() {
-            if permit.held.get(level).is_some_and(|held| held.source == Source::Unstored) {
+            if taken.held.get(level).is_some_and(|held| held.source == Source::Unstored) {
                 match node.store(tokens) {
-                    Ok(held) => permit.set(level, held),
-                    Err(denied) => return Err(self.refuse(permit, level, denied)),
+                    Ok(held) => taken.set(level, held),
+                    Err(denied) => return Err(self.refuse(&taken, tokens, level, denied)),
                 }
             }
         }
-        Ok(permit)
+        Ok(Permit::new(taken, tokens, tokens))
     }
 
     /// [`try_acquire`](Self::try_acquire) for those who neither give tokens back nor want to know why not.
@@ -154,10 +155,9 @@ impl<const N: usize> Tree<N> {
     }
 
     #[cold]
-    fn refuse(&self, permit: TreePermit<'_, N>, level: usize, mut denied: Denied) -> Exceeded {
-        let TreePermit { branch, tokens, .. } = permit;
-        permit.release();
-        for node in branch.iter().skip(level + 1) {
+    fn refuse(&self, taken: &Branch<'_, N>, tokens: u64, level: usize, mut denied: Denied) -> Exceeded {
+        taken.give_back(tokens);
+        for node in taken.nodes.iter().skip(level + 1) {
             if let Err(above) = node.ask(tokens) {
                 denied.retry_after = denied.retry_after.max(above.retry_after);
             }
@@ -166,47 +166,37 @@ impl<const N: usize> Tree<N> {
     }
 }
 
-/// Tokens taken from all nodes of a branch; dropping it keeps them taken.
-pub struct TreePermit<'a, const N: usize> {
-    branch: [&'a (dyn Node + Sync); N],
+/// Tokens taken from every level of a branch that is limited.
+pub type TreePermit<'a, const N: usize> = Permit<Branch<'a, N>>;
+
+/// The nodes that a request was charged to.
+pub struct Branch<'a, const N: usize> {
+    nodes: [&'a (dyn Node + Sync); N],
     held: [Held; N],
-    tokens: u64,
 }
 
-impl<const N: usize> TreePermit<'_, N> {
-    /// Tokens taken from every level that is limited.
-    pub fn tokens(&self) -> u64 {
-        self.tokens
-    }
-
-    /// Keeps the tokens taken: what dropping does, said aloud.
-    pub fn keep(self) {}
-
-    /// Gives all tokens back to every level: the work was not done.
-    pub fn release(mut self) {
-        self.shrink_to(0);
-    }
-
-    /// Gives back all but `tokens` to every level. Does nothing if there were fewer.
-    pub fn shrink_to(&mut self, tokens: u64) {
-        let Some(surplus) = self.tokens.checked_sub(tokens).filter(|&surplus| surplus > 0) else { return };
-        self.tokens = tokens;
-        // The root first: it is what most of the others wait for.
-        for (node, &held) in self.branch.iter().zip(&self.held).rev() {
-            if !matches!(held.source, Source::Nothing | Source::Unstored) {
-                node.put_back(surplus, held);
-            }
-        }
-    }
-
+impl<const N: usize> Branch<'_, N> {
     fn set(&mut self, level: usize, held: Held) {
         *self.held.get_mut(level).expect("a level of the branch") = held;
     }
 }
 
-impl<const N: usize> fmt::Debug for TreePermit<'_, N> {
+impl<const N: usize> fmt::Debug for Branch<'_, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TreePermit").field("tokens", &self.tokens).finish_non_exhaustive()
+        f.debug_struct("Branch").field("held", &self.held).finish_non_exhaustive()
+    }
+}
+
+impl<const N: usize> Release for Branch<'_, N> {
+    type Tokens = u64;
+
+    /// The root first: it is what most of the others wait for.
+    fn give_back(&self, tokens: u64) {
+        for (node, &held) in self.nodes.iter().zip(&self.held).rev() {
+            if !matches!(held.source, Source::Nothing | Source::Unstored) {
+                node.put_back(tokens, held);
+            }
+        }
     }
 }
 
@@ -273,11 +263,15 @@ where
     S: BuildHasher,
 {
     fn hold(&self, tokens: u64) -> Result<Held, Denied> {
-        self.keyed.take(self.key, tokens, self.quota, Intent::TakeIfHeld).map(Held::from)
+        self.keyed
+            .take(self.key, Wanted::all(tokens), self.quota, Intent::TakeIfHeld)
+            .map(|taken| taken.source.into())
     }
 
     fn store(&self, tokens: u64) -> Result<Held, Denied> {
-        self.keyed.take(self.key, tokens, self.quota, Intent::Take).map(Held::from)
+        self.keyed
+            .take(self.key, Wanted::all(tokens), self.quota, Intent::Take)
+            .map(|taken| taken.source.into())
     }
 
     fn put_back(&self, tokens: u64, Held { source, .. }: Held) {
@@ -306,11 +300,15 @@ impl<C: Fn() -> u64> Interned<C> {
 
 impl<C: Fn() -> u64> sealed::Node for InternedNode<'_, C> {
     fn hold(&self, tokens: u64) -> Result<Held, Denied> {
-        self.interned.take(self.id, tokens, self.quota, Intent::TakeIfHeld).map(Held::from)
+        self.interned
+            .take(self.id, Wanted::all(tokens), self.quota, Intent::TakeIfHeld)
+            .map(|taken| taken.source.into())
     }
 
     fn store(&self, tokens: u64) -> Result<Held, Denied> {
-        self.interned.take(self.id, tokens, self.quota, Intent::Take).map(Held::from)
+        self.interned
+            .take(self.id, Wanted::all(tokens), self.quota, Intent::Take)
+            .map(|taken| taken.source.into())
     }
 
     fn put_back(&self, tokens: u64, _: Held) {

@@ -20,17 +20,16 @@ use std::time::Duration;
 use crate::cell::Cell;
 use crate::decision::{Bound, Denied, Snapshot};
 use crate::limiter::Limiter;
+use crate::permit::{Permit, Release};
 use crate::quota::{Inherit, Quota};
 use crate::sync::{AtomicBool, Mutex, Ordering, fence};
 
 mod future;
 mod line;
-mod permit;
 mod runtime;
 
 pub use future::Wait;
 use line::{Line, Outcome};
-pub use permit::QueuePermit;
 
 type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
 type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -124,7 +123,7 @@ impl Queue {
 
     /// Takes `tokens` if they may pass now and nobody waits (or [barging](QueueOptions::barging) is allowed).
     pub fn allow(&self, tokens: u64) -> bool {
-        self.is_open(tokens) && self.shared.limiter.allow(tokens)
+        (self.is_open(tokens) || self.waiting() == 0) && self.shared.limiter.allow(tokens)
     }
 
     /// Takes `tokens` if they may pass now and nobody waits (or [barging](QueueOptions::barging) is allowed).
@@ -133,13 +132,13 @@ impl Queue {
     /// [`Denied`], with [`Bound::Queue`] when others wait; nothing was taken.
     pub fn try_acquire(&self, tokens: u64) -> Result<QueuePermit<'_>, Denied> {
         if !self.is_open(tokens) {
-            let now_ns = self.now_ns();
-            return Err(self
-                .shared
-                .hold(|waiting| waiting.line.turned_away(&self.shared.limiter.cell, now_ns, tokens)));
+            let (cell, now_ns) = (&self.shared.limiter.cell, self.now_ns());
+            if let Some(denied) = self.shared.hold(|waiting| waiting.line.passed_by(cell, now_ns, tokens)) {
+                return Err(denied);
+            }
         }
         let refundable = self.shared.limiter.try_acquire(tokens)?.tokens();
-        Ok(QueuePermit::new(self, tokens, refundable))
+        Ok(Permit::new(self, tokens, refundable))
     }
 
     /// Waits for `tokens` in line. Dropping the future leaves the line; all behind move forward, and what was
@@ -211,9 +210,27 @@ impl Queue {
         tokens == 0 || self.shared.options.barging || self.is_free()
     }
 
-    /// Whether nobody waits, as far as can be told without looking at the line.
+    /// Whether nobody waits. May say that somebody does for a moment after they have gone, or before they come.
     fn is_free(&self) -> bool {
         !self.shared.queued.load(Ordering::Acquire)
+    }
+}
+
+/// Tokens taken from a [`Queue`]; what is given back goes to those who wait.
+pub type QueuePermit<'a> = Permit<&'a Queue>;
+
+impl Release for Queue {
+    type Tokens = u64;
+
+    fn give_back(&self, tokens: u64) {
+        self.release(tokens);
+    }
+}
+
+impl QueuePermit<'_> {
+    /// The same permit with the queue in hand.
+    pub fn into_owned(self) -> Permit<Queue> {
+        Permit::new(Queue::clone(self.source()), self.granted(), self.tokens())
     }
 }
 

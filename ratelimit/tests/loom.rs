@@ -18,6 +18,7 @@
 mod src {
     pub(crate) mod bucket;
     pub(crate) mod cell;
+    pub(crate) mod clock;
     pub(crate) mod decision;
     pub(crate) mod limiter;
     pub(crate) mod permit;
@@ -27,7 +28,7 @@ mod src {
     pub(crate) mod wait;
 }
 
-use src::{bucket, cell, decision, limiter, permit, quota, rate, reserve, wait};
+use src::{bucket, cell, clock, decision, limiter, permit, quota, rate, reserve, wait};
 
 // What the crate's own root shows, for its links.
 use bucket::Segment;
@@ -162,7 +163,7 @@ fn explore(name: &str, least: usize, model: impl Fn() + Send + Sync + 'static) {
     let most = std::env::var("LOOM_EXECUTIONS").ok().and_then(|most| most.parse().ok());
     let most = most.or(builder.preemption_bound.is_none().then_some(MOST));
     builder.preemption_bound = builder.preemption_bound.or(Some(1));
-    builder.checkpoint_interval = 100;
+    (builder.checkpoint_interval, builder.max_branches) = (100, 10_000);
     builder.max_permutations = most;
     builder.check(move || {
         counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

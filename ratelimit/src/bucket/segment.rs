@@ -1,15 +1,15 @@
 //! A quota in force since an instant, and every question that can be put to it.
 
-use std::time::Duration;
-
-use crate::decision::{Bound, Denied, RetryAfter, Snapshot};
+use crate::decision::{Bound, Denied, Snapshot};
 use crate::quota::{Inherit, Oversize, Quota};
 use crate::rate::Rate;
 
 use super::Gauge;
 
+mod claim;
 mod position;
 
+pub(crate) use claim::{Claim, Since};
 pub(crate) use position::{Position, Weighed};
 
 /// A segment that has minted this much is turned before it decides anything (B4).
@@ -50,31 +50,6 @@ pub(crate) enum Verdict {
     Admitted { spent: u64 },
     Short(Level),
     Turn,
-}
-
-/// What taking tokens comes to, however long it lasts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Claim {
-    /// The word becomes `spent`, and the tokens are there at `at_ns`.
-    At { at_ns: u64, spent: u64 },
-    /// No time brings them under this quota.
-    Never,
-    /// See [`Decision::Turn`].
-    Turn,
-}
-
-/// An instant from which on all that is minted is somebody's, and what they had beyond a burst by then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Since {
-    pub(crate) at_ns: u64,
-    pub(crate) saved: u64,
-}
-
-impl Since {
-    /// With nothing but what the bucket holds.
-    pub(crate) fn instant(at_ns: u64) -> Self {
-        Self { at_ns, saved: 0 }
-    }
 }
 
 /// Positions relative to the beginning of a segment.
@@ -125,10 +100,8 @@ impl Segment {
             return Verdict::Turn;
         }
         let available = level.available();
-        let oversize = tokens > self.burst
-            && self.oversize == Oversize::WhenFull
-            && tokens <= Quota::MAX_BURST
-            && level.spent == self.floor(level.minted);
+        let oversize =
+            tokens > self.burst && self.passes_when_full(tokens) && level.spent == self.floor(level.minted);
         if tokens <= available || oversize {
             let spent = self.position(level.spent).wrapping_add(tokens);
             return Verdict::Admitted { spent };
@@ -144,58 +117,18 @@ impl Segment {
         self.level(spent, now_ns).available().clamp(least.min(tokens), tokens)
     }
 
-    /// Whether `tokens` are saved up over more than one burst.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn splits(&self, tokens: u64) -> bool {
-        self.oversize == Oversize::Split && tokens > self.burst
-    }
-
-    /// What `tokens` come to behind `ahead` others that also are yet to be taken, when everything minted `since`
-    /// is theirs. Oversize requests are paid for before they pass ([`Oversize::Split`]) or
-    /// afterwards ([`Oversize::WhenFull`]).
-    pub(crate) fn claim(&self, spent: u64, since: Since, ahead: u64, tokens: u64) -> Claim {
-        if tokens == 0 || self.rate.is_unlimited() {
-            return Claim::At { at_ns: since.at_ns, spent };
-        }
-        let level = self.level_since(spent, since);
-        if level.minted >= TURN_AT {
-            return Claim::Turn;
-        }
-        let paid_before = match self.oversize {
-            Oversize::Reject if tokens > self.burst => return Claim::Never,
-            Oversize::WhenFull => tokens.min(self.burst),
-            Oversize::Reject | Oversize::Split => tokens,
-        };
-        let first = level.spent.saturating_add_unsigned(ahead);
-        let last = first.saturating_add_unsigned(tokens);
-        // Debts are bounded as bursts are (B4).
-        if last.saturating_sub(level.minted) > Quota::MAX_BURST.cast_signed() {
-            return Claim::Never;
-        }
-        match self.minted_at_ns(first.saturating_add_unsigned(paid_before)) {
-            Some(at_ns) => Claim::At { at_ns: at_ns.max(since.at_ns), spent: self.position(last) },
-            None => Claim::Never,
-        }
-    }
-
-    /// A refusal of `tokens` for a reason that is not in the segment.
+    /// A refusal of `tokens` for a reason that is not in the segment, until `at_ns` or for ever.
     pub(crate) fn refusal(
         &self,
         spent: u64,
         now_ns: u64,
         tokens: u64,
         bound: Bound,
-        retry_after: RetryAfter,
+        at_ns: Option<u64>,
     ) -> Denied {
-        let Self { rate, burst, .. } = *self;
-        Denied {
-            requested: tokens,
-            available: self.peek(spent, now_ns).available,
-            rate,
-            burst,
-            bound,
-            retry_after,
-        }
+        let available = self.peek(spent, now_ns).available;
+        let wait_ns = at_ns.map(|at_ns| at_ns.saturating_sub(now_ns));
+        Denied::new(self.quota(), (tokens, available), bound, wait_ns)
     }
 
     /// The word after `tokens` came back; the bucket is never fuller than full.
@@ -210,18 +143,6 @@ impl Segment {
         let level = self.level(spent, now_ns);
         let tokens = i64::try_from(tokens).unwrap_or(i64::MAX);
         self.position(level.spent.saturating_sub(tokens).max(self.floor(level.minted)))
-    }
-
-    /// [`give_back`](Self::give_back) while all that was minted `since` is somebody's, and stays theirs.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn give_back_since(&self, spent: u64, since: Since, tokens: u64) -> u64 {
-        if self.rate.is_unlimited() {
-            return spent;
-        }
-        let level = self.level_since(spent, since);
-        let tokens = i64::try_from(tokens).unwrap_or(i64::MAX);
-        let floor = self.floor(level.minted).saturating_sub_unsigned(since.saved);
-        self.position(level.spent.saturating_sub(tokens).max(floor))
     }
 
     /// The bucket at `now_ns`.
@@ -262,27 +183,6 @@ impl Segment {
         let minted = self.position(level.minted);
         let segment = Self { rate, burst, oversize, start_ns, minted, carry, reciprocal };
         (segment, self.position(level.spent))
-    }
-
-    /// [`turn`](Self::turn) while all that was minted `since` is somebody's, and stays theirs: what of it is
-    /// beyond the new burst comes beside the word.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn turn_since(
-        &self,
-        spent: u64,
-        since: Since,
-        now_ns: u64,
-        quota: Quota,
-    ) -> ((Self, u64), Since) {
-        let (segment, word) = self.turn(spent, now_ns, quota);
-        let at_ns = segment.start_ns;
-        if self.rate.is_unlimited() || segment.rate.is_unlimited() {
-            return ((segment, word), Since::instant(at_ns));
-        }
-        let spent = self.position(self.level_since(spent, since).spent);
-        let available = segment.minted.wrapping_sub(spent).cast_signed();
-        let saved = u64::try_from(available.saturating_sub_unsigned(segment.burst)).unwrap_or(0);
-        ((segment, spent), Since { at_ns, saved })
     }
 
     /// [`turn`](Self::turn) with a say in what becomes of tokens and debt.
@@ -330,24 +230,23 @@ impl Segment {
     /// The refusal of a request that [`weigh`](Self::weigh) found too large for `level`.
     #[cold]
     pub(crate) fn denial(&self, level: &Level, now_ns: u64, tokens: u64) -> Denied {
-        let Self { rate, burst, oversize, .. } = *self;
-        let beyond = tokens > burst;
+        let (bound, passes) = self.bound(tokens);
         // An oversize request passes when the bucket is full, any other when its last token is there.
-        let passable = !beyond || (oversize == Oversize::WhenFull && tokens <= Quota::MAX_BURST);
-        let needed = level.spent.saturating_add_unsigned(tokens.min(burst));
-        let at_ns = if passable { self.minted_at_ns(needed) } else { None };
-        let retry_after = match at_ns {
-            Some(at_ns) => RetryAfter::After(Duration::from_nanos(at_ns.saturating_sub(now_ns))),
-            None => RetryAfter::Never,
-        };
-        let bound = if beyond { Bound::Burst } else { Bound::Rate };
-        Denied { requested: tokens, available: level.available(), rate, burst, bound, retry_after }
+        let needed = level.spent.saturating_add_unsigned(tokens.min(self.burst));
+        let at_ns = if passes { self.minted_at_ns(needed) } else { None };
+        let wait_ns = at_ns.map(|at_ns| at_ns.saturating_sub(now_ns));
+        Denied::new(self.quota(), (tokens, level.available()), bound, wait_ns)
     }
 
-    fn level_since(&self, spent: u64, Since { at_ns, saved }: Since) -> Level {
-        let minted = self.minted_by(at_ns);
-        let spent = spent.wrapping_sub(self.minted).cast_signed();
-        Level { minted, spent: spent.max(self.floor(minted).saturating_sub_unsigned(saved)) }
+    /// What stands in the way of `tokens`, and whether they pass at some time.
+    fn bound(&self, tokens: u64) -> (Bound, bool) {
+        if tokens <= self.burst { (Bound::Rate, true) } else { (Bound::Burst, self.passes_when_full(tokens)) }
+    }
+
+    /// Whether a full bucket lets more than its burst pass.
+    #[inline]
+    fn passes_when_full(&self, tokens: u64) -> bool {
+        self.oversize == Oversize::WhenFull && tokens <= Quota::MAX_BURST
     }
 
     #[inline]

@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 
 use super::debts::Debts;
 use crate::bucket::{Position, Segment};
-use crate::quota::Quota;
+use crate::decision::Snapshot;
+use crate::quota::{Inherit, Quota};
 
 /// Keys that are remembered whole, at some two hundred bytes each.
 const WHOLE: usize = 1_024;
@@ -49,6 +50,21 @@ impl Bucket {
         }
         let (segment, _) = Segment::start(quota, now_ns);
         Self { segment, position: self.segment.carry_to(&segment, self.position, now_ns) }
+    }
+}
+
+impl Bucket {
+    /// The bucket under `quota`, with what `inherit` makes of its tokens and its debt.
+    pub(super) fn inherit(self, quota: Quota, now_ns: u64, inherit: Inherit) -> Self {
+        let old = self.segment.quota();
+        if inherit == Inherit::AsIs || (old == quota && inherit != Inherit::Reset) {
+            return self.under(quota, now_ns);
+        }
+        let Snapshot { available, debt, .. } = self.segment.peek_at(self.position, now_ns);
+        let tokens = available.cast_signed().saturating_sub_unsigned(debt);
+        let tokens = inherit.tokens(tokens, old.burst, quota.burst);
+        let (segment, _) = Segment::start(quota, now_ns);
+        Self { segment, position: segment.position_of(now_ns, tokens) }
     }
 }
 
@@ -98,6 +114,12 @@ impl Away {
     fn sketched(&self, hash: u64, quota: Quota, now_ns: u64) -> Option<Bucket> {
         let full_at_ns = self.before.recall(hash);
         (full_at_ns > now_ns).then(|| Bucket::full_at(quota, now_ns, full_at_ns))
+    }
+
+    pub(super) fn inherit(&self, hash: u64, quota: Quota, now_ns: u64, inherit: Inherit) {
+        if let Some((_, bucket)) = self.latest.lock().buckets.get_mut(&hash) {
+            *bucket = bucket.inherit(quota, now_ns, inherit);
+        }
     }
 
     /// The key with this hash is held again, or to be forgotten.

@@ -15,7 +15,7 @@ use hashbrown::HashTable;
 use super::away::Bucket;
 use crate::bucket::{Position, Segment, Weighed};
 use crate::decision::{Denied, Snapshot};
-use crate::quota::Quota;
+use crate::quota::{Inherit, Quota};
 
 /// Number of a class, from one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,9 +145,21 @@ impl Classes {
 
     #[cold]
     fn change(&mut self, account: &mut Account, quota: Quota, now_ns: u64) -> Result<(), ClassId> {
+        self.inherit(account, quota, now_ns, Inherit::AsIs)
+    }
+
+    /// Moves `account` to the class of `quota`, unless that is due.
+    pub(super) fn inherit(
+        &mut self,
+        account: &mut Account,
+        quota: Quota,
+        now_ns: u64,
+        inherit: Inherit,
+    ) -> Result<(), ClassId> {
         let next = self.enter(quota, now_ns)?;
-        let segment = self.segment(account.class);
-        let position = segment.carry_to(self.segment(next), account.position(), now_ns);
+        let former = self.bucket(account);
+        let former = if inherit == Inherit::AsIs { former } else { former.inherit(quota, now_ns, inherit) };
+        let position = former.segment.carry_to(self.segment(next), former.position, now_ns);
         self.leave(account.class);
         *account = Account::at(next, position);
         Ok(())

@@ -3,14 +3,20 @@
 //! I1: a bucket that is not held is full; K3 and K4 hold as in [`Keyed`](super::Keyed).
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::away::Bucket;
 use super::class::{Account, Charge, ClassId, Classes, first_charge};
-use super::{Apart, Explain, Intent, Source, Unexplained};
-use crate::decision::{Bound, Denied, RetryAfter, Snapshot};
-use crate::limiter::monotonic_ns;
-use crate::quota::Quota;
+use super::intent::{Explain, Intent, Unexplained, Wanted};
+use super::permit::{Source, Taken};
+use crate::apart::Apart;
+use crate::clock::{Latest, monotonic_ns};
+use crate::decision::{Bound, Denied, Snapshot};
+use crate::permit::{Permit, Release};
+use crate::quota::{Inherit, Quota};
 
 /// How many numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +61,7 @@ pub struct Interned<C = fn() -> u64> {
 struct Stripe {
     pieces: Vec<Option<Box<[Option<Account>; PIECE]>>>,
     classes: Classes,
-    latest_ns: u64,
+    latest: Latest,
 }
 
 const PIECE: usize = 128;
@@ -83,14 +89,43 @@ impl<C: Fn() -> u64> Interned<C> {
     /// # Errors
     /// [`Denied`], which tells the bound and the wait; nothing was taken and nothing allocated.
     pub fn try_acquire(&self, id: u32, tokens: u64, quota: Quota) -> Result<InternedPermit<'_, C>, Denied> {
-        let source = self.take::<Denied>(id, tokens, quota, Intent::Take)?;
-        let tokens = if source == Source::Own { tokens } else { 0 };
-        Ok(InternedPermit { interned: self, id, tokens })
+        let taken = self.take::<Denied>(id, Wanted::all(tokens), quota, Intent::Take)?;
+        Ok(taken.permit(|_| OfId { interned: self, id }))
+    }
+
+    /// [`try_acquire`](Self::try_acquire) with a permit that holds the table instead of borrowing it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_acquire_owned(
+        self: &Arc<Self>,
+        id: u32,
+        tokens: u64,
+        quota: Quota,
+    ) -> Result<Permit<OfId<Arc<Self>>>, Denied> {
+        let taken = self.take::<Denied>(id, Wanted::all(tokens), quota, Intent::Take)?;
+        Ok(taken.permit(|_| OfId { interned: Arc::clone(self), id }))
+    }
+
+    /// Takes as many of `tokens` as there are now, but no fewer than `least`, as
+    /// [`Keyed::acquire_up_to`](super::Keyed::acquire_up_to).
+    ///
+    /// # Errors
+    /// [`Denied`] if `least` may not pass; nothing was taken.
+    pub fn acquire_up_to(
+        &self,
+        id: u32,
+        tokens: u64,
+        least: u64,
+        quota: Quota,
+    ) -> Result<InternedPermit<'_, C>, Denied> {
+        let taken = self.take::<Denied>(id, Wanted::part(tokens, least), quota, Intent::Take)?;
+        Ok(taken.permit(|_| OfId { interned: self, id }))
     }
 
     /// [`try_acquire`](Self::try_acquire) for those who neither give tokens back nor want to know why not.
     pub fn allow(&self, id: u32, tokens: u64, quota: Quota) -> bool {
-        self.take::<Unexplained>(id, tokens, quota, Intent::Take).is_ok()
+        self.take::<Unexplained>(id, Wanted::all(tokens), quota, Intent::Take).is_ok()
     }
 
     /// Gives tokens back to the bucket of `id`, which is never fuller than full. It is the caller's care not to
@@ -106,6 +141,18 @@ impl<C: Fn() -> u64> Interned<C> {
         let Stripe { pieces, classes, .. } = &mut *stripe;
         let account = slot_mut(pieces, place)?.as_ref()?;
         Some(classes.peek(account, now_ns))
+    }
+
+    /// Puts `quota` in force for `id` with a say in what becomes of its tokens and debt; a quota that merely comes
+    /// with a request keeps them [as they are](Inherit::AsIs).
+    pub fn reconfigure_with(&self, id: u32, quota: Quota, inherit: Inherit) {
+        let quota = quota.clamped();
+        let (mut stripe, now_ns, place) = self.enter(id);
+        if quota.rate.is_unlimited() {
+            stripe.forget(place);
+        } else {
+            stripe.inherit(place, quota, now_ns, inherit);
+        }
     }
 
     /// Forgets the bucket of `id`: for a number that is given to another tenant. Returns whether it was held.
@@ -129,38 +176,40 @@ impl<C: Fn() -> u64> Interned<C> {
             return Err(no_such(tokens, quota));
         }
         let (mut stripe, now_ns, place) = self.enter(id);
-        let Stripe { pieces, classes, .. } = &mut *stripe;
-        let account = slot_mut(pieces, place).and_then(|slot| slot.as_ref());
-        let bucket = account.map(|account| classes.bucket(account).under(quota, now_ns));
+        let bucket = stripe.bucket(place, quota, now_ns);
         first_charge(quota, now_ns, bucket, tokens, |refusal| refusal())
     }
 
     pub(crate) fn take<E: Explain>(
         &self,
         id: u32,
-        tokens: u64,
+        wanted: Wanted,
         quota: Quota,
         intent: Intent,
-    ) -> Result<Source, E> {
+    ) -> Result<Taken, E> {
         let quota = quota.clamped();
-        if self.is_beyond(id, tokens, quota) {
-            return Err(E::explain(|| no_such(tokens, quota)));
+        if self.is_beyond(id, wanted.most, quota) {
+            let Wanted { least, .. } = wanted;
+            let nothing = Taken { granted: 0, source: Source::Nothing };
+            return if least == 0 { Ok(nothing) } else { Err(E::explain(|| no_such(least, quota))) };
         }
         let (mut stripe, now_ns, place) = self.enter(id);
         if quota.rate.is_unlimited() {
             // Nothing to count; and should the id be limited again, it starts full.
             stripe.forget(place);
-            return Ok(Source::Nothing);
+            return Ok(Taken { granted: wanted.most, source: Source::Nothing });
         }
+        let tokens = wanted.of(quota, now_ns, || stripe.bucket(place, quota, now_ns));
         if slot_mut(&mut stripe.pieces, place).is_none_or(|slot| slot.is_none()) {
             first_charge(quota, now_ns, None, tokens, |refusal| E::explain(refusal))?;
             if tokens == 0 || intent != Intent::Take {
-                return Ok(if tokens == 0 { Source::Nothing } else { Source::Unstored });
+                let source = if tokens == 0 { Source::Nothing } else { Source::Unstored };
+                return Ok(Taken { granted: tokens, source });
             }
             stripe.open(place, quota, now_ns);
         }
         stripe.charge(place, quota, now_ns, tokens)?;
-        Ok(Source::Own)
+        Ok(Taken { granted: tokens, source: Source::Own })
     }
 
     /// Whether a bucket is needed and there is none to be had.
@@ -175,8 +224,7 @@ impl<C: Fn() -> u64> Interned<C> {
         let stripe = self.stripes.get(id & (self.stripes.len() - 1)).expect("masked by their number");
         let place = id >> self.stripes.len().trailing_zeros();
         let mut stripe = stripe.lock();
-        stripe.latest_ns = stripe.latest_ns.max(now_ns);
-        let now_ns = stripe.latest_ns;
+        let now_ns = stripe.latest.advance(now_ns);
         (stripe, now_ns, place)
     }
 }
@@ -212,6 +260,20 @@ impl Stripe {
         }
     }
 
+    /// A copy of the bucket at `place` under `quota`, if there is one.
+    fn bucket(&mut self, place: usize, quota: Quota, now_ns: u64) -> Option<Bucket> {
+        let account = slot_mut(&mut self.pieces, place)?.as_ref()?;
+        Some(self.classes.bucket(account).under(quota, now_ns))
+    }
+
+    fn inherit(&mut self, place: usize, quota: Quota, now_ns: u64, inherit: Inherit) {
+        while let Some(account) = slot_mut(&mut self.pieces, place).and_then(Option::as_mut)
+            && let Err(due) = self.classes.inherit(account, quota, now_ns, inherit)
+        {
+            self.turn(due, now_ns);
+        }
+    }
+
     fn give_back(&mut self, place: usize, now_ns: u64, tokens: u64) {
         if let Some(account) = slot_mut(&mut self.pieces, place).and_then(Option::as_mut) {
             self.classes.give_back(account, now_ns, tokens);
@@ -242,14 +304,7 @@ fn slot_mut(
 }
 
 fn no_such(tokens: u64, quota: Quota) -> Denied {
-    Denied {
-        requested: tokens,
-        available: 0,
-        rate: quota.rate,
-        burst: quota.burst,
-        bound: Bound::Keys,
-        retry_after: RetryAfter::Never,
-    }
+    Denied::new(quota, (tokens, 0), Bound::Keys, None)
 }
 
 impl<C> fmt::Debug for Interned<C> {
@@ -261,41 +316,26 @@ impl<C> fmt::Debug for Interned<C> {
     }
 }
 
-/// Tokens taken from a bucket of [`Interned`]; dropping it keeps them taken.
-pub struct InternedPermit<'a, C: Fn() -> u64 = fn() -> u64> {
-    interned: &'a Interned<C>,
+/// Tokens taken from a bucket of [`Interned`].
+pub type InternedPermit<'a, C = fn() -> u64> = Permit<OfId<&'a Interned<C>>>;
+
+/// The bucket of an id in a table.
+#[derive(Clone, Copy)]
+pub struct OfId<T> {
+    interned: T,
     id: u32,
-    tokens: u64,
 }
 
-impl<C: Fn() -> u64> InternedPermit<'_, C> {
-    /// Tokens this permit could give back: none if the quota was unlimited.
-    pub fn tokens(&self) -> u64 {
-        self.tokens
-    }
+impl<T: Deref<Target = Interned<C>>, C: Fn() -> u64> Release for OfId<T> {
+    type Tokens = u64;
 
-    /// Keeps the tokens taken: what dropping does, said aloud.
-    pub fn keep(self) {}
-
-    /// Gives all tokens back: the work was not done.
-    pub fn release(mut self) {
-        self.shrink_to(0);
-    }
-
-    /// Gives back all but `tokens`: the work was smaller than it looked. Does nothing if it was larger.
-    pub fn shrink_to(&mut self, tokens: u64) {
-        if let Some(surplus) = self.tokens.checked_sub(tokens).filter(|&surplus| surplus > 0) {
-            self.interned.release(self.id, surplus);
-            self.tokens = tokens;
-        }
+    fn give_back(&self, tokens: u64) {
+        self.interned.release(self.id, tokens);
     }
 }
 
-impl<C: Fn() -> u64> fmt::Debug for InternedPermit<'_, C> {
+impl<T> fmt::Debug for OfId<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InternedPermit")
-            .field("id", &self.id)
-            .field("tokens", &self.tokens)
-            .finish_non_exhaustive()
+        f.debug_struct("OfId").field("id", &self.id).finish_non_exhaustive()
     }
 }

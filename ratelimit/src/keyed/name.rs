@@ -1,5 +1,6 @@
 //! A key of text without a heap allocation of its own, as long as it is short.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str;
@@ -58,6 +59,30 @@ impl From<&str> for Name {
             }
             None => Text::Long(text.into()),
         })
+    }
+}
+
+impl From<String> for Name {
+    fn from(text: String) -> Self {
+        if text.len() <= SHORT { Self::from(&*text) } else { Self(Text::Long(text.into())) }
+    }
+}
+
+impl AsRef<str> for Name {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
     }
 }
 
@@ -123,6 +148,8 @@ mod tests {
             prop_assert_eq!(hasher.hash_one(&name), hasher.hash_one(&*text));
             prop_assert!((*text).finds(&name) && Lookup::<Name>::to_key(&*text) == name);
             prop_assert_eq!((*other).finds(&name), other == text);
+            prop_assert_eq!(Name::from(&*other).cmp(&name), other.cmp(&text));
+            prop_assert_eq!(Name::from(text), name);
         }
     }
 }

@@ -1,19 +1,39 @@
-//! Tokens taken from a bucket of [`Keyed`].
+//! The way back to the bucket of a key.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
+use std::ops::Deref;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use super::{Keyed, Lookup};
+use crate::permit::{Permit, Release};
 
-/// Tokens taken for a key.
-///
-/// Dropping it keeps them taken; what was not done is given back by [`release`](Self::release), and an
-/// estimate that was too high is settled by [`shrink_to`](Self::shrink_to). It borrows the key, so that taking
-/// tokens for a known key allocates nothing.
-pub struct KeyedPermit<'a, K, Q: ?Sized, C, S> {
-    keyed: &'a Keyed<K, C, S>,
-    key: &'a Q,
-    tokens: u64,
+/// Tokens taken for a key. It borrows the key, so that taking tokens for a known key allocates nothing.
+pub type KeyedPermit<'a, K, Q, C = fn() -> u64, S = RandomState> = Permit<OfKey<&'a Keyed<K, C, S>, &'a Q>>;
+
+/// Tokens taken for a key, with the key and the table in hand.
+pub type OwnedKeyedPermit<K, Q = K, C = fn() -> u64, S = RandomState> =
+    Permit<OfKey<Arc<Keyed<K, C, S>>, OwnedKey<Q>>>;
+
+/// A key that is not borrowed.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnedKey<Q>(pub(super) Q);
+
+impl<Q> Deref for OwnedKey<Q> {
+    type Target = Q;
+
+    fn deref(&self) -> &Q {
+        &self.0
+    }
+}
+
+/// The bucket of a key in a table.
+#[derive(Clone, Copy)]
+pub struct OfKey<T, Q> {
+    keyed: T,
+    key: Q,
     source: Source,
 }
 
@@ -30,53 +50,54 @@ pub(crate) enum Source {
     Nothing,
 }
 
-impl<'a, K, Q: ?Sized, C, S> KeyedPermit<'a, K, Q, C, S> {
-    pub(super) fn new(keyed: &'a Keyed<K, C, S>, key: &'a Q, tokens: u64, source: Source) -> Self {
-        let tokens = if source == Source::Nothing { 0 } else { tokens };
-        Self { keyed, key, tokens, source }
-    }
-
-    /// Tokens this permit could give back: none if the quota was unlimited.
-    pub fn tokens(&self) -> u64 {
-        self.tokens
-    }
-
-    /// Whether the key had no slot and the tokens came from the bucket that such keys share.
-    pub fn is_shared(&self) -> bool {
-        self.source == Source::Shared
-    }
-
-    /// Keeps the tokens taken: what dropping does, said aloud.
-    pub fn keep(self) {}
+/// What was taken, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) granted: u64,
+    pub(crate) source: Source,
 }
 
-impl<K, Q, C, S> KeyedPermit<'_, K, Q, C, S>
+impl Taken {
+    pub(crate) fn permit<R: Release<Tokens = u64>>(self, way: impl FnOnce(Source) -> R) -> Permit<R> {
+        let Self { granted, source } = self;
+        Permit::new(way(source), granted, if source == Source::Nothing { 0 } else { granted })
+    }
+}
+
+impl<T, Q: fmt::Debug> fmt::Debug for OfKey<T, Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, source, .. } = self;
+        f.debug_struct("OfKey").field("key", key).field("source", source).finish_non_exhaustive()
+    }
+}
+
+impl<T, Q> OfKey<T, Q> {
+    pub(super) fn new(keyed: T, key: Q, source: Source) -> Self {
+        Self { keyed, key, source }
+    }
+}
+
+impl<T, Q, K, C, S> Release for OfKey<T, Q>
 where
+    T: Deref<Target = Keyed<K, C, S>>,
+    Q: Deref<Target: Lookup<K>>,
     K: Eq + Hash,
-    Q: Lookup<K> + ?Sized,
     C: Fn() -> u64,
     S: BuildHasher,
 {
-    /// Gives all tokens back: the work was not done. Best soon: they come on top of what has been minted since,
-    /// up to a full bucket, so what others take right after a late return is more than the rate alone allows.
-    pub fn release(mut self) {
-        self.shrink_to(0);
-    }
+    type Tokens = u64;
 
-    /// Gives back all but `tokens`: the work was smaller than it looked. Does nothing if it was larger.
-    pub fn shrink_to(&mut self, tokens: u64) {
-        let Some(surplus) = self.tokens.checked_sub(tokens).filter(|&surplus| surplus > 0) else { return };
-        self.tokens = tokens;
-        self.keyed.put_back(self.key, surplus, self.source);
+    fn give_back(&self, tokens: u64) {
+        self.keyed.put_back(&*self.key, tokens, self.source);
     }
 }
 
-impl<K, Q: fmt::Debug + ?Sized, C, S> fmt::Debug for KeyedPermit<'_, K, Q, C, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyedPermit")
-            .field("key", &self.key)
-            .field("tokens", &self.tokens)
-            .field("source", &self.source)
-            .finish_non_exhaustive()
+impl<T, Q> Permit<OfKey<T, Q>>
+where
+    OfKey<T, Q>: Release,
+{
+    /// Whether the key had no slot and the tokens came from the bucket that such keys share.
+    pub fn is_shared(&self) -> bool {
+        self.source().source == Source::Shared
     }
 }

@@ -1,7 +1,6 @@
 //! Some of the keys, under one lock.
 //!
-//! Its clock is the latest instant anybody brought in: whoever read the clock and then waited for the lock
-//! must not take the bucket back in time (K3).
+//! Its clock is the latest instant anybody brought in (K3).
 
 use std::hash::{BuildHasher, Hash};
 
@@ -9,13 +8,14 @@ use super::away::Bucket;
 use super::class::{Account, Charge, ClassId, Classes};
 use super::lookup::Lookup;
 use super::table::{SLOTS, Table};
+use crate::clock::Latest;
 use crate::decision::{Denied, Snapshot};
-use crate::quota::Quota;
+use crate::quota::{Inherit, Quota};
 
 pub(super) struct Shard<K> {
     entries: Table<Entry<K>>,
     classes: Classes,
-    latest_ns: u64,
+    latest: Latest,
     hand: Hand,
 }
 
@@ -66,15 +66,19 @@ impl Sweep {
 
 impl<K> Default for Shard<K> {
     fn default() -> Self {
-        Self { entries: Table::new(), classes: Classes::default(), latest_ns: 0, hand: Hand::default() }
+        Self {
+            entries: Table::new(),
+            classes: Classes::default(),
+            latest: Latest::default(),
+            hand: Hand::default(),
+        }
     }
 }
 
 impl<K: Eq + Hash> Shard<K> {
     /// The caller's `now_ns`, or a later one that another caller brought in.
     pub(super) fn advance(&mut self, now_ns: u64) -> u64 {
-        self.latest_ns = self.latest_ns.max(now_ns);
-        self.latest_ns
+        self.latest.advance(now_ns)
     }
 
     /// What a look at everything looks at.
@@ -103,6 +107,17 @@ impl<K: Eq + Hash> Shard<K> {
 
     pub(super) fn refusal(&self, entry: usize, now_ns: u64, tokens: u64) -> Denied {
         self.classes.refusal(&self.entries.get(entry).expect(FOUND).account, now_ns, tokens)
+    }
+
+    /// Puts `quota` in force.
+    pub(super) fn inherit(&mut self, entry: usize, quota: Quota, now_ns: u64, inherit: Inherit) {
+        loop {
+            let entry = self.entries.get_mut(entry).expect(FOUND);
+            match self.classes.inherit(&mut entry.account, quota, now_ns, inherit) {
+                Ok(()) => return,
+                Err(due) => self.turn(due, now_ns),
+            }
+        }
     }
 
     pub(super) fn give_back(&mut self, entry: usize, now_ns: u64, tokens: u64) {

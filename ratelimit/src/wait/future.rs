@@ -5,10 +5,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use super::Queue;
 use super::line::Outcome;
-use super::permit::QueuePermit;
+use super::{Queue, QueuePermit};
 use crate::decision::Denied;
+use crate::permit::Permit;
 
 /// A place in line, from the first poll on: [`Queue::wait`].
 #[must_use = "nobody waits before the first poll"]
@@ -66,7 +66,7 @@ impl<'a> Future for Wait<'a> {
         };
         polled.map(|outcome| {
             self.state = State::Done;
-            outcome.map(|taken| QueuePermit::new(self.queue, self.tokens, taken))
+            outcome.map(|taken| Permit::new(self.queue, self.tokens, taken))
         })
     }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::bucket::{Claim, Segment, Since};
 use crate::cell::Cell;
-use crate::decision::{Bound, Denied, RetryAfter};
+use crate::decision::{Bound, Denied};
 use crate::quota::{Inherit, Quota};
 
 /// What a waiter is told in the end: the tokens that were taken (none from an unlimited bucket), or why not.
@@ -221,7 +221,20 @@ impl Line {
         (self.settled.remove(&ticket), waker)
     }
 
-    /// The refusal of somebody who does not want to wait behind all who do.
+    /// The refusal of somebody who does not want to wait behind all who do; none if nobody does. A request that is
+    /// saved up for has to wait.
+    pub(super) fn passed_by(&self, cell: &Cell, now_ns: u64, tokens: u64) -> Option<Denied> {
+        if self.is_empty() {
+            return None;
+        }
+        let (segment, spent) = cell.read();
+        if segment.splits(tokens) {
+            return Some(segment.refusal(spent, now_ns, tokens, Bound::Burst, None));
+        }
+        Some(self.turned_away(cell, now_ns, tokens))
+    }
+
+    /// The refusal of somebody for whom there is no place, or no time, behind all who wait.
     pub(super) fn turned_away(&self, cell: &Cell, now_ns: u64, tokens: u64) -> Denied {
         let (segment, spent) = cell.read();
         let at_ns = match segment.claim(spent, self.since(now_ns), self.tokens, tokens) {
@@ -294,7 +307,6 @@ impl Line {
             _ if self.is_empty() => Bound::Rate,
             _ => Bound::Queue,
         };
-        let wait = |at_ns: u64| RetryAfter::After(Duration::from_nanos(at_ns.saturating_sub(now_ns)));
-        segment.refusal(spent, now_ns, tokens, bound, at_ns.map_or(RetryAfter::Never, wait))
+        segment.refusal(spent, now_ns, tokens, bound, at_ns)
     }
 }

@@ -5,11 +5,9 @@
 //! exactly as a lone bucket does. (Where a rate has more than 2^32 nanoseconds in lowest terms, the fraction
 //! is rounded against the bucket by less than 2^-31 tokens each time it is written.)
 
-use std::time::Duration;
-
 use super::{Segment, TURN_AT};
-use crate::decision::{Bound, Denied, RetryAfter, Snapshot};
-use crate::quota::{Oversize, Quota};
+use crate::decision::{Denied, Snapshot};
+use crate::quota::Quota;
 
 /// What a bucket has spent: a word as elsewhere, and a part of a token on top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +50,14 @@ impl Segment {
         self.ahead_of(self.floor_below(minted))
     }
 
+    /// A bucket that holds `tokens` at `now_ns`, at most its burst; below zero is a debt.
+    pub(crate) fn position_of(&self, now_ns: u64, tokens: i64) -> Position {
+        let minted = self.minted_exactly(now_ns);
+        let floor = self.floor_below(minted);
+        let spent = Amount { whole: minted.whole.saturating_sub(tokens), ..minted };
+        if spent <= floor { self.behind(floor) } else { self.ahead_of(spent) }
+    }
+
     /// Whether `tokens` may pass at `now_ns` from `position`.
     #[inline]
     pub(crate) fn weigh_at(&self, position: Position, now_ns: u64, tokens: u64) -> Weighed {
@@ -65,8 +71,7 @@ impl Segment {
         let spent = self.amount(position);
         let floor = self.floor_below(minted);
         let full = spent <= floor;
-        let oversize =
-            full && tokens > self.burst && self.oversize == Oversize::WhenFull && tokens <= Quota::MAX_BURST;
+        let oversize = full && tokens > self.burst && self.passes_when_full(tokens);
         let available = if full { self.burst } else { positive(between(spent, minted)) };
         if tokens > available && !oversize {
             return Weighed::Short;
@@ -79,22 +84,12 @@ impl Segment {
     /// The refusal of a request that was found [too large](Weighed::Short).
     #[cold]
     pub(crate) fn refusal_at(&self, position: Position, now_ns: u64, tokens: u64) -> Denied {
-        let Self { rate, burst, oversize, .. } = *self;
-        let beyond = tokens > burst;
-        let passable = !beyond || (oversize == Oversize::WhenFull && tokens <= Quota::MAX_BURST);
-        let minted = self.minted_exactly(now_ns);
-        let spent = self.amount(position).max(self.floor_below(minted));
-        let whole = spent.whole.saturating_add_unsigned(tokens.min(burst));
-        let at_ns = if passable { self.reaches_at_ns(Amount { whole, ..spent }) } else { None };
-        let wait = at_ns.map(|at_ns| Duration::from_nanos(at_ns.saturating_sub(now_ns)));
-        Denied {
-            requested: tokens,
-            available: self.peek_at(position, now_ns).available,
-            rate,
-            burst,
-            bound: if beyond { Bound::Burst } else { Bound::Rate },
-            retry_after: wait.map_or(RetryAfter::Never, RetryAfter::After),
-        }
+        let (bound, passes) = self.bound(tokens);
+        let spent = self.amount(position).max(self.floor_below(self.minted_exactly(now_ns)));
+        let whole = spent.whole.saturating_add_unsigned(tokens.min(self.burst));
+        let at_ns = if passes { self.reaches_at_ns(Amount { whole, ..spent }) } else { None };
+        let wait_ns = at_ns.map(|at_ns| at_ns.saturating_sub(now_ns));
+        Denied::new(self.quota(), (tokens, self.peek_at(position, now_ns).available), bound, wait_ns)
     }
 
     /// The position after `tokens` came back; never fuller than full.

@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use crate::quota::Oversize;
 use proptest::prelude::*;
 
 use super::*;
