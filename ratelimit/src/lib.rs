@@ -105,6 +105,7 @@ mod rate;
 mod reserve;
 mod share;
 mod sync;
+mod text;
 mod tree;
 #[cfg(feature = "tokio")]
 mod wait;
@@ -125,6 +126,7 @@ pub use quota::{Inherit, Oversize, Quota};
 pub use rate::{Rate, RateError};
 pub use reserve::Reservation;
 pub use share::{Demand, Share, ShareDenied, ShareError, ShareOptions, Strategy};
+pub use text::ParseError;
 pub use tree::{Branch, Exceeded, InternedNode, KeyedNode, Node, Tree, TreePermit};
 #[cfg(feature = "tokio")]
 pub use wait::{Queue, QueueOptions, QueuePermit, Wait};

@@ -109,13 +109,18 @@ impl Quota {
     }
 }
 
-/// `4194304/s, burst 6291456`, or `unlimited`.
+/// `4194304/s, burst 6291456`, or `unlimited`; what becomes of larger requests is named where they are not rejected.
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.rate.is_unlimited() {
             return f.write_str("unlimited");
         }
-        write!(f, "{}, burst {}", self.rate, self.burst)
+        write!(f, "{}, burst {}", self.rate, self.burst)?;
+        match self.oversize {
+            Oversize::Reject => Ok(()),
+            Oversize::WhenFull => f.write_str(", oversize when full"),
+            Oversize::Split => f.write_str(", oversize split"),
+        }
     }
 }
 
@@ -126,6 +131,8 @@ mod tests {
     #[test]
     fn a_quota_prints_as_an_operator_writes_it() {
         assert_eq!(Quota::new(Rate::per_second(7), 5).to_string(), "7/s, burst 5");
+        let split = Quota::new(Rate::per_second(7), 5).oversize(Oversize::Split);
+        assert_eq!(split.to_string(), "7/s, burst 5, oversize split");
         assert_eq!(Quota::UNLIMITED.to_string(), "unlimited");
     }
 }

@@ -18,23 +18,27 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(from = "Written", into = "Written"))]
+#[cfg_attr(feature = "serde", serde(try_from = "Written", into = "Written"))]
 pub struct Rate {
     tokens: u64,
     /// Zero says unlimited; otherwise coprime to `tokens`.
     per_ns: u64,
 }
 
-/// A number of tokens a second that is no rate.
+/// Numbers that are no rate.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum RateError {
     /// Write [`Rate::UNLIMITED`] for "without limit"; a NaN comes from a computation that went wrong before.
-    #[error("rate of {0} tokens per second is not finite")]
+    #[error("rate of {0} tokens per second is not finite: it has to be within 0 to 2^64, or unlimited")]
     NotFinite(f64),
     /// There is no such rate; [`Rate::ZERO`] lets nothing in.
-    #[error("rate of {0} tokens per second is negative")]
+    #[error("rate of {0} tokens per second is negative: it has to be within 0 to 2^64")]
     Negative(f64),
+    /// In a document, so many tokens in no time: most likely a unit that was lost, and no reason to let everything
+    /// pass.
+    #[error("rate of {0} tokens per 0 ns: the time has to be within 1 to 2^64-1 ns, or the rate unlimited")]
+    ZeroPeriod(u64),
 }
 
 impl Rate {
@@ -153,11 +157,14 @@ enum Written {
 }
 
 #[cfg(feature = "serde")]
-impl From<Written> for Rate {
-    fn from(written: Written) -> Self {
+impl TryFrom<Written> for Rate {
+    type Error = RateError;
+
+    fn try_from(written: Written) -> Result<Self, RateError> {
         match written {
-            Written::Unlimited => Self::UNLIMITED,
-            Written::Limited { tokens, per_ns } => Self::per(tokens, Duration::from_nanos(per_ns)),
+            Written::Unlimited => Ok(Self::UNLIMITED),
+            Written::Limited { tokens, per_ns: 0 } => Err(RateError::ZeroPeriod(tokens)),
+            Written::Limited { tokens, per_ns } => Ok(Self::lowest(tokens, per_ns)),
         }
     }
 }
@@ -259,9 +266,15 @@ mod tests {
     #[test]
     fn what_is_no_rate_is_refused_with_its_value() {
         for (number, message) in [
-            (f64::NAN, "rate of NaN tokens per second is not finite"),
-            (f64::INFINITY, "rate of inf tokens per second is not finite"),
-            (-1.5, "rate of -1.5 tokens per second is negative"),
+            (
+                f64::NAN,
+                "rate of NaN tokens per second is not finite: it has to be within 0 to 2^64, or unlimited",
+            ),
+            (
+                f64::INFINITY,
+                "rate of inf tokens per second is not finite: it has to be within 0 to 2^64, or unlimited",
+            ),
+            (-1.5, "rate of -1.5 tokens per second is negative: it has to be within 0 to 2^64"),
         ] {
             assert_eq!(Rate::from_f64_per_second(number).unwrap_err().to_string(), message);
         }

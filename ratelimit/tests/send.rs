@@ -5,7 +5,7 @@ use forebay_ratelimit::{
     Bound, Branch, Demand, Denied, Exceeded, Inherit, Interned, InternedNode, InternedOptions,
     InternedPermit, Keyed, KeyedNode, KeyedOptions, KeyedPermit, LeaseOptions, Leased, Limiter, Multi,
     MultiDenied, MultiPermit, Name, Observed, OfId, OfKey, OverCap, Oversize, OwnedKey, OwnedKeyedPermit,
-    Permit, Quota, Rate, RateError, Reservation, RetryAfter, Share, ShareDenied, ShareError,
+    ParseError, Permit, Quota, Rate, RateError, Reservation, RetryAfter, Share, ShareDenied, ShareError,
     ShareOptions, Snapshot, Strategy, Tree, TreePermit,
 };
 
@@ -20,7 +20,8 @@ fn every_type_goes_from_thread_to_thread() {
         Quota,
         Rate,
         RateError,
-            Oversize,
+        ParseError,
+        Oversize,
         Inherit,
         Name,
     )>();
