@@ -10,6 +10,10 @@
 //! * B3: `spent` does not know the rate: a new quota is a new segment, and tokens and debt stay;
 //! * B4: positions lie within 2^63 of each other, so comparing them modulo 2^64 is exact. A segment that has
 //!   minted 2^61 tokens asks to be turned first ([`Decision::Turn`]), after 266 days at 100 GB/s.
+//!
+//! There are two ways to say where a bucket stands. A word, here, is what one compare-and-swap can change, and has a
+//! segment of its own, which it restarts to drop the fraction of a token. Many keys of one quota share a segment, and
+//! keep the fraction beside the word. That both decide alike is tested, not shared.
 
 use crate::decision::{Denied, Snapshot};
 use crate::quota::{Inherit, Quota};

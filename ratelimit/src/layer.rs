@@ -50,6 +50,9 @@ impl<F> fmt::Debug for Ask<F> {
 /// the answer, a response (429 with [`RetryAfter::seconds`](crate::RetryAfter::seconds) as `Retry-After`) or an
 /// error, as the service has it. A refused request never reaches the service. All clones share the limiter.
 ///
+/// What `poll_ready` has reserved in the service, such as a place under tower's `ConcurrencyLimit`, is kept over a
+/// refusal until this clone is called again or dropped: such layers go outside of this one.
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {

@@ -10,16 +10,31 @@
 //!
 //! Here a bucket is one 64-bit word counting *tokens*, not time, read against what the rate has minted since
 //! an origin. So it is exact at any rate, a late timestamp mints nothing, and a new limit is just a new way of
-//! minting: the word stays. [`Limiter`] is one bucket for many threads, [`Keyed`] is one per key in bounded
-//! memory, [`bucket`] is the arithmetic alone. [`Interned`] is one per small number, at 16 bytes each.
-//! [`Multi`] makes one decision over several bandwidths, [`Tree`] over a branch of a hierarchy. [`Share`]
-//! is the part of one instance in a global limit. [`Observed`] tells an [`Observer`] of each decision, and
-//! [`Leased`] keeps the threads at one limit apart.
+//! minting: the word stays.
+//!
+//! # Which type to take
+//!
+//! | To limit | take | which is |
+//! |---|---|---|
+//! | one thing, from any number of threads | [`Limiter`] | one word, no lock; 128 bytes |
+//! | each of many keys, with its own quota | [`Keyed`] | bounded memory; 18 bytes and the key, [`Name`] for short text |
+//! | each of many small numbers | [`Interned`] | 16 bytes each, no index |
+//! | by several quotas at once, such as bytes and lines | [`Multi`] | one decision under one lock |
+//! | by all levels of a hierarchy | [`Tree`] | a branch of the above, all or nothing |
+//! | those who would rather wait than be refused | `Queue` (feature `tokio`) | a limiter with a line and one timer |
+//! | requests to a service | `RateLimitLayer` (feature `tower`) | a layer that asks any of these |
+//! | one of several instances, by its part of a global limit | [`Share`] | a way to a [`Quota`], told of the others |
+//! | one thing, from so many threads that they get in each other's way | [`Leased`] | a limiter that hands out tokens in advance |
+//! | under a lock or in a simulation of one's own | [`bucket`] | the arithmetic alone, `now` is an argument |
+//!
+//! Each gives a [`Permit`], which can be settled for less than was asked, borrowed or owned ([`Leased`] alone gives
+//! none). [`Observed`] around any of the first six tells an [`Observer`] of each decision.
 //!
 //! # What it does not do
 //!
-//! It decides; it does not wait, sleep or queue, except at a `Queue` (feature `tokio`). It limits one process: nothing is shared between machines.
-//! It limits rates, not concurrency.
+//! It decides; it does not wait, sleep or queue, except at a `Queue`. It limits one process: nothing is shared
+//! between machines. It limits rates, not concurrency. No level of a hierarchy borrows from the one above, no
+//! bucket starts empty or warms up, and a permit cannot grow.
 //!
 //! # Example
 //!
@@ -72,10 +87,12 @@
 //! # Limits
 //!
 //! Bursts and debts count up to 2^61 tokens; a larger request is refused for ever under any limited quota. A
-//! limiter takes 128 bytes, a key 18 and itself, in a table that is two thirds full at least, and a quota 90. A change of a limiter's quota blocks
-//! requests for the time of some ten stores. Going from unlimited to limited starts full. A key that was
+//! key's 18 bytes and itself are in a table that is two thirds full at least while it grows, and less where keys
+//! have gone; a quota in use takes 90 in each shard. A change of a limiter's quota blocks requests for the time of
+//! some ten stores, one of a queue's for a look at everybody in line. A queue may exceed a burst by what its timer
+//! is allowed to be late, 100 ms unless told otherwise. Going from unlimited to limited starts full. A key that was
 //! evicted when full and comes back under a larger burst has all of that. A key with the rate zero is never
-//! full again, and holds its slot until it is [forgotten](Keyed::retain).
+//! full again, and holds its slot until it is [forgotten](Keyed::forget).
 //!
 //! # Time and chance
 //!
@@ -84,7 +101,7 @@
 //!
 //! # Features
 //!
-//! `serde`: [`Rate`], [`Quota`] and [`Oversize`] can be written and read. `tower`: `RateLimitLayer`.
+//! `serde`: [`Rate`], [`Quota`], [`Oversize`] and [`Inherit`] can be written and read. `tower`: `RateLimitLayer`.
 //! `tokio`: `Queue`, a limiter at which those who may not pass now wait in line.
 
 mod apart;

@@ -146,6 +146,7 @@ fn main() {
     two_releases_at_once_are_both_seen();
     a_ringing_timer_and_a_leaving_head_do_not_miss_each_other();
     a_grant_that_is_dropped_goes_to_who_joins_at_the_same_time();
+    who_tries_while_the_line_empties_is_not_sent_away_for_no_time();
     a_model_that_is_wrong_is_found_out();
 }
 
@@ -479,6 +480,26 @@ fn a_ringing_timer_and_a_leaving_head_do_not_miss_each_other() {
             assert!(polled(next.as_mut(), &second).is_some_and(|outcome| outcome.is_ok()));
         }
         assert_eq!((stand.queue.waiting(), stand.queue.peek().available), (0, 0));
+        stand.stop();
+    });
+}
+
+/// The last one leaves: either somebody waits, or the tokens are there.
+fn who_tries_while_the_line_empties_is_not_sent_away_for_no_time() {
+    explore("who_tries_while_the_line_empties_is_not_sent_away_for_no_time", 5, || {
+        let stand = Stand::new();
+        assert!(stand.queue.allow(10));
+        let queue: &'static Queue = Box::leak(Box::new(stand.queue.clone()));
+        let wakes = Arc::<Wakes>::default();
+        let mut last = Box::pin(queue.wait(5));
+        assert!(polled(last.as_mut(), &wakes).is_none());
+        stand.turn_to_ms(500);
+        let leaver = loom::thread::spawn(move || drop(last));
+        if let Err(denied) = queue.try_acquire(1) {
+            assert_eq!(denied.retry_after.duration(), Some(Duration::from_millis(100)), "{denied}");
+        }
+        leaver.join().expect("it does not panic");
+        assert!(queue.allow(1));
         stand.stop();
     });
 }

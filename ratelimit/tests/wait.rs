@@ -391,6 +391,7 @@ fn a_split_request_is_served_over_several_refills_and_paid_for_before() {
     assert_eq!(queue.try_acquire(12).unwrap_err().retry_after, RetryAfter::Never);
     let mut split = Task::waiting(queue.wait(12));
     let mut next = Task::waiting(queue.wait(1));
+    assert_eq!(queue.try_acquire(12).unwrap_err().retry_after, RetryAfter::Never, "trying is never enough");
     // Five are there, seven are minted.
     time.turn_to(700 * MS_NS - 1);
     assert_eq!(split.wakes(), 0);

@@ -2,7 +2,7 @@
 //! to serve them: polls of the waiting tasks and the processor's time of the whole process.
 //!
 //! Everybody gets 20,000 tokens a second, so that 10,000 one-token waiters take half a second; and, for who
-//! starves, 200 waiters of which every tenth wants 100 tokens. Rates are whole nanoseconds a token and burst is
+//! starves, 2,000 waiters of which every tenth wants 100 tokens. Rates are whole nanoseconds a token and burst is
 //! small, so that nobody is exact by chance and nobody passes at once.
 
 use std::future::Future;
