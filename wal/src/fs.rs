@@ -133,7 +133,8 @@ pub(crate) fn write_zeros<F: File>(file: &F, from: u64, to: u64) -> io::Result<(
     Ok(())
 }
 
-/// Makes `dir` and whatever is missing above it, each name durable in its parent before the next is made.
+/// Makes `dir` and whatever is missing above it, each name durable in its parent before the next is made. Names that
+/// are there already may be known to nothing but the cache: see [`sync_above`].
 pub(crate) fn create_dir_all<F: Fs>(fs: &F, dir: &Path) -> io::Result<()> {
     match fs.create_dir(dir) {
         Ok(()) => {}
@@ -149,6 +150,20 @@ pub(crate) fn create_dir_all<F: Fs>(fs: &F, dir: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     }
     fs.sync_dir(parent(dir))
+}
+
+/// Makes the names of `dir` and of all above it durable, whoever made them. Those in a directory that this process
+/// may not open, or that cannot be synced at all, were made by nobody who would have had to.
+pub(crate) fn sync_above<F: Fs>(fs: &F, dir: &Path) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    let mut at = dir;
+    while parent(at) != at {
+        at = parent(at);
+        let synced = fs.sync_dir(at);
+        let ours = |kind| !matches!(kind, InvalidInput | PermissionDenied | ReadOnlyFilesystem | Unsupported);
+        synced.or_else(|error| if ours(error.kind()) { Err(error) } else { Ok(()) })?;
+    }
+    Ok(())
 }
 
 /// The directory that holds `path`'s name.

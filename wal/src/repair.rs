@@ -10,7 +10,7 @@ use crate::Lsn;
 use crate::directory::{Directory, Entry, QUARANTINE, segment_path};
 use crate::error::{OpenError, Torn};
 use crate::format::{FIRST_LSN, HEADER_LEN};
-use crate::fs::{File, Fs, create_dir_all, is_full, parent, read_full, write_all, write_zeros};
+use crate::fs::{File, Fs, create_dir_all, is_full, read_full, sync_above, write_all, write_zeros};
 use crate::log::{Log, Tail};
 use crate::options::{Options, RepairPolicy};
 use crate::recovery::{Found, RecoveryReport, Survey, Verdict, cannot};
@@ -152,9 +152,10 @@ impl<F: Fs> Survey<'_, F> {
         // Also of a log that was closed: whoever opened it since may have died between making the next segment and
         // syncing its name, and have written nothing that tells.
         self.fs.sync_dir(self.dir).map_err(cannot("sync", self.dir))?;
-        if self.segments.is_empty() {
-            // A process that died between making the directory and syncing its name has left no other trace.
-            self.fs.sync_dir(parent(self.dir)).map_err(cannot("sync", parent(self.dir)))?;
+        if verdict.last.is_none() {
+            // A process that died between making a directory and syncing its name has left no other trace. Whoever
+            // wrote a first frame had been here.
+            sync_above(self.fs, self.dir).map_err(cannot("sync a directory above", self.dir))?;
         }
         Ok(())
     }

@@ -169,3 +169,23 @@ fn a_name_that_only_the_cache_has_is_made_durable_before_it_is_used() {
         session.open().unwrap_or_else(|error| panic!("after dying {ahead} operations ahead: {error}"));
     }
 }
+
+/// A process that died between making a directory and syncing its name has left no trace, and whoever opened the log
+/// next took the directory for durable.
+#[test]
+fn the_directories_above_a_log_are_durable_whoever_made_them() {
+    let deep = "/a/b/log";
+    for dies_at in 0.. {
+        let disk = SimFs::new(1);
+        disk.crash_at(dies_at);
+        let survived = Wal::open_in(disk.clone(), deep, options()).is_ok();
+        let disk = disk.restart();
+        let (wal, _) = Wal::open_in(disk.clone(), deep, options()).unwrap();
+        wal.append("acknowledged").unwrap();
+        let (wal, _) = Wal::open_in(disk.crash(Survive::Nothing), deep, options()).unwrap();
+        assert_eq!(read_all(&wal).len(), 1, "the first process died at {dies_at}");
+        if survived {
+            break;
+        }
+    }
+}
