@@ -267,7 +267,9 @@ pub(crate) fn residue<R: File>(
     let mut buf = vec![0; usize::try_from(len).unwrap_or(WINDOW) + FRAME_HEADER_LEN];
     let mut at = from;
     while at < size {
-        let n = read_full(file, &mut buf, at)?;
+        // What lies behind the size was never ours.
+        let left = usize::try_from(size - at).unwrap_or(usize::MAX).min(buf.len());
+        let n = read_full(file, buf.get_mut(..left).unwrap_or_default(), at)?;
         let fresh = buf.get(..n.min(WINDOW)).unwrap_or_default();
         // Most of a segment is zeros, and comparing is much faster than looking.
         let zeros = ZEROS.get(..fresh.len()) == Some(fresh);

@@ -6,10 +6,11 @@ mod harness;
 
 use std::path::{Path, PathBuf};
 
-use forebay_wal::format::{Checksum, Frag, FrameHeader, Header, Kind, SegmentStart};
+use forebay_wal::format::{Checksum, Frag, Header, SegmentStart};
 use forebay_wal::fs::Fs;
 use forebay_wal::fs::sim::SimFs;
 use forebay_wal::{DamageClass, Lsn, OpenError, Options, RecoveryReport, Wal};
+use harness::forge::{first_start, forge, frame_header};
 use harness::{DIR, options, read_all, record};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -316,41 +317,6 @@ fn forged() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-fn frame_header(kind: u8, frag: Frag, first_lsn: u64, records: u32, synced8: u32) -> FrameHeader {
-    FrameHeader { body_len: 0, first_lsn, records, kind: Kind(kind), codec: 0, frag, synced8, body_crc: 0 }
-}
-
-/// A segment of these frames behind a start frame, with sums and lengths that fit.
-fn forge(
-    start: &SegmentStart,
-    capacity: usize,
-    frames: impl IntoIterator<Item = (FrameHeader, Vec<u8>)>,
-) -> Vec<u8> {
-    let header = Header {
-        checksum: Checksum::Crc32,
-        log_id: [1; 16],
-        segment: start.segment,
-        salt: 9,
-        capacity: capacity as u64,
-        created_unix_ns: 0,
-    };
-    let mut bytes = header.encode().to_vec();
-    bytes.resize(4096, 0);
-    let first = (frame_header(3, Frag::Whole, start.base_lsn, 0, 512), start.encode().to_vec());
-    for (frame, body) in std::iter::once(first).chain(frames) {
-        let frame = FrameHeader {
-            body_len: u32::try_from(body.len()).unwrap(),
-            body_crc: header.digest().sum(&body),
-            ..frame
-        };
-        bytes.extend(frame.encode(&header.digest()));
-        bytes.extend(body);
-        bytes.resize(bytes.len().next_multiple_of(8), 0);
-    }
-    bytes.resize(capacity, 0);
-    bytes
-}
-
 #[test]
 fn a_segment_of_very_many_frames_opens_in_one_pass() {
     // All of one sync: were each looked for among those before it, this would take minutes.
@@ -358,20 +324,6 @@ fn a_segment_of_very_many_frames_opens_in_one_pass() {
     let segment = forge(&first_start(), 4 << 20, pads);
     let (_, report) = Wal::open_in(plant(&[segment]), DIR, options()).unwrap();
     assert_eq!((report.next_lsn, report.torn), (Lsn(1), None));
-}
-
-/// The start of a log's first segment.
-fn first_start() -> SegmentStart {
-    SegmentStart {
-        segment: 1,
-        base_lsn: 1,
-        prev_segment: 0,
-        prev_last_lsn: 0,
-        prev_end: 0,
-        prev_last_hcrc: 0,
-        low_watermark: 1,
-        epoch: 1,
-    }
 }
 
 #[test]

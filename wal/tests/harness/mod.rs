@@ -1,6 +1,8 @@
 //! A log on a simulated disk beside a ledger of what it has promised.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod forge;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use forebay_wal::fs::Fs;
@@ -8,6 +10,11 @@ use forebay_wal::fs::sim::SimFs;
 use forebay_wal::{AppendError, Lsn, OpenError, Options, ReadError, RecoveryReport, Time, Wal};
 
 pub(crate) const DIR: &str = "/log";
+
+/// Where a segment of the log lies.
+pub(crate) fn path(segment: u64) -> String {
+    format!("{DIR}/wal-{segment:016x}.seg")
+}
 
 /// Small segments and frames, so that a few records rotate and fragment.
 pub(crate) fn options() -> Options {
