@@ -10,7 +10,7 @@ use crate::Lsn;
 use crate::directory::{Directory, Entry, QUARANTINE, segment_path};
 use crate::error::{OpenError, Torn};
 use crate::format::{FIRST_LSN, HEADER_LEN};
-use crate::fs::{File, Fs, create_dir_all, is_full, read_full, sync_above, write_all, write_zeros};
+use crate::fs::{File, Fs, is_full, read_full, sync_above, write_all, write_zeros};
 use crate::log::{Log, Tail};
 use crate::options::{Options, RepairPolicy};
 use crate::recovery::{Found, RecoveryReport, Survey, Verdict, cannot};
@@ -91,8 +91,7 @@ impl<F: Fs> Survey<'_, F> {
     }
 
     fn copy(&self, torn: &Torn) -> io::Result<PathBuf> {
-        let dir = self.dir.join(QUARANTINE);
-        create_dir_all(self.fs, &dir)?;
+        let dir = self.quarantine_dir()?;
         let target = self.free_name(&format!("wal-{:016x}-{}.torn", torn.segment, torn.bytes.start))?;
         let spare = dir.join("copy.tmp");
         match self.fs.remove(&spare) {
@@ -117,13 +116,24 @@ impl<F: Fs> Survey<'_, F> {
     /// Moves a reserve that is not as it was made out of the way; no seal names it.
     fn discard(&self, verdict: &mut Verdict<F>) -> Result<(), OpenError> {
         let Some(reserve) = verdict.reserve.take() else { return Ok(()) };
-        let dir = self.dir.join(QUARANTINE);
-        let moved = create_dir_all(self.fs, &dir)
-            .and_then(|()| self.free_name(&format!("wal-{:016x}.seg", reserve.header.segment)))
-            .and_then(|target| self.fs.rename(&reserve.path, &target))
-            .and_then(|()| self.fs.sync_dir(&dir))
-            .and_then(|()| self.fs.sync_dir(self.dir));
+        let moved = self.quarantine_dir().and_then(|dir| {
+            let target = self.free_name(&format!("wal-{:016x}.seg", reserve.header.segment))?;
+            self.fs.rename(&reserve.path, &target)?;
+            self.fs.sync_dir(&dir)?;
+            self.fs.sync_dir(self.dir)
+        });
         moved.map_err(cannot("quarantine", &reserve.path))
+    }
+
+    /// The directory that keeps what is cut off; its name is durable, also where an interrupted repair had made it.
+    fn quarantine_dir(&self) -> io::Result<PathBuf> {
+        let dir = self.dir.join(QUARANTINE);
+        match self.fs.create_dir(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        self.fs.sync_dir(self.dir)?;
+        Ok(dir)
     }
 
     /// A path in `quarantine/` that nothing has yet.

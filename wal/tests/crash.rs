@@ -6,7 +6,7 @@ mod harness;
 
 use forebay_wal::Wal;
 use forebay_wal::fs::sim::{Op, SimFs, Survive};
-use harness::{DIR, Session, Step, life, options, read_all};
+use harness::{DIR, Session, Step, life, options, path, read_all};
 
 /// Runs the life on a disk that loses power at operation `op`.
 fn die_at(op: u64) -> Session {
@@ -185,6 +185,45 @@ fn the_directories_above_a_log_are_durable_whoever_made_them() {
         let (wal, _) = Wal::open_in(disk.crash(Survive::Nothing), deep, options()).unwrap();
         assert_eq!(read_all(&wal).len(), 1, "the first process died at {dies_at}");
         if survived {
+            break;
+        }
+    }
+}
+
+/// The name of `quarantine/` was taken for durable where a killed repair had made the directory, and the bytes that
+/// were kept in it were cut off.
+#[test]
+fn what_a_repair_keeps_has_a_durable_name_before_it_is_cut_off() {
+    let torn = |(_, died): (u64, Session)| {
+        let image = died.disk.crash(Survive::Seeded(1));
+        let (_, report) = Wal::open_in(image.restart(), DIR, options()).unwrap();
+        report.torn.map(|torn| (image, torn))
+    };
+    let (image, torn) = deaths().find_map(torn).expect("one death of many leaves a torn tail");
+    let range = usize::try_from(torn.bytes.start).unwrap()..usize::try_from(torn.bytes.end).unwrap();
+    let segment = |disk: &SimFs| disk.peek(path(torn.segment)).unwrap()[range.clone()].to_vec();
+    let bytes = segment(&image);
+    let dies_at = |disk: SimFs, op| {
+        disk.crash_at(op);
+        let died = Wal::open_in(disk.clone(), DIR, options()).is_err();
+        (disk, died)
+    };
+    for killed in 0.. {
+        let (disk, was_killed) = dies_at(image.restart(), killed);
+        for cut in 0.. {
+            let (disk, was_cut) = dies_at(disk.restart(), cut);
+            let left = disk.crash(Survive::Nothing);
+            let kept = |name: &String| left.peek(format!("{DIR}/quarantine/{name}")).unwrap() == bytes;
+            let names = left.names(format!("{DIR}/quarantine")).unwrap_or_default();
+            assert!(
+                names.iter().any(kept) || segment(&left) == bytes,
+                "killed at {killed}, power cut at {cut}"
+            );
+            if !was_cut {
+                break;
+            }
+        }
+        if !was_killed {
             break;
         }
     }
