@@ -37,6 +37,8 @@ pub struct RecoveryReport {
     pub torn: Option<Torn>,
     /// Segment files below the low watermark that an interrupted truncation had left.
     pub leftovers: usize,
+    /// Where segment files were moved that hold nothing of this log: not as they were made, or unreadable.
+    pub quarantined: Vec<PathBuf>,
     /// Nanoseconds by the given clock.
     pub elapsed_ns: u64,
 }
@@ -74,6 +76,8 @@ pub(crate) struct Verdict<F: Fs> {
     pub(crate) discard_reserve: bool,
     /// Segments below the low watermark.
     pub(crate) leftovers: Vec<u64>,
+    /// Files without a readable header in which nothing of this log can be.
+    pub(crate) unreadable: Vec<u64>,
 }
 
 /// The files of a log that is locked.
@@ -110,6 +114,7 @@ impl<'a, F: Fs> Survey<'a, F> {
             torn: None,
             discard_reserve: false,
             leftovers: Vec::new(),
+            unreadable: Vec::new(),
         };
         if let Some(extra) = unstarted.pop() {
             return Err(damaged(&extra, HEADER_LEN..extra.size, 0..0));
@@ -191,7 +196,24 @@ impl<'a, F: Fs> Survey<'a, F> {
             return Err(missing(start.segment.saturating_sub(1), low, start.base_lsn));
         }
         verdict.chain.reverse();
-        verdict.leftovers = self.segments.range(..start.segment).copied().collect();
+        self.check_leftovers(start.segment, last, verdict)
+    }
+
+    /// Step 5: what lies below `oldest` is ours to remove only where it says so.
+    fn check_leftovers(
+        &self,
+        oldest: u64,
+        last: &Found<F>,
+        verdict: &mut Verdict<F>,
+    ) -> Result<(), OpenError> {
+        for &number in self.segments.range(..oldest) {
+            match self.find(number) {
+                Ok(found) if found.header.log_id == last.header.log_id => verdict.leftovers.push(number),
+                Ok(found) => return Err(foreign(&found)),
+                Err(error) if is_unreadable(&error) => verdict.unreadable.push(number),
+                Err(error) => return Err(error),
+            }
+        }
         Ok(())
     }
 
@@ -280,6 +302,10 @@ fn check_unstarted<F: Fs>(found: &Found<F>, next_lsn: u64) -> Result<Residue, Op
         return Err(damaged(found, found.size..found.header.capacity, next_lsn..next_lsn));
     }
     Ok(residue)
+}
+
+fn is_unreadable(error: &OpenError) -> bool {
+    matches!(error, OpenError::Corrupt(Damage { class: DamageClass::BadHeader(_), .. }))
 }
 
 fn torn<F: Fs>(found: &Found<F>, from: u64, next_lsn: u64, residue: Residue) -> Option<Torn> {

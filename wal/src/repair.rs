@@ -40,9 +40,7 @@ impl<F: Fs> Survey<'_, F> {
             }
             verdict.torn = Some(self.quarantine(torn, &mut verdict, options)?);
         }
-        if verdict.discard_reserve {
-            self.discard(&mut verdict)?;
-        }
+        let quarantined = self.set_aside(&mut verdict)?;
         let clean = is_clean(&verdict);
         if let Some((found, walk)) = &verdict.last {
             let torn = verdict.torn.as_ref().filter(|torn| torn.segment == found.header.segment);
@@ -56,7 +54,9 @@ impl<F: Fs> Survey<'_, F> {
                 .map_err(cannot("repair", &next.path))?;
         }
         self.tidy(&verdict)?;
-        Ok(assemble(verdict, clean))
+        let mut recovered = assemble(verdict, clean);
+        recovered.report.quarantined = quarantined;
+        Ok(recovered)
     }
 
     /// Step 6: copies a torn tail to `quarantine/`, durably, before anything touches it.
@@ -113,16 +113,23 @@ impl<F: Fs> Survey<'_, F> {
         Ok(target)
     }
 
-    /// Moves a reserve that is not as it was made out of the way; no seal names it.
-    fn discard(&self, verdict: &mut Verdict<F>) -> Result<(), OpenError> {
-        let Some(reserve) = verdict.reserve.take() else { return Ok(()) };
-        let moved = self.quarantine_dir().and_then(|dir| {
-            let target = self.free_name(&format!("wal-{:016x}.seg", reserve.header.segment))?;
-            self.fs.rename(&reserve.path, &target)?;
-            self.fs.sync_dir(&dir)?;
-            self.fs.sync_dir(self.dir)
-        });
-        moved.map_err(cannot("quarantine", &reserve.path))
+    /// Moves files that hold nothing of this log out of the way; no seal names them. Answers where to.
+    fn set_aside(&self, verdict: &mut Verdict<F>) -> Result<Vec<PathBuf>, OpenError> {
+        let mut moved = Vec::new();
+        let reserve = verdict.reserve.take_if(|_| verdict.discard_reserve);
+        let reserve = reserve.map(|reserve| reserve.header.segment);
+        for &number in verdict.unreadable.iter().chain(&reserve) {
+            let path = segment_path(self.dir, number);
+            let target = self.quarantine_dir().and_then(|dir| {
+                let target = self.free_name(&format!("wal-{number:016x}.seg"))?;
+                self.fs.rename(&path, &target)?;
+                self.fs.sync_dir(&dir)?;
+                self.fs.sync_dir(self.dir)?;
+                Ok(target)
+            });
+            moved.push(target.map_err(cannot("quarantine", &path))?);
+        }
+        Ok(moved)
     }
 
     /// The directory that keeps what is cut off; its name is durable, also where an interrupted repair had made it.
@@ -231,6 +238,7 @@ fn assemble<F: Fs>(verdict: Verdict<F>, clean: bool) -> Recovered<F> {
         proven_lsn: Lsn(proven.max(low)),
         torn: verdict.torn.clone(),
         leftovers: verdict.leftovers.len(),
+        quarantined: Vec::new(),
         elapsed_ns: 0,
     };
     let any = verdict.last.as_ref().map(|(found, _)| found).or(verdict.next.as_ref());

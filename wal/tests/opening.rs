@@ -4,9 +4,20 @@
 
 mod harness;
 
-use forebay_wal::fs::sim::SimFs;
-use forebay_wal::{Options, RepairPolicy, Wal};
+use forebay_wal::fs::sim::{SimFs, Survive};
+use forebay_wal::{Damage, DamageClass, Lsn, OpenError, Options, RecoveryReport, RepairPolicy, Wal};
 use harness::{DIR, options, path, read_all, record};
+
+fn open(disk: &SimFs) -> Result<(Wal<SimFs>, RecoveryReport), OpenError> {
+    Wal::open_in(disk.clone(), DIR, options())
+}
+
+fn damage(disk: &SimFs) -> Damage {
+    match open(disk) {
+        Err(OpenError::Corrupt(damage)) => damage,
+        other => panic!("{other:?}"),
+    }
+}
 
 /// Makes a log of one record a segment, the last of them being written.
 fn log(segments: u64, options: Options) -> (SimFs, Wal<SimFs>) {
@@ -41,4 +52,35 @@ fn bytes_behind_the_capacity_do_not_exist() {
         }
         assert!(quarantined(&disk).is_empty());
     }
+}
+
+/// Truncated to its fourth segment, and a file put below that.
+fn with_file_below(bytes: &[u8]) -> SimFs {
+    let (disk, wal) = log(5, options());
+    assert_eq!(wal.truncate_before(Lsn(4)).unwrap().segments, 3);
+    drop(wal);
+    disk.plant(path(1), bytes).unwrap();
+    disk
+}
+
+/// They were removed by their numbers alone, whoever wrote them.
+#[test]
+fn a_segment_of_another_log_below_the_watermark_is_not_removed() {
+    let (other, _) = log(2, Options { salt_seed: Some(7), ..options() });
+    let theirs = other.peek(path(1)).unwrap();
+    let disk = with_file_below(&theirs);
+    let damage = damage(&disk);
+    assert_eq!((damage.class, damage.segment), (DamageClass::Foreign, 1));
+    assert_eq!(disk.peek(path(1)).unwrap(), theirs);
+}
+
+#[test]
+fn a_file_below_the_watermark_that_cannot_be_read_is_kept_aside() {
+    let disk = with_file_below(b"what is this?");
+    let (wal, report) = open(&disk).unwrap();
+    assert_eq!((report.leftovers, report.quarantined.len()), (0, 1));
+    assert_eq!(read_all(&wal).len(), 2);
+    let disk = disk.crash(Survive::Nothing);
+    assert!(disk.peek(path(1)).is_err());
+    assert_eq!(disk.peek(&report.quarantined[0]).unwrap(), b"what is this?");
 }
