@@ -12,7 +12,7 @@ use crate::directory::{Name, segment_path};
 use crate::error::{Damage, DamageClass, OpenError, Torn};
 use crate::format::{FIRST_LSN, HEADER_LEN, HEADER_USED, Header, HeaderError};
 use crate::fs::{File, Fs, read_full};
-use crate::scan::{Residue, Walk, residue};
+use crate::scan::{Residue, Walk, is_zero, residue};
 
 /// What opening a log found and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,14 @@ pub(crate) struct Whole {
     pub(crate) data_bytes: u64,
 }
 
+/// The last segment that has a start frame, and what lies behind it, the highest number first.
+struct Ends<F: Fs> {
+    last: Option<(Found<F>, Walk)>,
+    unstarted: Vec<Found<F>>,
+    /// The highest of all, where its header cannot be read.
+    rotten: Option<(u64, OpenError)>,
+}
+
 /// What is on disk, and what is to be done about it.
 pub(crate) struct Verdict<F: Fs> {
     /// All segments with a start frame; the last of them is `last`.
@@ -104,22 +112,23 @@ impl<'a, F: Fs> Survey<'a, F> {
 
     /// Steps 2 to 5.
     pub(crate) fn judge(&self) -> Result<Verdict<F>, OpenError> {
-        let (last, mut unstarted) = self.ends()?;
-        let named = last.as_ref().is_none_or(|(_, walk)| walk.seal.is_some());
+        let mut ends = self.ends()?;
+        let named = ends.last.as_ref().is_none_or(|(_, walk)| walk.seal.is_some());
         let mut verdict = Verdict {
             chain: Vec::new(),
             last: None,
-            next: if named { unstarted.pop() } else { None },
-            reserve: unstarted.pop(),
+            next: if named { ends.unstarted.pop() } else { None },
+            reserve: ends.unstarted.pop(),
             torn: None,
             discard_reserve: false,
             leftovers: Vec::new(),
             unreadable: Vec::new(),
         };
-        if let Some(extra) = unstarted.pop() {
+        self.check_rotten(&mut ends, &mut verdict)?;
+        if let Some(extra) = ends.unstarted.pop() {
             return Err(damaged(&extra, HEADER_LEN..extra.size, 0..0));
         }
-        if let Some((found, walk)) = last {
+        if let Some((found, walk)) = ends.last {
             match walk.seal {
                 Some(_) => check_seal(&found, &walk, &mut verdict)?,
                 None => check_end(&found, &walk, &mut verdict)?,
@@ -135,17 +144,27 @@ impl<'a, F: Fs> Survey<'a, F> {
         Ok(verdict)
     }
 
-    /// Step 2: the last segment with a start frame, and the ones without behind it, the highest first.
-    #[expect(clippy::type_complexity, reason = "two answers of one look, taken apart at once")]
-    fn ends(&self) -> Result<(Option<(Found<F>, Walk)>, Vec<Found<F>>), OpenError> {
-        let mut unstarted = Vec::new();
+    /// Step 2: the last segment with a start frame, and those behind it.
+    fn ends(&self) -> Result<Ends<F>, OpenError> {
+        let mut ends = Ends { last: None, unstarted: Vec::new(), rotten: None };
         for (&number, below) in self.segments.iter().rev().zip(1..) {
-            let found = self.find(number)?;
-            let walk = self.walk(&found)?;
-            if walk.start.is_some() {
-                return Ok((Some((found, walk)), unstarted));
+            let walked = match self.find(number) {
+                Ok(found) => Some((self.walk(&found)?, found)),
+                // Whether it may be the reserve is told by what lies below.
+                Err(error) if below == 1 && is_unreadable(&error) => {
+                    ends.rotten = Some((number, error));
+                    None
+                }
+                Err(error) => return Err(error),
+            };
+            match walked {
+                Some((walk, found)) if walk.start.is_some() => {
+                    ends.last = Some((found, walk));
+                    return Ok(ends);
+                }
+                Some((_, found)) => ends.unstarted.push(found),
+                None => {}
             }
-            unstarted.push(found);
             let missing_below = number > 1 && !self.segments.contains(&(number - 1));
             if missing_below {
                 return Err(missing(number - 1, 0, 0));
@@ -155,7 +174,23 @@ impl<'a, F: Fs> Survey<'a, F> {
                 break;
             }
         }
-        Ok((None, unstarted))
+        Ok(ends)
+    }
+
+    /// A file behind all others whose header cannot be read is a reserve, and nothing is lost with it, if no seal names
+    /// it and it has no byte where frames would be.
+    fn check_rotten(&self, ends: &mut Ends<F>, verdict: &mut Verdict<F>) -> Result<(), OpenError> {
+        let Some((number, error)) = ends.rotten.take() else { return Ok(()) };
+        let path = segment_path(self.dir, number);
+        let file = self.fs.open_read(&path).map_err(cannot("open", &path))?;
+        let size = file.size().map_err(cannot("measure", &path))?;
+        let known = verdict.next.is_some() || ends.last.as_ref().is_some_and(|(_, walk)| walk.seal.is_none());
+        let alone = verdict.reserve.is_none() && ends.unstarted.is_empty();
+        if !known || !alone || !is_zero(&file, HEADER_LEN..size).map_err(cannot("read", &path))? {
+            return Err(error);
+        }
+        verdict.unreadable.push(number);
+        Ok(())
     }
 
     /// Step 4: back from the last segment to the low watermark, each tied to the one before.

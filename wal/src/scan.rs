@@ -239,6 +239,24 @@ enum Step {
     Unknown(Unsupported),
 }
 
+/// Whether the file has no byte but zeros there.
+pub(crate) fn is_zero<R: File>(file: &R, range: std::ops::Range<u64>) -> io::Result<bool> {
+    let mut buf = vec![0; WINDOW];
+    let mut at = range.start;
+    while at < range.end {
+        let left = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(WINDOW);
+        let n = read_full(file, buf.get_mut(..left).unwrap_or_default(), at)?;
+        if ZEROS.get(..n) != buf.get(..n) {
+            return Ok(false);
+        }
+        if n == 0 {
+            break;
+        }
+        at += n as u64;
+    }
+    Ok(true)
+}
+
 /// What lies behind the end of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Residue {

@@ -4,6 +4,7 @@
 
 mod harness;
 
+use forebay_wal::fs::Fs;
 use forebay_wal::fs::sim::{SimFs, Survive};
 use forebay_wal::{Damage, DamageClass, Lsn, OpenError, Options, RecoveryReport, RepairPolicy, Wal};
 use harness::{DIR, options, path, read_all, record};
@@ -83,4 +84,63 @@ fn a_file_below_the_watermark_that_cannot_be_read_is_kept_aside() {
     let disk = disk.crash(Survive::Nothing);
     assert!(disk.peek(path(1)).is_err());
     assert_eq!(disk.peek(&report.quarantined[0]).unwrap(), b"what is this?");
+}
+
+/// Two records and a segment made ahead, of which `change` makes something else.
+fn with_reserve(change: impl FnOnce(&mut Vec<u8>)) -> SimFs {
+    let (disk, wal) = log(2, options());
+    wal.reserve().unwrap();
+    drop(wal);
+    let mut reserve = disk.peek(path(3)).unwrap();
+    change(&mut reserve);
+    disk.plant(path(3), &reserve).unwrap();
+    disk
+}
+
+/// It refused to open, although nothing can be lost with a file that has no frames.
+#[test]
+fn a_segment_made_ahead_whose_header_rots_is_kept_aside() {
+    let rots: [fn(&mut Vec<u8>); 3] = [|file| file[50] ^= 1, |file| file.clear(), |file| file.fill(0)];
+    for rot in rots {
+        let disk = with_reserve(rot);
+        let rotten = disk.peek(path(3)).unwrap();
+        let (wal, report) = open(&disk).unwrap();
+        assert_eq!(disk.peek(&report.quarantined[0]).unwrap(), rotten);
+        assert_eq!(read_all(&wal).len(), 2);
+        wal.append("c").unwrap();
+        let (wal, report) = open(&disk.crash(Survive::Nothing)).unwrap();
+        assert_eq!((read_all(&wal).len(), report.quarantined.len()), (3, 0));
+    }
+}
+
+#[test]
+fn a_rotten_header_is_damage_where_records_may_be_behind_it() {
+    let bad = |disk: &SimFs, segment| {
+        let damage = damage(disk);
+        assert!(matches!(damage.class, DamageClass::BadHeader(_)) && damage.segment == segment, "{damage}");
+        assert!(quarantined(disk).is_empty());
+    };
+    bad(&with_reserve(|file| (file[50], file[5000]) = (1, 1)), 3);
+    // The one that a seal names.
+    let (disk, wal) = log(2, options());
+    wal.rotate().unwrap();
+    drop(wal);
+    disk.plant(path(3), &[0; 8192]).unwrap();
+    bad(&disk, 3);
+    // The only one.
+    let disk = SimFs::new(0);
+    disk.plant(path(1), &[0; 8192]).unwrap();
+    bad(&disk, 1);
+    // Two of them.
+    let disk = with_reserve(|file| file.fill(0));
+    disk.plant(path(4), &[0; 8192]).unwrap();
+    bad(&disk, 3);
+}
+
+/// A segment that a rotten reserve hides below is still looked for.
+#[test]
+fn a_segment_missing_below_a_rotten_one_is_noticed() {
+    let disk = with_reserve(|file| file.fill(0));
+    disk.remove(path(2).as_ref()).unwrap();
+    assert_eq!((damage(&disk).class, damage(&disk).segment), (DamageClass::MissingSegment, 2));
 }
