@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::Lsn;
 use crate::directory::{Entry, segment_path};
 use crate::error::{Damage, DamageClass, ReadError};
-use crate::format::{Digest, HEADER_LEN, HEADER_USED, Header};
+use crate::format::{Digest, HEADER_LEN, HEADER_USED, Header, MAX_RECORD};
 use crate::frame::{FRAME_HEADER_LEN, Frag, Kind};
 use crate::fs::{File, Fs, StdFs, read_full};
 use crate::leader::Inner;
@@ -108,6 +108,12 @@ impl<F: Fs> Reader<F> {
             Some((frame, _, body)) if frame.first_lsn == self.lsn => (frame, body),
             _ => return Err(corrupt(open.number, open.offset, self.lsn..self.limit)),
         };
+        if frame.frag == Frag::First {
+            self.fragments.clear();
+        }
+        if (self.fragments.len() + body.len()) as u64 > MAX_RECORD {
+            return Err(corrupt(open.number, open.offset, self.lsn..self.limit));
+        }
         let records = u64::from(frame.records);
         let wanted = self.lsn + records > self.from;
         match (frame.kind, frame.frag) {

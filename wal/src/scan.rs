@@ -6,7 +6,9 @@
 use std::collections::VecDeque;
 use std::io;
 
-use crate::format::{ALIGN, Digest, FIRST_LSN, HEADER_LEN, Header, MAX_FRAME, MAX_NUMBER, Unsupported};
+use crate::format::{
+    ALIGN, Digest, FIRST_LSN, HEADER_LEN, Header, MAX_FRAME, MAX_NUMBER, MAX_RECORD, Unsupported,
+};
 use crate::frame::{FRAME_HEADER_LEN, Frag, FrameHeader, Kind, Seal, SegmentStart, low_watermark};
 use crate::fs::{File, read_full};
 use crate::record::count_records;
@@ -100,6 +102,8 @@ pub(crate) struct Walk {
     pub(crate) clean: bool,
     /// A group was begun in fragments and is not over.
     open: bool,
+    /// Bytes of the bodies of its fragments so far.
+    joined: u64,
 }
 
 /// Why a walk cannot go on, although the bytes are whole.
@@ -125,6 +129,7 @@ impl Walk {
             last_hcrc: 0,
             clean: false,
             open: false,
+            joined: 0,
         }
     }
 
@@ -218,6 +223,8 @@ impl Walk {
 
     fn data(&mut self, frame: &FrameHeader, body: &[u8]) -> bool {
         let records = u64::from(frame.records);
+        let before = if matches!(frame.frag, Frag::Middle | Frag::Last) { self.joined } else { 0 };
+        self.joined = before + u64::from(frame.body_len);
         let fits = match frame.frag {
             // None at all is legal: an empty batch once wrote that.
             Frag::Whole => !self.open && count_records(body) == Some(records),
@@ -229,7 +236,8 @@ impl Walk {
         self.next_lsn += records;
         self.records += records;
         self.data_bytes += u64::from(frame.body_len);
-        fits
+        // A reader joins them in memory.
+        fits && self.joined <= MAX_RECORD
     }
 }
 
@@ -318,4 +326,31 @@ pub(crate) fn residue<R: File>(
         at += fresh.len() as u64;
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Joined, they were as long as the segment, and a reader held all of it.
+    #[test]
+    fn fragments_are_no_group_where_they_are_longer_than_any_batch() {
+        let fragment = |frag, body_len| FrameHeader {
+            body_len,
+            first_lsn: 1,
+            records: u32::from(frag == Frag::Last),
+            kind: Kind::DATA,
+            codec: 0,
+            frag,
+            synced8: 512,
+            body_crc: 0,
+        };
+        let mut walk = Walk::new();
+        assert!(walk.data(&fragment(Frag::First, 200 << 20), &[]));
+        assert!(walk.data(&fragment(Frag::Middle, 50 << 20), &[]));
+        let mut longest = walk.clone();
+        assert!(longest.data(&fragment(Frag::Last, 6 << 20), &[]));
+        assert!(longest.data(&fragment(Frag::First, 200 << 20), &[]), "the next one begins at nothing");
+        assert!(!walk.data(&fragment(Frag::Middle, (6 << 20) + 1), &[]));
+    }
 }
