@@ -3,7 +3,6 @@
 //! A walk believes a frame only if its checksums, its place in the order of LSNs and its synced offset fit, and
 //! a group only if all of it is there. So it ends at the byte where the first untrue thing begins.
 
-use std::collections::VecDeque;
 use std::io;
 
 use crate::format::{
@@ -51,6 +50,17 @@ impl Window {
         };
         let rest = self.buf.get(skip..self.valid).unwrap_or_default();
         Ok(rest.get(..len).unwrap_or(rest))
+    }
+
+    /// The header of the frame at `at`, if there is one.
+    fn header<R: File>(
+        &mut self,
+        file: &R,
+        (at, size): (u64, u64),
+        digest: &Digest,
+    ) -> io::Result<Option<FrameHeader>> {
+        let head = self.bytes(file, (at, size), FRAME_HEADER_LEN)?;
+        Ok(head.first_chunk().and_then(|head| FrameHeader::decode(head, digest)))
     }
 
     /// The frame at `at`, if it is whole; `size` is the length of the file.
@@ -139,8 +149,8 @@ impl Walk {
         let mut window = Window::default();
         let mut walk = Self::new();
         let mut whole = walk.clone();
-        // Group boundaries since the last proof of a sync, to name the LSN that the next proof reaches.
-        let mut unproven: VecDeque<(u64, u64)> = VecDeque::new();
+        // A frame at or before the newest proof of a sync, and its LSN.
+        let mut proven = (HEADER_LEN, 0);
         while walk.seal.is_none() {
             let at = walk.end;
             let Some((frame, hcrc, body)) = window.frame(file, (at, size), &digest)? else { break };
@@ -154,9 +164,8 @@ impl Walk {
                 Step::Broken => break,
                 Step::Unknown(what) => return Ok(Err(Unknown { offset: at, what })),
             }
-            unproven.push_back((at, next_lsn));
-            while let Some((_, lsn)) = unproven.pop_front_if(|(offset, _)| *offset <= synced) {
-                walk.proven_lsn = lsn;
+            if synced == at {
+                proven = (at, next_lsn);
             }
             walk.synced = synced;
             walk.end = at + frame.frame_len();
@@ -168,7 +177,7 @@ impl Walk {
         }
         // Fragments at the end prove a sync as well as any frame.
         whole.synced = walk.synced;
-        whole.proven_lsn = walk.proven_lsn;
+        whole.proven_lsn = lsn_at(file, &mut window, (proven, walk.synced), (size, &digest))?;
         Ok(Ok(whole))
     }
 
@@ -239,6 +248,24 @@ impl Walk {
         // A reader joins them in memory.
         fits && self.joined <= MAX_RECORD
     }
+}
+
+/// The LSN of the last frame that begins at `to` or before, going over headers from a frame and its LSN on: what a
+/// walk would have to remember of every frame.
+fn lsn_at<R: File>(
+    file: &R,
+    window: &mut Window,
+    ((mut at, mut lsn), to): ((u64, u64), u64),
+    (size, digest): (u64, &Digest),
+) -> io::Result<u64> {
+    while let Some(frame) = window.header(file, (at, size), digest)? {
+        lsn = frame.first_lsn;
+        at += frame.frame_len();
+        if at > to {
+            break;
+        }
+    }
+    Ok(lsn)
 }
 
 enum Step {

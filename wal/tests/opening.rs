@@ -4,9 +4,11 @@
 
 mod harness;
 
+use forebay_wal::format::{FrameHeader, SegmentStart};
 use forebay_wal::fs::Fs;
 use forebay_wal::fs::sim::{SimFs, Survive};
 use forebay_wal::{Damage, DamageClass, Lsn, OpenError, Options, RecoveryReport, RepairPolicy, Wal};
+use harness::forge::{data, first_start, forge};
 use harness::{DIR, options, path, read_all, record};
 
 fn open(disk: &SimFs) -> Result<(Wal<SimFs>, RecoveryReport), OpenError> {
@@ -31,6 +33,13 @@ fn log(segments: u64, options: Options) -> (SimFs, Wal<SimFs>) {
         }
     }
     (disk, wal)
+}
+
+/// A log whose only segment is forged.
+fn forged(start: SegmentStart, frames: impl IntoIterator<Item = (FrameHeader, Vec<u8>)>) -> SimFs {
+    let disk = SimFs::new(0);
+    disk.plant(path(start.segment), &forge(&start, 8192, frames)).unwrap();
+    disk
 }
 
 fn quarantined(disk: &SimFs) -> Vec<String> {
@@ -143,4 +152,20 @@ fn a_segment_missing_below_a_rotten_one_is_noticed() {
     let disk = with_reserve(|file| file.fill(0));
     disk.remove(path(2).as_ref()).unwrap();
     assert_eq!((damage(&disk).class, damage(&disk).segment), (DamageClass::MissingSegment, 2));
+}
+
+#[test]
+fn what_a_later_frame_proves_synced_is_known_to_the_record() {
+    // As a log writes that syncs now and then: many groups, and then one that tells of a sync up to the third.
+    let at = |n: u32| (4096 + 96 + n * 40) / 8;
+    let frames = [
+        data(1, 1, 512, b"\x01a"),
+        data(2, 1, 512, b"\x01b"),
+        data(3, 1, 512, b"\x01c"),
+        data(4, 1, 512, b"\x01d"),
+        data(5, 1, at(2), b"\x01e"),
+        data(6, 1, at(2), b"\x01f"),
+    ];
+    let (_, report) = open(&forged(first_start(), frames)).unwrap();
+    assert_eq!((report.next_lsn, report.proven_lsn), (Lsn(7), Lsn(3)));
 }
