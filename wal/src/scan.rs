@@ -188,7 +188,7 @@ impl Walk {
         if self.start.is_none() && (frame.kind != Kind::SEGMENT_START || !control) {
             return Step::Broken;
         }
-        if frame.codec != 0 {
+        if frame.codec != 0 && !frame.kind.is_ignorable() {
             return Step::Unknown(Unsupported::Codec(frame.codec));
         }
         let fits = match frame.kind {

@@ -4,11 +4,11 @@
 
 mod harness;
 
-use forebay_wal::format::{FrameHeader, SegmentStart};
+use forebay_wal::format::{Frag, FrameHeader, SegmentStart, Unsupported};
 use forebay_wal::fs::Fs;
 use forebay_wal::fs::sim::{SimFs, Survive};
 use forebay_wal::{Damage, DamageClass, Lsn, OpenError, Options, RecoveryReport, RepairPolicy, Wal};
-use harness::forge::{data, first_start, forge};
+use harness::forge::{data, first_start, forge, frame_header};
 use harness::{DIR, options, path, read_all, record};
 
 fn open(disk: &SimFs) -> Result<(Wal<SimFs>, RecoveryReport), OpenError> {
@@ -168,4 +168,19 @@ fn what_a_later_frame_proves_synced_is_known_to_the_record() {
     ];
     let (_, report) = open(&forged(first_start(), frames)).unwrap();
     assert_eq!((report.next_lsn, report.proven_lsn), (Lsn(7), Lsn(3)));
+}
+
+/// The codec was judged before the kind.
+#[test]
+fn a_frame_that_may_be_ignored_may_have_any_codec() {
+    let frames = |kind| {
+        let header = frame_header(kind, Frag::Whole, 2, u32::from(kind == 200), 512);
+        [data(1, 1, 512, b"\x01a"), (FrameHeader { codec: 7, ..header }, b"?".to_vec())]
+    };
+    let (wal, report) = open(&forged(first_start(), frames(200))).unwrap();
+    assert_eq!((report.next_lsn, report.torn), (Lsn(3), None));
+    assert_eq!(wal.append("b").unwrap(), Lsn(3));
+    let refused = open(&forged(first_start(), frames(1)));
+    let what = Unsupported::Codec(7);
+    assert!(matches!(refused, Err(OpenError::Unsupported { offset: 4232, what: w, .. }) if w == what));
 }
