@@ -334,8 +334,8 @@ pub(crate) fn residue<R: File>(
                 let offset = at + skip as u64;
                 if let Some(frame) = FrameHeader::decode(bytes, &digest)
                     && frame.synced() <= offset
-                    // Records take a byte at least, so a frame cannot be further ahead than the bytes between.
-                    && (next_lsn..=next_lsn.saturating_add(offset - from)).contains(&frame.first_lsn)
+                    // No closer bound: what lies between may be frames that count records and have no bytes.
+                    && (next_lsn..=MAX_NUMBER).contains(&frame.first_lsn)
                 {
                     found.synced = found.synced.max(frame.synced());
                     found.any = true;

@@ -184,3 +184,21 @@ fn a_frame_that_may_be_ignored_may_have_any_codec() {
     let what = Unsupported::Codec(7);
     assert!(matches!(refused, Err(OpenError::Unsupported { offset: 4232, what: w, .. }) if w == what));
 }
+
+/// Frames behind damage did not count as proof where their numbers were further ahead than the bytes between, as
+/// behind a frame that only counts records.
+#[test]
+fn a_frame_far_ahead_in_numbers_proves_a_sync_too() {
+    let frames = [
+        data(1, 1, 512, b"\x01a"),
+        (frame_header(200, Frag::Whole, 2, 1_000_000, 529), Vec::new()),
+        data(1_000_002, 1, 533, b"\x01b"),
+    ];
+    let disk = forged(first_start(), frames);
+    let mut segment = disk.peek(path(1)).unwrap();
+    assert_eq!(open(&disk.restart()).unwrap().1.next_lsn, Lsn(1_000_003));
+    segment[4232] ^= 1;
+    disk.plant(path(1), &segment).unwrap();
+    let damage = damage(&disk);
+    assert_eq!((damage.class, damage.lsns), (DamageClass::DamagedDurable, Lsn(2)..Lsn(1_000_002)));
+}
