@@ -13,6 +13,7 @@ use crate::error::{Damage, DamageClass, OpenError, Torn};
 use crate::format::{FIRST_LSN, HEADER_LEN, HEADER_USED, Header, HeaderError};
 use crate::fs::{File, Fs, read_full};
 use crate::scan::{Residue, Walk, is_zero, residue};
+use crate::segment::SEAL_LEN;
 
 /// What opening a log found and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -304,9 +305,14 @@ fn check_end<F: Fs>(last: &Found<F>, walk: &Walk, verdict: &mut Verdict<F>) -> R
         let (end, lsn) = found.next.unwrap_or((found.end, found.end_lsn));
         return Err(damaged(last, walk.end..end, walk.next_lsn..lsn));
     }
-    if last.size < last.header.capacity {
+    let capacity = last.header.capacity;
+    if walk.end + SEAL_LEN > capacity {
+        // Room for the seal is never used for anything else.
+        return Err(damaged(last, walk.end..capacity, walk.next_lsn..walk.next_lsn));
+    }
+    if last.size < capacity {
         // The length was durable before the first frame, and only a sealed segment is ever shortened.
-        return Err(damaged(last, last.size..last.header.capacity, walk.next_lsn..walk.next_lsn));
+        return Err(damaged(last, last.size..capacity, walk.next_lsn..walk.next_lsn));
     }
     verdict.torn = torn(last, walk.end, walk.next_lsn, found);
     Ok(())

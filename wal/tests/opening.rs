@@ -202,3 +202,17 @@ fn a_frame_far_ahead_in_numbers_proves_a_sync_too() {
     let damage = damage(&disk);
     assert_eq!((damage.class, damage.lsns), (DamageClass::DamagedDurable, Lsn(2)..Lsn(1_000_002)));
 }
+
+/// Its seal was written behind its capacity, where the next opening did not look.
+#[test]
+fn a_segment_without_room_for_its_seal_is_not_one_of_ours() {
+    let pad = |end: usize| (frame_header(8, Frag::Whole, 1, 0, 512), vec![7; end - 4224]);
+    let disk = forged(first_start(), [pad(8192 - 80)]);
+    let (wal, _) = open(&disk).unwrap();
+    wal.rotate().unwrap();
+    drop(wal);
+    open(&disk).unwrap();
+
+    let damage = damage(&forged(first_start(), [pad(8192 - 72)]));
+    assert_eq!((damage.class, damage.bytes), (DamageClass::DamagedDurable, 8192 - 72..8192));
+}
