@@ -58,9 +58,11 @@ pub struct Pin {
 }
 
 impl Pin {
-    /// The first record that is held: what was asked for, or the low watermark where that was higher already.
+    /// The first record that is held: what was asked for, or the low watermark where that was higher already, or on
+    /// its way to be.
     pub fn lsn(&self) -> Lsn {
-        self.pins.lock().held.get(&self.id).map_or(Lsn::FIRST, |(_, lsn)| Lsn(*lsn))
+        let pins = self.pins.lock();
+        pins.held.get(&self.id).map_or(Lsn::FIRST, |(_, lsn)| Lsn(pins.floor.max(*lsn)))
     }
 
     /// Lets go of records below `lsn`; a lower LSN than before changes nothing.
@@ -83,7 +85,8 @@ impl fmt::Debug for Pin {
     }
 }
 
-/// All pins of a log, and the LSN below which none can be taken any more.
+/// All pins of a log, each with what it was asked to hold, and the LSN below which none holds anything. While a pin
+/// below it is held the floor does not rise; it sinks where a truncation fails.
 #[derive(Debug)]
 pub(crate) struct Pins {
     held: BTreeMap<u64, (Arc<str>, u64)>,
@@ -100,7 +103,6 @@ impl Pins {
         let mut this = pins.lock();
         let id = this.next_id;
         this.next_id += 1;
-        let lsn = lsn.max(this.floor);
         this.held.insert(id, (name, lsn));
         Pin { pins: pins.clone(), id }
     }
@@ -108,7 +110,8 @@ impl Pins {
     /// The oldest pin and the bytes from it on.
     pub(crate) fn oldest(&self, directory: &Directory) -> Option<Pinned> {
         let (name, lsn) = self.held.values().min_by_key(|(_, lsn)| *lsn)?;
-        Some(Pinned { name: name.clone(), lsn: Lsn(*lsn), bytes: directory.bytes_from(*lsn) })
+        let lsn = self.floor.max(*lsn);
+        Some(Pinned { name: name.clone(), lsn: Lsn(lsn), bytes: directory.bytes_from(lsn) })
     }
 
     /// How far a truncation to `lsn` may go; pins taken from now on stay above. Answers the former floor too.
@@ -216,6 +219,17 @@ mod tests {
         assert_eq!(pins.lock().lower(30).0, 20);
         drop(young);
         assert_eq!(pins.lock().lower(30).0, 30);
+    }
+
+    /// It kept the LSN that the truncation would have gone to.
+    #[test]
+    fn a_pin_taken_while_a_truncation_fails_holds_what_it_was_asked_to() {
+        let pins = pins(1);
+        let (_, before) = pins.lock().lower(9);
+        let during = Pins::pin(&pins, "during".into(), 3);
+        assert_eq!(during.lsn(), Lsn(9), "as long as nobody knows");
+        pins.lock().floor = before;
+        assert_eq!((during.lsn(), pins.lock().lower(30).0), (Lsn(3), 3));
     }
 
     #[test]
