@@ -218,12 +218,17 @@ impl Queue {
         Some(request)
     }
 
-    /// How many appends at the front fit into `room` bytes of frames; at least the first counts, for which room
-    /// was made. They stay in flight until [`take`](Self::take).
-    pub(crate) fn group(&mut self, mut room: u64, max_frame: u32) -> usize {
+    /// How many appends at the front fit into `room` bytes of frames and `numbers` of records; at least the first
+    /// counts, for which room was made. They stay in flight until [`take`](Self::take).
+    pub(crate) fn group(&mut self, mut room: u64, mut numbers: u64, max_frame: u32) -> usize {
         let mut count = 0;
         for request in &self.pending {
             let Work::Append(batch) = &request.work else { break };
+            match numbers.checked_sub(batch.count()) {
+                Some(left) => numbers = left,
+                None if count > 0 => break,
+                None => numbers = 0,
+            }
             match room.checked_sub(batch.alone(max_frame)) {
                 Some(left) => room = left,
                 None if count > 0 => break,
@@ -330,9 +335,10 @@ mod tests {
     fn a_group_is_what_fits_in_order() {
         let (mut queue, _slots) = queue(&[100, 100, 500, 10]);
         let alone = Batch::new(vec![Bytes::from(vec![0; 100])]).alone(4096);
-        assert_eq!(queue.group(2 * alone, 4096), 2);
-        assert_eq!(queue.group(3 * alone, 4096), 2, "a small one does not overtake a large one");
-        assert_eq!(queue.group(10_000, 4096), 4);
+        assert_eq!(queue.group(2 * alone, 9, 4096), 2);
+        assert_eq!(queue.group(3 * alone, 9, 4096), 2, "a small one does not overtake a large one");
+        assert_eq!(queue.group(10_000, 9, 4096), 4);
+        assert_eq!(queue.group(10_000, 3, 4096), 3);
     }
 
     #[test]

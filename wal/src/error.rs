@@ -63,6 +63,9 @@ pub enum Reject {
     /// An earlier write or sync failed so that the tail is unknown. Reopen the log.
     #[error("log refuses writes after a failure")]
     Poisoned,
+    /// The highest number that a record, or a segment, may have is given. Only a forged log gets there.
+    #[error("no numbers are left")]
+    NumbersUsedUp,
     /// The write failed and has been taken back; the log is whole and goes on.
     #[error("write failed and was taken back: {kind}")]
     Io {

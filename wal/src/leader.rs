@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use crate::Lsn;
 use crate::commit::{Done, Outcome, Queue, Request, Slot, Waiter, Work};
 use crate::error::{AppendError, Failure, Pinned, Reject};
+use crate::format::MAX_NUMBER;
 use crate::frame::{Kind, frame_len};
 use crate::fs::Fs;
 use crate::group::Batch;
@@ -133,12 +134,12 @@ impl<F: Fs> Inner<F> {
         let mut lead = Lead { inner: self, done: false };
         let max_frame = self.home.options.max_frame;
         let need = match self.queue.lock().first() {
-            Some(Work::Append(batch)) => Some(batch.alone(max_frame)),
+            Some(Work::Append(batch)) => Some((batch.alone(max_frame), batch.count())),
             _ => None,
         };
         let mut log = self.log.lock();
         match need {
-            Some(bytes) => self.commit_group(&mut log, bytes, max_frame),
+            Some(need) => self.commit_group(&mut log, need, max_frame),
             None => self.commit_other(&mut log),
         }
         drop(log);
@@ -152,9 +153,13 @@ impl<F: Fs> Inner<F> {
         true
     }
 
-    fn commit_group(&self, log: &mut Log<F>, bytes: u64, max_frame: u32) {
+    fn commit_group(&self, log: &mut Log<F>, (bytes, records): (u64, u64), max_frame: u32) {
         let quota = || self.pinned_by();
-        if let Err(error) = log.make_room(&self.home, &self.reserve, Need::Records(bytes), Some(&quota)) {
+        let room = log
+            .numbers_for(records)
+            .map_err(AppendError::from)
+            .and_then(|()| log.make_room(&self.home, &self.reserve, Need::Records(bytes), Some(&quota)));
+        if let Err(error) = room {
             let first = self.queue.lock().take_first();
             if let Some(request) = first {
                 // Nothing of it was written, even where making room broke the log.
@@ -165,7 +170,7 @@ impl<F: Fs> Inner<F> {
         }
         let group = {
             let mut queue = self.queue.lock();
-            let count = queue.group(log.room(), max_frame);
+            let count = queue.group(log.room(), MAX_NUMBER.saturating_sub(log.next_lsn), max_frame);
             queue.take(count)
         };
         let batches = || group.iter().filter_map(Request::batch);

@@ -6,7 +6,8 @@
 use parking_lot::Mutex;
 
 use crate::directory::Entry;
-use crate::error::{AppendError, Pinned};
+use crate::error::{AppendError, Pinned, Reject};
+use crate::format::MAX_NUMBER;
 use crate::frame::Kind;
 use crate::fs::Fs;
 use crate::group::Batch;
@@ -56,6 +57,12 @@ impl<F: Fs> Log<F> {
             Tail::Active(segment) => segment.room(false),
             Tail::Empty | Tail::Frozen(_) => 0,
         }
+    }
+
+    /// Whether there are numbers for so many more records, and for the one that would follow them.
+    pub(crate) fn numbers_for(&self, records: u64) -> Result<(), Reject> {
+        let next = self.next_lsn.checked_add(records).filter(|next| *next <= MAX_NUMBER);
+        next.map(drop).ok_or(Reject::NumbersUsedUp)
     }
 
     /// Whether the last segment has a frame, so that there is something to end.
@@ -109,6 +116,8 @@ impl<F: Fs> Log<F> {
         capacity: u64,
         quota: Quota<'_>,
     ) -> Result<(), AppendError> {
+        // The start of the next segment would name a number that no opening believes.
+        self.numbers_for(0)?;
         let place = self.place();
         let mut next = reserve.obtain(home, capacity, quota)?;
         let link = match &mut self.tail {

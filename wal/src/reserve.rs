@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::{AppendError, Reject};
+use crate::format::MAX_NUMBER;
 use crate::fs::Fs;
 use crate::home::Home;
 use crate::leader::Inner;
@@ -68,6 +69,9 @@ impl<F: Fs> Reserve<F> {
     }
 
     fn try_make(&mut self, home: &Home<F>, capacity: u64, quota: Quota<'_>) -> Result<(), AppendError> {
+        if self.next > MAX_NUMBER {
+            return Err(Reject::NumbersUsedUp.into());
+        }
         if let (Some(limit), Some(pinned_by)) = (home.options.max_log_bytes, quota) {
             let directory = home.directory.lock();
             let used = directory.bytes();

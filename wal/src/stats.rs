@@ -50,6 +50,7 @@ pub struct Rejections {
     pub closed: u64,
     pub poisoned: u64,
     pub io: u64,
+    pub numbers_used_up: u64,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +64,7 @@ pub(crate) struct Counters {
     sync_failures: AtomicU64,
     write_failures: AtomicU64,
     rotations: AtomicU64,
-    rejected: [AtomicU64; 7],
+    rejected: [AtomicU64; 8],
     poisoned: AtomicBool,
 }
 
@@ -105,14 +106,26 @@ impl Counters {
             Reject::Closed => 4,
             Reject::Poisoned => 5,
             Reject::Io { .. } => 6,
+            Reject::NumbersUsedUp => 7,
         };
         self.rejected[index].fetch_add(1, Relaxed);
     }
 
     /// The counters; what only the log knows is left at zero.
     pub(crate) fn snapshot(&self) -> Stats {
-        let [no_space, quota_exceeded, too_large, backpressure, closed, poisoned, io] =
-            [0, 1, 2, 3, 4, 5, 6].map(|index: usize| self.rejected[index].load(Relaxed));
+        let rejected = [0, 1, 2, 3, 4, 5, 6, 7].map(|index: usize| self.rejected[index].load(Relaxed));
+        let [no_space, quota_exceeded, too_large, backpressure, closed, poisoned, io, numbers_used_up] =
+            rejected;
+        let rejected = Rejections {
+            no_space,
+            quota_exceeded,
+            too_large,
+            backpressure,
+            closed,
+            poisoned,
+            io,
+            numbers_used_up,
+        };
         Stats {
             appended_records: self.appended_records.load(Relaxed),
             appended_bytes: self.appended_bytes.load(Relaxed),
@@ -123,7 +136,7 @@ impl Counters {
             sync_failures: self.sync_failures.load(Relaxed),
             write_failures: self.write_failures.load(Relaxed),
             rotations: self.rotations.load(Relaxed),
-            rejected: Rejections { no_space, quota_exceeded, too_large, backpressure, closed, poisoned, io },
+            rejected,
             poisoned: self.poisoned.load(Relaxed),
             ..Stats::default()
         }

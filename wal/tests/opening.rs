@@ -4,10 +4,12 @@
 
 mod harness;
 
-use forebay_wal::format::{Frag, FrameHeader, SegmentStart, Unsupported};
+use forebay_wal::format::{Frag, FrameHeader, MAX_NUMBER, SegmentStart, Unsupported};
 use forebay_wal::fs::Fs;
 use forebay_wal::fs::sim::{SimFs, Survive};
-use forebay_wal::{Damage, DamageClass, Lsn, OpenError, Options, RecoveryReport, RepairPolicy, Wal};
+use forebay_wal::{
+    AppendError, Damage, DamageClass, Lsn, OpenError, Options, RecoveryReport, Reject, RepairPolicy, Wal,
+};
 use harness::forge::{data, first_start, forge, frame_header};
 use harness::{DIR, options, path, read_all, record};
 
@@ -215,4 +217,36 @@ fn a_segment_without_room_for_its_seal_is_not_one_of_ours() {
 
     let damage = damage(&forged(first_start(), [pad(8192 - 72)]));
     assert_eq!((damage.class, damage.bytes), (DamageClass::DamagedDurable, 8192 - 72..8192));
+}
+
+/// The writer went on to numbers that the next opening did not believe.
+#[test]
+fn numbers_that_no_opening_would_believe_are_not_given() {
+    let used_up = |outcome: Result<(), AppendError>| {
+        matches!(outcome, Err(AppendError::Rejected(Reject::NumbersUsedUp)))
+    };
+    let start = |segment, lsn| SegmentStart { segment, base_lsn: lsn, low_watermark: lsn, ..first_start() };
+
+    let disk = forged(start(1, MAX_NUMBER - 1), []);
+    let (wal, _) = open(&disk).unwrap();
+    assert!(used_up(wal.append_batch(["a", "b"]).map(drop)));
+    assert_eq!(wal.append("last").unwrap(), Lsn(MAX_NUMBER - 1));
+    assert!(used_up(wal.append("beyond").map(drop)));
+    assert_eq!(wal.stats().rejected.numbers_used_up, 2);
+    wal.rotate().unwrap();
+    wal.close().unwrap();
+    assert_eq!(read_all(&open(&disk).unwrap().0).len(), 1);
+
+    let beyond = (frame_header(200, Frag::Whole, MAX_NUMBER, 9, 512), Vec::new());
+    let disk = forged(start(1, MAX_NUMBER), [beyond]);
+    let (wal, _) = open(&disk).unwrap();
+    assert!(used_up(wal.rotate()) && used_up(wal.append("beyond").map(drop)));
+    drop(wal);
+    open(&disk).unwrap();
+
+    let disk = forged(start(MAX_NUMBER, 1), []);
+    let (wal, _) = open(&disk).unwrap();
+    assert!(used_up(wal.rotate()) && used_up(wal.reserve().map(drop)));
+    drop(wal);
+    open(&disk).unwrap();
 }
