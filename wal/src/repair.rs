@@ -24,6 +24,8 @@ pub(crate) struct Recovered<F: Fs> {
     pub(crate) reserve: Reserve<F>,
     pub(crate) directory: Directory,
     pub(crate) log_id: Option<[u8; 16]>,
+    /// Salt of the segment made ahead, 0 without one.
+    pub(crate) reserve_salt: u64,
     pub(crate) report: RecoveryReport,
 }
 
@@ -40,6 +42,7 @@ impl<F: Fs> Survey<'_, F> {
             }
             verdict.torn = Some(self.quarantine(torn, &mut verdict, options)?);
         }
+        let reserve_salt = verdict.reserve.as_ref().map_or(0, |reserve| reserve.header.salt);
         let quarantined = self.set_aside(&mut verdict)?;
         let clean = is_clean(&verdict);
         if let Some((found, walk)) = &verdict.last {
@@ -56,6 +59,7 @@ impl<F: Fs> Survey<'_, F> {
         self.tidy(&verdict)?;
         let mut recovered = assemble(verdict, clean);
         recovered.report.quarantined = quarantined;
+        recovered.reserve_salt = reserve_salt;
         Ok(recovered)
     }
 
@@ -280,6 +284,7 @@ fn assemble<F: Fs>(verdict: Verdict<F>, clean: bool) -> Recovered<F> {
         reserve: Reserve::new(next_segment, ready),
         directory: Directory::new(entries, reserved),
         log_id,
+        reserve_salt: 0,
         report,
     }
 }

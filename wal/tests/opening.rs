@@ -4,7 +4,7 @@
 
 mod harness;
 
-use forebay_wal::format::{Frag, FrameHeader, MAX_NUMBER, SegmentStart, Unsupported};
+use forebay_wal::format::{Frag, FrameHeader, Header, MAX_NUMBER, SegmentStart, Unsupported};
 use forebay_wal::fs::Fs;
 use forebay_wal::fs::sim::{SimFs, Survive};
 use forebay_wal::{
@@ -249,4 +249,22 @@ fn numbers_that_no_opening_would_believe_are_not_given() {
     assert!(used_up(wal.rotate()) && used_up(wal.reserve().map(drop)));
     drop(wal);
     open(&disk).unwrap();
+}
+
+fn salt(disk: &SimFs, segment: u64) -> u64 {
+    Header::decode(&disk.peek(path(segment)).unwrap()).unwrap().salt
+}
+
+/// Two openings that wrote nothing drew the same salts from the same seed.
+#[test]
+fn a_segment_made_anew_has_another_salt() {
+    let (disk, wal) = log(1, options());
+    drop(wal);
+    let (wal, _) = open(&disk).unwrap();
+    wal.reserve().unwrap();
+    drop(wal);
+    let before = salt(&disk, 2);
+    let (wal, _) = open(&disk).unwrap();
+    wal.append(record(9, 10_000)).unwrap();
+    assert_ne!(salt(&disk, 2), before);
 }
