@@ -47,6 +47,11 @@ pub(crate) struct Request {
     waiter: Option<Waiter>,
 }
 
+/// Bytes in memory of a record besides its own: its handle, and what an allocation takes at least.
+const RECORD_COST: u64 = 64;
+/// Bytes in memory of a request besides its records: its place in the queue, and where its caller waits.
+const REQUEST_COST: u64 = 256;
+
 impl Request {
     pub(crate) fn new(work: Work, waiter: Waiter) -> Self {
         Self { work, waiter: Some(waiter) }
@@ -70,9 +75,9 @@ impl Request {
         if let Work::Append(batch) = &self.work { Some(batch) } else { None }
     }
 
-    /// Bytes that count as in flight.
+    /// Bytes that count as in flight: about what the request takes in memory.
     fn bytes(&self) -> u64 {
-        self.batch().map_or(0, Batch::body)
+        self.batch().map_or(0, |batch| batch.body() + batch.count() * RECORD_COST + REQUEST_COST)
     }
 }
 
@@ -308,7 +313,7 @@ mod tests {
     }
 
     fn queue(lens: &[usize]) -> (Queue, Vec<Arc<Slot>>) {
-        let mut queue = Queue::new(1000);
+        let mut queue = Queue::new(10_000);
         let slots = lens.iter().map(|&len| {
             let (request, slot) = append(len);
             assert!(queue.push(request).is_ok());
@@ -343,14 +348,26 @@ mod tests {
 
     #[test]
     fn bytes_in_flight_are_bounded_but_one_record_always_goes() {
-        let (mut queue, _slots) = queue(&[900]);
-        let (request, reason) = queue.push(append(200).0).unwrap_err();
-        assert_eq!(reason, Reject::Backpressure { inflight: 902, limit: 1000 });
+        let (mut queue, _slots) = queue(&[9000]);
+        let (request, reason) = queue.push(append(700).0).unwrap_err();
+        let inflight = 9002 + RECORD_COST + REQUEST_COST;
+        assert_eq!(reason, Reject::Backpressure { inflight, limit: 10_000 });
         request.answer(Err(reason.into()));
         let group = queue.take(1);
         queue.landed(&group);
         assert_eq!(queue.inflight(), 0);
-        assert!(queue.push(append(5000).0).is_ok());
+        assert!(queue.push(append(50_000).0).is_ok());
+    }
+
+    /// A million empty records counted as a megabyte, and took a hundred times that.
+    #[test]
+    fn records_count_with_what_they_cost_in_memory() {
+        let (mut queue, _slots) = queue(&[]);
+        let taken = (0..1000).filter(|_| queue.push(append(0).0).is_ok()).count();
+        assert!((1..40).contains(&taken), "{taken} were taken");
+        let group = queue.take(taken);
+        queue.landed(&group);
+        assert_eq!(queue.inflight(), 0);
     }
 
     #[test]

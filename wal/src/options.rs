@@ -25,7 +25,8 @@ pub struct Options {
     /// until [`truncate_before`](crate::Wal::truncate_before) makes room, which may itself exceed it by one
     /// segment: the one it needs to give others back.
     pub max_log_bytes: Option<u64>,
-    /// Most bytes of records that may wait for their sync. Default 16 MiB. Beyond it appends are refused with
+    /// Most bytes of records that may wait for their sync, each with the 64 bytes that it takes in memory besides its
+    /// own, and each append with 256 more. Default 16 MiB. Beyond it appends are refused with
     /// [`Reject::Backpressure`](crate::Reject::Backpressure); one record larger than this is taken when nothing
     /// else waits.
     pub max_inflight_bytes: u64,

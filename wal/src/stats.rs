@@ -28,7 +28,8 @@ pub struct Stats {
     pub rotations: u64,
     /// Requests refused, by reason.
     pub rejected: Rejections,
-    /// Bytes of records that wait for their sync.
+    /// Bytes that wait for their sync, counted as for
+    /// [`Options::max_inflight_bytes`](crate::Options::max_inflight_bytes).
     pub inflight_bytes: u64,
     /// Segments with records.
     pub segments: u64,
