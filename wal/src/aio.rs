@@ -103,9 +103,26 @@ impl<F: Fs> AsyncWal<F> {
     pub async fn close(&self) -> Result<(), AppendError> {
         let outcome = self.submit(Work::Close).await.map(drop);
         if let Err(AppendError::Rejected(Reject::Poisoned)) = outcome {
-            self.wal.inner.unlock();
+            self.unlock().await;
         }
         outcome
+    }
+
+    /// Unlocks the directory of a log that broke. Somebody may still be writing: a thread waits for that, and no task.
+    async fn unlock(&self) {
+        if self.wal.inner.try_unlock() {
+            return;
+        }
+        let (sender, unlocked) = oneshot::channel();
+        let inner = self.wal.inner.clone();
+        let waiting = std::thread::Builder::new().name("wal-unlocker".into()).spawn(move || {
+            inner.unlock();
+            drop(sender);
+        });
+        if waiting.is_ok() {
+            // Answered by the end of the thread.
+            drop::<Result<(), _>>(unlocked.await);
+        }
     }
 
     /// The log itself.

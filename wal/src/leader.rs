@@ -273,6 +273,17 @@ impl<F: Fs> Inner<F> {
         self.let_go(&mut self.log.lock());
     }
 
+    /// As [`unlock`](Self::unlock) where nobody writes or makes a segment just now; whether it did.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn try_unlock(&self) -> bool {
+        let idle = (self.log.try_lock(), self.reserve.try_lock());
+        let is_idle = idle.0.is_some() && idle.1.is_some();
+        if is_idle {
+            *self.lock.lock() = None;
+        }
+        is_idle
+    }
+
     /// As [`unlock`](Self::unlock), by the one who holds the log's end.
     fn let_go(&self, _log: &mut Log<F>) {
         let _idle = self.reserve.lock();

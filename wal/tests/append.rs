@@ -493,6 +493,43 @@ mod tasks {
         assert_eq!(read_all(&wal).len(), 4);
     }
 
+    /// It waited for the write under way, on the thread that polled it.
+    #[test]
+    fn closing_a_broken_log_blocks_no_task_and_is_over_when_it_is_unlocked() {
+        let (wal, gate, disk) = gated(options());
+        let (log, _committer) = AsyncWal::unstarted(wal.clone());
+        gate.set(true);
+        std::thread::scope(|scope| {
+            let writing = scope.spawn(|| wal.append("under way"));
+            gate.await_arrivals(2);
+            disk.fail_at(disk.op_count() + 6, Fault::Error(io::ErrorKind::Other));
+            assert!(matches!(wal.reserve(), Err(AppendError::Indeterminate(_))));
+            let polling = scope.spawn(|| {
+                let mut closing = Box::pin(log.close());
+                let first = poll(&mut closing);
+                (first.is_pending(), closing)
+            });
+            let polled = (0..1_000_000).any(|_| {
+                std::thread::yield_now();
+                polling.is_finished()
+            });
+            let locked = Wal::open_in(disk.clone(), DIR, options());
+            gate.set(false);
+            assert!(polled && matches!(locked, Err(OpenError::Locked { .. })));
+            let (pending, mut closing) = polling.join().unwrap();
+            assert!(pending);
+            writing.join().unwrap().unwrap();
+            let answer = loop {
+                match poll(&mut closing) {
+                    Poll::Ready(answer) => break answer,
+                    Poll::Pending => std::thread::yield_now(),
+                }
+            };
+            assert!(matches!(answer, Err(AppendError::Rejected(Reject::Poisoned))));
+        });
+        Wal::open_in(disk, DIR, options()).unwrap();
+    }
+
     #[tokio::test]
     async fn as_a_task_the_committer_runs_without_threads() {
         let disk = SimFs::new(0);
