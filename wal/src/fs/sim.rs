@@ -2,8 +2,8 @@
 //!
 //! It keeps apart what the process sees and what would be on the media: pages, lengths and names become durable
 //! only through the sync that promises it, and a power cut leaves any subset of the rest, in any order, torn at
-//! 512 bytes (A1–A5 in [`crate::format`]). Every call of [`Fs`] and [`File`](super::File) is one numbered operation; a fault
-//! or the crash itself is asked for by number. Same calls, same seed, same disk.
+//! 512 bytes (A1–A5 in [`crate::format`]). Every call of [`Fs`](super::Fs) and [`File`](super::File) is one numbered
+//! operation; a fault is asked for by number or by kind, the crash itself by number. Same calls, same seed, same disk.
 //!
 //! ```
 //! use std::path::Path;
@@ -19,69 +19,31 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod dir;
 mod disk;
+mod fate;
+mod fault;
 mod file;
 mod inode;
+mod ops;
+mod page;
+mod state;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-pub use self::disk::Survive;
-use self::disk::{Chance, Disk, Node};
+use self::disk::Disk;
+use self::fate::Chance;
+pub use self::fate::Survive;
+pub use self::fault::{Fault, Op, SyncModel};
 pub use self::file::SimFile;
-use super::Fs;
-
-/// What happens to an operation instead of what was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// It fails and has done nothing; a sync fails as the disk's [`SyncModel`] says.
-    Error(io::ErrorKind),
-    /// A write stores its first half and then fails; other operations as [`Fault::Error`].
-    Partial(io::ErrorKind),
-    /// It happens, and fails all the same.
-    Late(io::ErrorKind),
-    /// A read or write handles half of what was offered and says so; other operations work.
-    Short,
-}
-
-/// What a kernel does with the dirty pages of a file whose sync fails (Rebello et al., ATC '20).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SyncModel {
-    /// M1: the error is told once, the pages count as clean, the cache keeps the new data and the media may not
-    /// have it (ext4, XFS).
-    #[default]
-    KeepCache,
-    /// M2: as M1, and the cache goes back to what the media has (Btrfs).
-    RevertCache,
-    /// M3: somebody else was told; this sync answers success, and the media may not have the data. Breaks
-    /// assumption A1, on which every promise of the log rests.
-    Lie,
-}
-
-/// An operation, for counting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "each is the call of that name")]
-pub enum Op {
-    CreateNew,
-    Open,
-    Rename,
-    Remove,
-    List,
-    CreateDir,
-    SyncDir,
-    Lock,
-    Read,
-    Write,
-    Size,
-    SetLen,
-    Allocate,
-    Sync,
-}
+pub use self::ops::SimLock;
+use self::state::State;
+use crate::options::Time;
 
 /// The disk; a clone is another handle to the same one.
 #[derive(Clone)]
@@ -89,33 +51,20 @@ pub struct SimFs {
     state: Arc<Mutex<State>>,
 }
 
-struct State {
-    disk: Disk,
-    chance: Chance,
-    locks: BTreeSet<PathBuf>,
-    ops: u64,
-    counts: BTreeMap<Op, u64>,
-    crash_at: Option<u64>,
-    crashed: bool,
-    faults: BTreeMap<u64, Fault>,
-    budget: Option<u64>,
-    sync_model: SyncModel,
-}
-
 impl SimFs {
     /// An empty disk with a root directory; the seed decides what failing syncs leave behind.
     pub fn new(seed: u64) -> Self {
-        Self::with(Disk::new(), Chance(seed))
+        Self::with(State::new(Disk::new(), Chance(seed)))
     }
 
     /// Operations so far, failed ones included.
     pub fn op_count(&self) -> u64 {
-        self.state.lock().ops
+        self.state.lock().faults.ops()
     }
 
     /// Operations of one kind so far.
     pub fn count(&self, op: Op) -> u64 {
-        self.state.lock().counts.get(&op).copied().unwrap_or(0)
+        self.state.lock().faults.count(op)
     }
 
     /// The operation with this number, and every one after it, fails: the power is gone. What the process had
@@ -129,9 +78,36 @@ impl SimFs {
         self.state.lock().crashed
     }
 
-    /// The operation with this number meets this fault.
+    /// The operation with this number meets this fault, once. To go through all operations of a run; a test that
+    /// means one of them says [`fail_next`](Self::fail_next).
     pub fn fail_at(&self, op: u64, fault: Fault) {
-        self.state.lock().faults.insert(op, fault);
+        self.state.lock().faults.at(op, fault);
+    }
+
+    /// The next operation of a kind, after `skip` others of that kind, meets this fault, once.
+    pub fn fail_next(&self, op: Op, skip: u64, fault: Fault) {
+        self.state.lock().faults.next(op, skip, fault);
+    }
+
+    /// Every operation of a kind takes so many nanoseconds of the disk's clock from now on.
+    pub fn set_latency(&self, op: Op, ns: u64) {
+        self.state.lock().faults.slow(op, ns);
+    }
+
+    /// The disk's clock, which stands still but for what operations take and [`advance`](Self::advance) adds:
+    /// nanoseconds since it was made, for [`Options::time`](crate::Options::time).
+    pub fn time(&self) -> Time {
+        let (monotonic, unix) = (self.clone(), self.clone());
+        Time::new(
+            move || monotonic.state.lock().now_ns,
+            move || i64::try_from(unix.state.lock().now_ns).unwrap_or(i64::MAX),
+        )
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, ns: u64) {
+        let mut state = self.state.lock();
+        state.now_ns = state.now_ns.saturating_add(ns);
     }
 
     /// How syncs fail from now on.
@@ -158,14 +134,14 @@ impl SimFs {
     /// A new disk as a power cut would leave this one; this one is untouched, so many may be taken.
     pub fn crash(&self, survive: Survive) -> Self {
         let state = self.state.lock();
-        state.successor(state.disk.crash(survive))
+        Self::with(state.successor(state.disk.crash(survive)))
     }
 
     /// A new disk as the next process sees this one after `kill -9`: caches stay, locks are free, nothing more
     /// is durable than before.
     pub fn restart(&self) -> Self {
         let state = self.state.lock();
-        state.successor(state.disk.restart())
+        Self::with(state.successor(state.disk.restart()))
     }
 
     /// The bytes of a file, past all faults and counters.
@@ -205,35 +181,8 @@ impl SimFs {
         self.state.lock().disk.list(dir.as_ref())
     }
 
-    fn with(disk: Disk, chance: Chance) -> Self {
-        let state = State {
-            disk,
-            chance,
-            locks: BTreeSet::new(),
-            ops: 0,
-            counts: BTreeMap::new(),
-            crash_at: None,
-            crashed: false,
-            faults: BTreeMap::new(),
-            budget: None,
-            sync_model: SyncModel::default(),
-        };
+    fn with(state: State) -> Self {
         Self { state: Arc::new(Mutex::new(state)) }
-    }
-
-    /// One operation that either happens whole or fails.
-    fn op<T>(&self, op: Op, run: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
-        let mut state = self.state.lock();
-        match state.begin(op)? {
-            Some(Fault::Error(kind) | Fault::Partial(kind)) => Err(kind.into()),
-            Some(Fault::Late(kind)) => run(&mut state.disk).and_then(|_| Err(kind.into())),
-            Some(Fault::Short) | None => run(&mut state.disk),
-        }
-    }
-
-    fn handle(&self, number: u64) -> SimFile {
-        self.state.lock().disk.inode(number).handles += 1;
-        SimFile { fs: self.clone(), number }
     }
 }
 
@@ -241,124 +190,10 @@ impl fmt::Debug for SimFs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state.lock();
         f.debug_struct("SimFs")
-            .field("ops", &state.ops)
+            .field("ops", &state.faults.ops())
             .field("crashed", &state.crashed)
             .field("effects", &state.disk.effects())
             .finish_non_exhaustive()
-    }
-}
-
-impl State {
-    /// Another disk as full as this one and with the same kernel.
-    fn successor(&self, disk: Disk) -> SimFs {
-        let next = SimFs::with(disk, self.chance.clone());
-        {
-            let mut state = next.state.lock();
-            state.budget = self.budget;
-            state.sync_model = self.sync_model;
-        }
-        next
-    }
-
-    fn begin(&mut self, op: Op) -> io::Result<Option<Fault>> {
-        let index = self.ops;
-        if self.crashed || self.crash_at == Some(index) {
-            self.crashed = true;
-            return Err(io::Error::other("simulated power cut"));
-        }
-        self.ops += 1;
-        *self.counts.entry(op).or_default() += 1;
-        Ok(self.faults.get(&index).copied())
-    }
-
-    /// How many pages may still be allocated.
-    fn free_pages(&self) -> u64 {
-        self.budget.map_or(u64::MAX, |budget| budget.saturating_sub(self.disk.allocated()) / inode::PAGE)
-    }
-
-    fn sync(&mut self, number: u64, fault: Option<Fault>) -> io::Result<()> {
-        let kind = match fault {
-            Some(Fault::Error(kind) | Fault::Partial(kind)) => kind,
-            late => {
-                self.disk.inode(number).persist();
-                return if let Some(Fault::Late(kind)) = late { Err(kind.into()) } else { Ok(()) };
-            }
-        };
-        let inode = self.disk.inode(number);
-        inode.lose(&mut self.chance);
-        match self.sync_model {
-            SyncModel::KeepCache => Err(kind.into()),
-            SyncModel::RevertCache => {
-                inode.revert();
-                Err(kind.into())
-            }
-            SyncModel::Lie => Ok(()),
-        }
-    }
-}
-
-impl Fs for SimFs {
-    type File = SimFile;
-    type Lock = SimLock;
-
-    fn create_new(&self, path: &Path) -> io::Result<SimFile> {
-        self.op(Op::CreateNew, |disk| disk.create(path)).map(|number| self.handle(number))
-    }
-
-    fn open(&self, path: &Path) -> io::Result<SimFile> {
-        self.op(Op::Open, |disk| disk.file(path)).map(|number| self.handle(number))
-    }
-
-    fn open_read(&self, path: &Path) -> io::Result<SimFile> {
-        self.open(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.op(Op::Rename, |disk| disk.rename(from, to))
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.op(Op::Remove, |disk| disk.remove(path))
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.op(Op::List, |disk| disk.list(dir))
-    }
-
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        self.op(Op::CreateDir, |disk| disk.create_dir(dir))
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.op(Op::SyncDir, |disk| disk.sync_dir(dir))
-    }
-
-    fn try_lock(&self, path: &Path) -> io::Result<Option<SimLock>> {
-        self.op(Op::Lock, |disk| match disk.lookup(path)? {
-            Some(Node::Dir) => Err(io::ErrorKind::IsADirectory.into()),
-            Some(Node::File(_)) => Ok(()),
-            None => disk.create(path).map(drop),
-        })?;
-        let free = self.state.lock().locks.insert(path.to_path_buf());
-        Ok(free.then(|| SimLock { fs: self.clone(), path: path.to_path_buf() }))
-    }
-}
-
-/// A lock of a [`SimFs`]; dropping it unlocks.
-pub struct SimLock {
-    fs: SimFs,
-    path: PathBuf,
-}
-
-impl fmt::Debug for SimLock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimLock").field("path", &self.path).finish_non_exhaustive()
-    }
-}
-
-impl Drop for SimLock {
-    fn drop(&mut self) {
-        self.fs.state.lock().locks.remove(&self.path);
     }
 }
 

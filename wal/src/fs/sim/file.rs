@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, IoSlice};
 
-use super::inode::PAGE;
+use super::page::PAGE;
 use super::{Fault, Op, SimFs};
 use crate::fs::File;
 
@@ -30,12 +30,23 @@ impl Drop for SimFile {
 impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.fs.state.lock();
-        let len = match state.begin(Op::Read)? {
+        let fault = state.begin(Op::Read)?;
+        let len = match fault {
             Some(Fault::Error(kind) | Fault::Partial(kind) | Fault::Late(kind)) => return Err(kind.into()),
             Some(Fault::Short) => buf.len().div_ceil(2),
-            None => buf.len(),
+            _ => buf.len(),
         };
-        Ok(state.disk.inode(self.number).read(&mut buf[..len], offset))
+        let inode = state.disk.inode(self.number);
+        let n = inode.read(&mut buf[..len], offset);
+        match fault {
+            Some(Fault::Flip(bit)) if n > 0 => {
+                let bit = usize::try_from(bit % (n as u64 * 8)).expect("inside of the buffer");
+                buf[bit / 8] ^= 1 << (bit % 8);
+            }
+            Some(Fault::Stale) => inode.make_stale(&mut buf[..n], offset),
+            _ => {}
+        }
+        Ok(n)
     }
 
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
@@ -46,7 +57,7 @@ impl File for SimFile {
             Some(Fault::Error(kind)) => return Err(kind.into()),
             Some(Fault::Partial(_)) => bytes.truncate(bytes.len() / 2),
             Some(Fault::Short) => bytes.truncate(bytes.len().div_ceil(2)),
-            Some(Fault::Late(_)) | None => {}
+            _ => {}
         }
         let free = state.free_pages();
         let inode = state.disk.inode(self.number);
@@ -56,7 +67,7 @@ impl File for SimFile {
                 let page = (end - 1) / PAGE * PAGE;
                 bytes.truncate(usize::try_from(page.saturating_sub(offset)).unwrap_or(usize::MAX));
             }
-            if bytes.is_empty() && fault.is_none() {
+            if bytes.is_empty() && !matches!(fault, Some(Fault::Partial(_) | Fault::Late(_))) {
                 return Err(io::ErrorKind::StorageFull.into());
             }
         }
@@ -96,9 +107,7 @@ impl File for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.fs.state.lock();
-        let fault = state.begin(Op::Sync)?;
-        state.sync(self.number, fault)
+        self.fs.state.lock().sync(self.number)
     }
 
     fn sync_all(&self) -> io::Result<()> {

@@ -2,18 +2,10 @@
 //! power cut may leave behind.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use super::disk::{Chance, Fate};
-
-pub(super) const PAGE: u64 = 4096;
-const PAGE_LEN: usize = 4096;
-const SECTOR: usize = 512;
-
-pub(super) type Page = Arc<[u8; PAGE_LEN]>;
-
-/// Preallocated segments are mostly zeros: they share one page.
-static ZEROS: LazyLock<Page> = LazyLock::new(|| Arc::new([0; PAGE_LEN]));
+use super::fate::{Chance, Fate};
+use super::page::{PAGE, PAGE_LEN, Page, SECTOR, ZEROS, within};
 
 /// A file's content by page; a page that is missing is a hole and reads as zeros.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +17,8 @@ pub(super) struct Inode {
     /// Versions since the last sync, oldest first; `None` is a page cut off.
     dirty: BTreeMap<u64, Vec<Option<Page>>>,
     lens: Vec<u64>,
+    /// What pages were before their newest change.
+    past: BTreeMap<u64, Page>,
     /// Open handles: they keep the space of a file without a name.
     pub(super) handles: usize,
 }
@@ -62,6 +56,27 @@ impl Inode {
             done += n;
         }
         done
+    }
+
+    /// Puts the first sector in `offset..offset + buf.len()` that has changed back to what it was.
+    pub(super) fn make_stale(&self, buf: &mut [u8], offset: u64) {
+        let end = offset + buf.len() as u64;
+        for (number, past) in self.past.range(offset / PAGE..end.div_ceil(PAGE)) {
+            for start in (0..PAGE_LEN).step_by(SECTOR) {
+                let at = number * PAGE + start as u64;
+                let (from, to) = (at.max(offset), (at + SECTOR as u64).min(end));
+                if from >= to {
+                    continue;
+                }
+                let old = &past[within(from)..within(from) + usize::try_from(to - from).expect("a sector")];
+                let skip = usize::try_from(from - offset).expect("inside of the buffer");
+                let new = &mut buf[skip..skip + old.len()];
+                if new != old {
+                    new.copy_from_slice(old);
+                    return;
+                }
+            }
+        }
     }
 
     pub(super) fn write(&mut self, bytes: &[u8], offset: u64) {
@@ -152,13 +167,14 @@ impl Inode {
     /// The file after a power cut; everything in the answer is durable.
     pub(super) fn crash(&self, fate: &mut Fate) -> Self {
         let mut pages = self.media.clone();
+        let sector = if self.cache_len.max(self.media_len) <= PAGE { 1 } else { SECTOR };
         for (number, versions) in &self.dirty {
-            match fate.page(self.media.get(number), versions) {
+            match fate.page(self.media.get(number), versions, sector) {
                 Some(page) => pages.insert(*number, page),
                 None => pages.remove(number),
             };
         }
-        let len = if self.lens.is_empty() { self.media_len } else { fate.len(self.media_len, &self.lens) };
+        let len = if self.lens.is_empty() { self.media_len } else { fate.value(self.media_len, &self.lens) };
         let mut image = Self { cache: pages, cache_len: u64::MAX, ..Self::default() };
         image.set_len(len);
         image.persist();
@@ -174,36 +190,17 @@ impl Inode {
     }
 
     fn put(&mut self, number: u64, page: Page) {
-        self.cache.insert(number, page.clone());
+        let past = self.cache.insert(number, page.clone()).unwrap_or_else(|| ZEROS.clone());
+        if !Arc::ptr_eq(&past, &page) {
+            self.past.insert(number, past);
+        }
         self.dirty.entry(number).or_default().push(Some(page));
     }
 
     fn edit(&mut self, number: u64, change: impl FnOnce(&mut [u8; PAGE_LEN])) {
-        let page = self.cache.entry(number).or_insert_with(|| Arc::new([0; PAGE_LEN]));
+        let page = self.cache.entry(number).or_insert_with(|| ZEROS.clone());
+        self.past.insert(number, page.clone());
         change(Arc::make_mut(page));
         self.dirty.entry(number).or_default().push(Some(page.clone()));
     }
-}
-
-/// A page put together from sectors of its versions, as a torn write leaves it.
-pub(super) fn torn(
-    media: Option<&Page>,
-    versions: &[Option<Page>],
-    mut choose: impl FnMut() -> usize,
-) -> Option<Page> {
-    let mut image = [0; PAGE_LEN];
-    for start in (0..PAGE_LEN).step_by(SECTOR) {
-        let page = match choose().checked_sub(1) {
-            None => media,
-            Some(version) => versions.get(version).and_then(Option::as_ref),
-        };
-        if let Some(page) = page {
-            image[start..start + SECTOR].copy_from_slice(&page[start..start + SECTOR]);
-        }
-    }
-    Some(Arc::new(image))
-}
-
-fn within(at: u64) -> usize {
-    usize::try_from(at % PAGE).expect("less than a page")
 }

@@ -1,7 +1,11 @@
+//! What a power cut leaves, and what a failed sync does.
+
+mod faults;
+
 use std::io::IoSlice;
 
 use super::*;
-use crate::fs::{File, conformance, write_all};
+use crate::fs::{File, Fs, conformance, write_all};
 
 fn write(file: &SimFile, bytes: &[u8], offset: u64) -> io::Result<()> {
     write_all(file, &mut [IoSlice::new(bytes)], offset)
@@ -39,16 +43,86 @@ fn unsynced_bytes_survive_in_any_subset_and_synced_bytes_always() {
 
 #[test]
 fn a_page_tears_between_sectors_and_never_inside_one() {
-    let (fs, file) = with_file();
+    let fs = SimFs::new(1);
+    fs.plant("/f", &[1; 8192]).unwrap();
+    let file = fs.open(Path::new("/f")).unwrap();
     write(&file, &[2; 4096], 0).unwrap();
     let mut torn = 0;
     for seed in 0..64 {
         let bytes = fs.crash(Survive::Seeded(seed)).peek("/f").unwrap();
-        let sectors: Vec<&[u8]> = bytes.chunks(512).collect();
+        let sectors: Vec<&[u8]> = bytes[..4096].chunks(512).collect();
         assert!(sectors.iter().all(|s| s.iter().all(|b| b == &s[0])));
         torn += usize::from(sectors.iter().any(|s| s[0] != bytes[0]));
     }
     assert!(torn > 8, "{torn} of 64 images are torn");
+}
+
+#[test]
+fn a_file_of_a_page_tears_between_any_two_bytes() {
+    let fs = SimFs::new(1);
+    fs.plant("/f", &[1; 100]).unwrap();
+    let file = fs.open(Path::new("/f")).unwrap();
+    write(&file, &[2; 100], 0).unwrap();
+    let inside = |seed| {
+        let bytes = fs.crash(Survive::Seeded(seed)).peek("/f").unwrap();
+        bytes.iter().any(|byte| *byte != bytes[0])
+    };
+    assert!((0..64).filter(|&seed| inside(seed)).count() > 8);
+}
+
+#[test]
+fn every_subset_of_the_effects_can_be_asked_for() {
+    let (fs, file) = with_file();
+    write(&file, &[2; 4096], 0).unwrap();
+    fs.create_new(Path::new("/a")).unwrap();
+    fs.create_new(Path::new("/b")).unwrap();
+    assert_eq!(fs.effects(), 3);
+    let images: std::collections::BTreeSet<_> = (0..8)
+        .map(|mask| {
+            let image = fs.crash(Survive::Subset(mask));
+            (image.names("/").unwrap(), image.peek("/f").unwrap()[0])
+        })
+        .collect();
+    assert_eq!(images.len(), 8, "no two are alike");
+    assert_eq!(fs.crash(Survive::Subset(0b101)).names("/").unwrap(), ["a", "f"]);
+    assert_eq!(fs.crash(Survive::Subset(0b101)).peek("/f").unwrap(), [2; 4096]);
+}
+
+/// Something of everything, by chance.
+fn wander(fs: &SimFs, seed: u64) {
+    let mut chance = Chance(seed);
+    for _ in 0..200 {
+        let path = format!("/{}", chance.below(4));
+        let path = Path::new(&path);
+        let byte = chance.next().to_le_bytes()[0];
+        let _ = match chance.below(12) {
+            0 => fs.create_new(path).map(drop),
+            1 => fs.rename(path, Path::new("/0")),
+            2 => fs.remove(path),
+            3 => fs.sync_dir(Path::new("/")),
+            4..8 => fs.open(path).and_then(|file| file.sync_data()),
+            _ => fs.open(path).and_then(|file| write(&file, &[byte; 900], chance.next() % 9000)),
+        };
+        let fault = [Fault::Error(io::ErrorKind::Other), Fault::Short, Fault::Late(io::ErrorKind::Other)];
+        if chance.below(5) == 0 {
+            fs.fail_next([Op::Sync, Op::Write, Op::SyncDir][chance.below(3)], 0, fault[chance.below(3)]);
+        }
+    }
+}
+
+#[test]
+fn the_same_calls_with_the_same_seed_make_the_same_disk() {
+    let image = |seed, calls| {
+        let fs = SimFs::new(seed);
+        wander(&fs, calls);
+        let crashed = fs.crash(Survive::Seeded(9));
+        let disks = [&fs, &crashed].map(|fs| format!("{:?}", fs.state.lock().disk));
+        (disks, fs.op_count(), fs.effects())
+    };
+    for calls in 0..8 {
+        assert!(image(3, calls) == image(3, calls));
+    }
+    assert!((0..40).any(|calls| image(3, calls) != image(4, calls)), "the seed decides about failed syncs");
 }
 
 #[test]
@@ -76,7 +150,7 @@ fn a_failed_sync_leaves_what_its_model_says() {
             let file = fs.open(Path::new("/f")).unwrap();
             fs.set_sync_model(model);
             write(&file, &[2; 4096], 0).unwrap();
-            fs.fail_at(fs.op_count(), Fault::Error(io::ErrorKind::Other));
+            fs.fail_next(Op::Sync, 0, Fault::Error(io::ErrorKind::Other));
             assert_eq!(file.sync_data().is_ok(), model == SyncModel::Lie);
             file.sync_data().expect("the second sync has nothing to do");
             let after = fs.crash(Survive::Nothing).peek("/f").unwrap()[0];
@@ -114,17 +188,4 @@ fn after_the_crash_nothing_works_and_a_restart_keeps_the_cache() {
     assert_eq!(next.crash(Survive::Nothing).peek("/f").unwrap()[..10], [1; 10]);
     assert!(next.try_lock(Path::new("/LOCK")).unwrap().is_some());
     drop(lock);
-}
-
-#[test]
-fn faults_strike_the_operation_with_their_number() {
-    let (fs, file) = with_file();
-    let op = fs.op_count();
-    fs.fail_at(op, Fault::Partial(io::ErrorKind::Other));
-    fs.fail_at(op + 1, Fault::Short);
-    assert!(file.write_vectored_at(&[IoSlice::new(&[5; 8])], 0).is_err());
-    assert_eq!(fs.peek("/f").unwrap()[..8], [5, 5, 5, 5, 1, 1, 1, 1]);
-    assert_eq!(file.write_vectored_at(&[IoSlice::new(&[6; 8])], 0).unwrap(), 4);
-    assert_eq!(file.write_vectored_at(&[IoSlice::new(&[7; 8])], 0).unwrap(), 8);
-    assert_eq!(fs.count(Op::Write), 3);
 }
