@@ -365,7 +365,7 @@ fn a_log_that_broke_is_unlocked_only_when_nobody_writes() {
         let writing = scope.spawn(|| wal.append("under way"));
         gate.await_arrivals(2);
         // The directory's sync fails, while the append waits for its own.
-        disk.fail_at(disk.op_count() + 6, Fault::Error(io::ErrorKind::Other));
+        disk.fail_next(Op::SyncDir, 0, Fault::Error(io::ErrorKind::Other));
         let broken = wal.reserve();
         let closing = scope.spawn(|| wal.close());
         // A close that does not wait has time to go wrong.
@@ -502,7 +502,7 @@ mod tasks {
         std::thread::scope(|scope| {
             let writing = scope.spawn(|| wal.append("under way"));
             gate.await_arrivals(2);
-            disk.fail_at(disk.op_count() + 6, Fault::Error(io::ErrorKind::Other));
+            disk.fail_next(Op::SyncDir, 0, Fault::Error(io::ErrorKind::Other));
             assert!(matches!(wal.reserve(), Err(AppendError::Indeterminate(_))));
             let polling = scope.spawn(|| {
                 let mut closing = Box::pin(log.close());

@@ -77,8 +77,7 @@ fn with_fault(op: Op, fault: Fault) -> (SimFs, Wal<SimFs>) {
     let disk = SimFs::new(3);
     let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
     wal.append("a").unwrap();
-    let next = disk.op_count() + if op == Op::Sync { 1 } else { 0 };
-    disk.fail_at(next, fault);
+    disk.fail_next(op, 0, fault);
     (disk, wal)
 }
 
@@ -127,8 +126,8 @@ mod ghosts {
     /// Appends records of these lengths as one group of a frame each, which becomes a ghost.
     fn haunt(wal: Wal<SimFs>, disk: &SimFs, lens: [usize; 3]) {
         let (log, mut committer) = AsyncWal::unstarted(wal);
-        disk.fail_at(disk.op_count(), Fault::Late(ErrorKind::Other));
-        disk.fail_at(disk.op_count() + 2, Fault::Error(ErrorKind::Other));
+        disk.fail_next(Op::Write, 0, Fault::Late(ErrorKind::Other));
+        disk.fail_next(Op::Sync, 0, Fault::Error(ErrorKind::Other));
         let group = lens.map(|len| log.append(vec![0xEE; len]));
         assert!(committer.step());
         assert_eq!(log.wal().poisoned().unwrap().operation, "taking back a write");
@@ -226,7 +225,7 @@ fn what_is_read_after_a_failed_sync_is_durable_from_then_on() {
             disk.set_sync_model(model);
             let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
             wal.append("a").unwrap();
-            disk.fail_at(disk.op_count() + 1, Fault::Error(ErrorKind::Other));
+            disk.fail_next(Op::Sync, 0, Fault::Error(ErrorKind::Other));
             assert!(matches!(wal.append("b"), Err(AppendError::Indeterminate(_))));
             drop(wal);
             let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
@@ -247,7 +246,7 @@ fn a_sync_that_lies_is_found_out_by_the_next_one() {
         disk.set_sync_model(SyncModel::Lie);
         let (wal, _) = Wal::open_in(disk.clone(), DIR, options.clone()).unwrap();
         wal.append("a").unwrap();
-        disk.fail_at(disk.op_count() + 1, Fault::Error(ErrorKind::Other));
+        disk.fail_next(Op::Sync, 0, Fault::Error(ErrorKind::Other));
         wal.append(record(1, 20_000)).expect("the sync says that all is well");
         wal.append("c").unwrap();
         match Wal::open_in(disk.crash(Survive::Nothing), DIR, options.clone()) {
@@ -327,7 +326,7 @@ fn torn_and_full(reserve: bool) -> SimFs {
     if reserve {
         wal.reserve().unwrap();
     }
-    disk.crash_at(disk.op_count() + 1);
+    disk.fail_next(Op::Sync, 0, Fault::PowerCut);
     assert!(wal.append(record(1, 900)).is_err());
     let mut images = (0..64).map(|seed| disk.crash(Survive::Seeded(seed)));
     let is_torn = |image: &SimFs| Wal::open_in(image.restart(), DIR, options()).unwrap().1.torn.is_some();

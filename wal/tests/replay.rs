@@ -6,7 +6,7 @@ mod harness;
 
 use std::io::ErrorKind;
 
-use forebay_wal::fs::sim::{Fault, SimFs, Survive};
+use forebay_wal::fs::sim::{Fault, Op, SimFs, Survive};
 use forebay_wal::{Lsn, OpenError, Options, ReadError, RepairPolicy, Wal};
 use harness::{DIR, options, read_all, record};
 
@@ -109,7 +109,7 @@ fn a_reader_whose_read_fails_tries_again_from_the_same_place() {
 #[test]
 fn a_torn_tail_is_dropped_and_nothing_before_it() {
     let (disk, wal) = log(4);
-    disk.crash_at(disk.op_count() + 1);
+    disk.fail_next(Op::Sync, 0, Fault::PowerCut);
     assert!(wal.append(record(5, 1400)).is_err());
     let mut torn = 0;
     for seed in 0..20 {

@@ -52,7 +52,7 @@ fn only_whole_segments_go_and_the_watermark_hides_the_rest() {
 fn removed_files_that_come_back_stay_gone() {
     let (disk, wal) = log();
     // The files vanish, the directory is not synced: any subset may be back after the crash.
-    disk.fail_at(disk.op_count() + 5, Fault::Error(ErrorKind::Other));
+    disk.fail_next(Op::SyncDir, 0, Fault::PowerCut);
     assert!(wal.truncate_before(Lsn(7)).is_err());
     assert_eq!(disk.effects(), 3, "three names are in the air");
     for survive in
@@ -91,7 +91,7 @@ fn a_segment_missing_above_the_watermark_is_damage() {
 #[test]
 fn a_file_that_cannot_be_removed_is_tried_again() {
     let (disk, wal) = log();
-    disk.fail_at(disk.op_count() + 2, Fault::Error(ErrorKind::PermissionDenied));
+    disk.fail_next(Op::Remove, 0, Fault::Error(ErrorKind::PermissionDenied));
     let done = wal.truncate_before(Lsn(5)).unwrap();
     assert_eq!((done.segments, done.remaining), (1, 1));
     let done = wal.truncate_before(Lsn(5)).unwrap();
