@@ -7,7 +7,7 @@ use std::io::{self, IoSlice};
 use std::path::PathBuf;
 
 use crate::Lsn;
-use crate::directory::{Directory, Entry, QUARANTINE, segment_path};
+use crate::directory::{Directory, Entry, QUARANTINE, segment_path, spare_path};
 use crate::error::{OpenError, Torn};
 use crate::format::{FIRST_LSN, HEADER_LEN};
 use crate::fs::{File, Fs, is_full, read_full, sync_above, write_all, write_zeros};
@@ -170,6 +170,7 @@ impl<F: Fs> Survey<'_, F> {
             let path = segment_path(self.dir, number);
             self.fs.remove(&path).map_err(cannot("remove", &path))?;
         }
+        self.name_again(verdict)?;
         // Also of a log that was closed: whoever opened it since may have died between making the next segment and
         // syncing its name, and have written nothing that tells.
         self.fs.sync_dir(self.dir).map_err(cannot("sync", self.dir))?;
@@ -177,6 +178,21 @@ impl<F: Fs> Survey<'_, F> {
             // A process that died between making a directory and syncing its name has left no other trace. Whoever
             // wrote a first frame had been here.
             sync_above(self.fs, self.dir).map_err(cannot("sync a directory above", self.dir))?;
+        }
+        Ok(())
+    }
+
+    /// Gives files without frames their names once more: where a sync of the directory has failed, the cache may take
+    /// for clean a name that the media does not have, and the next sync would do nothing about it. Whoever wrote a first
+    /// frame had seen the name synced.
+    fn name_again(&self, verdict: &Verdict<F>) -> Result<(), OpenError> {
+        let next = verdict.next.as_ref().filter(|_| verdict.last.is_none());
+        for found in verdict.reserve.iter().chain(next) {
+            let spare = spare_path(self.dir, found.header.segment);
+            let named = self.fs.rename(&found.path, &spare);
+            named
+                .and_then(|()| self.fs.rename(&spare, &found.path))
+                .map_err(cannot("rename", &found.path))?;
         }
         Ok(())
     }

@@ -236,6 +236,33 @@ fn what_is_read_after_a_failed_sync_is_durable_from_then_on() {
     }
 }
 
+/// The next opening found the name in the cache, synced a directory that had nothing to sync any more, and put
+/// acknowledged records into a file that a power cut then took away.
+#[test]
+fn a_name_whose_sync_failed_is_made_again_before_it_is_trusted() {
+    for model in [SyncModel::KeepCache, SyncModel::RevertCache] {
+        for (seed, first) in (0..8).flat_map(|seed| [(seed, true), (seed, false)]) {
+            let disk = SimFs::new(seed);
+            disk.set_sync_model(model);
+            let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+            if !first {
+                wal.append("a").unwrap();
+            }
+            disk.fail_next(Op::SyncDir, 0, Fault::Error(ErrorKind::Other));
+            assert!(matches!(wal.reserve(), Err(AppendError::Indeterminate(_))));
+            drop(wal);
+            let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+            for record in ["b", "c"] {
+                wal.append(record).unwrap();
+                wal.rotate().unwrap();
+            }
+            let seen = read_all(&wal);
+            let (wal, _) = Wal::open_in(disk.crash(Survive::Nothing), DIR, options()).unwrap();
+            assert_eq!(read_all(&wal), seen, "{model:?}, seed {seed}, first segment: {first}");
+        }
+    }
+}
+
 #[test]
 fn a_sync_that_lies_is_found_out_by_the_next_one() {
     // Outside the assumptions (A1), and still not silent once anything later was synced.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fate::Fate;
+use super::fate::{Chance, Fate};
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +39,36 @@ impl Dir {
 
     /// What a sync that works does.
     pub(super) fn persist(&mut self) {
-        self.media.clone_from(&self.cache);
-        self.changes.clear();
+        for name in std::mem::take(&mut self.changes).into_keys() {
+            match self.cache.get(&name) {
+                Some(node) => self.media.insert(name, *node),
+                None => self.media.remove(&name),
+            };
+        }
+    }
+
+    /// What a sync that fails, or lies, may do first: of each file's name some version reaches the media, and all
+    /// count as clean.
+    pub(super) fn lose(&mut self, chance: &mut Chance) {
+        let (dirs, files): (BTreeMap<_, _>, _) = std::mem::take(&mut self.changes)
+            .into_iter()
+            .partition(|(_, versions)| versions.contains(&Some(Node::Dir)));
+        self.changes = dirs;
+        for (name, versions) in files {
+            match chance.below(versions.len() + 1).checked_sub(1).and_then(|n| versions.get(n)) {
+                Some(Some(node)) => drop(self.media.insert(name, *node)),
+                Some(None) => drop(self.media.remove(&name)),
+                None => {}
+            }
+        }
+    }
+
+    /// The cache forgets the names of files that the media does not have.
+    pub(super) fn revert(&mut self) {
+        let dirs = self.cache.iter().filter(|(_, node)| **node == Node::Dir);
+        let dirs: Vec<_> = dirs.map(|(name, node)| (name.clone(), *node)).collect();
+        self.cache.clone_from(&self.media);
+        self.cache.extend(dirs);
     }
 
     /// Independent things a power cut decides about this directory.

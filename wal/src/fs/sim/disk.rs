@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::dir::{Dir, Node};
-use super::fate::{Fate, Survive};
+use super::fate::{Chance, Fate, Survive};
 use super::inode::Inode;
 use super::page::PAGE;
 
@@ -80,6 +80,17 @@ impl Disk {
 
     pub(super) fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
         self.dir(dir)?.persist();
+        self.collect();
+        Ok(())
+    }
+
+    /// A sync that fails, or lies.
+    pub(super) fn lose_dir(&mut self, dir: &Path, chance: &mut Chance, revert: bool) -> io::Result<()> {
+        let dir = self.dir(dir)?;
+        dir.lose(chance);
+        if revert {
+            dir.revert();
+        }
         self.collect();
         Ok(())
     }

@@ -29,7 +29,9 @@ pub enum Fault {
     Delay(u64),
 }
 
-/// What a kernel does with the dirty pages of a file whose sync fails (Rebello et al., ATC '20).
+/// What a kernel does with what is dirty where a sync fails (Rebello et al., ATC '20): with the pages and the length
+/// of a file, and with the names of files in a directory. Names of directories stay dirty: no call could make them so
+/// again, and no program could do anything about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SyncModel {
     /// M1: the error is told once, the pages count as clean, the cache keeps the new data and the media may not

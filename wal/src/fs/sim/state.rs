@@ -94,7 +94,17 @@ impl State {
 
     /// Syncs the names in a directory.
     pub(super) fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
-        self.op(Op::SyncDir, |disk| disk.sync_dir(dir))
+        match self.begin(Op::SyncDir)? {
+            Some(Fault::Error(kind) | Fault::Partial(kind)) => {
+                let revert = self.sync_model == SyncModel::RevertCache;
+                self.disk.lose_dir(dir, &mut self.chance, revert)?;
+                self.verdict(kind)
+            }
+            late => {
+                self.disk.sync_dir(dir)?;
+                if let Some(Fault::Late(kind)) = late { Err(kind.into()) } else { Ok(()) }
+            }
+        }
     }
 
     /// What a sync that has lost something answers.

@@ -163,6 +163,32 @@ fn a_failed_sync_leaves_what_its_model_says() {
 }
 
 #[test]
+fn a_failed_sync_of_a_directory_leaves_what_its_model_says() {
+    let other = Fault::Error(io::ErrorKind::Other);
+    for (model, cached) in
+        [(SyncModel::KeepCache, true), (SyncModel::RevertCache, false), (SyncModel::Lie, true)]
+    {
+        let lost = (0..16).filter(|&seed| {
+            let fs = SimFs::new(seed);
+            fs.set_sync_model(model);
+            fs.create_new(Path::new("/a")).unwrap();
+            fs.create_dir(Path::new("/d")).unwrap();
+            fs.fail_next(Op::SyncDir, 0, other);
+            assert_eq!(fs.sync_dir(Path::new("/")).is_ok(), model == SyncModel::Lie);
+            assert_eq!(fs.effects(), 1, "a directory's name is still to be synced");
+            fs.sync_dir(Path::new("/")).expect("the second sync has little to do");
+            let durable = fs.crash(Survive::Nothing).names("/").unwrap();
+            assert!(durable.contains(&"d".to_owned()));
+            let lost = !durable.contains(&"a".to_owned());
+            assert_eq!(fs.names("/").unwrap().contains(&"a".to_owned()), cached || !lost);
+            lost
+        });
+        let lost = lost.count();
+        assert!((1..16).contains(&lost), "{model:?}: {lost} of 16 lost");
+    }
+}
+
+#[test]
 fn a_full_disk_takes_overwrites_and_nothing_new() {
     let (fs, file) = with_file();
     fs.set_budget(Some(8192));
