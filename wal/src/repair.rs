@@ -15,7 +15,7 @@ use crate::log::{Log, Tail};
 use crate::options::{Options, RepairPolicy};
 use crate::recovery::{Found, RecoveryReport, Survey, Verdict, cannot};
 use crate::reserve::Reserve;
-use crate::scan::Walk;
+use crate::scan::{Walk, each_frame};
 use crate::segment::{Link, Segment};
 
 /// A log that can be written and read.
@@ -206,8 +206,9 @@ fn is_clean<F: Fs>(verdict: &Verdict<F>) -> bool {
 /// Step 7: writes again what no later frame proves synced, zeroes behind the end up to `zeros` and a bit further,
 /// and syncs. The page cache may show frames, or zeros, that the media does not have.
 fn confirm<F: Fs>(found: &Found<F>, walk: &Walk, zeros: Option<u64>) -> io::Result<()> {
-    transfer(&found.file, walk.synced..walk.end, |bytes, at| {
-        write_all(&found.file, &mut [IoSlice::new(bytes)], at)
+    let range = walk.proven..walk.end;
+    each_frame(&found.file, &found.header, (range, found.size), |frames, at| {
+        write_all(&found.file, &mut [IoSlice::new(frames)], at)
     })?;
     if let Some(zeros) = zeros.filter(|_| walk.seal.is_none()) {
         // One page is enough to break a chain of frames that begins at the end.
@@ -217,6 +218,7 @@ fn confirm<F: Fs>(found: &Found<F>, walk: &Walk, zeros: Option<u64>) -> io::Resu
     found.file.sync_data()
 }
 
+/// Gives a range of a file to `sink`, piece by piece.
 fn transfer<R: File>(
     source: &R,
     range: std::ops::Range<u64>,

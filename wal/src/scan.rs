@@ -97,7 +97,9 @@ pub(crate) struct Walk {
     pub(crate) end: u64,
     /// Up to where frames prove that the segment was synced.
     pub(crate) synced: u64,
-    /// The LSN that the proof reaches.
+    /// The last frame that begins there or before.
+    pub(crate) proven: u64,
+    /// Its LSN: what the proof reaches.
     pub(crate) proven_lsn: u64,
     pub(crate) start: Option<SegmentStart>,
     pub(crate) seal: Option<Seal>,
@@ -128,6 +130,7 @@ impl Walk {
         Self {
             end: HEADER_LEN,
             synced: HEADER_LEN,
+            proven: HEADER_LEN,
             proven_lsn: 0,
             start: None,
             seal: None,
@@ -177,7 +180,8 @@ impl Walk {
         }
         // Fragments at the end prove a sync as well as any frame.
         whole.synced = walk.synced;
-        whole.proven_lsn = lsn_at(file, &mut window, (proven, walk.synced), (size, &digest))?;
+        (whole.proven, whole.proven_lsn) =
+            frame_at(file, &mut window, (proven, walk.synced), (size, &digest))?;
         Ok(Ok(whole))
     }
 
@@ -250,22 +254,50 @@ impl Walk {
     }
 }
 
-/// The LSN of the last frame that begins at `to` or before, going over headers from a frame and its LSN on: what a
-/// walk would have to remember of every frame.
-fn lsn_at<R: File>(
+/// The last frame that begins at `to` or before, and its LSN, going over headers from such a frame on: what a walk
+/// would have to remember of every frame.
+fn frame_at<R: File>(
     file: &R,
     window: &mut Window,
-    ((mut at, mut lsn), to): ((u64, u64), u64),
+    (mut found, to): ((u64, u64), u64),
     (size, digest): (u64, &Digest),
-) -> io::Result<u64> {
-    while let Some(frame) = window.header(file, (at, size), digest)? {
-        lsn = frame.first_lsn;
+) -> io::Result<(u64, u64)> {
+    let mut at = found.0;
+    while at <= to
+        && let Some(frame) = window.header(file, (at, size), digest)?
+    {
+        found = (at, frame.first_lsn);
         at += frame.frame_len();
-        if at > to {
-            break;
+    }
+    Ok(found)
+}
+
+/// Gives a range of whole frames to `sink`, in large pieces with their offsets. Each is checked once more: what was
+/// read right before may be read wrongly now.
+pub(crate) fn each_frame<R: File>(
+    file: &R,
+    header: &Header,
+    (range, size): (std::ops::Range<u64>, u64),
+    mut sink: impl FnMut(&[u8], u64) -> io::Result<()>,
+) -> io::Result<()> {
+    let digest = header.digest();
+    let mut window = Window::default();
+    let (mut at, mut piece, mut piece_at) = (range.start, Vec::new(), range.start);
+    while at < range.end {
+        let Some((frame, _, body)) = window.frame(file, (at, size), &digest)? else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame reads otherwise than before"));
+        };
+        piece.extend_from_slice(&frame.encode(&digest));
+        piece.extend_from_slice(body);
+        piece.resize(piece.len().next_multiple_of(8), 0);
+        at += frame.frame_len();
+        if piece.len() >= WINDOW || at >= range.end {
+            sink(&piece, piece_at)?;
+            piece.clear();
+            piece_at = at;
         }
     }
-    Ok(lsn)
+    Ok(())
 }
 
 enum Step {

@@ -58,6 +58,11 @@ fn any_one_operation_may_fail_where_the_cache_forgets() {
 }
 
 #[test]
+fn any_one_operation_may_be_interrupted() {
+    lives_with(Fault::Interrupt, SyncModel::KeepCache, |op, session, _| promises_hold(op, session));
+}
+
+#[test]
 fn any_one_operation_may_find_the_disk_full() {
     lives_with(Fault::Partial(ErrorKind::StorageFull), SyncModel::KeepCache, |op, session, _| {
         promises_hold(op, session);

@@ -1,0 +1,123 @@
+//! What the disk reads wrongly is noticed and never written back, and what it reads late costs time only.
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod harness;
+
+use forebay_wal::fs::sim::{Fault, Op, SimFs, Survive};
+use forebay_wal::{OpenError, Options, ReadError, Wal};
+use harness::{DIR, options, read_all, record};
+
+/// A log of a few segments that was closed, so that everything in it is proven.
+fn closed() -> (SimFs, Vec<(u64, Vec<u8>)>) {
+    let disk = SimFs::new(0);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+    for id in 1..=12 {
+        wal.append(record(id, 300)).unwrap();
+        if id % 5 == 0 {
+            wal.rotate().unwrap();
+        }
+    }
+    wal.reserve().unwrap();
+    wal.close().unwrap();
+    let records = read_all(&wal);
+    assert_eq!(records.len(), 12);
+    (disk, records)
+}
+
+fn faults() -> impl Iterator<Item = Fault> {
+    let bits = [0, 77, 8 * 60 + 3, 8 * 4096 + 5, 8 * 4500, 8 * 5000 + 1];
+    bits.into_iter().map(Fault::Flip).chain([Fault::Stale])
+}
+
+/// A bit that was read wrongly once, in bytes that are written again at opening, went to the disk with them.
+#[test]
+fn a_read_that_is_wrong_once_makes_no_damage() {
+    let (closed, records) = closed();
+    let mut refused = 0;
+    for fault in faults() {
+        for nth in 0.. {
+            let disk = closed.restart();
+            disk.fail_next(Op::Read, nth, fault);
+            let opened = Wal::open_in(disk.clone(), DIR, options());
+            let reads = disk.count(Op::Read);
+            let what = format!("{fault:?} at read {nth}");
+            let mut expected = records.clone();
+            match opened {
+                Ok((wal, _)) => {
+                    let lsn = wal.append("goes on").unwrap();
+                    assert_eq!(lsn.0, 13, "{what}");
+                    expected.push((13, b"goes on".to_vec()));
+                }
+                Err(OpenError::Corrupt(_) | OpenError::Io { .. }) => refused += 1,
+                Err(error) => panic!("{what}: {error}"),
+            }
+            let disk = disk.crash(Survive::Nothing);
+            let (wal, _) = Wal::open_in(disk, DIR, options()).unwrap_or_else(|e| panic!("{what}: {e}"));
+            assert!(read_all(&wal) == expected, "{what}");
+            if nth >= reads {
+                break;
+            }
+        }
+    }
+    assert!(refused > 10, "{refused} were noticed");
+}
+
+#[test]
+fn a_reader_gives_true_records_or_an_error() {
+    let (closed, records) = closed();
+    let mut noticed = 0;
+    for fault in faults() {
+        for nth in 0.. {
+            let disk = closed.restart();
+            let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+            let before = disk.count(Op::Read);
+            disk.fail_next(Op::Read, nth, fault);
+            let mut found = Vec::new();
+            for read in wal.reader(forebay_wal::Lsn(0)) {
+                match read {
+                    Ok(record) => found.push((record.lsn.0, record.bytes.to_vec())),
+                    Err(ReadError::Corrupt(damage)) => {
+                        assert!(damage.lsns.start.0 <= found.len() as u64 + 1);
+                        noticed += 1;
+                        break;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            assert!(records.starts_with(&found));
+            if disk.count(Op::Read) - before <= nth {
+                break;
+            }
+            assert!(read_all(&wal) == records, "another reader reads it right");
+        }
+    }
+    assert!(noticed > 5, "{noticed} were noticed");
+}
+
+#[test]
+fn an_interrupted_read_or_write_is_called_again() {
+    let (disk, records) = closed();
+    for nth in 0..30 {
+        disk.fail_next(Op::Read, 2 * nth, Fault::Interrupt);
+    }
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+    assert!(read_all(&wal) == records);
+    disk.fail_next(Op::Write, 0, Fault::Interrupt);
+    wal.append("a").unwrap();
+    assert_eq!(wal.stats().write_failures, 0);
+}
+
+#[test]
+fn a_slow_disk_shows_in_the_numbers() {
+    let disk = SimFs::new(0);
+    disk.set_latency(Op::Sync, 3_000_000);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, Options { time: disk.time(), ..options() }).unwrap();
+    for _ in 0..5 {
+        wal.append("a").unwrap();
+    }
+    assert_eq!((wal.stats().syncs, wal.stats().sync_ns), (5, 15_000_000));
+    drop(wal);
+    let (_, report) = Wal::open_in(disk.clone(), DIR, Options { time: disk.time(), ..options() }).unwrap();
+    assert_eq!(report.elapsed_ns, 3_000_000, "one sync confirms the end");
+}
