@@ -143,9 +143,19 @@ pub enum OpenError {
     /// Open with `TruncateTail` to cut it.
     #[error("torn tail: {0}")]
     TornTail(Torn),
+    /// The log can be read and not written: its directory, its lock file or the file system is read-only.
+    #[error("log {} cannot be written to", dir.display())]
+    ReadOnly {
+        /// The log's directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A later version wrote this log. Use that version.
-    #[error("segment {segment} at byte {offset} has {what}, which this version does not know")]
+    #[error("{} at byte {offset} has {what}, which this version does not know", path.display())]
     Unsupported {
+        /// The segment's file.
+        path: PathBuf,
         /// Number of the segment.
         segment: u64,
         /// Where in its file.
@@ -155,8 +165,10 @@ pub enum OpenError {
     },
     /// There is no room to keep a copy of the torn tail. Make room, or open with
     /// [`Options::quarantine`](crate::Options::quarantine) off.
-    #[error("no space to quarantine {bytes} bytes of segment {segment}")]
+    #[error("no space to quarantine {bytes} bytes of {}", path.display())]
     QuarantineFull {
+        /// The segment's file.
+        path: PathBuf,
         /// Number of the torn segment.
         segment: u64,
         /// Bytes of its tail.
@@ -183,9 +195,11 @@ pub struct InvalidOption {
 
 /// Durable records that cannot be read back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("segment {segment} is corrupt at bytes {}..{}: {class}; records {}..{} are lost",
-    bytes.start, bytes.end, lsns.start, lsns.end)]
+#[error("{} is corrupt at bytes {}..{}: {class}; records {}..{} are lost",
+    path.display(), bytes.start, bytes.end, lsns.start, lsns.end)]
 pub struct Damage {
+    /// The segment's file.
+    pub path: PathBuf,
     /// Number of the segment.
     pub segment: u64,
     /// Where in its file.
@@ -224,6 +238,8 @@ impl fmt::Display for DamageClass {
 /// Bytes behind the last whole group: what a crash left of groups that no sync had confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Torn {
+    /// The segment's file.
+    pub path: PathBuf,
     /// Number of the segment.
     pub segment: u64,
     /// From the end of the last whole group to the last byte that is not zero.
@@ -236,7 +252,8 @@ pub struct Torn {
 
 impl fmt::Display for Torn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes in segment {} ", self.bytes.end - self.bytes.start, self.segment)?;
+        let bytes = self.bytes.end - self.bytes.start;
+        write!(f, "{bytes} bytes of {} ", self.path.display())?;
         write!(f, "at byte {} were never acknowledged", self.bytes.start)
     }
 }

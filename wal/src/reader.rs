@@ -3,7 +3,7 @@
 //! A reader sees a record once it is durable and not before, so that what was read cannot be taken back.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -106,13 +106,13 @@ impl<F: Fs> Reader<F> {
         };
         let (frame, body) = match frame {
             Some((frame, _, body)) if frame.first_lsn == self.lsn => (frame, body),
-            _ => return Err(corrupt(open.number, open.offset, self.lsn..self.limit)),
+            _ => return Err(corrupt((&open.path, open.number), open.offset, self.lsn..self.limit)),
         };
         if frame.frag == Frag::First {
             self.fragments.clear();
         }
         if (self.fragments.len() + body.len()) as u64 > MAX_RECORD {
-            return Err(corrupt(open.number, open.offset, self.lsn..self.limit));
+            return Err(corrupt((&open.path, open.number), open.offset, self.lsn..self.limit));
         }
         let records = u64::from(frame.records);
         let wanted = self.lsn + records > self.from;
@@ -159,7 +159,7 @@ impl<F: Fs> Reader<F> {
                 let digest = header.digest();
                 Ok(Open { file, path, number: entry.segment, digest, size, offset: HEADER_LEN })
             }
-            _ => Err(corrupt(entry.segment, 0, self.lsn..self.limit)),
+            _ => Err(corrupt((&path, entry.segment), 0, self.lsn..self.limit)),
         }
     }
 }
@@ -183,8 +183,10 @@ impl<F: Fs> Iterator for Reader<F> {
                 }
                 Some(None) => {
                     self.failed = true;
-                    let segment = self.segment.as_ref().map_or((0, 0), |open| (open.number, open.offset));
-                    return Some(Err(corrupt(segment.0, segment.1, self.ready.0..self.limit)));
+                    let open = self.segment.as_ref();
+                    let place = open.map_or((Path::new(""), 0), |open| (&open.path, open.number));
+                    let offset = open.map_or(0, |open| open.offset);
+                    return Some(Err(corrupt(place, offset, self.ready.0..self.limit)));
                 }
                 None => {}
             }
@@ -211,8 +213,9 @@ impl<F: Fs> fmt::Debug for Reader<F> {
     }
 }
 
-fn corrupt(segment: u64, offset: u64, lsns: std::ops::Range<u64>) -> ReadError {
+fn corrupt((path, segment): (&Path, u64), offset: u64, lsns: std::ops::Range<u64>) -> ReadError {
     let bytes = offset..offset + FRAME_HEADER_LEN as u64;
     let lsns = Lsn(lsns.start)..Lsn(lsns.end);
-    ReadError::Corrupt(Damage { segment, bytes, lsns, class: DamageClass::DamagedDurable })
+    let path = path.to_path_buf();
+    ReadError::Corrupt(Damage { path, segment, bytes, lsns, class: DamageClass::DamagedDurable })
 }

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::Lsn;
 use crate::directory::{Name, segment_path};
 use crate::error::{Damage, DamageClass, OpenError, Torn};
 use crate::format::{FIRST_LSN, HEADER_LEN, HEADER_USED, Header, HeaderError};
-use crate::fs::{File, Fs, read_full};
+use crate::fs::{File, Fs, parent, read_full};
 use crate::scan::{Residue, Walk, is_zero, residue};
 use crate::segment::SEAL_LEN;
 
@@ -168,7 +169,7 @@ impl<'a, F: Fs> Survey<'a, F> {
             }
             let missing_below = number > 1 && !self.segments.contains(&(number - 1));
             if missing_below {
-                return Err(missing(number - 1, 0, 0));
+                return Err(missing(self.dir, number - 1, 0..0));
             }
             if below > 2 {
                 // At most the segment that a seal names, and the one made ahead of it.
@@ -209,7 +210,7 @@ impl<'a, F: Fs> Survey<'a, F> {
         while start.base_lsn > low && start.prev_segment != 0 {
             let number = start.prev_segment;
             if !self.segments.contains(&number) || number >= start.segment {
-                return Err(missing(number, low, start.base_lsn));
+                return Err(missing(self.dir, number, low..start.base_lsn));
             }
             let found = self.find(number)?;
             if found.header.log_id != last.header.log_id {
@@ -229,7 +230,7 @@ impl<'a, F: Fs> Survey<'a, F> {
             (start, salt) = (before, found.header.salt);
         }
         if start.base_lsn > low {
-            return Err(missing(start.segment.saturating_sub(1), low, start.base_lsn));
+            return Err(missing(self.dir, start.segment.saturating_sub(1), low..start.base_lsn));
         }
         verdict.chain.reverse();
         self.check_leftovers(start.segment, last, verdict)
@@ -260,13 +261,10 @@ impl<'a, F: Fs> Survey<'a, F> {
         let mut block = [0; HEADER_USED];
         read_full(&file, &mut block, 0).map_err(cannot("read", &path))?;
         let header = Header::decode(&block).map_err(|error| match error {
-            HeaderError::Unsupported(what) => OpenError::Unsupported { segment: number, offset: 0, what },
-            error => OpenError::Corrupt(Damage {
-                segment: number,
-                bytes: 0..HEADER_LEN,
-                lsns: Lsn(0)..Lsn(0),
-                class: DamageClass::BadHeader(error),
-            }),
+            HeaderError::Unsupported(what) => {
+                OpenError::Unsupported { path: path.clone(), segment: number, offset: 0, what }
+            }
+            error => corrupt((path.clone(), number), 0..HEADER_LEN, 0..0, DamageClass::BadHeader(error)),
         })?;
         // What lies behind the capacity was never ours.
         let found = Found { path, file, size: size.min(header.capacity), header };
@@ -276,6 +274,7 @@ impl<'a, F: Fs> Survey<'a, F> {
     fn walk(&self, found: &Found<F>) -> Result<Walk, OpenError> {
         let walk = Walk::over(&found.file, &found.header, found.size).map_err(cannot("read", &found.path))?;
         walk.map_err(|unknown| OpenError::Unsupported {
+            path: found.path.clone(),
             segment: found.header.segment,
             offset: unknown.offset,
             what: unknown.what,
@@ -287,7 +286,7 @@ impl<'a, F: Fs> Survey<'a, F> {
 fn check_seal<F: Fs>(last: &Found<F>, walk: &Walk, verdict: &mut Verdict<F>) -> Result<(), OpenError> {
     let seal = walk.seal.expect("asked for a sealed segment");
     let Some(next) = &verdict.next else {
-        return Err(missing(seal.next_segment, walk.next_lsn, walk.next_lsn));
+        return Err(missing(parent(&last.path), seal.next_segment, walk.next_lsn..walk.next_lsn));
     };
     let named = next.header.segment == seal.next_segment && next.header.salt == seal.next_salt;
     if !named || next.header.log_id != last.header.log_id {
@@ -350,7 +349,8 @@ fn is_unreadable(error: &OpenError) -> bool {
 }
 
 fn torn<F: Fs>(found: &Found<F>, from: u64, next_lsn: u64, residue: Residue) -> Option<Torn> {
-    (residue.end > from).then_some(Torn {
+    (residue.end > from).then(|| Torn {
+        path: found.path.clone(),
         segment: found.header.segment,
         bytes: from..residue.end,
         lsns: Lsn(next_lsn)..Lsn(residue.end_lsn),
@@ -362,29 +362,23 @@ pub(crate) fn cannot(operation: &'static str, path: &Path) -> impl FnOnce(io::Er
     move |source| OpenError::Io { operation, path: path.to_path_buf(), source }
 }
 
-fn damaged<F: Fs>(found: &Found<F>, bytes: std::ops::Range<u64>, lsns: std::ops::Range<u64>) -> OpenError {
-    OpenError::Corrupt(Damage {
-        segment: found.header.segment,
-        bytes,
-        lsns: Lsn(lsns.start)..Lsn(lsns.end),
-        class: DamageClass::DamagedDurable,
-    })
+fn corrupt(
+    (path, segment): (PathBuf, u64),
+    bytes: Range<u64>,
+    lsns: Range<u64>,
+    class: DamageClass,
+) -> OpenError {
+    OpenError::Corrupt(Damage { path, segment, bytes, lsns: Lsn(lsns.start)..Lsn(lsns.end), class })
 }
 
-fn missing(segment: u64, from: u64, to: u64) -> OpenError {
-    OpenError::Corrupt(Damage {
-        segment,
-        bytes: 0..0,
-        lsns: Lsn(from)..Lsn(to),
-        class: DamageClass::MissingSegment,
-    })
+fn damaged<F: Fs>(found: &Found<F>, bytes: Range<u64>, lsns: Range<u64>) -> OpenError {
+    corrupt((found.path.clone(), found.header.segment), bytes, lsns, DamageClass::DamagedDurable)
+}
+
+fn missing(dir: &Path, segment: u64, lsns: Range<u64>) -> OpenError {
+    corrupt((segment_path(dir, segment), segment), 0..0, lsns, DamageClass::MissingSegment)
 }
 
 fn foreign<F: Fs>(found: &Found<F>) -> OpenError {
-    OpenError::Corrupt(Damage {
-        segment: found.header.segment,
-        bytes: 0..found.size,
-        lsns: Lsn(0)..Lsn(0),
-        class: DamageClass::Foreign,
-    })
+    corrupt((found.path.clone(), found.header.segment), 0..found.size, 0..0, DamageClass::Foreign)
 }

@@ -78,10 +78,12 @@ impl<F: Fs> Survey<'_, F> {
             other => other,
         };
         torn.quarantine = Some(path.map_err(|error| match is_full(&error) {
-            true => {
-                OpenError::QuarantineFull { segment: torn.segment, bytes: torn.bytes.end - torn.bytes.start }
-            }
-            false => cannot("quarantine", &segment_path(self.dir, torn.segment))(error),
+            true => OpenError::QuarantineFull {
+                path: torn.path.clone(),
+                segment: torn.segment,
+                bytes: torn.bytes.end - torn.bytes.start,
+            },
+            false => cannot("quarantine", &torn.path)(error),
         })?);
         Ok(torn)
     }
@@ -102,7 +104,7 @@ impl<F: Fs> Survey<'_, F> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let source = self.fs.open_read(&segment_path(self.dir, torn.segment))?;
+        let source = self.fs.open_read(&torn.path)?;
         let copy = self.fs.create_new(&spare)?;
         let result = transfer(&source, torn.bytes.clone(), |bytes, at| {
             write_all(&copy, &mut [IoSlice::new(bytes)], at - torn.bytes.start)

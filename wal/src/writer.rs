@@ -1,6 +1,7 @@
 //! The blocking front: whoever appends writes and syncs for all who wait.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -63,7 +64,12 @@ impl<F: Fs> Wal<F> {
         let options = options.checked()?;
         let begin = options.time.monotonic_ns();
         create_dir_all(&fs, dir).map_err(cannot("make", dir))?;
-        let lock = fs.try_lock(&dir.join(LOCK)).map_err(cannot("lock", dir))?;
+        let lock = fs.try_lock(&dir.join(LOCK)).map_err(|source| match source.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                OpenError::ReadOnly { dir: dir.to_path_buf(), source }
+            }
+            _ => cannot("lock", dir)(source),
+        })?;
         let lock = lock.ok_or_else(|| OpenError::Locked { dir: dir.to_path_buf() })?;
         let survey = Survey::list(&fs, dir)?;
         let found = survey.repair(survey.judge()?, &options)?;

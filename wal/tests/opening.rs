@@ -4,9 +4,11 @@
 
 mod harness;
 
+use std::io::ErrorKind;
+
 use forebay_wal::format::{Frag, FrameHeader, Header, MAX_NUMBER, SegmentStart, Unsupported};
 use forebay_wal::fs::Fs;
-use forebay_wal::fs::sim::{SimFs, Survive};
+use forebay_wal::fs::sim::{Fault, Op, SimFs, Survive};
 use forebay_wal::{
     AppendError, Damage, DamageClass, Lsn, OpenError, Options, RecoveryReport, Reject, RepairPolicy, Wal,
 };
@@ -267,4 +269,42 @@ fn a_segment_made_anew_has_another_salt() {
     let (wal, _) = open(&disk).unwrap();
     wal.append(record(9, 10_000)).unwrap();
     assert_ne!(salt(&disk, 2), before);
+}
+
+#[test]
+fn every_refusal_names_its_file() {
+    let message = |disk: &SimFs, options: Options| match Wal::open_in(disk.clone(), DIR, options) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("it opened"),
+    };
+    let first = path(1);
+    let foreign = data(1, 1, 512, b"\x01a");
+    let codec = (FrameHeader { codec: 7, ..foreign.0 }, foreign.1);
+    let unsupported = message(&forged(first_start(), [codec]), options());
+    assert_eq!(unsupported, format!("{first} at byte 4192 has codec 7, which this version does not know"));
+
+    let (disk, wal) = log(1, options());
+    let clean = disk.crash(Survive::Nothing);
+    let locked = message(&disk, options());
+    assert_eq!(locked, format!("log {DIR} is open elsewhere"));
+    disk.fail_next(Op::Sync, 0, Fault::PowerCut);
+    assert!(wal.append(record(2, 900)).is_err());
+    let torn = (0..64).map(|seed| disk.crash(Survive::Seeded(seed)));
+    let careful = Options { repair: RepairPolicy::Fail, ..options() };
+    let mut torn = torn.filter(|disk| Wal::open_in(disk.restart(), DIR, careful.clone()).is_err());
+    let torn = torn.next().expect("one of 64 crashes tears the record");
+    let told = message(&torn, careful);
+    assert!(
+        told.starts_with("torn tail: ") && told.contains(&format!("bytes of {first} at byte ")),
+        "{told}"
+    );
+    torn.set_budget(Some(0));
+    let full = message(&torn, options());
+    assert!(full.starts_with("no space to quarantine ") && full.ends_with(&format!(" of {first}")), "{full}");
+
+    clean.fail_next(Op::Lock, 0, Fault::Error(ErrorKind::ReadOnlyFilesystem));
+    assert_eq!(message(&clean, options()), format!("log {DIR} cannot be written to"));
+    clean.plant(&first, b"?").unwrap();
+    let damaged = message(&clean, options());
+    assert!(damaged.starts_with(&format!("{first} is corrupt at bytes 0..4096: ")), "{damaged}");
 }
