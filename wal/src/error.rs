@@ -143,7 +143,8 @@ pub enum OpenError {
     /// Open with `TruncateTail` to cut it.
     #[error("torn tail: {0}")]
     TornTail(Torn),
-    /// The log can be read and not written: its directory, its lock file or the file system is read-only.
+    /// The log can be read and not written: its directory, its lock file or the file system is read-only. To read it,
+    /// see [`View`](crate::View).
     #[error("log {} cannot be written to", dir.display())]
     ReadOnly {
         /// The log's directory.

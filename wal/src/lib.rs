@@ -47,7 +47,7 @@
 //! - **G9** Only bytes that no sync had confirmed are cut off; all else that is not whole refuses to open
 //!   (`tests/golden.rs`).
 //! - **G10** Repair is idempotent, may itself be interrupted anywhere, and keeps what it cuts in `quarantine/`
-//!   (`tests/crash.rs`).
+//!   (`tests/crash.rs`). Looking at a log with [`View`] or [`verify`] writes nothing (`tests/view.rs`).
 //! - **G11** After [`Wal::truncate_before`] records below the watermark it returned never come back, and no other
 //!   is removed (`tests/truncate.rs`, `tests/crash.rs`).
 //! - **G12** On a full disk appends are refused, while opening, reading and truncating work; appends resume by
@@ -100,8 +100,10 @@ mod repair;
 mod reserve;
 mod scan;
 mod segment;
+mod source;
 mod stats;
 mod truncate;
+mod view;
 mod writer;
 
 pub use error::{
@@ -114,4 +116,5 @@ pub use reader::{Reader, Record};
 pub use recovery::RecoveryReport;
 pub use stats::{Rejections, Stats};
 pub use truncate::{Pin, Truncated, Usage};
+pub use view::{View, verify};
 pub use writer::Wal;

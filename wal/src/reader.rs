@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -14,10 +13,9 @@ use crate::error::{Damage, DamageClass, ReadError};
 use crate::format::{Digest, HEADER_LEN, HEADER_USED, Header, MAX_RECORD};
 use crate::frame::{FRAME_HEADER_LEN, Frag, Kind};
 use crate::fs::{File, Fs, StdFs, read_full};
-use crate::leader::Inner;
 use crate::record::Records;
 use crate::scan::Window;
-use crate::truncate::Pin;
+use crate::source::Source;
 
 /// A record of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -33,12 +31,11 @@ pub struct Record {
 /// `None` says that the reader has caught up: asked again later, it goes on with what has been appended since.
 /// An error ends it; a new reader from [`next_lsn`](Self::next_lsn) tries again.
 ///
-/// A reader pins the log where it reads, under the name `reader`, and so holds back
+/// A reader of a log that is open pins it where it reads, under the name `reader`, and so holds back
 /// [`truncate_before`](crate::Wal::truncate_before): drop it when done. It keeps one frame in memory, or the
 /// fragments of one record; reading costs one copy and one checksum of every byte.
 pub struct Reader<F: Fs = StdFs> {
-    inner: Arc<Inner<F>>,
-    pin: Pin,
+    source: Source<F>,
     segment: Option<Open<F>>,
     window: Window,
     /// Records below are skipped.
@@ -63,12 +60,9 @@ struct Open<F: Fs> {
 }
 
 impl<F: Fs> Reader<F> {
-    pub(crate) fn new(inner: Arc<Inner<F>>, from: Lsn) -> Self {
-        let pin = inner.pin("reader".into(), from);
-        let from = pin.lsn().0;
+    pub(crate) fn new(source: Source<F>, from: u64) -> Self {
         Self {
-            inner,
-            pin,
+            source,
             segment: None,
             window: Window::default(),
             from,
@@ -90,7 +84,7 @@ impl<F: Fs> Reader<F> {
         let mut open = match self.segment.take() {
             Some(open) => open,
             None => {
-                let entry = self.inner.home.directory.lock().holding(self.lsn);
+                let entry = self.source.holding(self.lsn);
                 let entry = entry.expect("there are durable records, so there is a segment");
                 self.lsn = entry.base;
                 self.open(entry)?
@@ -133,7 +127,7 @@ impl<F: Fs> Reader<F> {
         self.lsn += records;
         open.offset += frame.frame_len();
         self.segment = Some(if frame.kind == Kind::SEAL {
-            let next = self.inner.home.directory.lock().after(open.number);
+            let next = self.source.after(open.number);
             self.open(next.expect("there are durable records behind the seal"))?
         } else {
             open
@@ -142,10 +136,10 @@ impl<F: Fs> Reader<F> {
     }
 
     fn open(&mut self, entry: Entry) -> Result<Open<F>, ReadError> {
-        self.pin.advance(Lsn(self.from.max(entry.base)));
+        self.source.advance(self.from.max(entry.base));
         self.window.clear();
-        let path = segment_path(&self.inner.home.dir, entry.segment);
-        let opened = self.inner.home.fs.open_read(&path).and_then(|file| {
+        let path = segment_path(self.source.dir(), entry.segment);
+        let opened = self.source.fs().open_read(&path).and_then(|file| {
             let mut block = [0_u8; HEADER_USED];
             read_full(&file, &mut block, 0)?;
             Ok((file.size()?, file, block))
@@ -191,7 +185,7 @@ impl<F: Fs> Iterator for Reader<F> {
                 None => {}
             }
             if self.lsn >= self.limit {
-                let durable = self.inner.durable();
+                let durable = self.source.end();
                 if durable <= self.limit || self.lsn >= durable {
                     return None;
                 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::Lsn;
-use crate::directory::{Name, segment_path};
+use crate::directory::{Entry, Name, segment_path};
 use crate::error::{Damage, DamageClass, OpenError, Torn};
 use crate::format::{FIRST_LSN, HEADER_LEN, HEADER_USED, Header, HeaderError};
 use crate::fs::{File, Fs, parent, read_full};
@@ -90,7 +90,42 @@ pub(crate) struct Verdict<F: Fs> {
     pub(crate) unreadable: Vec<u64>,
 }
 
-/// The files of a log that is locked.
+impl<F: Fs> Verdict<F> {
+    /// Whether nothing is to be repaired.
+    pub(crate) fn is_clean(&self) -> bool {
+        let closed = self.last.as_ref().is_none_or(|(_, walk)| walk.clean);
+        closed && self.torn.is_none()
+    }
+
+    /// What the log is before anything is done about it.
+    pub(crate) fn report(&self) -> RecoveryReport {
+        let walk = self.last.as_ref().map(|(_, walk)| walk);
+        let next_lsn = walk.map_or(FIRST_LSN, |walk| walk.next_lsn);
+        let low = walk.map_or(FIRST_LSN, |walk| walk.low);
+        let proven = walk.map_or(FIRST_LSN, |walk| walk.proven_lsn);
+        RecoveryReport {
+            clean: self.is_clean(),
+            segments: self.chain.len(),
+            records: next_lsn - low,
+            bytes: self.chain.iter().map(|whole| whole.data_bytes).sum(),
+            first_lsn: Lsn(low),
+            next_lsn: Lsn(next_lsn),
+            proven_lsn: Lsn(proven.max(low)),
+            torn: self.torn.clone(),
+            leftovers: self.leftovers.len(),
+            quarantined: Vec::new(),
+            elapsed_ns: 0,
+        }
+    }
+}
+
+impl From<&Whole> for Entry {
+    fn from(whole: &Whole) -> Self {
+        Self { segment: whole.segment, base: whole.base, bytes: whole.size }
+    }
+}
+
+/// The files of a log.
 pub(crate) struct Survey<'a, F: Fs> {
     pub(crate) fs: &'a F,
     pub(crate) dir: &'a Path,
@@ -256,7 +291,7 @@ impl<'a, F: Fs> Survey<'a, F> {
 
     fn find(&self, number: u64) -> Result<Found<F>, OpenError> {
         let path = segment_path(self.dir, number);
-        let file = self.fs.open(&path).map_err(cannot("open", &path))?;
+        let file = self.fs.open_read(&path).map_err(cannot("open", &path))?;
         let size = file.size().map_err(cannot("measure", &path))?;
         let mut block = [0; HEADER_USED];
         read_full(&file, &mut block, 0).map_err(cannot("read", &path))?;

@@ -6,10 +6,9 @@
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 
-use crate::Lsn;
 use crate::directory::{Directory, Entry, QUARANTINE, segment_path, spare_path};
 use crate::error::{OpenError, Torn};
-use crate::format::{FIRST_LSN, HEADER_LEN};
+use crate::format::HEADER_LEN;
 use crate::fs::{File, Fs, is_full, read_full, sync_above, write_all, write_zeros};
 use crate::log::{Log, Tail};
 use crate::options::{Options, RepairPolicy};
@@ -36,15 +35,18 @@ impl<F: Fs> Survey<'_, F> {
         mut verdict: Verdict<F>,
         options: &Options,
     ) -> Result<Recovered<F>, OpenError> {
+        if options.repair == RepairPolicy::Fail
+            && let Some(torn) = verdict.torn.take()
+        {
+            return Err(OpenError::TornTail(torn));
+        }
+        self.open_for_writing(&mut verdict)?;
         if let Some(torn) = verdict.torn.take() {
-            if options.repair == RepairPolicy::Fail {
-                return Err(OpenError::TornTail(torn));
-            }
             verdict.torn = Some(self.quarantine(torn, &mut verdict, options)?);
         }
         let reserve_salt = verdict.reserve.as_ref().map_or(0, |reserve| reserve.header.salt);
         let quarantined = self.set_aside(&mut verdict)?;
-        let clean = is_clean(&verdict);
+        let clean = verdict.is_clean();
         if let Some((found, walk)) = &verdict.last {
             let torn = verdict.torn.as_ref().filter(|torn| torn.segment == found.header.segment);
             let zeros = if clean { None } else { Some(torn.map_or(walk.end, |torn| torn.bytes.end)) };
@@ -57,10 +59,19 @@ impl<F: Fs> Survey<'_, F> {
                 .map_err(cannot("repair", &next.path))?;
         }
         self.tidy(&verdict)?;
-        let mut recovered = assemble(verdict, clean);
+        let mut recovered = assemble(verdict);
         recovered.report.quarantined = quarantined;
         recovered.reserve_salt = reserve_salt;
         Ok(recovered)
+    }
+
+    /// Judging only reads, and so were the files opened.
+    fn open_for_writing(&self, verdict: &mut Verdict<F>) -> Result<(), OpenError> {
+        let last = verdict.last.as_mut().map(|(found, _)| found);
+        for found in last.into_iter().chain(&mut verdict.next).chain(&mut verdict.reserve) {
+            found.file = self.fs.open(&found.path).map_err(cannot("open", &found.path))?;
+        }
+        Ok(())
     }
 
     /// Step 6: copies a torn tail to `quarantine/`, durably, before anything touches it.
@@ -200,11 +211,6 @@ impl<F: Fs> Survey<'_, F> {
     }
 }
 
-fn is_clean<F: Fs>(verdict: &Verdict<F>) -> bool {
-    let closed = verdict.last.as_ref().is_none_or(|(_, walk)| walk.clean);
-    closed && verdict.torn.is_none()
-}
-
 /// Step 7: writes again what no later frame proves synced, zeroes behind the end up to `zeros` and a bit further,
 /// and syncs. The page cache may show frames, or zeros, that the media does not have.
 fn confirm<F: Fs>(found: &Found<F>, walk: &Walk, zeros: Option<u64>) -> io::Result<()> {
@@ -241,30 +247,11 @@ fn transfer<R: File>(
 }
 
 /// Step 9: the log as it goes on.
-fn assemble<F: Fs>(verdict: Verdict<F>, clean: bool) -> Recovered<F> {
-    let entry = |whole: &crate::recovery::Whole| Entry {
-        segment: whole.segment,
-        base: whole.base,
-        bytes: whole.size,
-    };
-    let mut entries: Vec<Entry> = verdict.chain.iter().map(entry).collect();
+fn assemble<F: Fs>(verdict: Verdict<F>) -> Recovered<F> {
+    let report = verdict.report();
+    let mut entries: Vec<Entry> = verdict.chain.iter().map(Entry::from).collect();
     let walk = verdict.last.as_ref().map(|(_, walk)| walk.clone());
-    let next_lsn = walk.as_ref().map_or(FIRST_LSN, |walk| walk.next_lsn);
-    let low = walk.as_ref().map_or(FIRST_LSN, |walk| walk.low);
-    let proven = walk.as_ref().map_or(FIRST_LSN, |walk| walk.proven_lsn);
-    let report = RecoveryReport {
-        clean,
-        segments: entries.len(),
-        records: next_lsn - low,
-        bytes: verdict.chain.iter().map(|whole| whole.data_bytes).sum(),
-        first_lsn: Lsn(low),
-        next_lsn: Lsn(next_lsn),
-        proven_lsn: Lsn(proven.max(low)),
-        torn: verdict.torn.clone(),
-        leftovers: verdict.leftovers.len(),
-        quarantined: Vec::new(),
-        elapsed_ns: 0,
-    };
+    let (low, next_lsn, clean) = (report.first_lsn.0, report.next_lsn.0, report.clean);
     let any = verdict.last.as_ref().map(|(found, _)| found).or(verdict.next.as_ref());
     let log_id = any.map(|found| found.header.log_id);
     let epoch = walk.as_ref().and_then(|walk| walk.start).map_or(0, |start| start.epoch).saturating_add(1);

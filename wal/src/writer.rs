@@ -20,6 +20,7 @@ use crate::payload::Payload;
 use crate::reader::Reader;
 use crate::recovery::{RecoveryReport, Survey, cannot};
 use crate::reserve::Reserver;
+use crate::source::Source;
 use crate::stats::{Counters, Stats};
 use crate::truncate::{Pin, Truncated, Usage};
 use crate::{Lsn, Watermarks};
@@ -130,7 +131,9 @@ impl<F: Fs> Wal<F> {
     /// Reads from `from`, or from the low watermark if that is higher, up to what is durable. Pins the log while
     /// it lives.
     pub fn reader(&self, from: Lsn) -> Reader<F> {
-        Reader::new(self.inner.clone(), from)
+        let pin = self.inner.pin("reader".into(), from);
+        let from = pin.lsn().0;
+        Reader::new(Source::Log(self.inner.clone(), pin), from)
     }
 
     /// Gives back the segments whose records all lie below `lsn`, as far as no pin holds them. Records below the

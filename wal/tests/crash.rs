@@ -6,22 +6,7 @@ mod harness;
 
 use forebay_wal::Wal;
 use forebay_wal::fs::sim::{Op, SimFs, Survive};
-use harness::{DIR, Session, Step, life, options, path, read_all};
-
-/// Runs the life on a disk that loses power at operation `op`.
-fn die_at(op: u64) -> Session {
-    let disk = SimFs::new(op);
-    disk.crash_at(op);
-    let mut session = Session::new(disk, options());
-    for step in life() {
-        session.step(&step);
-        if session.disk.has_crashed() {
-            break;
-        }
-    }
-    session.wal = None;
-    session
-}
+use harness::{DIR, Session, Step, die_at, life, options, path, read_all};
 
 /// Number of operations of a life without a crash.
 fn lifetime() -> u64 {

@@ -244,3 +244,18 @@ pub(crate) fn life() -> Vec<Step> {
         Append(14),
     ]
 }
+
+/// Runs the life on a disk that loses power at operation `op`.
+pub(crate) fn die_at(op: u64) -> Session {
+    let disk = SimFs::new(op);
+    disk.crash_at(op);
+    let mut session = Session::new(disk, options());
+    for step in life() {
+        session.step(&step);
+        if session.disk.has_crashed() {
+            break;
+        }
+    }
+    session.wal = None;
+    session
+}

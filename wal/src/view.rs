@@ -1,0 +1,116 @@
+//! Looking at a log without touching it: no lock, no repair, not one byte written.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::Lsn;
+use crate::directory::{Directory, Entry};
+use crate::error::OpenError;
+use crate::fs::{Fs, StdFs};
+use crate::reader::Reader;
+use crate::recovery::{RecoveryReport, Survey};
+use crate::source::Source;
+
+/// A log as its files tell, whoever has it open, and although the disk be read-only.
+///
+/// It shows what the log would be if it were opened now: of a log that crashed, also records whose append was never
+/// acknowledged, and of one that is being written to, a moment. Records that are truncated later are no longer there
+/// for its readers, and a group that is being written may look like a torn tail.
+pub struct View<F: Fs = StdFs> {
+    still: Arc<Still<F>>,
+}
+
+/// The files of a log at one moment.
+pub(crate) struct Still<F: Fs> {
+    pub(crate) fs: F,
+    pub(crate) dir: PathBuf,
+    pub(crate) directory: Directory,
+    pub(crate) low: u64,
+    pub(crate) end: u64,
+}
+
+/// A log that is written to may change under a look at it; that often in a row it hardly does.
+const LOOKS: usize = 10;
+
+impl View {
+    /// Judges the log in `dir` as opening would, reading all of it once.
+    ///
+    /// # Errors
+    /// [`OpenError`] for what opening would refuse, but for a torn tail, which is in the report.
+    pub fn open(dir: impl AsRef<Path>) -> Result<(Self, RecoveryReport), OpenError> {
+        Self::open_in(StdFs, dir)
+    }
+}
+
+impl<F: Fs> View<F> {
+    /// As [`View::open`] on any file system.
+    ///
+    /// # Errors
+    /// As [`View::open`].
+    pub fn open_in(fs: F, dir: impl AsRef<Path>) -> Result<(Self, RecoveryReport), OpenError> {
+        let dir = dir.as_ref();
+        let verdict = look(&fs, dir)?;
+        let report = verdict.report();
+        let entries = verdict.chain.iter().map(Entry::from).collect();
+        let still = Still {
+            fs,
+            dir: dir.to_path_buf(),
+            directory: Directory::new(entries, 0),
+            low: report.first_lsn.0,
+            end: report.next_lsn.0,
+        };
+        Ok((Self { still: Arc::new(still) }, report))
+    }
+
+    /// Reads from `from`, or from the first record if that is higher, to the end there was.
+    pub fn reader(&self, from: Lsn) -> Reader<F> {
+        Reader::new(Source::Files(self.still.clone()), from.0.max(self.still.low))
+    }
+}
+
+/// Judges the log in `dir` as opening would and changes nothing: the report of [`View::open`].
+///
+/// # Errors
+/// As [`View::open`].
+pub fn verify(dir: impl AsRef<Path>) -> Result<RecoveryReport, OpenError> {
+    View::open(dir).map(|(_, report)| report)
+}
+
+/// The verdict on files that stood still meanwhile: damage must be seen twice, as a writer that goes from one segment to
+/// the next between two reads looks like it.
+fn look<F: Fs>(fs: &F, dir: &Path) -> Result<crate::recovery::Verdict<F>, OpenError> {
+    let mut before = None;
+    for _ in 1..LOOKS {
+        let survey = Survey::list(fs, dir)?;
+        let verdict = survey.judge();
+        let stood_still = Survey::list(fs, dir)?.segments == survey.segments;
+        match verdict {
+            Ok(verdict) if stood_still => return Ok(verdict),
+            Err(OpenError::Corrupt(damage)) if stood_still => {
+                if before.as_ref() == Some(&damage) {
+                    return Err(OpenError::Corrupt(damage));
+                }
+                before = Some(damage);
+            }
+            Err(error) if stood_still => return Err(error),
+            _ => {}
+        }
+    }
+    Survey::list(fs, dir)?.judge()
+}
+
+impl<F: Fs> Clone for View<F> {
+    fn clone(&self) -> Self {
+        Self { still: self.still.clone() }
+    }
+}
+
+impl<F: Fs> fmt::Debug for View<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View")
+            .field("dir", &self.still.dir)
+            .field("lsns", &(Lsn(self.still.low)..Lsn(self.still.end)))
+            .finish_non_exhaustive()
+    }
+}

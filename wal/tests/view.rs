@@ -1,0 +1,156 @@
+//! Looking at a log changes nothing and tells what opening it would.
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod harness;
+
+use std::collections::BTreeMap;
+
+use forebay_wal::fs::sim::{Op, SimFs, Survive};
+use forebay_wal::{Lsn, OpenError, ReadError, Reader, RecoveryReport, View, Wal, verify};
+use harness::{DIR, Session, Step, die_at, options, path, read_all, record};
+
+/// Every file of the log, by name.
+fn files(disk: &SimFs) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for dir in [DIR.to_owned(), format!("{DIR}/quarantine")] {
+        for name in disk.names(&dir).unwrap_or_default() {
+            let path = format!("{dir}/{name}");
+            files.insert(path.clone(), disk.peek(path).unwrap_or_default());
+        }
+    }
+    files
+}
+
+fn changes(disk: &SimFs) -> u64 {
+    use Op::{Allocate, CreateDir, CreateNew, Lock, Remove, Rename, SetLen, Sync, SyncDir, Write};
+    let ops = [Allocate, CreateDir, CreateNew, Lock, Remove, Rename, SetLen, Sync, SyncDir, Write];
+    ops.iter().map(|op| disk.count(*op)).sum()
+}
+
+fn all(reader: Reader<SimFs>) -> Vec<(u64, Vec<u8>)> {
+    reader.map(|record| record.map(|r| (r.lsn.0, r.bytes.to_vec()))).collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn a_view_of_any_crashed_log_shows_what_opening_finds_and_writes_nothing() {
+    let (mut torn, mut looks) = (0, 0);
+    for op in (40..).step_by(2) {
+        let died = die_at(op);
+        for seed in 0..4 {
+            let image = died.disk.crash(Survive::Seeded(seed));
+            let report = look_and_open(&image, &format!("died at {op}, seed {seed}"));
+            torn += usize::from(report.torn.is_some());
+            looks += 1;
+        }
+        if !died.disk.has_crashed() {
+            break;
+        }
+    }
+    assert!(looks > 100 && torn > 3, "{torn} of {looks} had a torn tail");
+}
+
+fn look_and_open(image: &SimFs, what: &str) -> RecoveryReport {
+    let before = files(image);
+    let (view, found) = View::open_in(image.clone(), DIR).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let records = all(view.reader(Lsn(0)));
+    assert_eq!(changes(image), 0, "{what}");
+    assert!(files(image) == before, "{what}");
+    let (wal, report) = Wal::open_in(image.clone(), DIR, options()).unwrap();
+    assert!(read_all(&wal) == records, "{what}");
+    let seen = |report: &RecoveryReport| {
+        let torn = report.torn.as_ref().map(|torn| torn.bytes.clone());
+        (report.clean, report.first_lsn, report.next_lsn, report.proven_lsn, report.segments, torn)
+    };
+    assert_eq!(seen(&found), seen(&report), "{what}");
+    report
+}
+
+#[test]
+fn a_view_of_a_damaged_log_refuses_as_opening_does() {
+    let mut session = Session::new(SimFs::new(0), options());
+    for step in [Step::Append(300), Step::Rotate, Step::Append(300), Step::Close] {
+        assert!(session.step(&step));
+    }
+    let mut segment = session.disk.peek(path(1)).unwrap();
+    segment[4200] ^= 1;
+    session.disk.plant(path(1), &segment).unwrap();
+    let before = files(&session.disk);
+    let Err(OpenError::Corrupt(seen)) = View::open_in(session.disk.clone(), DIR) else { panic!("it opened") };
+    let Err(OpenError::Corrupt(found)) = Wal::open_in(session.disk.clone(), DIR, options()) else {
+        panic!("it opened")
+    };
+    assert_eq!(seen, found);
+    assert!(files(&session.disk) == before);
+    let nowhere = View::open_in(session.disk.clone(), "/nowhere").unwrap_err();
+    assert_eq!(nowhere.to_string(), "cannot list /nowhere");
+}
+
+#[test]
+fn a_log_that_is_open_can_be_looked_at() {
+    let disk = SimFs::new(0);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+    for id in 1..=20 {
+        wal.append(record(id, 700)).unwrap();
+    }
+    let (view, report) = View::open_in(disk.clone(), DIR).unwrap();
+    assert_eq!((report.next_lsn, report.torn), (Lsn(21), None));
+    wal.append("later").unwrap();
+    let mut reader = view.reader(Lsn(3));
+    assert_eq!(reader.next().unwrap().unwrap().lsn, Lsn(3));
+    assert_eq!(reader.count(), 17, "the moment has passed when the last was appended");
+    assert!(wal.truncate_before(Lsn(15)).unwrap().segments > 0, "a view holds nothing");
+    assert!(matches!(view.reader(Lsn(1)).next(), Some(Err(ReadError::Io { .. }))));
+}
+
+#[test]
+fn a_log_that_goes_on_is_not_called_damaged() {
+    let disk = SimFs::new(0);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+    wal.append("first").unwrap();
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            for id in 0..400 {
+                wal.append(record(id, 500)).unwrap();
+                wal.reserve().unwrap();
+                if id % 50 == 49 {
+                    wal.truncate_before(Lsn(id - 20)).unwrap();
+                }
+            }
+        });
+        let mut looks = 0;
+        while !writing.is_finished() {
+            View::open_in(disk.clone(), DIR).unwrap_or_else(|error| panic!("after {looks} looks: {error}"));
+            looks += 1;
+        }
+        writing.join().unwrap();
+        assert!(looks > 3, "{looks} looks");
+    });
+}
+
+#[test]
+fn a_directory_is_the_same_to_the_byte_after_it_was_verified() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (wal, _) = Wal::open(scratch.path(), options()).unwrap();
+    for id in 0..30 {
+        wal.append(record(id, 500)).unwrap();
+    }
+    drop(wal);
+    let before = on_disk(scratch.path());
+    let report = verify(scratch.path()).unwrap();
+    assert!(!report.clean && report.records == 30);
+    let (view, _) = View::open(scratch.path()).unwrap();
+    assert_eq!(view.reader(Lsn(0)).count(), 30);
+    assert!(on_disk(scratch.path()) == before);
+}
+
+/// Every file with its time of change.
+#[expect(clippy::disallowed_methods, reason = "the files are on disk")]
+fn on_disk(dir: &std::path::Path) -> BTreeMap<std::path::PathBuf, (Vec<u8>, std::time::SystemTime)> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    let file = |entry: std::fs::DirEntry| {
+        let changed = entry.metadata().unwrap().modified().unwrap();
+        (entry.path(), (std::fs::read(entry.path()).unwrap(), changed))
+    };
+    entries.map(file).collect()
+}
