@@ -97,13 +97,16 @@ mod reader;
 mod record;
 mod recovery;
 mod repair;
+mod report;
 mod reserve;
+mod residue;
 mod scan;
 mod segment;
 mod source;
 mod stats;
 mod truncate;
 mod view;
+mod window;
 mod writer;
 
 pub use error::{
@@ -113,7 +116,7 @@ pub use lsn::{Lsn, Watermarks};
 pub use options::{Options, RepairPolicy, Time};
 pub use payload::Payload;
 pub use reader::{Reader, Record};
-pub use recovery::RecoveryReport;
+pub use report::RecoveryReport;
 pub use stats::{Rejections, Stats};
 pub use truncate::{Pin, Truncated, Usage};
 pub use view::{View, verify};

@@ -14,8 +14,8 @@ use crate::format::{Digest, HEADER_LEN, HEADER_USED, Header, MAX_RECORD};
 use crate::frame::{FRAME_HEADER_LEN, Frag, Kind};
 use crate::fs::{File, Fs, StdFs, read_full};
 use crate::record::Records;
-use crate::scan::Window;
 use crate::source::Source;
+use crate::window::Window;
 
 /// A record of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -1,94 +1,15 @@
-//! Walking the frames of one segment file in bounded memory, for recovery and for readers.
+//! Walking the frames of one segment file in bounded memory, for recovery.
 //!
 //! A walk believes a frame only if its checksums, its place in the order of LSNs and its synced offset fit, and
 //! a group only if all of it is there. So it ends at the byte where the first untrue thing begins.
 
 use std::io;
 
-use crate::format::{
-    ALIGN, Digest, FIRST_LSN, HEADER_LEN, Header, MAX_FRAME, MAX_NUMBER, MAX_RECORD, Unsupported,
-};
-use crate::frame::{FRAME_HEADER_LEN, Frag, FrameHeader, Kind, Seal, SegmentStart, low_watermark};
-use crate::fs::{File, read_full};
+use crate::format::{Digest, FIRST_LSN, HEADER_LEN, Header, MAX_NUMBER, MAX_RECORD, Unsupported};
+use crate::frame::{Frag, FrameHeader, Kind, Seal, SegmentStart, low_watermark};
+use crate::fs::File;
 use crate::record::count_records;
-
-/// A stretch of a file in memory; what is asked for in order is read in large pieces.
-#[derive(Debug, Default)]
-pub(crate) struct Window {
-    buf: Vec<u8>,
-    start: u64,
-    /// How much of `buf` was read.
-    valid: usize,
-}
-
-const WINDOW: usize = 64 << 10;
-static ZEROS: [u8; WINDOW] = [0; WINDOW];
-
-impl Window {
-    /// Forgets what was read: it may have changed.
-    pub(crate) fn clear(&mut self) {
-        self.valid = 0;
-    }
-
-    /// The bytes `at..at + len`, or fewer where the file, of `size` bytes, ends.
-    fn bytes<R: File>(&mut self, file: &R, (at, size): (u64, u64), len: usize) -> io::Result<&[u8]> {
-        let skip = at.checked_sub(self.start).and_then(|skip| usize::try_from(skip).ok());
-        let held = skip.filter(|skip| self.valid >= *skip && self.valid - skip >= len);
-        let skip = match held {
-            Some(skip) => skip,
-            None => {
-                let left = usize::try_from(size.saturating_sub(at)).unwrap_or(usize::MAX);
-                let want = len.max(WINDOW.min(left));
-                if self.buf.len() < want {
-                    self.buf = vec![0; want];
-                }
-                self.valid = 0;
-                self.start = at;
-                self.valid = read_full(file, self.buf.get_mut(..want).unwrap_or_default(), at)?;
-                0
-            }
-        };
-        let rest = self.buf.get(skip..self.valid).unwrap_or_default();
-        Ok(rest.get(..len).unwrap_or(rest))
-    }
-
-    /// The header of the frame at `at`, if there is one.
-    fn header<R: File>(
-        &mut self,
-        file: &R,
-        (at, size): (u64, u64),
-        digest: &Digest,
-    ) -> io::Result<Option<FrameHeader>> {
-        let head = self.bytes(file, (at, size), FRAME_HEADER_LEN)?;
-        Ok(head.first_chunk().and_then(|head| FrameHeader::decode(head, digest)))
-    }
-
-    /// The frame at `at`, if it is whole; `size` is the length of the file.
-    pub(crate) fn frame<R: File>(
-        &mut self,
-        file: &R,
-        (at, size): (u64, u64),
-        digest: &Digest,
-    ) -> io::Result<Option<(FrameHeader, u32, &[u8])>> {
-        let head = self.bytes(file, (at, size), FRAME_HEADER_LEN)?;
-        let Some(head) = head.first_chunk::<FRAME_HEADER_LEN>() else { return Ok(None) };
-        let Some(header) = FrameHeader::decode(head, digest) else { return Ok(None) };
-        let hcrc = crate::format::u32_at(head, 0);
-        // The length is the writer's word by now, and still no reason to allocate more than there is to read.
-        let inside = at + header.frame_len() <= size.next_multiple_of(ALIGN);
-        if !inside || header.body_len > MAX_FRAME {
-            return Ok(None);
-        }
-        let len = FRAME_HEADER_LEN + usize::try_from(header.body_len).expect("at most 256 MiB");
-        let Some(body) = self.bytes(file, (at, size), len)?.get(FRAME_HEADER_LEN..len) else {
-            return Ok(None);
-        };
-        if digest.sum(body) != header.body_crc {
-            return Ok(None);
-        }
-        Ok(Some((header, hcrc, body)))
-    }
-}
+use crate::window::{WINDOW, Window};
 
 /// What the whole groups at the start of a segment say.
 #[derive(Debug, Clone)]
@@ -304,87 +225,6 @@ enum Step {
     Fits,
     Broken,
     Unknown(Unsupported),
-}
-
-/// Whether the file has no byte but zeros there.
-pub(crate) fn is_zero<R: File>(file: &R, range: std::ops::Range<u64>) -> io::Result<bool> {
-    let mut buf = vec![0; WINDOW];
-    let mut at = range.start;
-    while at < range.end {
-        let left = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(WINDOW);
-        let n = read_full(file, buf.get_mut(..left).unwrap_or_default(), at)?;
-        if ZEROS.get(..n) != buf.get(..n) {
-            return Ok(false);
-        }
-        if n == 0 {
-            break;
-        }
-        at += n as u64;
-    }
-    Ok(true)
-}
-
-/// What lies behind the end of a walk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Residue {
-    /// Behind the last byte that is not zero; the start if all are.
-    pub(crate) end: u64,
-    /// Up to where frames found there prove that the segment was synced.
-    pub(crate) synced: u64,
-    /// Whether frames were found there.
-    pub(crate) any: bool,
-    /// The first group found there that begins behind the start: its offset and first LSN.
-    pub(crate) next: Option<(u64, u64)>,
-    /// LSN after the last record that frames found there speak of.
-    pub(crate) end_lsn: u64,
-}
-
-/// Looks through the bytes from `from` on, at every place where a frame could start.
-pub(crate) fn residue<R: File>(
-    file: &R,
-    header: &Header,
-    (from, size): (u64, u64),
-    next_lsn: u64,
-) -> io::Result<Residue> {
-    let digest = header.digest();
-    let mut found = Residue { end: from, synced: 0, any: false, next: None, end_lsn: next_lsn };
-    let len = (WINDOW as u64).min(size.saturating_sub(from));
-    let mut buf = vec![0; usize::try_from(len).unwrap_or(WINDOW) + FRAME_HEADER_LEN];
-    let mut at = from;
-    while at < size {
-        // What lies behind the size was never ours.
-        let left = usize::try_from(size - at).unwrap_or(usize::MAX).min(buf.len());
-        let n = read_full(file, buf.get_mut(..left).unwrap_or_default(), at)?;
-        let fresh = buf.get(..n.min(WINDOW)).unwrap_or_default();
-        // Most of a segment is zeros, and comparing is much faster than looking.
-        let zeros = ZEROS.get(..fresh.len()) == Some(fresh);
-        if let Some(last) = (!zeros).then(|| fresh.iter().rposition(|&byte| byte != 0)).flatten() {
-            found.end = at + last as u64 + 1;
-            for skip in (0..fresh.len()).step_by(8) {
-                let bytes = buf.get(skip..n).and_then(|bytes| bytes.first_chunk());
-                let Some(bytes) = bytes.filter(|bytes| **bytes != [0; FRAME_HEADER_LEN]) else { continue };
-                let offset = at + skip as u64;
-                if let Some(frame) = FrameHeader::decode(bytes, &digest)
-                    && frame.synced() <= offset
-                    // No closer bound: what lies between may be frames that count records and have no bytes.
-                    && (next_lsn..=MAX_NUMBER).contains(&frame.first_lsn)
-                {
-                    found.synced = found.synced.max(frame.synced());
-                    found.any = true;
-                    if offset > from && matches!(frame.frag, Frag::Whole | Frag::First) {
-                        found.next.get_or_insert((offset, frame.first_lsn));
-                    }
-                    let end_lsn = frame.first_lsn.saturating_add(u64::from(frame.records));
-                    found.end_lsn = found.end_lsn.max(end_lsn);
-                }
-            }
-        }
-        if n == 0 {
-            break;
-        }
-        at += fresh.len() as u64;
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use crate::directory::{Directory, Entry};
 use crate::error::OpenError;
 use crate::fs::{Fs, StdFs};
 use crate::reader::Reader;
-use crate::recovery::{RecoveryReport, Survey};
+use crate::recovery::{Survey, Verdict};
+use crate::report::RecoveryReport;
 use crate::source::Source;
 
 /// A log as its files tell, whoever has it open, and although the disk be read-only.
@@ -79,7 +80,7 @@ pub fn verify(dir: impl AsRef<Path>) -> Result<RecoveryReport, OpenError> {
 
 /// The verdict on files that stood still meanwhile: damage must be seen twice, as a writer that goes from one segment to
 /// the next between two reads looks like it.
-fn look<F: Fs>(fs: &F, dir: &Path) -> Result<crate::recovery::Verdict<F>, OpenError> {
+fn look<F: Fs>(fs: &F, dir: &Path) -> Result<Verdict<F>, OpenError> {
     let mut before = None;
     for _ in 1..LOOKS {
         let survey = Survey::list(fs, dir)?;
