@@ -25,7 +25,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioExecutor;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -44,11 +44,8 @@ const MAX_CALLS: usize = 1000;
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// and all those of one request.
 const CALLS_TIMEOUT: Duration = Duration::from_secs(30);
-/// Answers to calls are read, so that connections can be used again, but no further than this.
+/// Answers to calls are read to their end, but no further than this.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
-/// How long a connection may lie idle and still be used again: less than the servers that are called wait before they
-/// close it, or a call would meet one that is being closed, and fail.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long requests that are under way may go on once the process is told to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -120,8 +117,9 @@ fn caller() -> Caller {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     let client = Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_TIMEOUT)
+        // A callee may close a connection that lies idle just when it is to be used again, and a call that fails for
+        // that cannot be told from one that must not be made twice.
+        .pool_max_idle_per_host(0)
         .build(connector);
     TraceClientLayer::new().layer(client)
 }
