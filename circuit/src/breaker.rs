@@ -1,7 +1,7 @@
 //! The breaker as its users see it: a handle on one [`Shared`] machine, and calls through it.
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Weak};
 use std::time::Instant;
 
 use crate::observer::Observer;
@@ -234,6 +234,15 @@ impl<C: Fn() -> u64> Breaker<C> {
 
     pub(crate) fn go_by(&self, policy: Arc<Policy>) {
         self.shared.reconfigure(policy);
+    }
+
+    /// Does not keep the breaker, nor say that somebody holds it.
+    pub(crate) fn downgrade(&self) -> Weak<Shared<C>> {
+        Arc::downgrade(&self.shared)
+    }
+
+    pub(crate) fn upgrade(shared: &Weak<Shared<C>>) -> Option<Self> {
+        shared.upgrade().map(|shared| Self { shared })
     }
 
     /// Is none of the breakers of a registry any more.

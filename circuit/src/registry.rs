@@ -37,8 +37,8 @@ use crate::snapshot::Snapshot;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Registry<K, C = fn() -> u64> {
-    /// Under which breakers are made, and how many have been.
-    policy: Mutex<(Arc<Policy>, u32)>,
+    /// Held for as long as breakers are told of other options: one change after the other, so that all go by the last.
+    changing: Mutex<()>,
     crowd: Option<Arc<Crowd>>,
     max_breakers: usize,
     clock: C,
@@ -52,6 +52,9 @@ struct Entries<K, C> {
     by_key: BTreeMap<K, Entry<C>>,
     /// The last that was looked at to make room.
     hand: Option<K>,
+    /// Under which breakers are made.
+    policy: Arc<Policy>,
+    made: u32,
 }
 
 type Observe<K> = dyn Fn(&K, Transition) + Send + Sync;
@@ -89,10 +92,10 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
     pub fn with_clock(options: Options, max_breakers: usize, clock: C) -> Result<Self, OptionsError> {
         let most = u64::try_from(max_breakers).unwrap_or(u64::MAX);
         OptionsError::range("max_breakers", most, 1, u64::MAX)?;
-        let policy = Mutex::new((Arc::new(Policy::try_from(options)?), 0));
-        let entries = RwLock::new(Entries { by_key: BTreeMap::new(), hand: None });
-        let lookups = AtomicU64::new(0);
-        Ok(Self { policy, crowd: None, max_breakers, clock, observe: None, entries, lookups })
+        let policy = Arc::new(Policy::try_from(options)?);
+        let entries = RwLock::new(Entries { by_key: BTreeMap::new(), hand: None, policy, made: 0 });
+        let (changing, lookups) = (Mutex::new(()), AtomicU64::new(0));
+        Ok(Self { changing, crowd: None, max_breakers, clock, observe: None, entries, lookups })
     }
 
     /// Lets no more than `permille` thousandths of the breakers reject at the same time, but one in any case. The
@@ -149,7 +152,7 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
             return Err(RegistryFull { max_breakers: self.max_breakers });
         }
         let key = key.to_owned();
-        let breaker = self.make(&key);
+        let breaker = self.make(&key, &mut entries);
         let entry = Entry { breaker, used: AtomicU64::new(used), asked_ns: AtomicU64::new(now_ns) };
         let breaker = entry.breaker.clone();
         entries.by_key.insert(key, entry);
@@ -170,20 +173,22 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
     }
 
     /// Goes by `options` from here on, with the breakers that there are ([`Breaker::reconfigure`]) and those that
-    /// will be made.
+    /// will be made. Those that there are hear of it one after the other, and lookups do not wait meanwhile.
     ///
     /// # Errors
     /// [`OptionsError`] names the first option that is out of range; then nothing has changed.
     pub fn reconfigure(&self, options: Options) -> Result<(), OptionsError> {
         let policy = Arc::new(Policy::try_from(options)?);
-        // Not while breakers are being made: each goes by the old policy and is told of this one, or by this one. And
-        // one change after the other, so that all go by the last.
-        let entries = self.entries.write();
-        let mut made = self.policy.lock();
-        made.0 = Arc::clone(&policy);
-        let breakers: Vec<_> = entries.by_key.values().map(|entry| entry.breaker.clone()).collect();
+        let _changing = self.changing.lock();
+        // Not while breakers are being made: each goes by the old policy and is told of this one, or by this one.
+        let mut entries = self.entries.write();
+        entries.policy = Arc::clone(&policy);
+        // None is held for longer than it is told: it could not make room.
+        let breakers: Vec<_> = entries.by_key.values().map(|entry| entry.breaker.downgrade()).collect();
         drop(entries);
-        breakers.iter().for_each(|breaker| breaker.go_by(Arc::clone(&policy)));
+        for breaker in breakers.iter().filter_map(Breaker::upgrade) {
+            breaker.go_by(Arc::clone(&policy));
+        }
         Ok(())
     }
 
@@ -217,7 +222,7 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
         self.max_breakers
     }
 
-    fn make(&self, key: &K) -> Breaker<C>
+    fn make(&self, key: &K, entries: &mut Entries<K, C>) -> Breaker<C>
     where
         K: Clone + Send + Sync + 'static,
     {
@@ -226,11 +231,8 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
             Box::new(move |transition| observe(&key, transition)) as Box<dyn Observer>
         });
         // Endpoints that fail at the same instant shall not be probed at the same instant: each has its number.
-        let (policy, number) = {
-            let mut made = self.policy.lock();
-            made.1 = made.1.wrapping_add(1);
-            (Arc::clone(&made.0), made.1)
-        };
+        entries.made = entries.made.wrapping_add(1);
+        let (policy, number) = (Arc::clone(&entries.policy), entries.made);
         let seat = self.crowd.clone().map(|crowd| Seat::join(crowd, number));
         let attached = Attached::new(&policy, observer, seat);
         Breaker::from_policy(policy, number, self.clock.clone(), attached)

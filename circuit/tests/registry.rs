@@ -1,7 +1,7 @@
 //! A breaker per endpoint: made on demand, bounded, and none forgotten that has something to remember.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -362,6 +362,36 @@ fn a_wait_that_was_asked_for_is_remembered() {
     assert!(registry.get(&2).is_err());
     now_ns.store(40 * SECOND_NS, Ordering::SeqCst);
     assert!(registry.get(&2).is_ok());
+}
+
+/// Whoever asked for a new key waited for the whole round, and all others for him; and a full registry took its
+/// breakers for held.
+#[test]
+fn room_is_made_while_breakers_are_told_of_other_options() {
+    static REGISTRY: OnceLock<Registry<u32>> = OnceLock::new();
+    static STAGE: AtomicU64 = AtomicU64::new(0);
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    const ARMED: u64 = 1;
+    const ASKED: u64 = 2;
+    /// Asks in the middle of the round for a key that is new.
+    fn clock() -> u64 {
+        if STAGE.compare_exchange(ARMED, ASKED, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            let made = REGISTRY.get().is_some_and(|registry| registry.get(&3).is_ok());
+            MADE.store(u64::from(made), Ordering::SeqCst);
+        }
+        0
+    }
+    let registry = Registry::with_clock(options(), 2, clock as fn() -> u64).unwrap();
+    [1, 2].into_iter().for_each(|key| drop(registry.get(&key).unwrap()));
+    let registry = REGISTRY.get_or_init(|| registry);
+    STAGE.store(ARMED, Ordering::SeqCst);
+    registry.reconfigure(Options { trip: Trip::Consecutive(2), ..options() }).unwrap();
+    assert_eq!((STAGE.load(Ordering::SeqCst), MADE.load(Ordering::SeqCst)), (ASKED, 1));
+    registry.for_each(|_, breaker| {
+        breaker.try_acquire().unwrap().failure();
+        assert_eq!(breaker.state(), State::Closed);
+    });
+    assert_eq!(registry.len(), 2);
 }
 
 #[test]
