@@ -255,11 +255,15 @@ impl<C: Fn() -> u64> Breaker<C> {
         self.shared.observer_panics()
     }
 
-    /// Whether it knows something that a new breaker would not, if it may be forgotten: nobody else holds a handle or
-    /// a permit, and what it knows, if anything, is of no use any more.
+    /// Whether there is another handle, or a permit that owns one.
+    pub(crate) fn is_held(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+
+    /// Whether it knows something that a new breaker would not, if it may be forgotten by those who asked at
+    /// `asked_ns` last: what it knows, if anything, is of no use any more.
     pub(crate) fn may_go(&self, now_ns: u64, asked_ns: u64) -> Option<bool> {
-        let held = Arc::strong_count(&self.shared) > 1;
-        if held { None } else { self.shared.may_go(now_ns, asked_ns) }
+        self.shared.may_go(now_ns, asked_ns)
     }
 }
 

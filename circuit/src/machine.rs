@@ -283,9 +283,13 @@ impl Machine {
             && meters.is_none_or(|meters| meters.is_clean(now_ns))
     }
 
-    /// Whether nothing that it knows is of use any more, if it was asked for at `asked_ns` last: by the clock alone, the
-    /// next wait would be the first, and what was counted is older than that.
-    pub(crate) fn is_forgotten(&self, now_ns: u64, asked_ns: u64) -> bool {
+    /// Whether nothing that it knows is of use any more, if it was asked for at `asked_ns` last: by the clock alone,
+    /// the next wait would be the first, and what was counted is older than that, or has left its window.
+    pub(crate) fn is_forgotten(&self, now_ns: u64, asked_ns: u64, meters: Option<&Meters>) -> bool {
+        let lately = |meters: &Meters| self.phase == Phase::Closed && meters.has_hits_in_time(now_ns);
+        if meters.is_some_and(lately) {
+            return false;
+        }
         let hint_until_ns = self.history.as_ref().map_or(0, |history| history.hint_until_ns);
         let hint_ns = hint_until_ns.min(self.latest_ns.saturating_add(self.policy.backoff.cap_ns()));
         let since_ns = asked_ns.max(self.latest_ns).max(self.edge_ns).max(hint_ns);

@@ -145,6 +145,11 @@ impl Meters {
             && self.in_flight.as_ref().is_none_or(|ring| ring.all() == 0)
     }
 
+    /// Whether a window of time has a hit, which will leave it without a call.
+    pub(crate) fn has_hits_in_time(&self, now_ns: u64) -> bool {
+        self.windows.iter().any(|window| window.is_timed() && window.totals(now_ns).hits > 0)
+    }
+
     /// What each condition reads, from left to right.
     pub(crate) fn readings(&self, failures: u32, now_ns: u64) -> Vec<Reading> {
         let mut readings = Vec::new();

@@ -2,8 +2,9 @@
 //!
 //! G1: one key has one breaker at a time, and never more than `max_breakers` exist.
 //! G2: evicted is only a breaker that nobody holds, permits included, and that a new one would not differ from, or
-//! that nobody has asked for since `reset_after`, counted from the end of its wait or round. So what an endpoint has
-//! done is not forgotten by being crowded out, and endpoints that are gone do not fill the registry for ever.
+//! that nobody has asked for, nor was seen to hold, since `reset_after`, counted from the end of its wait or round,
+//! and whose windows of time hold nothing bad any more. So what an endpoint has done is not forgotten by being
+//! crowded out, and endpoints that are gone do not fill the registry for ever.
 //! G3: of the breakers known, no more reject than [`Registry::with_max_open`] permits (K1).
 
 use std::borrow::Borrow;
@@ -125,9 +126,10 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
     /// In a full registry, making room looks at up to 256 breakers, those after the ones that were looked at before.
     /// Of these it evicts the least recently used that nobody holds a handle or a permit of, and that has nothing to
     /// remember; else one that nobody has asked for since [`reset_after`](Options::reset_after), counted, if it is
-    /// open or half-open, from the end of its wait or round: then the next wait would be the first in any case. One
-    /// that was forced, disabled or set to watch only is not evicted, nor one with an [`OwnedPermit`] that was leaked:
-    /// [`remove`](Self::remove) those.
+    /// open or half-open, from the end of its wait or round, when the next wait would be the first in any case, and
+    /// whose windows of time hold no failure or slow call any more. Calls through a handle that is kept are not asked
+    /// for here; that it is held is noted when it is looked at to make room. One that was forced, disabled or set to
+    /// watch only is not evicted, nor one with an [`OwnedPermit`] that was leaked: [`remove`](Self::remove) those.
     ///
     /// # Errors
     /// [`RegistryFull`] if there are `max_breakers` already and none that was looked at can be evicted. To call
@@ -263,6 +265,10 @@ impl<K: Ord + Clone, C: Fn() -> u64> Entries<K, C> {
             .take(Self::LOOKED_AT.min(self.by_key.len()))
             .inspect(|(key, _)| hand = Some(*key))
             .filter_map(|(key, entry)| {
+                if entry.breaker.is_held() {
+                    entry.asked_ns.fetch_max(now_ns, Ordering::Relaxed);
+                    return None;
+                }
                 let asked_ns = entry.asked_ns.load(Ordering::Relaxed);
                 let remembers = entry.breaker.may_go(now_ns, asked_ns)?;
                 Some((remembers, entry.used.load(Ordering::Relaxed), key))

@@ -299,7 +299,7 @@ impl<C: Fn() -> u64> Shared<C> {
         if machine.is_as_new(now_ns, meters.as_deref()) {
             return Some(false);
         }
-        machine.is_forgotten(now_ns, asked_ns).then_some(true)
+        machine.is_forgotten(now_ns, asked_ns, meters.as_deref()).then_some(true)
     }
 
     pub(crate) fn control(&self, control: Control) {

@@ -339,6 +339,38 @@ fn an_endpoint_that_is_in_use_keeps_what_is_known_of_it() {
     assert_eq!(registry.snapshots()[0].1.readings[0].hits, 1);
 }
 
+/// Lookups and openings were all that counted as use: whoever kept a handle, as the docs advise, and dropped it after
+/// an hour found what its calls had just done forgotten.
+#[test]
+fn what_was_done_through_a_handle_that_was_kept_is_not_forgotten_at_once() {
+    const HOUR_NS: u64 = 3_600 * SECOND_NS;
+    for over in [Window::Time { span: Duration::from_secs(10), slices: 10 }, Window::Calls(10)] {
+        let (now_ns, clock) = clock();
+        let trip = Trip::FailureRate(Rate { permille: 1_000, min_calls: 10, over });
+        let registry: Registry<u32, _> =
+            Registry::with_clock(Options { trip, ..options() }, 1, clock).unwrap();
+        let kept = registry.get(&1).unwrap();
+        now_ns.store(HOUR_NS, Ordering::SeqCst);
+        kept.try_acquire().unwrap().failure();
+        let remembered = match over {
+            // It ends by itself.
+            Window::Time { .. } => 10 * SECOND_NS,
+            // Who looked for room saw that it was in use.
+            Window::Calls(_) => {
+                assert!(registry.get(&2).is_err());
+                30 * SECOND_NS
+            }
+        };
+        drop(kept);
+        for later_ns in [0, remembered - 1] {
+            now_ns.store(HOUR_NS + later_ns, Ordering::SeqCst);
+            assert!(registry.get(&2).is_err(), "{over:?} after {later_ns} ns");
+        }
+        now_ns.store(HOUR_NS + remembered, Ordering::SeqCst);
+        assert!(registry.get(&2).is_ok(), "{over:?}");
+    }
+}
+
 #[test]
 fn one_of_many_that_may_go_is_found_in_the_end() {
     let registry: Registry<u32, _> = Registry::with_clock(options(), 1_000, || 0).unwrap();
