@@ -41,6 +41,9 @@ impl<T, E> Classify<T, E> for ByResult {
 /// A service that fails to get ready is classified like one that answers. One that does not get ready keeps its
 /// caller waiting, be the breaker open or not: who may not wait puts a deadline or a load shedder around it.
 ///
+/// What `poll_ready` has reserved in the service, such as a place under tower's `ConcurrencyLimit`, is kept over a
+/// rejection until this clone is called again or dropped: such layers go outside of this one.
+///
 /// ```
 /// use forebay_circuit::{Breaker, CircuitBreakerLayer, Options, Outcome};
 /// use tower_layer::Layer;

@@ -105,7 +105,7 @@
 //! # Features
 //!
 //! * `serde`: options, states, snapshots and transitions can be written and read.
-//! * `tower`: [`CircuitBreakerLayer`], without a box or a lock.
+//! * `tower`: [`CircuitBreakerLayer`], without a box, and where all is well without a lock.
 
 mod backoff;
 mod breaker;
