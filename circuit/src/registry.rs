@@ -195,7 +195,7 @@ impl<K: Ord, C: Fn() -> u64 + Clone> Registry<K, C> {
     }
 
     /// Shows every breaker to `visit`, in the order of the keys, under the lock: nothing else of the registry may
-    /// be called.
+    /// be called, nor may an observer that is told of what `visit` does to a breaker.
     pub fn for_each(&self, mut visit: impl FnMut(&K, &Breaker<C>)) {
         self.entries.read().by_key.iter().for_each(|(key, entry)| visit(key, &entry.breaker));
     }

@@ -1,4 +1,4 @@
-//! What went wrong in other breakers, each with the bug it is named after.
+//! S10: what went wrong in other breakers, each with the bug it is named after.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
