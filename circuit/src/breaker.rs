@@ -221,9 +221,10 @@ impl<C: Fn() -> u64> Breaker<C> {
     }
 
     /// Goes by `options` from here on. The state stays, the generation, the probes, and what windows hold that are
-    /// as before or differ in size: of one that shrinks, the oldest goes. Results that end meanwhile may be missing from
-    /// them. Under another verdict the results of probes are counted anew. A wait under way is shortened to the new cap.
-    /// Calls under way are slow only if it mattered already when they began. [`Options::count_calls`] is not looked at.
+    /// as before or differ in size: of one that shrinks, the oldest goes. Results that end meanwhile may be missing
+    /// from them. Under another verdict the results of probes are counted anew. A wait under way is shortened to the
+    /// new cap. Calls under way are slow only if it mattered already when they began. [`Options::count_calls`] is not
+    /// looked at.
     ///
     /// # Errors
     /// [`OptionsError`] names the first option that is out of range; then nothing has changed.

@@ -1,13 +1,13 @@
 //! How many of a registry's breakers may reject at the same time.
 //!
-//! A breaker that opens takes a seat for as long as it is going to reject, and takes it anew whenever that changes. One
-//! that finds none free is *spared*: it is open, says so, and admits, until a seat is free. So when everything seems to
-//! be down, which is more often the caller's network than every endpoint, some are still tried (Envoy's
+//! A breaker that opens takes a seat for as long as it is going to reject, and takes it anew whenever that changes.
+//! One that finds none free is *spared*: it is open, says so, and admits, until a seat is free. So when everything
+//! seems to be down, which is more often the caller's network than every endpoint, some are still tried (Envoy's
 //! `max_ejection_percent`).
 //!
 //! * K1: seats taken, and not over, never exceed `most`, as it was when the last one was taken.
-//! * K2: a seat is over with the wait or the round of probes that it was taken for, when its holder would admit the next
-//!   call. So an endpoint that nobody asks for any more keeps nobody else from rejecting.
+//! * K2: a seat is over with the wait or the round of probes that it was taken for, when its holder would admit the
+//!   next call. So an endpoint that nobody asks for any more keeps nobody else from rejecting.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

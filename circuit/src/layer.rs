@@ -1,6 +1,6 @@
-//! A breaker around a tower service. No box, and where all is well no lock and no allocation; and the permit is taken in
-//! `call`: one that was taken in `poll_ready` would keep a probe's slot for as long as the caller, who was told that it
-//! may call, does not.
+//! A breaker around a tower service. No box, and where all is well no lock and no allocation; and the permit is taken
+//! in `call`: one that was taken in `poll_ready` would keep a probe's slot for as long as the caller, who was told
+//! that it may call, does not.
 
 use std::fmt;
 use std::pin::Pin;

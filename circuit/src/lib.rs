@@ -97,10 +97,10 @@
 //! # Time and chance
 //!
 //! [`Breaker::with_clock`], [`Registry::with_clock`] and [`Throttle::with_clock`] take a function that returns
-//! monotonic nanoseconds since any origin. Should it go back, windows and transitions take it for standing still, and a
-//! wait under way grows by as much; should it leap ahead, waits are over, and windows hold what they have until it is where
-//! it was. Jitter is drawn from [`Options::seed`], the instant of the opening and, in a registry, how many breakers it had made
-//! before; a throttle's chance from [`ThrottleOptions::seed`].
+//! monotonic nanoseconds since any origin. Should it go back, windows and transitions take it for standing still,
+//! and a wait under way grows by as much; should it leap ahead, waits are over, and windows hold what they have
+//! until it is where it was. Jitter is drawn from [`Options::seed`], the instant of the opening and, in a registry,
+//! how many breakers it had made before; a throttle's chance from [`ThrottleOptions::seed`].
 //!
 //! # Features
 //!

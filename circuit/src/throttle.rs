@@ -5,8 +5,8 @@
 //! "Handling Overload": a call is rejected with probability
 //! `max(0, (requests − K·accepts) / (requests + 1))`, of the requests of the last two minutes.
 //!
-//! A request counts when it has ended, and not, as in the book, when it is sent: an endpoint that hangs is throttled from
-//! the deadlines of its calls on.
+//! A request counts when it has ended, and not, as in the book, when it is sent: an endpoint that hangs is throttled
+//! from the deadlines of its calls on.
 //!
 //! H1: the endpoint is asked for about `K` times what it accepts, and, as long as `max_rejected` is below 1,000, never
 //! for nothing at all: so it is found out when it works again.

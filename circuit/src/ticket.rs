@@ -2,7 +2,8 @@
 
 use crate::in_flight::Place;
 
-/// The right to one call, bound to a generation. Goes back to [`Machine::settle`](crate::machine::Machine::settle) of the machine that issued it, once.
+/// The right to one call, bound to a generation. Goes back to
+/// [`Machine::settle`](crate::machine::Machine::settle) of the machine that issued it, once.
 ///
 /// Three words, and no option, for it is moved about on the path that costs a few nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -147,7 +147,8 @@ fn a_shorter_cap_shortens_a_wait_under_way() {
     assert_eq!(breaker.state(), State::Closed);
 }
 
-/// Other options once took the counters away from a breaker that counts, and sent one that does not past its fast path.
+/// Other options once took the counters away from a breaker that counts, and sent one that does not past its fast
+/// path.
 #[test]
 fn calls_are_counted_from_the_beginning_or_never() {
     for counted in [true, false] {
