@@ -35,13 +35,23 @@ pub struct Permit<H: Handle> {
 /// A [`Permit`] that can move into a task with its call.
 pub type OwnedPermit<C = fn() -> u64> = Permit<Breaker<C>>;
 
-/// What a [`Permit`] reports to: a [`Breaker`], or a reference to one.
-pub trait Handle {
+/// What a [`Permit`] reports to: a [`Breaker`], or a reference to one, and nothing else.
+pub trait Handle: sealed::Sealed {
     /// The clock of the breaker.
     type Clock: Fn() -> u64;
 
     /// The breaker.
     fn breaker(&self) -> &Breaker<Self::Clock>;
+}
+
+mod sealed {
+    use crate::breaker::Breaker;
+
+    pub trait Sealed {}
+
+    impl<C> Sealed for Breaker<C> {}
+
+    impl<C> Sealed for &Breaker<C> {}
 }
 
 impl<C: Fn() -> u64> Handle for Breaker<C> {
