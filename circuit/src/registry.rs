@@ -66,7 +66,8 @@ struct Entry<C> {
     asked_ns: AtomicU64,
 }
 
-/// Every breaker that was looked at is held by somebody, or was asked for lately and has something to remember.
+/// Every breaker that was looked at is held by somebody, or has something to remember that is not out of date; see
+/// [`Registry::get`].
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("registry is full: it holds {max_breakers} circuit breakers that are in use or remember failures")]
