@@ -1,7 +1,8 @@
 //! The `traceparent` header: which trace a request belongs to and which span sent it.
 //!
 //! Bytes in, bytes out, without allocation. What is accepted is exactly what levels 1 and 2 of the
-//! specification accept, to the byte; what is written is always version 00.
+//! specification accept, to the byte, of later versions up to [`MAX_TRACEPARENT_LEN`]; what is written is always
+//! version 00.
 
 use core::fmt;
 use core::ops::BitOr;

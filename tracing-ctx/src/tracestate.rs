@@ -148,6 +148,13 @@ impl TraceState {
         self.field.as_ref().map_or(&[], HeaderValue::as_bytes)
     }
 
+    /// Where the list is kept. Another place after an edit, which writes the list anew before the old one goes.
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(crate) fn place(&self) -> Option<*const u8> {
+        self.field.as_ref().map(|field| field.as_bytes().as_ptr())
+    }
+
     /// Puts a member at the front, where the one who changed the list last belongs.
     ///
     /// Other members of that key are removed and the rest keep their order, each key's first member only. A

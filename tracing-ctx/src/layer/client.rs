@@ -14,9 +14,10 @@ use crate::{Baggage, Sampler, SpanId, TraceContext, carrier, context, random_u64
 /// Puts the trace into the headers of each request, when the request is made.
 ///
 /// The trace is that of the first of these that there is: a [`TraceContext`] in the extensions of the
-/// request, the [`current`](context::current) one, or one that the headers of the request name already (as
-/// those of a proxy do; a server's layer that does not trust its caller has removed them). If there is none, a trace starts here: whoever calls from a task of its own has to
-/// hand the context over, see [`task`](crate::task). Headers that were there are replaced.
+/// request, the [`current`](context::current) one, or one that the headers of the request name already, as
+/// those of a proxy do; a server's layer has removed what it did not take over. If there is none, a trace
+/// starts here: whoever calls from a task of its own has to hand the context over, see [`task`](crate::task).
+/// Headers that were there are replaced.
 ///
 /// Around a layer that tries again, the tries share a span id; within it, each has its own.
 ///

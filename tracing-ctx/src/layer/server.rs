@@ -21,7 +21,7 @@ use crate::carrier::{self, Faults};
 use crate::context::Entered;
 use crate::sampler::{Always, ParentBased};
 use crate::task::WithTrace;
-use crate::{Baggage, Sampler, SpanId, TraceContext, TraceFutureExt, random_u64};
+use crate::{Baggage, Sampler, SpanId, TraceContext, TraceFutureExt, TraceParent, random_u64};
 
 /// Continues the trace of each request, or starts one.
 ///
@@ -29,10 +29,13 @@ use crate::{Baggage, Sampler, SpanId, TraceContext, TraceFutureExt, random_u64};
 /// the inner service runs. What of its headers was refused, and why, is in its extensions as
 /// [`Faults`](crate::carrier::Faults), if anything was.
 ///
+/// Headers that say something else than what goes on are removed from the request, so that nobody sends them on
+/// who has lost its context: see [`Trust`], [`sampler`](Self::sampler) and [`baggage`](Self::baggage).
+///
 /// With the feature `tracing` the inner service runs in a span `request` of level INFO with the fields
-/// `trace_id` and `span_id`, `parent_id` for the caller's span, and `linked` for a [`Link`]; headers that are refused are an event of level DEBUG
-/// in it. A filter that leaves spans of that level out, as `RUST_LOG=warn` does, takes the ids away from the
-/// lines that are left: `RUST_LOG=warn,forebay_tracing_ctx=info` keeps them.
+/// `trace_id` and `span_id`, `parent_id` for the caller's span, and `linked` for a [`Link`]; headers that are
+/// refused are an event of level DEBUG in it. A filter that leaves spans of that level out, as `RUST_LOG=warn`
+/// does, takes the ids away from the lines that are left: `RUST_LOG=warn,forebay_tracing_ctx=info` keeps them.
 ///
 /// A response body that is produced after the response has been returned is outside of both, unless there is a
 /// [`TraceBodyLayer`](super::TraceBodyLayer) between this layer and whoever makes it.
@@ -115,7 +118,10 @@ impl<S: Sampler, P: TrustPolicy, R: Fn() -> u64> TraceServerLayer<S, P, R> {
     /// Who decides whether a trace is sampled.
     ///
     /// By default all that start here are, and others stay as they came. A sampler that is not
-    /// [`ParentBased`] decides about every request anew. The request is in what it is asked about:
+    /// [`ParentBased`] decides about every request anew. If that changes the flag or the threshold of a trace
+    /// that is continued, `traceparent` and `tracestate` are removed from the request.
+    ///
+    /// The request is in what a sampler is asked about:
     ///
     /// ```
     /// use forebay_tracing_ctx::sampler::{ParentBased, Ratio, Rule, SampleInput};
@@ -189,39 +195,60 @@ impl<S: Sampler, P: TrustPolicy, R: Fn() -> u64> TraceServerLayer<S, P, R> {
         Self { span: span::Maker(span), ..self }
     }
 
-    fn begin(&self, caller: &Caller<'_>, trust: Trust) -> (TraceContext, Option<Link>, Faults) {
+    fn begin(&self, caller: &Caller<'_>, trust: Trust) -> Begun {
         let sampler = Informed { sampler: &self.sampler, caller };
         if trust == Trust::Restart {
-            return (self.root(&sampler), None, Faults::default());
+            return self.restart(&sampler, None, Faults::default());
         }
         let mut received = carrier::extract(caller.headers);
+        let (parent, faults) = (received.parent, received.faults);
+        if trust == Trust::Link {
+            return self.restart(&sampler, parent.map(Link), faults);
+        }
         if !self.baggage {
             received.baggage = Baggage::EMPTY;
         }
-        let faults = received.faults;
-        match (trust, received.parent) {
-            (Trust::Link, parent) => (self.root(&sampler), parent.map(Link), faults),
+        let noted = received.state.place();
+        let context = match (trust, parent) {
             (Trust::IgnoreSampled, Some(_)) => {
                 let received = received.into_context().expect("it has a parent");
-                let span_id = SpanId::from_source(&self.source);
-                (received.child_resampled(span_id, &sampler), None, faults)
+                received.child_resampled(SpanId::from_source(&self.source), &sampler)
             }
-            _ => (received.begin(&self.source, &sampler), None, faults),
-        }
+            _ => received.begin(&self.source, &sampler),
+        };
+        let as_decided = |parent: TraceParent| {
+            parent.flags.is_sampled() == context.is_sampled() && context.state.place() == noted
+        };
+        let named = parent.is_none_or(as_decided);
+        Begun { context, link: None, faults, named, baggage_named: self.baggage }
     }
 
-    fn root(&self, sampler: &impl Sampler) -> TraceContext {
-        TraceContext::root(&self.source, sampler)
+    fn restart(&self, sampler: &impl Sampler, link: Option<Link>, faults: Faults) -> Begun {
+        let context = TraceContext::root(&self.source, sampler);
+        Begun { context, link, faults, named: false, baggage_named: false }
     }
+}
 
-    /// Removes what was not taken over: whoever sends the request on without its context would continue it.
-    fn forget(&self, trust: Trust, headers: &mut HeaderMap) {
-        let restarted = matches!(trust, Trust::Link | Trust::Restart);
-        if restarted {
+/// What begins with a request.
+struct Begun {
+    context: TraceContext,
+    link: Option<Link>,
+    faults: Faults,
+    /// Whether the headers of the request say what goes on: the trace, whether it is sampled, and how likely
+    /// that was.
+    named: bool,
+    /// Whether they say what baggage goes on.
+    baggage_named: bool,
+}
+
+impl Begun {
+    /// Removes what does not go on: whoever sends the request on without its context would continue it.
+    fn forget(&self, headers: &mut HeaderMap) {
+        if !self.named {
             headers.remove(&carrier::TRACEPARENT);
             headers.remove(&carrier::TRACESTATE);
         }
-        if restarted || !self.baggage {
+        if !self.baggage_named {
             headers.remove(&carrier::BAGGAGE);
         }
     }
@@ -276,9 +303,10 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let caller = Caller::new(&request);
         let trust = self.layer.trust.trust(&caller);
-        let (context, link, faults) = self.layer.begin(&caller, trust);
-        let span = self.layer.span.make(&caller, &context, link);
-        self.layer.forget(trust, request.headers_mut());
+        let begun = self.layer.begin(&caller, trust);
+        let span = self.layer.span.make(&caller, &begun.context, begun.link);
+        begun.forget(request.headers_mut());
+        let Begun { context, link, faults, .. } = begun;
         if let Some(link) = link {
             request.extensions_mut().insert(link);
         }

@@ -14,7 +14,8 @@ pub enum Trust {
     Continue,
     /// The request is part of the trace it names, but whether that is sampled is decided here, as if it
     /// started here. For callers whose ids do no harm and whose load would. A sampler that looks at the id still
-    /// lets them choose: only a limit protects the load.
+    /// lets them choose: only a limit protects the load. If it is decided otherwise than by the caller,
+    /// `traceparent` and `tracestate` are removed from the request.
     IgnoreSampled,
     /// Every request starts a trace, which remembers the one that the caller named as a [`Link`]. Its
     /// `tracestate` and baggage are dropped, and all three headers are removed from the request, so that nobody

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use forebay_tracing_ctx::layer::Trust;
-use forebay_tracing_ctx::sampler::{Always, Never};
+use forebay_tracing_ctx::sampler::{Always, Consistent, Never};
 use http::HeaderName;
 
 use crate::two_hops::{FIRST_ID, Process, Sent, Work, by_parent};
@@ -118,6 +118,23 @@ fn a_proxy_that_loses_its_context_does_not_continue_what_the_server_has_not_take
             assert_ne!(sent.parts()[1], TRACE);
             assert_eq!((sent.tracestate, sent.baggage), (None, None));
         }
+        // Whether a trace is sampled was not taken over either, nor how likely that was.
+        let ignoring = trusting(Trust::IgnoreSampled);
+        let ignoring = Process { server: ignoring.server.sampler(by_parent(Never)), ..ignoring };
+        let anew = Process::new();
+        let anew = Process { server: anew.server.sampler(Arc::new(Never)), ..anew };
+        for process in [ignoring, anew] {
+            let client = process.client.clone().keep_existing(keep);
+            let process = Process { client, work: Work::ForwardWithoutContext, ..process };
+            let sent = process.sent(STRANGER);
+            assert_ne!(sent.parts()[1], TRACE);
+            assert_eq!((sent.tracestate, sent.baggage.as_deref()), (None, Some("k=v")));
+        }
+        // What is decided as the caller did is what its headers say.
+        let process = trusting(Trust::IgnoreSampled);
+        let client = process.client.clone().keep_existing(keep);
+        let process = Process { client, work: Work::ForwardWithoutContext, ..process };
+        assert_eq!(process.sent(STRANGER).parts()[1], TRACE);
         let process = Process::new();
         let server = process.server.clone().baggage(false);
         let client = process.client.clone().keep_existing(keep);
@@ -125,6 +142,18 @@ fn a_proxy_that_loses_its_context_does_not_continue_what_the_server_has_not_take
         let sent = process.sent(STRANGER);
         assert_eq!((sent.parts()[1], sent.tracestate.as_deref()), (TRACE, Some("a=1")));
         assert_eq!(sent.baggage, None);
+    }
+}
+
+#[test]
+fn a_proxy_that_loses_its_context_does_not_pass_on_a_threshold_that_was_changed() {
+    let process = Process { work: Work::ForwardWithoutContext, ..Process::new() };
+    let process = Process { server: process.server.sampler(Arc::new(Consistent::ALL)), ..process };
+    for (threshold, continued) in [("8", false), ("0", true)] {
+        let tracestate = format!("ot=th:{threshold};rv:80000000000000");
+        let sent = process.sent(&[STRANGER[0], ("tracestate", &tracestate)]);
+        assert_eq!(sent.parts()[1] == TRACE, continued);
+        assert_eq!(sent.tracestate, continued.then_some(tracestate));
     }
 }
 
