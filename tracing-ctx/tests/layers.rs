@@ -85,6 +85,26 @@ async fn the_context_is_in_the_extensions_of_the_request_if_that_is_wanted() {
     assert_eq!(in_request, Some(current));
 }
 
+/// A client prefers the context in a request's extensions, and found that of a layer further out there.
+#[tokio::test]
+async fn what_another_layer_left_in_the_extensions_is_not_taken_for_this_layers() {
+    let inner = service_fn(async |request: Request<()>| {
+        let extensions = request.extensions();
+        let left: (Option<Link>, _) = (extensions.get().copied(), extensions.get::<Faults>().copied());
+        let sent = TraceClientLayer::new().layer(service_fn(echo)).oneshot(request).await?;
+        Ok::<_, Infallible>(Response::new((left, sent, here())))
+    });
+    let restarting = TraceServerLayer::new().trust(Trust::Restart).layer(inner);
+    let server = TraceServerLayer::new().extension().layer(restarting);
+    let mut request = traced(&[("traceparent", VALID), ("baggage", "k=v"), ("baggage", "no member")]);
+    request.extensions_mut().insert(Link(VALID.parse().unwrap()));
+    let (left, sent, here) = server.oneshot(request).await.unwrap().into_body();
+    assert_eq!(left, (None, None));
+    assert_ne!(here.trace_id().to_string(), &VALID[3..35]);
+    assert_eq!(&sent[&TRACEPARENT].to_str().unwrap()[3..35], here.trace_id().to_string());
+    assert_eq!(sent.get(&BAGGAGE), None);
+}
+
 const STRANGER: &[(&str, &str)] = &[("traceparent", VALID), ("tracestate", "a=1"), ("baggage", "k=v")];
 
 /// What of a stranger's request and its link the handler sees under this policy and a sampler that never does.

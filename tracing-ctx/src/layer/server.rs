@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::header::{HeaderMap, HeaderName};
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -307,22 +307,28 @@ where
         let span = self.layer.span.make(&caller, &begun.context, begun.link);
         begun.forget(request.headers_mut());
         let Begun { context, link, faults, .. } = begun;
-        if let Some(link) = link {
-            request.extensions_mut().insert(link);
+        let faults = Some(faults).filter(|faults| !faults.is_empty());
+        if let Some(faults) = &faults {
+            span::report(&span, faults);
         }
-        if !faults.is_empty() {
-            span::report(&span, &faults);
-            request.extensions_mut().insert(faults);
-        }
-        if self.layer.extension {
-            request.extensions_mut().insert(context.clone());
-        }
+        let extensions = request.extensions_mut();
+        put(extensions, link);
+        put(extensions, faults);
+        put(extensions, self.layer.extension.then(|| context.clone()));
         let stamp = self.layer.response.stamp(&context);
         let mut context = Some(Arc::new(context));
         let entered = Entered::new(&mut context);
         let future = span::call(span, || self.inner.call(request));
         drop(entered);
         ServerFuture { future: future.with_trace(context), stamp }
+    }
+}
+
+/// In place of what another layer may have left there.
+fn put<T: Clone + Send + Sync + 'static>(extensions: &mut Extensions, value: Option<T>) {
+    match value {
+        Some(value) => drop(extensions.insert(value)),
+        None => drop(extensions.remove::<T>()),
     }
 }
 
