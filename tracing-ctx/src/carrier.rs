@@ -31,8 +31,15 @@ pub static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 /// Three look-ups, and linear in the length of what they find. From a `HeaderMap` it allocates only to join
 /// fields that came in several pieces, to cut padding off their ends, and to leave members of baggage out.
 pub fn extract<E: Extractor>(carrier: &E) -> Extracted {
+    let mut extracted = extract_trace(carrier);
+    (extracted.baggage, extracted.faults.baggage) = Baggage::from_fields(carrier.values(&BAGGAGE));
+    extracted
+}
+
+/// All but the baggage, which is not looked at.
+pub(crate) fn extract_trace<E: Extractor>(carrier: &E) -> Extracted {
     let mut extracted = Extracted::default();
-    match parent(carrier) {
+    match extract_parent(carrier) {
         Ok(parent) => extracted.parent = parent,
         Err(error) => extracted.faults.parent = Some(error),
     }
@@ -46,12 +53,11 @@ pub fn extract<E: Extractor>(carrier: &E) -> Extracted {
         Ok(state) => extracted.state = state,
         Err(error) => extracted.faults.state = Some(error),
     }
-    (extracted.baggage, extracted.faults.baggage) = Baggage::from_fields(carrier.values(&BAGGAGE));
     extracted
 }
 
 /// The one `traceparent`; several are invalid, even if they are equal.
-fn parent<E: Extractor>(carrier: &E) -> Result<Option<TraceParent>, TraceParentError> {
+pub(crate) fn extract_parent<E: Extractor>(carrier: &E) -> Result<Option<TraceParent>, TraceParentError> {
     let mut values = carrier.values(&TRACEPARENT);
     let Some(value) = values.next() else {
         return Ok(None);

@@ -271,6 +271,27 @@ async fn what_was_refused_is_in_the_extensions_of_the_request() {
 }
 
 #[tokio::test]
+async fn what_is_not_taken_over_is_not_read_either() {
+    const BAD: &[(&str, &str)] = &[("traceparent", VALID), ("tracestate", "A=1"), ("baggage", "no member")];
+    let inner = service_fn(async |request: Request<()>| {
+        Ok::<_, Infallible>(Response::new(request.extensions().get::<Faults>().copied()))
+    });
+    let faults =
+        async |layer: TraceServerLayer| layer.layer(inner).oneshot(traced(BAD)).await.unwrap().into_body();
+    let all = faults(TraceServerLayer::new()).await.expect("two");
+    assert!(all.state.is_some() && !all.baggage.is_empty());
+    let without_baggage = faults(TraceServerLayer::new().baggage(false)).await.expect("one");
+    assert!(without_baggage.state.is_some() && without_baggage.baggage.is_empty());
+    assert_eq!(faults(TraceServerLayer::new().trust(Trust::Link)).await, None);
+    assert_eq!(faults(TraceServerLayer::new().trust(Trust::Restart)).await, None);
+
+    let server = TraceServerLayer::new().trust(Trust::Link).layer(inner);
+    let faults = server.oneshot(traced(&[("traceparent", "x"), ("tracestate", "A=1")])).await.unwrap();
+    let parent = faults.into_body().expect("one").parent;
+    assert_eq!(parent, Some(TraceParentError::TooShort { found: 1 }), "which there is no link to");
+}
+
+#[tokio::test]
 async fn a_response_names_its_trace_in_the_field_of_the_callers_choice() {
     let inner = service_fn(async |_: Request<()>| {
         let mut response = Response::new(());

@@ -21,12 +21,12 @@ use crate::carrier::{self, Faults};
 use crate::context::Entered;
 use crate::sampler::{Always, ParentBased};
 use crate::task::WithTrace;
-use crate::{Baggage, Sampler, SpanId, TraceContext, TraceFutureExt, TraceParent, random_u64};
+use crate::{Sampler, SpanId, TraceContext, TraceFutureExt, TraceParent, random_u64};
 
 /// Continues the trace of each request, or starts one.
 ///
 /// The request gets a span id of its own. Its [`TraceContext`] is [`current`](crate::context::current) while
-/// the inner service runs. What of its headers was refused, and why, is in its extensions as
+/// the inner service runs. What of the headers that were read was refused, and why, is in its extensions as
 /// [`Faults`](crate::carrier::Faults), if anything was.
 ///
 /// Headers that say something else than what goes on are removed from the request, so that nobody sends them on
@@ -142,7 +142,7 @@ impl<S: Sampler, P: TrustPolicy, R: Fn() -> u64> TraceServerLayer<S, P, R> {
     }
 
     /// Whether to take over the baggage of callers, which is on by default. Every call that the request leads
-    /// to sends it on. If not, it is removed from the request.
+    /// to sends it on. If not, it is removed from the request without having been read.
     #[must_use]
     pub fn baggage(self, baggage: bool) -> Self {
         Self { baggage, ..self }
@@ -197,24 +197,30 @@ impl<S: Sampler, P: TrustPolicy, R: Fn() -> u64> TraceServerLayer<S, P, R> {
 
     fn begin(&self, caller: &Caller<'_>, trust: Trust) -> Begun {
         let sampler = Informed { sampler: &self.sampler, caller };
-        if trust == Trust::Restart {
-            return self.restart(&sampler, None, Faults::default());
+        let mut faults = Faults::default();
+        match trust {
+            Trust::Continue | Trust::IgnoreSampled => self.resume(&sampler, caller.headers, trust),
+            Trust::Link => match carrier::extract_parent(caller.headers) {
+                Ok(parent) => self.restart(&sampler, parent.map(Link), faults),
+                Err(error) => {
+                    faults.parent = Some(error);
+                    self.restart(&sampler, None, faults)
+                }
+            },
+            Trust::Restart => self.restart(&sampler, None, faults),
         }
-        let mut received = carrier::extract(caller.headers);
-        let (parent, faults) = (received.parent, received.faults);
-        if trust == Trust::Link {
-            return self.restart(&sampler, parent.map(Link), faults);
-        }
-        if !self.baggage {
-            received.baggage = Baggage::EMPTY;
-        }
-        let noted = received.state.place();
+    }
+
+    fn resume(&self, sampler: &impl Sampler, headers: &HeaderMap, trust: Trust) -> Begun {
+        let received =
+            if self.baggage { carrier::extract(headers) } else { carrier::extract_trace(headers) };
+        let (parent, faults, noted) = (received.parent, received.faults, received.state.place());
         let context = match (trust, parent) {
             (Trust::IgnoreSampled, Some(_)) => {
                 let received = received.into_context().expect("it has a parent");
-                received.child_resampled(SpanId::from_source(&self.source), &sampler)
+                received.child_resampled(SpanId::from_source(&self.source), sampler)
             }
-            _ => received.begin(&self.source, &sampler),
+            _ => received.begin(&self.source, sampler),
         };
         let as_decided = |parent: TraceParent| {
             parent.flags.is_sampled() == context.is_sampled() && context.state.place() == noted

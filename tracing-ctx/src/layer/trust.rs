@@ -18,8 +18,8 @@ pub enum Trust {
     /// `traceparent` and `tracestate` are removed from the request.
     IgnoreSampled,
     /// Every request starts a trace, which remembers the one that the caller named as a [`Link`]. Its
-    /// `tracestate` and baggage are dropped, and all three headers are removed from the request, so that nobody
-    /// sends them on who has lost the context. For the edge to strangers.
+    /// `tracestate` and baggage are not looked at, and all three headers are removed from the request, so that
+    /// nobody sends them on who has lost the context. For the edge to strangers.
     Link,
     /// Every request starts a trace, whatever it names. Its headers are not looked at, its baggage included, and
     /// are removed from it.
