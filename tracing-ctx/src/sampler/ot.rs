@@ -34,7 +34,7 @@ impl TraceState {
     }
 
     /// Notes the threshold with which the span was sampled, and puts the member at the front. Does nothing if
-    /// that is noted already.
+    /// that, and nothing else, is noted already.
     ///
     /// For a span that is being made only: whoever has seen its context has seen the threshold.
     ///
@@ -42,7 +42,7 @@ impl TraceState {
     ///
     /// If the member has no room left. There is then no threshold in it, which is better than a wrong one.
     pub fn set_threshold(&mut self, threshold: Threshold) -> Result<(), TraceStateError> {
-        if self.threshold() == Some(threshold) {
+        if self.threshold() == Some(threshold) && !self.is_repeated() {
             return Ok(());
         }
         let threshold = threshold.to_string();
@@ -62,8 +62,7 @@ impl TraceState {
             self.remove(MEMBER);
             return;
         };
-        let again = self.members().filter(|member| member.0 == MEMBER).count() > 1;
-        if find(list, THRESHOLD).is_none() && !again {
+        if find(list, THRESHOLD).is_none() && !self.is_repeated() {
             return;
         }
         let list = join(entries(list).filter(|entry| entry.0 != THRESHOLD));
@@ -83,6 +82,11 @@ impl TraceState {
             find(list, THRESHOLD).and_then(|text| text.parse().ok()),
             find(list, RANDOMNESS).and_then(randomness),
         )
+    }
+
+    /// Whether there is a second member, in which somebody else could read a threshold.
+    fn is_repeated(&self) -> bool {
+        self.members().filter(|member| member.0 == MEMBER).nth(1).is_some()
     }
 
     fn list(&self) -> Option<&str> {

@@ -79,18 +79,25 @@ fn members() -> impl Strategy<Value = String> {
 
 fn parents() -> impl Strategy<Value = TraceContext> {
     let others = vec("[a-n][a-z]{0,2}=[0-9]", 0..4);
-    (ids(), any::<u8>(), any::<bool>(), option::of(members()), others).prop_map(
-        |(trace_id, flags, remote, member, mut others)| {
+    let again = option::weighted(0.2, members());
+    (ids(), any::<u8>(), any::<bool>(), option::of(members()), again, others).prop_map(
+        |(trace_id, flags, remote, member, again, mut others)| {
             let (parent_id, flags) = (SpanId::from_source(|| 9), TraceFlags::from_bits(flags));
             let mut parent = TraceContext::new(TraceParent { trace_id, parent_id, flags });
             if let Some(member) = member.filter(|member| !member.is_empty()) {
                 others.insert(others.len() / 2, format!("ot={member}"));
             }
+            others.extend(again.filter(|member| !member.is_empty()).map(|member| format!("ot={member}")));
             parent.state = others.join(",").parse().expect("members within the grammar");
             parent.remote = remote;
             parent
         },
     )
+}
+
+/// How many members `ot` there are.
+fn noted(context: &TraceContext) -> usize {
+    context.state.members().filter(|member| member.0 == "ot").count()
 }
 
 /// The threshold that a decision stands for, if it does for one.
@@ -143,7 +150,12 @@ proptest! {
     #[test]
     fn a_threshold_in_a_context_agrees_with_the_flag(sampler in samplers(), parent in parents()) {
         let span_id = SpanId::from_source(|| 1);
-        for child in [parent.child_sampled(span_id, &sampler), parent.child_resampled(span_id, &sampler)] {
+        for (child, input) in [
+            (parent.child_sampled(span_id, &sampler), SampleInput::child(&parent)),
+            (parent.child_resampled(span_id, &sampler), SampleInput::anew(&parent)),
+        ] {
+            let kept = sampler.sample(&input).threshold == ThresholdChange::Keep;
+            prop_assert!(kept || noted(&child) <= 1, "{}", child.state);
             if let Some(threshold) = child.state.threshold() {
                 let randomness = SampleInput::child(&child).randomness();
                 prop_assert_eq!(threshold.keeps(randomness), child.is_sampled());
@@ -155,7 +167,7 @@ proptest! {
     fn a_decision_touches_the_threshold_and_nothing_else(sampler in samplers(), parent in parents()) {
         let child = parent.child_sampled(SpanId::from_source(|| 1), &sampler);
         prop_assert_eq!(child.state.explicit_randomness(), parent.state.explicit_randomness());
-        if child.state.get("ot") == parent.state.get("ot") {
+        if child.state.get("ot") == parent.state.get("ot") && noted(&child) == noted(&parent) {
             prop_assert_eq!(child.state.as_str(), parent.state.as_str());
         } else {
             prop_assert_eq!(rest(&child), rest(&parent));

@@ -123,6 +123,12 @@ fn a_full_list_gives_up_its_last_member_for_a_new_one() {
 }
 
 #[test]
+fn setting_a_threshold_leaves_no_second_member_even_if_the_first_has_it_already() {
+    assert_eq!(set("ot=th:8,a=1,ot=th:0", "8"), "ot=th:8,a=1");
+    assert_eq!(set("ot=x:1,a=1,ot=th:0", "8"), "ot=x:1;th:8,a=1");
+}
+
+#[test]
 fn erasing_reaches_a_threshold_in_a_second_member_as_well() {
     let mut state: TraceState = "ot=x:1,a=1,ot=th:0".parse().unwrap();
     state.erase_threshold();
