@@ -88,9 +88,15 @@ pub fn inject<I: Injector>(context: &TraceContext, carrier: &mut I) {
 pub fn forward<E: Extractor, I: Injector>(from: &E, to: &mut I) {
     for name in [&TRACEPARENT, &TRACESTATE, &BAGGAGE] {
         to.replace(name, None);
-        let values = from.values(name).filter_map(|value| HeaderValue::from_bytes(value.as_bytes()).ok());
-        values.for_each(|value| to.append(name, value));
+        from.values(name).filter_map(|value| passed(&value)).for_each(|value| to.append(name, value));
     }
+}
+
+/// The value itself, so that one which is sensitive stays so, or a copy of its bytes.
+fn passed(value: &impl FieldValue) -> Option<HeaderValue> {
+    let bytes = value.as_bytes();
+    let shared = value.shared().filter(|shared| shared.as_bytes() == bytes);
+    shared.or_else(|| HeaderValue::from_bytes(bytes).ok())
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ pub trait Extractor {
     /// The values of all fields of this name, in the order in which they came. Where names have no case,
     /// as in HTTP, it does not count.
     ///
-    /// Asked for [`TRACEPARENT`](super::TRACEPARENT), [`TRACESTATE`](super::TRACESTATE) and [`BAGGAGE`](super::BAGGAGE).
+    /// Asked for [`TRACEPARENT`](super::TRACEPARENT), [`TRACESTATE`](super::TRACESTATE) and
+    /// [`BAGGAGE`](super::BAGGAGE).
     fn values(&self, name: &'static HeaderName) -> impl Iterator<Item = Self::Value<'_>>;
 }
 
@@ -40,9 +41,8 @@ pub trait FieldValue {
     /// The value as it came.
     fn as_bytes(&self) -> &[u8];
 
-    /// The value to be kept, if it can be had without a copy.
-    ///
-    /// Called after the bytes have been found to be printable ASCII.
+    /// The value to be kept, if it can be had without a copy. One of other bytes than
+    /// [`as_bytes`](Self::as_bytes) has is not kept.
     fn shared(&self) -> Option<HeaderValue> {
         None
     }

@@ -114,6 +114,18 @@ fn a_proxy_that_takes_no_part_passes_every_byte() {
 }
 
 #[test]
+fn what_is_passed_on_is_not_copied_and_stays_as_sensitive_as_it_was() {
+    let mut value = HeaderValue::from_static("secret=1");
+    value.set_sensitive(true);
+    let mut from = HeaderMap::new();
+    from.insert(&BAGGAGE, value);
+    let mut to = HeaderMap::new();
+    forward(&from, &mut to);
+    assert!(to[&BAGGAGE].is_sensitive());
+    assert!(std::ptr::eq(to[&BAGGAGE].as_bytes(), from[&BAGGAGE].as_bytes()));
+}
+
+#[test]
 fn work_begins_with_the_baggage_that_came_with_a_trace_or_without() {
     for (traceparent, continued) in [(VALID, true), ("x", false)] {
         let extracted = extract(&headers(&[("traceparent", traceparent), ("baggage", "k=v")]));
@@ -149,6 +161,20 @@ fn what_a_carrier_keeps_is_what_was_checked() {
             HeaderValue::from_bytes(b"A=\xff").ok()
         }
     }
+
+    struct Carrier;
+    impl Extractor for Carrier {
+        type Value<'a> = Liar;
+
+        fn values(&self, _: &'static HeaderName) -> impl Iterator<Item = Liar> {
+            [Liar].into_iter()
+        }
+    }
+
     assert_eq!(TraceState::from_fields([Liar]).unwrap().as_str(), "a=1");
     assert_eq!(Baggage::from_fields([Liar]).0.as_str(), "a=1");
+
+    let mut to = HeaderMap::new();
+    forward(&Carrier, &mut to);
+    assert_eq!(to[&BAGGAGE], "a=1");
 }
