@@ -396,6 +396,21 @@ async fn a_client_starts_a_trace_if_there_is_none() {
 }
 
 #[tokio::test]
+async fn a_client_says_what_it_refuses_of_the_headers_it_looks_at() {
+    let inner = service_fn(async |request: Request<()>| {
+        Ok::<_, Infallible>(request.extensions().get::<Faults>().copied())
+    });
+    let client = TraceClientLayer::new().layer(inner);
+    let bad = || traced(&[("traceparent", "x"), ("baggage", "no member")]);
+    let faults = client.clone().oneshot(bad()).await.unwrap().expect("two");
+    assert_eq!(faults.parent, Some(TraceParentError::TooShort { found: 1 }));
+    assert!(!faults.baggage.is_empty());
+    assert_eq!(client.clone().oneshot(traced(STRANGER)).await.unwrap(), None);
+    let current = TraceContext::new(VALID.parse().unwrap());
+    assert_eq!(client.oneshot(bad()).with_trace(current).await.unwrap(), None, "not looked at");
+}
+
+#[tokio::test]
 async fn a_client_sends_the_baggage_of_the_context_unless_it_is_told_not_to() {
     let mut current = TraceContext::new(VALID.parse().unwrap());
     current.baggage = "user=1;p".parse().unwrap();

@@ -142,6 +142,20 @@ fn lines_say_which_call_led_to_which_request() {
 }
 
 #[test]
+fn a_client_logs_what_it_refuses_as_a_server_does() {
+    let lines = lines(|| {
+        let client =
+            TraceClientLayer::new().layer(service_fn(async |_: Request<()>| Ok::<_, Infallible>(())));
+        let request = Request::builder().header("traceparent", "00-x").body(()).expect("valid");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(client.oneshot(request)).expect("infallible");
+    });
+    let [refused, call] = lines.as_slice() else { panic!("{lines:#?}") };
+    assert!(refused.contains("refused reason=traceparent of 4 bytes"), "{refused}");
+    assert!(call.contains("call trace_id="), "{call}");
+}
+
+#[test]
 fn lines_of_a_body_have_the_ids_of_its_request_until_it_is_gone() {
     struct Logs(Leaves);
     impl http_body::Body for Logs {

@@ -17,12 +17,13 @@ use crate::{Baggage, Sampler, SpanId, TraceContext, carrier, context, random_u64
 /// request, the [`current`](context::current) one, or one that the headers of the request name already, as
 /// those of a proxy do; a server's layer has removed what it did not take over. If there is none, a trace
 /// starts here: whoever calls from a task of its own has to hand the context over, see [`task`](crate::task).
-/// Headers that were there are replaced.
+/// Headers that were there are replaced. What of them was refused, if they were looked at, is in the extensions
+/// of the request as [`Faults`](carrier::Faults).
 ///
 /// Around a layer that tries again, the tries share a span id; within it, each has its own.
 ///
 /// With the feature `tracing` each request is an event of level DEBUG with the fields `trace_id` and `child_id`,
-/// which is the `parent_id` in the lines of whoever receives it.
+/// which is the `parent_id` in the lines of whoever receives it, and so are headers that are refused.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -115,12 +116,12 @@ impl<S: Sampler, R: Fn() -> u64> TraceClientLayer<S, R> {
         parent.child_sampled(SpanId::from_source(&self.source), &self.sampler)
     }
 
-    fn begin<B>(&self, request: &Request<B>) -> TraceContext {
+    fn begin<B>(&self, request: &mut Request<B>) -> TraceContext {
         let mut context = match request.extensions().get() {
             Some(caller) => self.child(caller),
             None => match context::current() {
                 Some(caller) => self.child(&caller),
-                None => carrier::extract(request.headers()).begin(&self.source, &self.sampler),
+                None => self.begin_from_headers(request),
             },
         };
         if !self.baggage {
@@ -128,6 +129,15 @@ impl<S: Sampler, R: Fn() -> u64> TraceClientLayer<S, R> {
         }
         context.state.truncate_to(self.max_tracestate);
         context
+    }
+
+    fn begin_from_headers<B>(&self, request: &mut Request<B>) -> TraceContext {
+        let received = carrier::extract(request.headers());
+        if !received.faults.is_empty() {
+            span::report(&received.faults);
+            request.extensions_mut().insert(received.faults);
+        }
+        received.begin(&self.source, &self.sampler)
     }
 }
 
@@ -183,7 +193,7 @@ where
                 request.headers_mut().remove(&carrier::BAGGAGE);
             }
         } else {
-            let context = self.layer.begin(&request);
+            let context = self.layer.begin(&mut request);
             span::sent(&context);
             carrier::inject(&context, request.headers_mut());
         }

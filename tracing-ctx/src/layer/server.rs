@@ -315,7 +315,7 @@ where
         let Begun { context, link, faults, .. } = begun;
         let faults = Some(faults).filter(|faults| !faults.is_empty());
         if let Some(faults) = &faults {
-            span::report(&span, faults);
+            span.in_scope(|| span::report(faults));
         }
         let extensions = request.extensions_mut();
         put(extensions, link);

@@ -69,9 +69,9 @@ mod on {
         future.instrument(span)
     }
 
-    /// Says in the span of a request what was wrong with its headers.
-    pub(in crate::layer) fn report(span: &Span, faults: &Faults) {
-        span.in_scope(|| tracing::debug!(reason = %faults, "headers of the trace refused"));
+    /// Says in the current span what was wrong with the headers of a request.
+    pub(in crate::layer) fn report(faults: &Faults) {
+        tracing::debug!(reason = %faults, "headers of the trace refused");
     }
 }
 
@@ -110,7 +110,7 @@ mod off {
         call()
     }
 
-    pub(in crate::layer) fn report(_: &Span, _: &Faults) {}
+    pub(in crate::layer) fn report(_: &Faults) {}
 
     pub(in crate::layer) fn sent(_: &TraceContext) {}
 }
