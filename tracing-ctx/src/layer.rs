@@ -115,8 +115,8 @@
 //! more than a limit allows, see [`RateLimited`](crate::sampler::RateLimited). What is sent to strangers is
 //! without baggage by [`TraceClientLayer::baggage`].
 
+mod admission;
 mod body;
-mod caller;
 mod client;
 mod response;
 mod server;
@@ -124,7 +124,8 @@ mod span;
 mod trust;
 
 pub use body::{BodyFuture, TraceBody, TraceBodyLayer, TracedBody};
-pub use caller::Caller;
 pub use client::{TraceClient, TraceClientLayer};
 pub use server::{ServerFuture, TraceServer, TraceServerLayer};
 pub use trust::{Link, Trust, TrustPolicy};
+
+pub use crate::Caller;

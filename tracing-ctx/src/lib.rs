@@ -142,7 +142,7 @@
 //! | feature | gives |
 //! |---|---|
 //! | none | [`TraceId`], [`SpanId`], [`TraceParent`]; `no_std` |
-//! | `std` (default) | [`TraceState`], [`Baggage`], [`TraceContext`], [`carrier`], [`context`], [`sampler`], [`random_u64`] |
+//! | `std` (default) | [`TraceState`], [`Baggage`], [`TraceContext`], [`carrier`], [`context`], [`sampler`], [`Caller`], [`random_u64`] |
 //! | `tokio` | [`task`]: contexts of futures and streams, [`task::spawn`], [`task::spawn_blocking`] |
 //! | `tower` | [`layer`]: [`TraceServerLayer`], [`TraceClientLayer`], [`TraceBodyLayer`](layer::TraceBodyLayer); contexts of futures, streams and bodies |
 //! | `tracing` | the server's span, with the fields `trace_id`, `span_id` and `parent_id` for every log line in it, unless a filter takes the span away: `forebay_tracing_ctx=info` keeps it |
@@ -169,6 +169,8 @@ mod traceparent;
 #[cfg(feature = "std")]
 pub mod baggage;
 #[cfg(feature = "std")]
+mod caller;
+#[cfg(feature = "std")]
 pub mod carrier;
 #[cfg(feature = "std")]
 pub mod context;
@@ -190,6 +192,8 @@ pub use traceparent::{MAX_TRACEPARENT_LEN, TRACEPARENT_LEN, TraceFlags, TracePar
 
 #[cfg(feature = "std")]
 pub use baggage::{Baggage, BaggageError, MAX_BAGGAGE_LEN, MAX_BAGGAGE_MEMBERS};
+#[cfg(feature = "std")]
+pub use caller::Caller;
 #[cfg(feature = "std")]
 pub use context::TraceContext;
 #[cfg(feature = "tower")]

@@ -7,27 +7,27 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{HeaderMap, HeaderName};
+use http::header::HeaderName;
 use http::{Extensions, Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::caller::Informed;
+use super::admission::Admission;
 use super::response::{ResponseFields, Stamp};
 use super::span::{self, Spanned};
 use super::{Caller, Link, Trust, TrustPolicy};
-use crate::carrier::{self, Faults};
+use crate::carrier::Faults;
 use crate::context::Entered;
 use crate::sampler::{Always, ParentBased};
 use crate::task::WithTrace;
-use crate::{Sampler, SpanId, TraceContext, TraceFutureExt, TraceParent, random_u64};
+use crate::{Sampler, TraceContext, TraceFutureExt, random_u64};
 
 /// Continues the trace of each request, or starts one.
 ///
 /// The request gets a span id of its own. Its [`TraceContext`] is [`current`](crate::context::current) while
 /// the inner service runs. What of the headers that were read was refused, and why, is in its extensions as
-/// [`Faults`](crate::carrier::Faults), if anything was.
+/// [`Faults`], if anything was.
 ///
 /// Headers that say something else than what goes on are removed from the request, so that nobody sends them on
 /// who has lost its context: see [`Trust`], [`sampler`](Self::sampler) and [`baggage`](Self::baggage).
@@ -67,10 +67,10 @@ use crate::{Sampler, SpanId, TraceContext, TraceFutureExt, TraceParent, random_u
 #[derive(Clone)]
 pub struct TraceServerLayer<S = ParentBased<Always>, P = Trust, R = fn() -> u64> {
     trust: P,
-    sampler: S,
-    source: R,
+    pub(super) sampler: S,
+    pub(super) source: R,
     response: ResponseFields,
-    baggage: bool,
+    pub(super) baggage: bool,
     extension: bool,
     span: span::Maker,
 }
@@ -194,70 +194,6 @@ impl<S: Sampler, P: TrustPolicy, R: Fn() -> u64> TraceServerLayer<S, P, R> {
     pub fn span(self, span: fn(&Caller<'_>, &TraceContext, Option<Link>) -> tracing::Span) -> Self {
         Self { span: span::Maker(span), ..self }
     }
-
-    fn begin(&self, caller: &Caller<'_>, trust: Trust) -> Begun {
-        let sampler = Informed { sampler: &self.sampler, caller };
-        let mut faults = Faults::default();
-        match trust {
-            Trust::Continue | Trust::IgnoreSampled => self.resume(&sampler, caller.headers, trust),
-            Trust::Link => match carrier::extract_parent(caller.headers) {
-                Ok(parent) => self.restart(&sampler, parent.map(Link), faults),
-                Err(error) => {
-                    faults.parent = Some(error);
-                    self.restart(&sampler, None, faults)
-                }
-            },
-            Trust::Restart => self.restart(&sampler, None, faults),
-        }
-    }
-
-    fn resume(&self, sampler: &impl Sampler, headers: &HeaderMap, trust: Trust) -> Begun {
-        let received =
-            if self.baggage { carrier::extract(headers) } else { carrier::extract_trace(headers) };
-        let (parent, faults, noted) = (received.parent, received.faults, received.state.place());
-        let context = match (trust, parent) {
-            (Trust::IgnoreSampled, Some(_)) => {
-                let received = received.into_context().expect("it has a parent");
-                received.child_resampled(SpanId::from_source(&self.source), sampler)
-            }
-            _ => received.begin(&self.source, sampler),
-        };
-        let as_decided = |parent: TraceParent| {
-            parent.flags.is_sampled() == context.is_sampled() && context.state.place() == noted
-        };
-        let named = parent.is_none_or(as_decided);
-        Begun { context, link: None, faults, named, baggage_named: self.baggage }
-    }
-
-    fn restart(&self, sampler: &impl Sampler, link: Option<Link>, faults: Faults) -> Begun {
-        let context = TraceContext::root(&self.source, sampler);
-        Begun { context, link, faults, named: false, baggage_named: false }
-    }
-}
-
-/// What begins with a request.
-struct Begun {
-    context: TraceContext,
-    link: Option<Link>,
-    faults: Faults,
-    /// Whether the headers of the request say what goes on: the trace, whether it is sampled, and how likely
-    /// that was.
-    named: bool,
-    /// Whether they say what baggage goes on.
-    baggage_named: bool,
-}
-
-impl Begun {
-    /// Removes what does not go on: whoever sends the request on without its context would continue it.
-    fn forget(&self, headers: &mut HeaderMap) {
-        if !self.named {
-            headers.remove(&carrier::TRACEPARENT);
-            headers.remove(&carrier::TRACESTATE);
-        }
-        if !self.baggage_named {
-            headers.remove(&carrier::BAGGAGE);
-        }
-    }
 }
 
 impl<S: fmt::Debug, P, R> fmt::Debug for TraceServerLayer<S, P, R> {
@@ -307,20 +243,20 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let caller = Caller::new(&request);
+        let caller = Caller::from(&request);
         let trust = self.layer.trust.trust(&caller);
-        let begun = self.layer.begin(&caller, trust);
-        let span = self.layer.span.make(&caller, &begun.context, begun.link);
-        begun.forget(request.headers_mut());
-        let Begun { context, link, faults, .. } = begun;
+        let admission = self.layer.admit(&caller, trust);
+        let span = self.layer.span.make(&caller, &admission.context, admission.link);
+        admission.forget(request.headers_mut());
+        let Admission { context, link, faults, .. } = admission;
         let faults = Some(faults).filter(|faults| !faults.is_empty());
         if let Some(faults) = &faults {
             span.in_scope(|| span::report(faults));
         }
         let extensions = request.extensions_mut();
-        put(extensions, link);
-        put(extensions, faults);
-        put(extensions, self.layer.extension.then(|| context.clone()));
+        put::<Link>(extensions, link);
+        put::<Faults>(extensions, faults);
+        put::<TraceContext>(extensions, self.layer.extension.then(|| context.clone()));
         let stamp = self.layer.response.stamp(&context);
         let mut context = Some(Arc::new(context));
         let entered = Entered::new(&mut context);

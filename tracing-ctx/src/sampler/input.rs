@@ -1,9 +1,7 @@
 //! What a sampler is asked about.
 
 use super::{Threshold, random_bits};
-#[cfg(feature = "tower")]
-use crate::layer::Caller;
-use crate::{Baggage, TraceContext, TraceId, TraceState};
+use crate::{Baggage, Caller, TraceContext, TraceId, TraceState};
 
 static NO_BAGGAGE: Baggage = Baggage::EMPTY;
 
@@ -20,7 +18,6 @@ pub struct SampleInput<'a> {
     /// write anything into it.
     pub baggage: &'a Baggage,
     /// The request that the span is for, if a server's layer asks.
-    #[cfg(feature = "tower")]
     pub caller: Option<&'a Caller<'a>>,
     /// What is passed on about the trace, with the randomness that others will look at.
     state: Option<&'a TraceState>,
@@ -48,14 +45,7 @@ impl<'a> SampleInput<'a> {
         baggage: &'a Baggage,
         state: Option<&'a TraceState>,
     ) -> Self {
-        Self {
-            trace_id,
-            parent,
-            baggage,
-            #[cfg(feature = "tower")]
-            caller: None,
-            state,
-        }
+        Self { trace_id, parent, baggage, caller: None, state }
     }
 
     /// The 56 bits that all participants in a trace compare with their threshold: the `rv` of the
