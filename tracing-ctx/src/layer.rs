@@ -123,7 +123,7 @@ mod server;
 mod span;
 mod trust;
 
-pub use body::{BodyFuture, TraceBody, TraceBodyLayer, TracedBody};
+pub use body::{BodyFuture, TraceBodies, TraceBodyLayer, TracedBody};
 pub use client::{TraceClient, TraceClientLayer};
 pub use server::{ServerFuture, TraceServer, TraceServerLayer};
 pub use trust::{Link, Trust, TrustPolicy};

@@ -142,6 +142,17 @@ async fn without_the_layer_a_body_is_outside_of_the_context() {
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "none\n".repeat(3));
 }
 
+/// As layers answer by themselves that do not call what is inside: the body of a refusal is an empty one.
+#[tokio::test]
+async fn an_empty_body_of_this_kind_can_be_made_without_a_response() {
+    fn refusal<I: Service<Request<()>, Response = Response<B>>, B: Body + Default>(_: &I) -> B {
+        B::default()
+    }
+    let inner = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())));
+    let body = refusal(&TraceBodyLayer::new().layer(inner));
+    assert!(body.is_end_stream());
+}
+
 #[tokio::test]
 async fn how_long_a_body_is_and_whether_it_has_ended_pass_through() {
     let seen = Seen::default();

@@ -78,20 +78,20 @@ impl TraceBodyLayer {
 }
 
 impl<I> Layer<I> for TraceBodyLayer {
-    type Service = TraceBody<I>;
+    type Service = TraceBodies<I>;
 
-    fn layer(&self, inner: I) -> TraceBody<I> {
-        TraceBody { inner }
+    fn layer(&self, inner: I) -> TraceBodies<I> {
+        TraceBodies { inner }
     }
 }
 
 /// A service whose response bodies run in the trace of the request; made by [`TraceBodyLayer`].
 #[derive(Debug, Clone)]
-pub struct TraceBody<I> {
+pub struct TraceBodies<I> {
     inner: I,
 }
 
-impl<I, B, D> Service<Request<B>> for TraceBody<I>
+impl<I, B, D> Service<Request<B>> for TraceBodies<I>
 where
     I: Service<Request<B>, Response = Response<D>>,
 {
@@ -109,7 +109,7 @@ where
 }
 
 pin_project! {
-    /// The response of a [`TraceBody`].
+    /// The response of a [`TraceBodies`].
     #[must_use = "a future does nothing unless it is polled"]
     pub struct BodyFuture<F> {
         #[pin]
@@ -155,6 +155,13 @@ pin_project! {
 impl<B> TracedBody<B> {
     fn new(body: B) -> Self {
         Self { body: body.in_current_trace(), span: Span::current() }
+    }
+}
+
+/// In the trace and the span that are current, as a layer makes it that answers by itself.
+impl<B: Default> Default for TracedBody<B> {
+    fn default() -> Self {
+        Self::new(B::default())
     }
 }
 
