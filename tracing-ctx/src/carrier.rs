@@ -29,7 +29,8 @@ pub static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 /// Reads the context that came with a request or a message.
 ///
 /// Three look-ups, and linear in the length of what they find. From a `HeaderMap` it allocates only to join
-/// fields that came in several pieces, to cut padding off their ends, and to leave members of baggage out.
+/// fields that came in several pieces, to cut padding off their ends or out of what it makes too long, and to
+/// leave members of baggage out.
 pub fn extract<E: Extractor>(carrier: &E) -> Extracted {
     let mut extracted = extract_trace(carrier);
     (extracted.baggage, extracted.faults.baggage) = Baggage::from_fields(carrier.values(&BAGGAGE));
@@ -73,7 +74,7 @@ pub(crate) fn extract_parent<E: Extractor>(carrier: &E) -> Result<Option<TracePa
 ///
 /// The receiver takes the span of `context` as its parent, so each request should have a
 /// [`child`](TraceContext::child) of its own. A `HeaderMap` that is full, at 24576 names, is left without what
-/// it does not take, and so is a request.
+/// it does not take.
 pub fn inject<I: Injector>(context: &TraceContext, carrier: &mut I) {
     let parent = HeaderValue::from_bytes(&context.parent.to_bytes()).expect("digits and dashes are a value");
     carrier.replace(&TRACEPARENT, Some(parent));
@@ -83,8 +84,8 @@ pub fn inject<I: Injector>(context: &TraceContext, carrier: &mut I) {
 
 /// Copies the three headers as they are, field by field and byte by byte, valid or not, in place of any there.
 ///
-/// For a proxy that takes no part in the trace. Only what no header may have, such as a line break in the headers of
-/// a message, is left out.
+/// For a proxy that takes no part in the trace. Only what no header may have, such as a line break in the headers
+/// of a message, is left out.
 pub fn forward<E: Extractor, I: Injector>(from: &E, to: &mut I) {
     for name in [&TRACEPARENT, &TRACESTATE, &BAGGAGE] {
         to.replace(name, None);

@@ -83,7 +83,8 @@
 //!
 //! The trace is in the metadata of a call. A client of generated code is made with a channel in the client's
 //! layer, as `GreeterClient::new(channel)`. Where replies are streams, they are made after the call has
-//! returned, so the server has both layers.
+//! returned, so the server has both layers. A stream of requests is made by the connection: it takes the context
+//! along as `client.upload(requests.in_current_trace())`.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]

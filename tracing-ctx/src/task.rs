@@ -95,7 +95,7 @@ impl<B: http_body::Body> http_body::Body for WithTrace<B> {
     }
 }
 
-/// Gives futures, streams and bodies a trace context.
+/// Gives futures, streams and bodies a trace context. Implemented for every type, as `Instrument` is.
 pub trait TraceFutureExt: Sized {
     /// Runs this with `context` current, or with none.
     fn with_trace(self, context: impl Into<Option<Arc<TraceContext>>>) -> WithTrace<Self> {

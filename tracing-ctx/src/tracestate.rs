@@ -1,8 +1,8 @@
 //! The `tracestate` header: what the vendors along the way have noted about the trace.
 //!
 //! A [`TraceState`] is valid by construction: at most 32 members, each within the grammar of level 2, and at
-//! most [`MAX_TRACESTATE_LEN`] bytes. One field is kept as it came, without copying, unless there are spaces to
-//! be cut off its ends; several are joined once.
+//! most [`MAX_TRACESTATE_LEN`] bytes. One field is kept as it came, without copying, unless there is padding at
+//! its ends or so much of it that the list is longer; several are joined once.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

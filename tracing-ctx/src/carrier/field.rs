@@ -23,7 +23,8 @@ pub trait Extractor {
 /// What a context can be written to.
 ///
 /// `http::HeaderMap` is one, and with it the metadata of gRPC: `inject(&context, metadata.as_mut())`. Several fields
-/// of a name are only put there to be passed on, see [`forward`](super::forward).
+/// of a name are only put there to be passed on, see [`forward`](super::forward): what has one value for a name, as
+/// an environment has, can be injected into, but does not pass the test of `conformance`.
 pub trait Injector {
     /// Puts one field of this name in place of all that are there, or only removes these if there is no value.
     ///

@@ -201,6 +201,7 @@ impl<S: fmt::Debug, P, R> fmt::Debug for TraceServerLayer<S, P, R> {
         f.debug_struct("TraceServerLayer")
             .field("sampler", &self.sampler)
             .field("response", &self.response)
+            .field("baggage", &self.baggage)
             .field("extension", &self.extension)
             .finish_non_exhaustive()
     }
