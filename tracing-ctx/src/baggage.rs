@@ -100,6 +100,7 @@ impl Baggage {
     }
 
     /// Whether there are no members.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.field.is_none()
     }
@@ -111,6 +112,7 @@ impl Baggage {
     }
 
     /// The value of the one field to send, or `None` if there is nothing to send. Does not copy.
+    #[inline]
     pub fn to_header(&self) -> Option<HeaderValue> {
         self.field.clone()
     }

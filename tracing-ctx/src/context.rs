@@ -29,6 +29,7 @@ pub struct TraceContext {
 
 impl TraceContext {
     /// A context of this process without notes and baggage.
+    #[inline]
     pub const fn new(parent: TraceParent) -> Self {
         Self { parent, state: TraceState::EMPTY, baggage: Baggage::EMPTY, remote: false }
     }
@@ -71,16 +72,19 @@ impl TraceContext {
     }
 
     /// The trace.
+    #[inline]
     pub const fn trace_id(&self) -> TraceId {
         self.parent.trace_id
     }
 
     /// The span that is at work.
+    #[inline]
     pub const fn span_id(&self) -> SpanId {
         self.parent.parent_id
     }
 
     /// Whether the trace is to be recorded.
+    #[inline]
     pub const fn is_sampled(&self) -> bool {
         self.parent.flags.is_sampled()
     }
@@ -117,11 +121,13 @@ thread_local! {
 }
 
 /// The context of the work this thread is doing now; counts a reference. `None` outside of any.
+#[inline]
 pub fn current() -> Option<Arc<TraceContext>> {
     look(Option::clone)
 }
 
 /// The ids and flags of [`current`], for log lines: a copy of 32 bytes.
+#[inline]
 pub fn current_parent() -> Option<TraceParent> {
     look(|current| current.as_ref().map(|context| context.parent))
 }
@@ -167,6 +173,7 @@ pub(crate) struct Entered<'slot> {
 }
 
 impl<'slot> Entered<'slot> {
+    #[inline]
     pub(crate) fn new(slot: &'slot mut Option<Arc<TraceContext>>) -> Self {
         swap(slot);
         Self { slot }
@@ -174,6 +181,7 @@ impl<'slot> Entered<'slot> {
 }
 
 impl Drop for Entered<'_> {
+    #[inline]
     fn drop(&mut self) {
         swap(self.slot);
     }

@@ -118,6 +118,7 @@ impl TraceState {
     }
 
     /// Whether there are no members.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.field.is_none()
     }
@@ -128,6 +129,7 @@ impl TraceState {
     }
 
     /// The value of the one field to send, or `None` if there is nothing to send. Does not copy.
+    #[inline]
     pub fn to_header(&self) -> Option<HeaderValue> {
         self.field.clone()
     }

@@ -40,6 +40,7 @@ pub struct Dropped {
 
 impl Dropped {
     /// Whether nothing was left out.
+    #[inline]
     pub const fn is_empty(&self) -> bool {
         self.first.is_none()
     }

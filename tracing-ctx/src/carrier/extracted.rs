@@ -41,6 +41,7 @@ impl Extracted {
 
     /// The received context, if there is a valid `traceparent`. Baggage that came without one is lost; see
     /// [`begin`](Self::begin).
+    #[inline]
     pub fn into_context(self) -> Option<TraceContext> {
         let Self { parent, state, baggage, faults: _ } = self;
         Some(TraceContext { parent: parent?, state, baggage, remote: true })
@@ -61,6 +62,7 @@ pub struct Faults {
 
 impl Faults {
     /// Whether nothing was refused.
+    #[inline]
     pub const fn is_empty(&self) -> bool {
         self.parent.is_none() && self.state.is_none() && self.baggage.is_empty()
     }

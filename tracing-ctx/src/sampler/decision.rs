@@ -31,6 +31,7 @@ impl Decision {
     pub const DROPPED: Self = Self { sampled: false, threshold: ThresholdChange::Erase };
 
     /// Sampled if the randomness of the trace (its lower 56 bits) is not below `threshold`, and published.
+    #[inline]
     pub const fn consistent(threshold: Threshold, randomness: u64) -> Self {
         if threshold.keeps(randomness) {
             Self { sampled: true, threshold: ThresholdChange::Set(threshold) }
@@ -41,6 +42,7 @@ impl Decision {
 
     /// Gives a context that is being made, with a span id that nobody has seen yet, flag and threshold at
     /// once: the specification allows both to change only together with the span id.
+    #[inline]
     pub(crate) fn apply(self, mut context: TraceContext) -> TraceContext {
         context.parent = context.parent.with_sampled(self.sampled);
         match self.threshold {

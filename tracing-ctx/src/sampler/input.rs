@@ -25,20 +25,24 @@ pub struct SampleInput<'a> {
 
 impl<'a> SampleInput<'a> {
     /// The first span of a trace, for work without baggage.
+    #[inline]
     pub const fn root(trace_id: TraceId) -> Self {
         Self::new(trace_id, None, &NO_BAGGAGE, None)
     }
 
     /// A span in the trace of `parent`.
+    #[inline]
     pub const fn child(parent: &'a TraceContext) -> Self {
         Self::new(parent.trace_id(), Some(parent), &parent.baggage, Some(&parent.state))
     }
 
     /// A span in the trace of `context`, to be decided as if the trace began with it.
+    #[inline]
     pub const fn anew(context: &'a TraceContext) -> Self {
         Self::new(context.trace_id(), None, &context.baggage, Some(&context.state))
     }
 
+    #[inline]
     const fn new(
         trace_id: TraceId,
         parent: Option<&'a TraceContext>,
