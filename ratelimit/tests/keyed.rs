@@ -258,6 +258,21 @@ fn of_those_who_went_long_ago_is_known_when_they_will_have_paid() {
     assert_eq!(denied.retry_after, RetryAfter::After(Duration::from_millis(20_100)));
 }
 
+/// Once a mistake: a debtor that was blocked meanwhile was remembered as one that will never have paid, and so was
+/// whoever falls on its place in the sketch.
+#[test]
+fn of_one_that_was_blocked_while_it_was_away_nothing_is_remembered_for_ever() {
+    let options = KeyedOptions { max_keys: 1, over_cap: OverCap::EvictIndebted, shards: 1 };
+    let keyed: Keyed<u64, _> = Keyed::with_clock(options, || 0);
+    let quota = per_second(10, 100).oversize(Oversize::WhenFull);
+    assert!(keyed.allow(&u64::MAX, 300, quota) && keyed.allow(&0, 1, quota));
+    assert!(!keyed.allow(&u64::MAX, 1, Quota { rate: Rate::ZERO, ..quota }));
+    for key in 1..=1_025 {
+        assert!(keyed.allow(&key, 1, quota));
+    }
+    assert!(keyed.check(&u64::MAX, 1, quota).is_ok());
+}
+
 #[test]
 fn check_takes_nothing_stores_nothing_and_says_what_taking_would() {
     let keyed: Keyed<Name, _> = Keyed::with_clock(capped(10), || 0);

@@ -87,8 +87,10 @@ impl Away {
             && held == departure
         {
             latest.buckets.remove(&hash);
-            let full_at_ns = segment.full_position_at_ns(position).unwrap_or(u64::MAX);
-            self.before.remember(hash, full_at_ns);
+            // One without an end, by a rate of zero meanwhile, would bind strangers to its cells for ever.
+            if let Some(full_at_ns) = segment.full_position_at_ns(position) {
+                self.before.remember(hash, full_at_ns);
+            }
         }
         let departure = latest.next;
         latest.next += 1;

@@ -41,7 +41,8 @@ pub enum OverCap {
     /// Of those before them is known when they will be full under the quota they had, in a sketch of 32 KiB
     /// (count-min with maxima instead of sums): their keys come back as buckets that are full then and not
     /// earlier. Under an unchanged quota no debt is forgotten and no key ever passes more than that. A quota that
-    /// changed meanwhile changes the debt with the rate, and tokens given back meanwhile are lost.
+    /// changed meanwhile changes the debt with the rate, one whose rate has become zero is forgotten with its debt,
+    /// and tokens given back meanwhile are lost.
     ///
     /// A sketch errs upwards: once about a thousand keys are in it in debt at the same time, new keys begin to
     /// pay for strangers, for as long as those would. Never evicted are keys with the rate zero.
