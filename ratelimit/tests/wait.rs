@@ -413,15 +413,16 @@ fn what_comes_back_and_a_new_quota_leave_the_line_what_it_saved_up() {
     let (queue, time) = queue(quota);
     let mut permit = queue.try_acquire(3).unwrap();
     let mut split = Task::waiting(queue.wait(100));
-    // Two are there, 98 are to be minted: three of them come back, one every three seconds.
-    for second in [3, 6, 9] {
+    // Two are there, 98 are to be minted: three of them come back, two before the change of quota.
+    for second in [3, 6] {
         time.turn_to(second * SECOND_NS);
         permit.shrink_to(3 - second / 3);
         assert_eq!(split.wakes(), 0);
     }
     time.turn_to(9_200 * MS_NS);
-    // Eight are missing, and a bucket of four holds no less of what was saved.
+    // Four are missing, and a bucket of four holds no less of what was saved, nor of what is yet to come back.
     queue.reconfigure(Quota { rate: Rate::per_second(20), burst: 4, ..quota });
+    permit.release();
     time.turn_to(9_350 * MS_NS - 1);
     assert_eq!(split.wakes(), 0);
     time.turn_to(9_350 * MS_NS);
@@ -551,11 +552,13 @@ impl Model {
 
     fn reconfigure(&mut self, now_ns: u64, rate: Ratio, burst: i128) {
         self.spent = self.spent.max(self.floor());
+        // No more may come back than before, nor more than the new burst.
+        let room = (self.spent - self.floor()).min(burst);
         let minted = self.minted(now_ns);
         let carry = self.units(now_ns) % self.rate.per_ns * rate.per_ns / self.rate.per_ns;
         (self.rate, self.burst, self.start) = (rate, burst, (now_ns, minted, carry));
         (self.since_ns, self.changed_ns) = (now_ns, now_ns);
-        self.saved = (minted - self.spent - burst).max(0);
+        self.saved = (minted - self.spent + room - burst).max(0);
     }
 
     /// Serves everybody due by `now_ns`.

@@ -71,12 +71,11 @@ impl Segment {
         }
         let level = self.level_since(spent, since);
         let tokens = i64::try_from(tokens).unwrap_or(i64::MAX);
-        let floor = self.floor(level.minted).saturating_sub_unsigned(since.saved);
-        self.position(level.spent.saturating_sub(tokens).max(floor))
+        self.position(level.spent.saturating_sub(tokens).max(self.floor_since(level.minted, since)))
     }
 
     /// [`turn`](Self::turn) while all that was minted `since` is somebody's, and stays theirs: what of it is
-    /// beyond the new burst comes beside the word.
+    /// beyond the new burst comes beside the word. As much may still come back as before, up to the new burst.
     #[cfg(feature = "tokio")]
     pub(crate) fn turn_since(
         &self,
@@ -90,15 +89,24 @@ impl Segment {
         if self.rate.is_unlimited() || segment.rate.is_unlimited() {
             return ((segment, word), Since::instant(at_ns));
         }
-        let spent = self.position(self.level_since(spent, since).spent);
+        let level = self.level_since(spent, since);
+        let room = level.spent.saturating_sub(self.floor_since(level.minted, since));
+        let room = room.min(segment.burst.cast_signed());
+        let spent = self.position(level.spent);
         let available = segment.minted.wrapping_sub(spent).cast_signed();
-        let saved = u64::try_from(available.saturating_sub_unsigned(segment.burst)).unwrap_or(0);
+        let saved = available.saturating_add(room).saturating_sub_unsigned(segment.burst);
+        let saved = u64::try_from(saved).unwrap_or(0);
         ((segment, spent), Since { at_ns, saved })
     }
 
-    fn level_since(&self, spent: u64, Since { at_ns, saved }: Since) -> Level {
-        let minted = self.minted_by(at_ns);
+    fn level_since(&self, spent: u64, since: Since) -> Level {
+        let minted = self.minted_by(since.at_ns);
         let spent = spent.wrapping_sub(self.minted).cast_signed();
-        Level { minted, spent: spent.max(self.floor(minted).saturating_sub_unsigned(saved)) }
+        Level { minted, spent: spent.max(self.floor_since(minted, since)) }
+    }
+
+    /// Where `spent` stands in a bucket that is full besides what was saved.
+    fn floor_since(&self, minted: i64, since: Since) -> i64 {
+        self.floor(minted).saturating_sub_unsigned(since.saved)
     }
 }
