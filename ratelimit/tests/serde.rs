@@ -42,6 +42,7 @@ fn a_document_that_is_no_quota_is_refused_with_the_allowed_range() {
         (r#"{"rate": "infinite", "burst": 5}"#, "unknown variant `infinite`"),
         (r#"{"rate": "unlimited"}"#, "missing field `burst`"),
         (r#"{"rate": "unlimited", "burst": 5, "oversize": "pass"}"#, "unknown variant `pass`"),
+        (r#"{"rate": "unlimited", "burst": 5, "oversise": "when_full"}"#, "unknown field `oversise`"),
     ] {
         let refusal = serde_json::from_str::<Quota>(document).unwrap_err().to_string();
         assert!(refusal.contains(message), "{document}: {refusal}");
