@@ -27,8 +27,9 @@
 //! | one thing, from so many threads that they get in each other's way | [`Leased`] | a limiter that hands out tokens in advance |
 //! | under a lock or in a simulation of one's own | [`bucket`] | the arithmetic alone, `now` is an argument |
 //!
-//! Each gives a [`Permit`], which can be settled for less than was asked, borrowed or owned ([`Leased`] alone gives
-//! none). [`Observed`] around any of the first six tells an [`Observer`] of each decision.
+//! The first six give a [`Permit`], which can be settled for less than was asked; it borrows the limiter or, but
+//! for a `Tree`'s, owns it. [`Observed`] around any of them tells an [`Observer`] of each decision that is asked
+//! of it rather than of the limiter within.
 //!
 //! # What it does not do
 //!

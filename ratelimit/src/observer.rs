@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
-use std::ops::Deref;
 use std::sync::Arc;
+#[cfg(feature = "tokio")]
+use std::time::Duration;
 
 use crate::decision::Denied;
 use crate::keyed::{Interned, InternedPermit, Keyed, KeyedPermit, Lookup};
@@ -16,7 +17,8 @@ use crate::tree::{Exceeded, Node, Tree, TreePermit};
 use crate::wait::{Queue, QueuePermit};
 
 /// Is told of decisions as they are made, outside of every lock, on the thread that asked. `K` is the key as the
-/// caller named it: `str`, `u32` for [`Interned`], `()` where there is none, the `str` that names the level of a [`Tree`].
+/// caller named it: `str`, `u32` for [`Interned`], `()` where there is none, the `str` that names the level of a
+/// [`Tree`], the number of the bandwidth of a [`Multi`] of which each is asked for its own.
 ///
 /// ```
 /// use forebay_ratelimit::{Denied, Limiter, Observed, Observer, Quota, Rate};
@@ -69,8 +71,9 @@ impl<K: ?Sized, O: Observer<K> + ?Sized> Observer<K> for Arc<O> {
     }
 }
 
-/// A limiter and an [`Observer`] of what it decides. All else goes to the limiter, by [`Deref`]: what is asked
-/// of that directly is not observed.
+/// A limiter and an [`Observer`] of what is asked of it here. All else is asked of the
+/// [`limiter`](Self::limiter) itself, and what that decides is not observed: permits that own it are had there
+/// only, and whoever takes them tells the observer.
 #[derive(Clone)]
 pub struct Observed<L, O> {
     limiter: L,
@@ -81,6 +84,11 @@ impl<L, O> Observed<L, O> {
     /// Tells `observer` of the decisions of `limiter`.
     pub fn new(limiter: L, observer: O) -> Self {
         Self { limiter, observer }
+    }
+
+    /// What decides, unobserved.
+    pub fn limiter(&self) -> &L {
+        &self.limiter
     }
 
     /// Who is told.
@@ -101,14 +109,6 @@ impl<L, O> Observed<L, O> {
             Err(denied) => self.observer.denied(key, denied),
         }
         verdict
-    }
-}
-
-impl<L, O> Deref for Observed<L, O> {
-    type Target = L;
-
-    fn deref(&self) -> &L {
-        &self.limiter
     }
 }
 
@@ -152,6 +152,24 @@ impl<const N: usize, C: Fn() -> u64, O: Observer> Observed<Multi<N, C>, O> {
         match &verdict {
             Ok(_) => self.observer.admitted(&(), tokens),
             Err(refusal) => self.observer.denied(&(), &refusal.denied),
+        }
+        verdict
+    }
+}
+
+/// Told under the number of the bandwidth: an admission for each of them, a refusal for the one it is by.
+impl<const N: usize, C: Fn() -> u64, O: Observer<usize>> Observed<Multi<N, C>, O> {
+    /// [`Multi::try_acquire_each`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_acquire_each(&self, tokens: [u64; N]) -> Result<MultiPermit<'_, N, C>, MultiDenied> {
+        let verdict = self.limiter.try_acquire_each(tokens);
+        match &verdict {
+            Ok(_) => {
+                (0..).zip(tokens).for_each(|(bandwidth, tokens)| self.observer.admitted(&bandwidth, tokens));
+            }
+            Err(refusal) => self.observer.denied(&refusal.bandwidth, &refusal.denied),
         }
         verdict
     }
@@ -225,6 +243,20 @@ impl<C: Fn() -> u64, O: Observer<u32>> Observed<Interned<C>, O> {
     pub fn try_acquire(&self, id: u32, tokens: u64, quota: Quota) -> Result<InternedPermit<'_, C>, Denied> {
         self.tell(&id, self.limiter.try_acquire(id, tokens, quota))
     }
+
+    /// [`Interned::acquire_up_to`]: told is what was granted.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn acquire_up_to(
+        &self,
+        id: u32,
+        tokens: u64,
+        least: u64,
+        quota: Quota,
+    ) -> Result<InternedPermit<'_, C>, Denied> {
+        self.tell(&id, self.limiter.acquire_up_to(id, tokens, least, quota))
+    }
 }
 
 /// Told under the names of the levels: an admission for each of them, a refusal for the one that is exceeded.
@@ -282,6 +314,14 @@ impl<O: Observer> Observed<Queue, O> {
     /// As there.
     pub async fn wait_until(&self, tokens: u64, deadline_ns: u64) -> Result<QueuePermit<'_>, Denied> {
         self.tell(&(), self.limiter.wait_until(tokens, deadline_ns).await)
+    }
+
+    /// [`Queue::wait_within`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn wait_within(&self, tokens: u64, time: Duration) -> Result<QueuePermit<'_>, Denied> {
+        self.tell(&(), self.limiter.wait_within(tokens, time).await)
     }
 }
 
