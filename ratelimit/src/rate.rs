@@ -150,7 +150,7 @@ impl fmt::Debug for Rate {
 /// A rate as it stands in a document: in no particular terms.
 #[cfg(feature = "serde")]
 #[derive(serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Written {
     Unlimited,
     Limited { tokens: u64, per_ns: u64 },

@@ -39,6 +39,10 @@ fn a_document_that_is_no_quota_is_refused_with_the_allowed_range() {
         (r#"{"rate": {"limited": {"tokens": 0, "per_ns": 0}}, "burst": 5}"#, "0 tokens per 0 ns"),
         (r#"{"rate": {"limited": {"tokens": -5, "per_ns": 9}}, "burst": 5}"#, "expected u64"),
         (r#"{"rate": {"limited": {"tokens": 5}}, "burst": 5}"#, "missing field `per_ns`"),
+        (
+            r#"{"rate": {"limited": {"tokens": 5, "per_ns": 9, "per_s": 9}}, "burst": 5}"#,
+            "unknown field `per_s`",
+        ),
         (r#"{"rate": "infinite", "burst": 5}"#, "unknown variant `infinite`"),
         (r#"{"rate": "unlimited"}"#, "missing field `burst`"),
         (r#"{"rate": "unlimited", "burst": 5, "oversize": "pass"}"#, "unknown variant `pass`"),
