@@ -10,6 +10,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -46,6 +47,7 @@ pub use name::Name;
 pub use options::{KeyedOptions, OverCap};
 pub use permit::{KeyedPermit, OfKey, OwnedKey, OwnedKeyedPermit};
 pub(crate) use permit::{Source, Taken};
+use room::Reserved;
 use shard::Shard;
 
 /// Slots that are looked at under one lock at a time.
@@ -289,7 +291,9 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
                 return verdict.map(|()| Taken { granted: tokens, source });
             }
             if reserved || self.reserve() {
+                let slot = Reserved(&self.held);
                 let entry = shard.insert((hash, key.to_key()), quota, (now_ns, former), &self.hasher);
+                mem::forget(slot);
                 if shard.charge(entry, quota, now_ns, tokens) {
                     self.away().inspect(|away| away.forget(hash));
                     return Ok(Taken { granted: tokens, source: Source::Own });

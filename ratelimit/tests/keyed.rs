@@ -2,10 +2,14 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use forebay_ratelimit::bucket::Bucket;
-use forebay_ratelimit::{Bound, Keyed, KeyedOptions, Name, OverCap, Oversize, Quota, Rate, RetryAfter};
+use forebay_ratelimit::{
+    Bound, Keyed, KeyedOptions, Lookup, Name, OverCap, Oversize, Quota, Rate, RetryAfter,
+};
 use proptest::prelude::*;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -164,6 +168,41 @@ fn retain_forgets_what_the_caller_does_not_want() {
     assert_eq!(keyed.len(), 600);
     assert_eq!(keyed.retain(|_, _| false), 600);
     assert!(keyed.is_empty());
+}
+
+/// Once a mistake: what was removed before the panic, and the slot of the key that never came, counted as held.
+#[test]
+fn a_panic_of_the_callers_costs_no_slot() {
+    struct Broken(u64);
+    impl Hash for Broken {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            self.0.hash(state);
+        }
+    }
+    impl Lookup<u64> for Broken {
+        fn finds(&self, key: &u64) -> bool {
+            self.0 == *key
+        }
+
+        fn to_key(&self) -> u64 {
+            panic!("no key")
+        }
+    }
+    let quota = per_second(1, 2);
+    let keyed: Keyed<u64, _> = Keyed::with_clock(KeyedOptions { shards: 1, ..capped(16) }, || 0);
+    assert!((0..16).all(|key| keyed.allow(&key, 1, quota)));
+    let mut asked = 0;
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        keyed.retain(|_, _| {
+            asked += 1;
+            assert!(asked <= 10, "no more");
+            false
+        })
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(keyed.len(), 6);
+    assert!(catch_unwind(AssertUnwindSafe(|| keyed.allow(&Broken(99), 1, quota))).is_err());
+    assert_eq!((keyed.len(), keyed.retain(|_, _| false), keyed.len()), (6, 6, 0));
 }
 
 #[test]

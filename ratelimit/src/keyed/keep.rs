@@ -66,9 +66,12 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
                 let now_ns = (self.clock)();
                 let mut shard = shard.lock();
                 let now_ns = shard.advance(now_ns);
-                let forgotten = shard.retain(now_ns, sweep, LOOKED_AT_ONCE, &mut keep, &self.hasher);
-                self.unreserve(forgotten);
-                gone += forgotten;
+                let one_gone = || {
+                    // One by one: `keep` may panic at the next.
+                    self.unreserve(1);
+                    gone += 1;
+                };
+                shard.retain(now_ns, sweep, LOOKED_AT_ONCE, &mut keep, one_gone, &self.hasher);
                 !sweep.is_done()
             });
         }

@@ -1,7 +1,7 @@
 //! Slots for new keys: counted, and made.
 
 use std::hash::{BuildHasher, Hash};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::intent::{Explain, Wanted};
 use super::permit::{Source, Taken};
@@ -12,6 +12,15 @@ use crate::quota::Quota;
 
 /// Slots that eviction looks at for a full bucket before it gives up.
 const LOOKED_AT: usize = 512;
+
+/// A slot for a key about to be stored, free again should the caller's code panic before that.
+pub(super) struct Reserved<'a>(pub(super) &'a AtomicUsize);
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
     /// One more slot, unless all are taken.

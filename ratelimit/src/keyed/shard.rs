@@ -159,17 +159,17 @@ impl<K: Eq + Hash> Shard<K> {
         hash
     }
 
-    /// Removes of the next `at_once` slots what `keep` does not want, and returns how many that was. At the end
-    /// memory is given back if most went.
+    /// Removes of the next `at_once` slots what `keep` does not want, and says `gone` of each. At the end memory is
+    /// given back if most went.
     pub(super) fn retain(
         &mut self,
         now_ns: u64,
         sweep: &mut Sweep,
         at_once: usize,
         mut keep: impl FnMut(&K, Snapshot) -> bool,
+        mut gone: impl FnMut(),
         hasher: &impl BuildHasher,
-    ) -> usize {
-        let before = self.entries.len();
+    ) {
         let slots = self.entries.slots();
         if sweep.slots != slots {
             // Another number of groups: all have moved.
@@ -180,15 +180,14 @@ impl<K: Eq + Hash> Shard<K> {
             let Some(entry) = self.entries.get(slot) else { continue };
             if !keep(&entry.key, self.classes.peek(&entry.account, now_ns)) {
                 self.remove(slot, hasher);
+                gone();
             }
         }
         sweep.next = end;
-        let held = self.entries.len();
         if end == slots {
             sweep.done = true;
             self.entries.shrink(|entry| hasher.hash_one(&entry.key));
         }
-        before - held
     }
 
     /// Removes one full bucket if the hand meets one before it has gone round or the `budget` of slots is

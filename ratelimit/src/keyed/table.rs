@@ -31,10 +31,6 @@ impl<T> Table<T> {
         Self { groups: Vec::new(), len: 0 }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-
     /// Slots, taken or vacant.
     pub(super) fn slots(&self) -> usize {
         self.groups.len() * SLOTS
@@ -217,8 +213,8 @@ mod tests {
                         map.insert(key, (key, value));
                     }
                 }
-                prop_assert_eq!((table.len(), table.iter_mut().count()), (map.len(), map.len()));
-                prop_assert!(table.slots() * 7 >= table.len() * 8);
+                prop_assert_eq!((table.len, table.iter_mut().count()), (map.len(), map.len()));
+                prop_assert!(table.slots() * 7 >= table.len * 8);
             }
             for slot in 0..table.slots() {
                 if let Some(&(key, _)) = table.get(slot) {
@@ -235,12 +231,7 @@ mod tests {
         let hash = |&key: &u64| key.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_right(32);
         for key in 0..20_000 {
             table.insert(hash(&key), key, hash);
-            assert!(
-                key < 100 || table.slots() * 2 <= table.len() * 3,
-                "{} of {}",
-                table.len(),
-                table.slots()
-            );
+            assert!(key < 100 || table.slots() * 2 <= table.len * 3, "{} of {}", table.len, table.slots());
         }
     }
 }
