@@ -208,7 +208,8 @@ impl<K: Eq + Hash, C: Fn() -> u64, S: BuildHasher> Keyed<K, C, S> {
 
     /// Gives tokens back to the bucket of `key`, which is never fuller than full. An unknown key is full, or had
     /// to go in debt: under [`OverCap::EvictIndebted`] what comes back for one of the last 1,024 that had to is
-    /// added to what it owes, and lost if it went before those. It is the caller's care not to give back more than was taken; a [`KeyedPermit`] cannot.
+    /// taken from what it owes, and lost if it went before those. It is the caller's care not to give back more
+    /// than was taken; a [`KeyedPermit`] cannot.
     pub fn release<Q>(&self, key: &Q, tokens: u64)
     where
         Q: Lookup<K> + ?Sized,

@@ -33,9 +33,9 @@ impl Default for LeaseOptions {
 /// A [`Limiter`] whose tokens are handed to threads by the lease.
 ///
 /// In every window of length `t` it admits at most `burst + ⌊rate·t⌋ + 1` tokens as the limiter does, and
-/// `slots · lease` more: what had been taken in advance, for no slot ever holds more than a lease. As many may be held while somebody else is refused. Take
-/// it where one key is asked by so many threads that they wait for each other, and the burst is much larger than
-/// that.
+/// `slots · lease` more: what had been taken in advance, for no slot ever holds more than a lease. As many may
+/// be held while somebody else is refused. Take it where one key is asked by so many threads that they wait for
+/// each other, and the burst is much larger than that.
 ///
 /// ```
 /// use forebay_ratelimit::{LeaseOptions, Leased, Quota, Rate};

@@ -102,8 +102,9 @@
 //!
 //! # Features
 //!
-//! `serde`: [`Rate`], [`Quota`], [`Oversize`] and [`Inherit`] can be written and read. `tower`: `RateLimitLayer`.
-//! `tokio`: `Queue`, a limiter at which those who may not pass now wait in line.
+//! `serde`: [`Rate`], [`Quota`], [`Oversize`] and [`Inherit`] can be written and read, field by field; the
+//! short form `100/s, burst 500` is read by `parse`, without it. `tower`: `RateLimitLayer`. `tokio`: `Queue`, a
+//! limiter at which those who may not pass now wait in line.
 
 mod apart;
 pub mod bucket;

@@ -105,7 +105,8 @@ impl<R: Release> Permit<R> {
         self.granted
     }
 
-    /// Tokens this permit could give back: none where there was no limit when it was asked.
+    /// Tokens this permit could give back: none where there was no limit when it was asked. Of a
+    /// [`Tree`](crate::Tree) they are what was asked of each level, limited or not.
     pub fn tokens(&self) -> R::Tokens {
         self.tokens
     }

@@ -1,4 +1,5 @@
-//! Rates and quotas as an operator writes them: what `Display` prints is read back.
+//! Rates and quotas as an operator writes them: what `Display` prints is read back, but for the burst and the
+//! oversize of an unlimited quota, which it does not print.
 
 use std::str::FromStr;
 use std::time::Duration;

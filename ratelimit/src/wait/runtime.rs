@@ -1,4 +1,5 @@
-//! The clock and the timer of tokio: in a runtime whose time is paused both stand still together.
+//! The clock and the timer of tokio: in a runtime whose time is paused both stand still together, but for threads
+//! outside of it, which read the real clock.
 
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -8,6 +9,9 @@ use crate::quota::Quota;
 
 impl Queue {
     /// A full limiter on tokio's clock and the timer of this runtime, for as long as that runs.
+    ///
+    /// Where the time of the runtime is paused, as in tests, the queue is asked from within it: a thread outside
+    /// reads the real clock.
     ///
     /// # Panics
     /// Outside of a tokio runtime, or in one without a timer. When the runtime has been shut down, whoever has to
