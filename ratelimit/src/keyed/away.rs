@@ -4,9 +4,10 @@
 //! The latest are kept whole. Of those before them a sketch keeps when they will be full.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::FixedState;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::debts::Debts;
 use crate::bucket::{Position, Segment};
@@ -18,6 +19,8 @@ const WHOLE: usize = 1_024;
 
 pub(super) struct Away {
     latest: Mutex<Latest>,
+    /// Buckets in `latest`, changed under its lock.
+    whole: AtomicUsize,
     before: Debts,
 }
 
@@ -75,7 +78,13 @@ impl Away {
             departures: VecDeque::with_capacity(WHOLE),
             next: 0,
         };
-        Self { latest: Mutex::new(latest), before: Debts::new() }
+        Self { latest: Mutex::new(latest), whole: AtomicUsize::new(0), before: Debts::new() }
+    }
+
+    /// The latest, unless there are none. A key left under the lock of the very shard that it is asked for under,
+    /// so its bucket is counted here, or else seen in the sketch by whoever sees it counted no more.
+    fn latest(&self) -> Option<MutexGuard<'_, Latest>> {
+        (self.whole.load(Ordering::Acquire) > 0).then(|| self.latest.lock())
     }
 
     /// The key with this hash has to go, and this is its bucket.
@@ -96,17 +105,20 @@ impl Away {
         latest.next += 1;
         latest.departures.push_back((hash, departure));
         latest.buckets.insert(hash, (departure, bucket));
+        self.whole.store(latest.buckets.len(), Ordering::Release);
     }
 
     /// The bucket that the key with this hash would come back to under `quota`; none if that is a full one.
     pub(super) fn look(&self, hash: u64, quota: Quota, now_ns: u64) -> Option<Bucket> {
-        let whole = self.latest.lock().buckets.get(&hash).map(|(_, bucket)| bucket.under(quota, now_ns));
-        whole.or_else(|| self.sketched(hash, quota, now_ns))
+        let whole = self.latest().and_then(|latest| latest.buckets.get(&hash).copied());
+        whole.map(|(_, bucket)| bucket.under(quota, now_ns)).or_else(|| self.sketched(hash, quota, now_ns))
     }
 
     /// [`look`](Self::look), and `quota` is in force for the key from here on.
     pub(super) fn recall(&self, hash: u64, quota: Quota, now_ns: u64) -> Option<Bucket> {
-        if let Some((_, bucket)) = self.latest.lock().buckets.get_mut(&hash) {
+        if let Some(mut latest) = self.latest()
+            && let Some((_, bucket)) = latest.buckets.get_mut(&hash)
+        {
             *bucket = bucket.under(quota, now_ns);
             return Some(*bucket);
         }
@@ -119,20 +131,27 @@ impl Away {
     }
 
     pub(super) fn inherit(&self, hash: u64, quota: Quota, now_ns: u64, inherit: Inherit) {
-        if let Some((_, bucket)) = self.latest.lock().buckets.get_mut(&hash) {
+        if let Some(mut latest) = self.latest()
+            && let Some((_, bucket)) = latest.buckets.get_mut(&hash)
+        {
             *bucket = bucket.inherit(quota, now_ns, inherit);
         }
     }
 
     /// The key with this hash is held again, or to be forgotten.
     pub(super) fn forget(&self, hash: u64) {
-        self.latest.lock().buckets.remove(&hash);
+        if let Some(mut latest) = self.latest() {
+            latest.buckets.remove(&hash);
+            self.whole.store(latest.buckets.len(), Ordering::Release);
+        }
     }
 
     /// Tokens come back for a key that is not held. Of one that went too long ago nothing is known that they
     /// could be added to.
     pub(super) fn give_back(&self, hash: u64, now_ns: u64, tokens: u64) {
-        if let Some((_, Bucket { segment, position })) = self.latest.lock().buckets.get_mut(&hash) {
+        if let Some(mut latest) = self.latest()
+            && let Some((_, Bucket { segment, position })) = latest.buckets.get_mut(&hash)
+        {
             *position = segment.give_back_at(*position, now_ns, tokens);
         }
     }
