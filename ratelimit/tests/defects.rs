@@ -1,4 +1,4 @@
-//! What went wrong in other limiters, each with the bug it is named after.
+//! P12. What went wrong in other limiters, each with the bug it is named after.
 
 use std::cell::Cell;
 use std::time::Duration;

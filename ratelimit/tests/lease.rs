@@ -56,12 +56,16 @@ fn a_request_that_fits_makes_no_debt_for_its_lease() {
 
 #[test]
 fn leases_of_any_size_are_counted_without_overflow() {
-    let options = LeaseOptions { lease: u64::MAX, slots: 1_024 };
-    let limiter = Leased::with_clock(Quota::UNLIMITED, options, || 0);
-    thread::scope(|scope| {
-        (0..16).for_each(|_| drop(scope.spawn(|| assert!(limiter.allow(u64::MAX)))));
-    });
-    assert_eq!((limiter.held(), limiter.settle()), (0, 0));
+    let quota = Quota::new(Rate::per_second(1), Quota::MAX_BURST);
+    let limiter = Leased::with_clock(quota, LeaseOptions { lease: 1 << 60, slots: 1_024 }, || 0);
+    for leases in 1..=18 {
+        thread::scope(|scope| drop(scope.spawn(|| assert!(limiter.allow(1)))));
+        assert_eq!(limiter.held(), u64::try_from(leases * (1_u128 << 60)).unwrap_or(u64::MAX));
+        // What was unlimited starts full.
+        limiter.reconfigure(Quota::UNLIMITED);
+        limiter.reconfigure(quota);
+    }
+    assert_eq!((limiter.settle(), limiter.held()), (u64::MAX, 0));
 }
 
 #[test]
