@@ -11,7 +11,7 @@ use crate::apart::Apart;
 use crate::clock::monotonic_ns;
 use crate::decision::{Denied, Snapshot};
 use crate::limiter::Limiter;
-use crate::quota::Quota;
+use crate::quota::{Inherit, Quota};
 
 /// How much is taken in advance, and by how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +103,11 @@ impl<C: Fn() -> u64> Leased<C> {
     /// Puts another quota in force, as [`Limiter::reconfigure`]. Leases stay.
     pub fn reconfigure(&self, quota: Quota) {
         self.limiter.reconfigure(quota);
+    }
+
+    /// [`reconfigure`](Self::reconfigure) with a say in what becomes of the limiter's tokens and debt. Leases stay.
+    pub fn reconfigure_with(&self, quota: Quota, inherit: Inherit) {
+        self.limiter.reconfigure_with(quota, inherit);
     }
 
     #[inline]

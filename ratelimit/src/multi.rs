@@ -10,9 +10,8 @@ use parking_lot::Mutex;
 use crate::bucket::Bucket;
 use crate::clock::{Latest, monotonic_ns};
 use crate::decision::{Denied, Snapshot};
-
 use crate::permit::{Permit, Release};
-use crate::quota::Quota;
+use crate::quota::{Inherit, Quota};
 
 /// Admits what all of `N` quotas let pass.
 ///
@@ -137,11 +136,16 @@ impl<const N: usize, C: Fn() -> u64> Multi<N, C> {
 
     /// Puts other quotas in force, all as one. Tokens and debts stay, up to the new bursts.
     pub fn reconfigure(&self, quotas: [Quota; N]) {
+        self.reconfigure_with(quotas, Inherit::AsIs);
+    }
+
+    /// [`reconfigure`](Self::reconfigure) with a say in what becomes of tokens and debts.
+    pub fn reconfigure_with(&self, quotas: [Quota; N], inherit: Inherit) {
         let mut state = self.state.lock();
         let now_ns = state.latest.advance((self.clock)());
         for (bucket, quota) in state.buckets.iter_mut().zip(quotas) {
-            if bucket.quota() != quota.clamped() {
-                bucket.reconfigure(now_ns, quota);
+            if bucket.quota() != quota.clamped() || inherit == Inherit::Reset {
+                bucket.reconfigure_with(now_ns, quota, inherit);
             }
         }
     }

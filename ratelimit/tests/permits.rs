@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use forebay_ratelimit::{
-    Bound, Denied, Inherit, Interned, InternedOptions, Keyed, KeyedOptions, Limiter, Multi, Name, Observed,
-    Observer, OverCap, Oversize, Quota, Rate, Tree,
+    Bound, Denied, Inherit, Interned, InternedOptions, Keyed, KeyedOptions, LeaseOptions, Leased, Limiter,
+    Multi, Name, Observed, Observer, OverCap, Oversize, Quota, Rate, Tree,
 };
 
 fn per_second(rate: u64, burst: u64) -> Quota {
@@ -95,11 +95,17 @@ fn the_quota_of_a_key_inherits_as_that_of_a_limiter() {
             interned.release(1, u64::from(taken == 0));
             away.release(&1, u64::from(taken == 0));
             assert!(away.allow(&2, 1, old));
+            let multi = Multi::with_clock([old; 2], || 0);
+            let leased = Leased::with_clock(old, LeaseOptions { lease: 0, slots: 1 }, || 0);
+            assert!(multi.allow(taken) && leased.allow(taken));
+            multi.reconfigure_with([new; 2], inherit);
+            leased.reconfigure_with(new, inherit);
             limiter.reconfigure_with(new, inherit);
             keyed.reconfigure_with(&1, new, inherit);
             interned.reconfigure_with(1, new, inherit);
             away.reconfigure_with(&1, new, inherit);
             let expected = limiter.peek();
+            assert_eq!((multi.peek(), leased.peek()), ([expected; 2], expected), "{taken} {new} {inherit:?}");
             assert_eq!(keyed.peek(&1), Some(expected), "{taken} {new} {inherit:?}");
             assert_eq!(interned.peek(1), Some(expected), "{taken} {new} {inherit:?}");
             // A key that had to go shows what it has by what is refused; one that was full is not remembered.
