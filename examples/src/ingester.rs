@@ -110,21 +110,26 @@ impl From<RecordError> for PushError {
 impl From<AppendError> for PushError {
     fn from(error: AppendError) -> Self {
         match error {
-            AppendError::Rejected(reject @ (Reject::Closed | Reject::Poisoned)) => {
-                Self::Unavailable { reason: reject.to_string() }
-            }
-            AppendError::Rejected(reject @ Reject::TooLarge { .. }) => {
-                Self::TooLarge { reason: reject.to_string() }
-            }
-            AppendError::Rejected(reject) => {
-                let wait =
-                    if matches!(reject, Reject::Backpressure { .. }) { Duration::ZERO } else { RESPITE };
-                Self::Busy { reason: reject.to_string(), retry_after: Some(wait) }
-            }
+            AppendError::Rejected(reject) => reject.into(),
             AppendError::Indeterminate(failure) => {
                 Self::Indeterminate { reason: format!("{failure}: {}", failure.cause) }
             }
             other => Self::Indeterminate { reason: other.to_string() },
+        }
+    }
+}
+
+impl From<Reject> for PushError {
+    fn from(reject: Reject) -> Self {
+        let reason = reject.to_string();
+        match reject {
+            Reject::TooLarge { .. } => Self::TooLarge { reason },
+            Reject::Backpressure { .. } => Self::Busy { reason, retry_after: Some(Duration::ZERO) },
+            Reject::NoSpace | Reject::QuotaExceeded { .. } | Reject::Io { .. } => {
+                Self::Busy { reason, retry_after: Some(RESPITE) }
+            }
+            // Closed, poisoned, or out of numbers: to wait does not help. Nor is it known to with a reason yet to come.
+            _ => Self::Unavailable { reason },
         }
     }
 }

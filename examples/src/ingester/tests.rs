@@ -76,6 +76,24 @@ async fn an_ingester_whose_log_failed_says_so() {
     assert!(matches!(ingester.push(record("refused")).await, Err(PushError::Unavailable { .. })));
 }
 
+/// A log whose numbers are used up was called busy, for ever, in a line that nobody sees.
+#[test]
+fn a_log_that_takes_nothing_any_more_is_unavailable_and_only_one_that_is_full_is_busy() {
+    for reject in [Reject::Closed, Reject::Poisoned, Reject::NumbersUsedUp] {
+        let reason = reject.to_string();
+        assert_eq!(PushError::from(AppendError::Rejected(reject)), PushError::Unavailable { reason });
+    }
+    for (reject, wait) in [
+        (Reject::Backpressure { inflight: 2, limit: 1 }, Duration::ZERO),
+        (Reject::NoSpace, RESPITE),
+        (Reject::QuotaExceeded { limit: 1, used: 2, pinned_by: None }, RESPITE),
+        (Reject::Io { kind: std::io::ErrorKind::Other }, RESPITE),
+    ] {
+        let busy = PushError::Busy { reason: reject.to_string(), retry_after: Some(wait) };
+        assert_eq!(PushError::from(AppendError::Rejected(reject)), busy);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_ingester_that_stops_says_when_it_has_nothing_left() {
     let ingester = ingester(SimFs::new(1)).await;

@@ -41,7 +41,8 @@ fn refusal(error: PushError) -> Status {
         PushError::Busy { reason, retry_after } => {
             let mut metadata = MetadataMap::new();
             if let Some(wait) = retry_after {
-                let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                // Rounded up: 0 would say that no wait is wanted.
+                let ms = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
                 metadata.insert(PUSHBACK, MetadataValue::from(ms));
             }
             Status::with_metadata(Code::ResourceExhausted, reason, metadata)
@@ -183,6 +184,19 @@ mod tests {
             PushError::Indeterminate { reason: reason() },
         ] {
             assert_eq!(refused(&refusal(error.clone())), error);
+        }
+    }
+
+    #[test]
+    fn a_wait_is_as_long_from_afar_or_up_to_a_millisecond_longer() {
+        let busy = |wait| PushError::Busy { reason: "full".to_owned(), retry_after: Some(wait) };
+        let ms = Duration::from_millis;
+        for (wait, heard) in [
+            (Duration::from_nanos(1), ms(1)),
+            (Duration::from_micros(1500), ms(2)),
+            (Duration::MAX, ms(u64::MAX)),
+        ] {
+            assert_eq!(refused(&refusal(busy(wait))), busy(heard), "{wait:?}");
         }
     }
 
