@@ -26,8 +26,12 @@ impl Message {
         loop {
             let mut line = String::new();
             stream.read_line(&mut line).await.ok().filter(|read| *read > 0)?;
-            let Some((name, value)) = line.trim_end_matches("\r\n").split_once(": ") else { break };
-            message.fields.push((name.to_owned(), value.to_owned()));
+            let line = line.trim_end_matches("\r\n");
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(':').expect("a field has a colon");
+            message.fields.push((name.to_owned(), value.strip_prefix(' ').unwrap_or(value).to_owned()));
         }
         let mut body = vec![0; message.field("content-length").map_or(0, |len| len.parse().unwrap())];
         stream.read_exact(&mut body).await.ok()?;
@@ -75,4 +79,12 @@ pub(crate) async fn exchange(address: &str, text: &str) -> Message {
         Message::read(stream).await
     });
     answered.await.expect("it answers in time").unwrap_or_else(|| panic!("no answer to {text}"))
+}
+
+#[tokio::test]
+async fn an_empty_field_is_one_of_the_fields() {
+    let text = "HTTP/1.1 200 OK\r\ntracestate:\r\nbaggage: \r\ncontent-length: 2\r\n\r\n[]";
+    let message = Message::read(text.as_bytes()).await.unwrap();
+    assert_eq!((message.field("tracestate"), message.field("baggage")), (Some(""), Some("")));
+    assert_eq!(message.body, "[]");
 }
