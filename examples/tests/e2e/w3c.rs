@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -23,21 +24,24 @@ struct Service {
     called: Called,
 }
 
-/// Keeps what it is sent. To a path that is a number it answers that status, and to `/nothing` nothing.
+/// Keeps what it is sent. To a path that is a number it answers that status, and to `/nothing` nothing. It closes a
+/// connection only then, or once the other side has.
 #[derive(Clone)]
 struct Called {
     address: String,
     received: Arc<Mutex<Vec<Message>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Called {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let called = Self { address, received: Arc::default() };
+        let called = Self { address, received: Arc::default(), connections: Arc::default() };
         let accepting = called.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                accepting.connections.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(accepting.clone().answer(stream));
             }
         });
@@ -45,12 +49,14 @@ impl Called {
     }
 
     async fn answer(self, mut stream: TcpStream) {
-        let Some(message) = Message::read(&mut stream).await else { return };
-        let path = message.start.split([' ', '/']).nth(2).unwrap().to_owned();
-        self.received.lock().unwrap().push(message);
-        if path != "nothing" {
+        while let Some(message) = Message::read(&mut stream).await {
+            let path = message.start.split([' ', '/']).nth(2).unwrap().to_owned();
+            self.received.lock().unwrap().push(message);
+            if path == "nothing" {
+                return;
+            }
             let status = path.parse().unwrap_or(200);
-            let answer = format!("HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: 2\r\n\r\n[]");
+            let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 2\r\n\r\n[]");
             stream.write_all(answer.as_bytes()).await.unwrap();
         }
     }
@@ -303,6 +309,15 @@ async fn the_calls_of_a_request_are_spans_of_one_trace() {
         let spans: HashSet<&str> = sent.iter().map(Sent::span).chain([SPAN]).collect();
         assert_eq!((traces.len(), spans.len()), (1, 4), "{fields:?}: {sent:?}");
     }
+}
+
+/// A callee may close a connection without a word when it is about to be used again, and the call would be lost.
+#[tokio::test]
+async fn each_call_has_a_connection_of_its_own() {
+    let service = Service::start().await;
+    service.sent(&[], 3).await;
+    service.sent_once(&[]).await;
+    assert_eq!(service.called.connections.load(Ordering::Relaxed), 4);
 }
 
 #[tokio::test]
