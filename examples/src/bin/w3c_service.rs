@@ -139,9 +139,14 @@ struct Calls<'a>(Vec<Call<'a>>);
 #[derive(Debug, Deserialize)]
 struct Call<'a> {
     url: Target,
-    /// Whatever JSON it is; an empty array where there is none.
-    #[serde(borrow)]
+    /// Whatever JSON it is, null too; an empty array where there is none.
+    #[serde(borrow, default, deserialize_with = "given")]
     arguments: Option<&'a RawValue>,
+}
+
+/// An `Option` alone would take null for none.
+fn given<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
 }
 
 impl<'a> Deserialize<'a> for Calls<'a> {

@@ -354,7 +354,9 @@ async fn calls_are_made_in_order_with_their_arguments_before_the_answer() {
     // They go on as they came: spaces, digits, depth, and whatever JSON they are.
     let deep = "[".repeat(10_000) + &"]".repeat(10_000);
     let long = format!("[\"{}\"]", "x".repeat(4 << 20));
-    for arguments in ["{ \"a\": 1.0,\t\"a\": 12345678901234567890123 }", "\"text\"", "1e400", &deep, &long] {
+    for arguments in
+        ["null", "{ \"a\": 1.0,\t\"a\": 12345678901234567890123 }", "\"text\"", "1e400", &deep, &long]
+    {
         let calls =
             format!("[{{\"arguments\": {arguments}, \"url\": \"http://{}/\"}}]", service.called.address);
         assert_eq!(wire::post(&service.address, "/", &[], &calls).await.status(), 200);
