@@ -214,6 +214,8 @@ async fn an_invalid_traceparent_starts_a_trace_without_a_tracestate() {
         header("ff", "01"),
         header("0", "01"),
         header("000", "01"),
+        header("0000", "01"),
+        header("0.", "01"),
         header(".0", "01"),
         header("0A", "01"),
         header("00", "1"),
