@@ -53,9 +53,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// want.
 ///
 /// POST a JSON array of {"url": "http://…", "arguments": […]} to any path. Each url gets a POST whose JSON body is its
-/// arguments as they came, one after the other, each with a traceparent of its own and the tracestate that came in.
-/// Then the request is answered: 200 with the status of each call, 400 and a reason if the body is no such array, 502
-/// and a reason if a call failed or was not answered with 2xx; those behind it are not made.
+/// arguments as they came, one after the other, each with a traceparent of its own and the tracestate and baggage that
+/// came in. Then the request is answered: 200 with the status of each call, 400 and a reason if the body is no such
+/// array, 502 and a reason if a call failed or was not answered with 2xx; those behind it are not made.
 #[derive(Debug, Parser)]
 #[command(
     version,

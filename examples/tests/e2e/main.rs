@@ -7,6 +7,7 @@
 )]
 
 mod bad_input;
+mod baggage;
 mod bounds;
 mod breakers;
 mod crash;

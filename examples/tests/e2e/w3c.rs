@@ -123,6 +123,7 @@ impl Service {
 struct Sent {
     parent: [String; 4],
     state: Option<String>,
+    baggage: Option<String>,
 }
 
 impl Sent {
@@ -141,9 +142,11 @@ impl Sent {
         }
         assert_eq!(parent[0], "00");
         assert!(parent[1..3].iter().all(|id| id.bytes().any(|digit| digit != b'0')), "{parent:?}");
-        let state = message.field("tracestate").map(str::to_owned);
-        assert_ne!(state.as_deref(), Some(""), "an empty field is not sent");
-        Self { parent, state }
+        let [state, baggage] = ["tracestate", "baggage"].map(|name| message.field(name).map(str::to_owned));
+        for field in [&state, &baggage] {
+            assert_ne!(field.as_deref(), Some(""), "an empty field is not sent");
+        }
+        Self { parent, state, baggage }
     }
 
     fn trace(&self) -> &str {
@@ -299,6 +302,31 @@ async fn a_tracestate_goes_on_whole_and_in_order_or_not_at_all() {
     assert_eq!(members, ["a=1", "b= 2", "c=3"]);
     let misnamed = [("traceparent", VALID), ("trace-state", "a=1"), ("trace.state", "a=1")];
     assert_eq!(service.sent_once(&misnamed).await.state, None);
+}
+
+#[tokio::test]
+async fn baggage_goes_on_whatever_the_trace_is_without_members_that_are_none() {
+    let service = Service::start().await;
+    for (fields, expected) in [
+        (&["user=s%C3%B8k;p=1;q,\tb = 2"][..], Some("user=s%C3%B8k;p=1;q,\tb = 2")),
+        (&["a=1,b=2", "", "c=3"], Some("a=1,b=2,c=3")),
+        (&["a=1,no member,b=2"], Some("a=1,b=2")),
+        (&["no member"], None),
+        (&[""], None),
+        (&[], None),
+    ] {
+        for parent in [VALID, "none"] {
+            let mut received = vec![("traceparent", parent)];
+            received.extend(fields.iter().map(|field| ("Baggage", *field)));
+            for sent in service.sent(&received, 2).await {
+                assert_eq!(
+                    (sent.baggage.as_deref(), sent.trace() == TRACE),
+                    (expected, parent == VALID),
+                    "{fields:?}"
+                );
+            }
+        }
+    }
 }
 
 #[tokio::test]

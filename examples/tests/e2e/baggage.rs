@@ -1,0 +1,83 @@
+//! What a client sends along with a push reaches the ingesters.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use forebay_examples::client::{IngesterClient, ReadFailed};
+use forebay_examples::index::Span;
+use forebay_examples::ingester::PushError;
+use forebay_examples::labels::Labels;
+use forebay_examples::logql::Matcher;
+use forebay_examples::rpc::ingester_server;
+use forebay_examples::wire::{Health, Pushed, Select};
+use forebay_tracing_ctx::{TraceServerLayer, context};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+
+use crate::lines::start_ns;
+use crate::process::{Setup, free_port};
+use crate::wire;
+
+/// An ingester that keeps the baggage of each push, and nothing else.
+#[derive(Clone, Default)]
+struct Keeps(Arc<Mutex<Vec<String>>>);
+
+#[async_trait]
+impl IngesterClient for Keeps {
+    async fn push(&self, _: Bytes) -> Result<Pushed, PushError> {
+        let current = context::current().expect("a push is in a trace");
+        self.0.lock().unwrap().push(current.baggage.as_str().to_owned());
+        Ok(Pushed::default())
+    }
+
+    async fn select(&self, _: Select) -> Result<Vec<Bytes>, ReadFailed> {
+        unreachable!("nobody reads")
+    }
+
+    async fn series(&self, _: &str, _: &[Matcher], _: Span) -> Result<Vec<Labels>, ReadFailed> {
+        unreachable!("nobody reads")
+    }
+
+    async fn flush(&self) -> Result<(), ReadFailed> {
+        Ok(())
+    }
+
+    async fn health(&self, _: usize) -> Result<Health, ReadFailed> {
+        Ok(Health::default())
+    }
+}
+
+impl Keeps {
+    /// Where it is called.
+    async fn start(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = tonic::transport::Server::builder()
+            .layer(TraceServerLayer::new())
+            .add_service(ingester_server(Arc::new(self.clone())));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        address
+    }
+}
+
+#[tokio::test]
+async fn the_baggage_of_a_push_reaches_the_ingester_and_does_not_stay_for_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let ingester = Keeps::default();
+    let join = format!("a={}", ingester.start().await);
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let arguments =
+        ["--target", "distributor", "--replication-factor", "1", "--index", &nobody, "--join", &join];
+    let distributor = Setup::new(dir.path()).arguments(&arguments).start().await;
+    let line = json!({"streams": [{"stream": {"app": "t"}, "values": [[start_ns().to_string(), "x"]]}]});
+    for baggage in [&["user=s%C3%B8k;p"][..], &[], &["a=1", "b=2"]] {
+        let mut fields = vec![("content-type", "application/json")];
+        fields.extend(baggage.iter().map(|field| ("baggage", *field)));
+        let response =
+            wire::post(&distributor.address, "/loki/api/v1/push", &fields, &line.to_string()).await;
+        assert_eq!(response.status(), 204, "{}", response.body);
+    }
+    assert_eq!(*ingester.0.lock().unwrap(), ["user=s%C3%B8k;p", "", "a=1,b=2"]);
+}
