@@ -59,7 +59,7 @@ impl<F: Fs> Survey<'_, F> {
                 .and_then(|()| next.file.sync_data())
                 .map_err(cannot("repair", &next.path))?;
         }
-        self.tidy(&verdict)?;
+        self.tidy(&mut verdict)?;
         let mut recovered = assemble(verdict);
         recovered.report.quarantined = quarantined;
         recovered.reserve_salt = reserve_salt;
@@ -176,13 +176,20 @@ impl<F: Fs> Survey<'_, F> {
     }
 
     /// Step 8: removes spares and what lies below the low watermark, and makes all names durable.
-    fn tidy(&self, verdict: &Verdict<F>) -> Result<(), OpenError> {
+    fn tidy(&self, verdict: &mut Verdict<F>) -> Result<(), OpenError> {
         for spare in &self.spares {
             self.fs.remove(spare).map_err(cannot("remove", spare))?;
         }
         for &number in &verdict.leftovers {
             let path = segment_path(self.dir, number);
             self.fs.remove(&path).map_err(cannot("remove", &path))?;
+        }
+        if verdict.last.is_none()
+            && let Some(reserve) = verdict.reserve.take()
+        {
+            // It must be gone before the first is renamed: without that one it would tell of a segment that is missing.
+            self.fs.remove(&reserve.path).map_err(cannot("remove", &reserve.path))?;
+            self.fs.sync_dir(self.dir).map_err(cannot("sync", self.dir))?;
         }
         self.name_again(verdict)?;
         // Also of a log that was closed: whoever opened it since may have died between making the next segment and
@@ -196,19 +203,15 @@ impl<F: Fs> Survey<'_, F> {
         Ok(())
     }
 
-    /// Gives files without frames their names once more: where a sync of the directory has failed, the cache may take
-    /// for clean a name that the media does not have, and the next sync would do nothing about it. Whoever wrote a first
-    /// frame had seen the name synced.
+    /// Gives the reserve, or the first of a log without frames, its name once more: where a sync of the directory has
+    /// failed, the cache may take for clean a name that the media does not have, and the next sync would do nothing
+    /// about it. Whoever wrote a first frame had seen the name synced.
     fn name_again(&self, verdict: &Verdict<F>) -> Result<(), OpenError> {
-        let next = verdict.next.as_ref().filter(|_| verdict.last.is_none());
-        for found in verdict.reserve.iter().chain(next) {
-            let spare = spare_path(self.dir, found.header.segment);
-            let named = self.fs.rename(&found.path, &spare);
-            named
-                .and_then(|()| self.fs.rename(&spare, &found.path))
-                .map_err(cannot("rename", &found.path))?;
-        }
-        Ok(())
+        let found = if verdict.last.is_some() { &verdict.reserve } else { &verdict.next };
+        let Some(found) = found else { return Ok(()) };
+        let spare = spare_path(self.dir, found.header.segment);
+        let named = self.fs.rename(&found.path, &spare).and_then(|()| self.fs.rename(&spare, &found.path));
+        named.map_err(cannot("rename", &found.path))
     }
 }
 

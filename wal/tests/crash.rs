@@ -4,8 +4,10 @@
 
 mod harness;
 
-use forebay_wal::Wal;
-use forebay_wal::fs::sim::{Op, SimFs, Survive};
+use std::io::ErrorKind;
+
+use forebay_wal::fs::sim::{Fault, Op, SimFs, Survive};
+use forebay_wal::{Lsn, Wal};
 use harness::{DIR, Session, Step, die_at, life, options, path, read_all};
 
 /// Number of operations of a life without a crash.
@@ -152,6 +154,34 @@ fn a_name_that_only_the_cache_has_is_made_durable_before_it_is_used() {
         session.wal = None;
         session.disk = session.disk.crash(Survive::Nothing);
         session.open().unwrap_or_else(|error| panic!("after dying {ahead} operations ahead: {error}"));
+    }
+}
+
+/// The names of both its files were given anew before the directory was synced, and a power cut that took only the
+/// first away made a log without records one with a segment missing.
+#[test]
+fn a_log_without_frames_opens_wherever_its_opening_lost_power() {
+    let disk = SimFs::new(1);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+    wal.reserve().unwrap();
+    disk.fail_next(Op::Write, 0, Fault::Error(ErrorKind::Other));
+    wal.append("rejected").unwrap_err();
+    wal.reserve().unwrap();
+    drop(wal);
+    assert!(disk.peek(path(1)).is_ok() && disk.peek(path(2)).is_ok());
+    for dies_at in 0.. {
+        let disk = disk.restart();
+        disk.crash_at(dies_at);
+        let survived = Wal::open_in(disk.clone(), DIR, options()).is_ok();
+        for survive in [Survive::Nothing, Survive::Everything].into_iter().chain((0..8).map(Survive::Seeded))
+        {
+            let (wal, _) = Wal::open_in(disk.crash(survive), DIR, options())
+                .unwrap_or_else(|error| panic!("died at {dies_at}, {survive:?}: {error}"));
+            assert_eq!(wal.append("first").unwrap(), Lsn(1));
+        }
+        if survived {
+            break;
+        }
     }
 }
 
