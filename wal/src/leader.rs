@@ -133,11 +133,12 @@ impl<F: Fs> Inner<F> {
         }
         let mut lead = Lead { inner: self, done: false };
         let max_frame = self.home.options.max_frame;
+        // Before the queue is asked: what it answers holds while the log cannot be unlocked for the next opener.
+        let mut log = self.log.lock();
         let need = match self.queue.lock().first() {
             Some(Work::Append(batch)) => Some((batch.alone(max_frame), batch.count())),
             _ => None,
         };
-        let mut log = self.log.lock();
         match need {
             Some(need) => self.commit_group(&mut log, need, max_frame),
             None => self.commit_other(&mut log),
