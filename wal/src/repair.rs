@@ -46,7 +46,6 @@ impl<F: Fs> Survey<'_, F> {
             verdict.torn = Some(self.quarantine(torn, &mut verdict, options)?);
         }
         let reserve_salt = verdict.reserve.as_ref().map_or(0, |reserve| reserve.header.salt);
-        let quarantined = self.set_aside(&mut verdict)?;
         let clean = verdict.is_clean();
         if let Some((found, walk)) = &verdict.last {
             let torn = verdict.torn.as_ref().filter(|torn| torn.segment == found.header.segment);
@@ -59,6 +58,8 @@ impl<F: Fs> Survey<'_, F> {
                 .and_then(|()| next.file.sync_data())
                 .map_err(cannot("repair", &next.path))?;
         }
+        // The frames that say so are durable only now.
+        let quarantined = self.set_aside(&mut verdict)?;
         self.tidy(&mut verdict)?;
         let mut recovered = assemble(verdict);
         recovered.report.quarantined = quarantined;
@@ -100,7 +101,7 @@ impl<F: Fs> Survey<'_, F> {
         Ok(torn)
     }
 
-    /// The segment made ahead is space as well.
+    /// The segment made ahead is space as well. Too early in one case: where only the media has a seal that names it.
     fn give_up_reserve(&self, verdict: &mut Verdict<F>) -> Result<bool, OpenError> {
         let Some(reserve) = verdict.reserve.take() else { return Ok(false) };
         verdict.discard_reserve = false;

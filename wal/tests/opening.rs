@@ -28,7 +28,10 @@ fn damage(disk: &SimFs) -> Damage {
 
 /// Makes a log of one record a segment, the last of them being written.
 fn log(segments: u64, options: Options) -> (SimFs, Wal<SimFs>) {
-    let disk = SimFs::new(0);
+    log_on(SimFs::new(0), segments, options)
+}
+
+fn log_on(disk: SimFs, segments: u64, options: Options) -> (SimFs, Wal<SimFs>) {
     let (wal, _) = Wal::open_in(disk.clone(), DIR, options).unwrap();
     for id in 1..=segments {
         wal.append(record(id, 10)).unwrap();
@@ -97,6 +100,29 @@ fn a_file_below_the_watermark_that_cannot_be_read_is_kept_aside() {
     let disk = disk.crash(Survive::Nothing);
     assert!(disk.peek(path(1)).is_err());
     assert_eq!(disk.peek(&report.quarantined[0]).unwrap(), b"what is this?");
+}
+
+/// It was moved because of a watermark that only the cache had, and missing after the next power cut.
+#[test]
+fn a_file_is_kept_aside_only_once_the_watermark_is_durable() {
+    for seed in 0..8 {
+        let (disk, wal) = log_on(SimFs::new(seed), 5, options());
+        disk.fail_next(Op::Sync, 0, Fault::Error(ErrorKind::Other));
+        wal.truncate_before(Lsn(4)).unwrap_err();
+        drop(wal);
+        disk.plant(path(1), b"what is this?").unwrap();
+        for dies_at in 0.. {
+            let disk = disk.restart();
+            disk.crash_at(dies_at);
+            let survived = open(&disk).is_ok();
+            let left = disk.crash(Survive::Nothing);
+            let is_there = left.peek(path(1)).is_ok();
+            assert!(is_there || open(&left).is_ok(), "seed {seed}, died at {dies_at}");
+            if survived {
+                break;
+            }
+        }
+    }
 }
 
 /// Two records and a segment made ahead, of which `change` makes something else.
