@@ -125,13 +125,16 @@ impl<F: Fs> Reader<F> {
             _ => {}
         }
         self.lsn += records;
-        open.offset += frame.frame_len();
-        self.segment = Some(if frame.kind == Kind::SEAL {
-            let next = self.source.after(open.number);
-            self.open(next.expect("there are durable records behind the seal"))?
+        if frame.kind == Kind::SEAL {
+            let Some(next) = self.source.after(open.number) else {
+                // The files that a view saw have changed.
+                return Err(corrupt((&open.path, open.number), open.offset, self.lsn..self.limit));
+            };
+            open = self.open(next)?;
         } else {
-            open
-        });
+            open.offset += frame.frame_len();
+        }
+        self.segment = Some(open);
         Ok(())
     }
 
@@ -149,7 +152,7 @@ impl<F: Fs> Reader<F> {
             Err(source) => return Err(ReadError::Io { operation: "open", path, source }),
         };
         match Header::decode(&block) {
-            Ok(header) if header.segment == entry.segment => {
+            Ok(header) if header.segment == entry.segment && header.log_id == self.source.log_id() => {
                 let digest = header.digest();
                 Ok(Open { file, path, number: entry.segment, digest, size, offset: HEADER_LEN })
             }

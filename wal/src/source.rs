@@ -31,6 +31,13 @@ impl<F: Fs> Source<F> {
         }
     }
 
+    pub(crate) fn log_id(&self) -> [u8; 16] {
+        match self {
+            Self::Log(inner, _) => inner.home.log_id,
+            Self::Files(still) => still.log_id,
+        }
+    }
+
     /// LSN after the last record that may be read.
     pub(crate) fn end(&self) -> u64 {
         match self {

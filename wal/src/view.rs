@@ -16,8 +16,9 @@ use crate::source::Source;
 /// A log as its files tell, whoever has it open, and although the disk be read-only.
 ///
 /// It shows what the log would be if it were opened now: of a log that crashed, also records whose append was never
-/// acknowledged, and of one that is being written to, a moment. Records that are truncated later are no longer there
-/// for its readers, and a group that is being written may look like a torn tail.
+/// acknowledged, and of one that is being written to, a moment. Records that are truncated later, or whose write was
+/// under way and is taken back, are no longer there for its readers, which then answer an error; and a group that is
+/// being written may look like a torn tail.
 pub struct View<F: Fs = StdFs> {
     still: Arc<Still<F>>,
 }
@@ -27,6 +28,8 @@ pub(crate) struct Still<F: Fs> {
     pub(crate) fs: F,
     pub(crate) dir: PathBuf,
     pub(crate) directory: Directory,
+    /// Zeros where no segment has a frame, and so none is read.
+    pub(crate) log_id: [u8; 16],
     pub(crate) low: u64,
     pub(crate) end: u64,
 }
@@ -58,6 +61,7 @@ impl<F: Fs> View<F> {
             fs,
             dir: dir.to_path_buf(),
             directory: Directory::new(entries, 0),
+            log_id: verdict.last.as_ref().map_or([0; 16], |(found, _)| found.header.log_id),
             low: report.first_lsn.0,
             end: report.next_lsn.0,
         };

@@ -6,8 +6,10 @@ mod harness;
 
 use std::collections::BTreeMap;
 
+use forebay_wal::format::Frag;
 use forebay_wal::fs::sim::{Op, SimFs, Survive};
-use forebay_wal::{Lsn, OpenError, ReadError, Reader, RecoveryReport, View, Wal, verify};
+use forebay_wal::{Lsn, OpenError, Options, ReadError, Reader, RecoveryReport, View, Wal, verify};
+use harness::forge::{data, first_start, forge, frame_header};
 use harness::{DIR, Session, Step, die_at, options, path, read_all, record};
 
 /// Every file of the log, by name.
@@ -101,6 +103,38 @@ fn a_log_that_is_open_can_be_looked_at() {
     assert_eq!(reader.count(), 17, "the moment has passed when the last was appended");
     assert!(wal.truncate_before(Lsn(15)).unwrap().segments > 0, "a view holds nothing");
     assert!(matches!(view.reader(Lsn(1)).next(), Some(Err(ReadError::Io { .. }))));
+}
+
+/// A view counts records that are written and not yet synced; where their write is taken back and the log rotates, it
+/// panicked.
+#[test]
+fn records_that_were_taken_back_after_a_look_are_an_error() {
+    let record = |lsn| data(lsn, 1, 512, b"\x01a");
+    let seal = (frame_header(4, Frag::Whole, 3, 0, 512), vec![0; 48]);
+    let disk = SimFs::new(0);
+    disk.plant(path(1), &forge(&first_start(), 8192, [record(1), record(2), record(3)])).unwrap();
+    let (view, _) = View::open_in(disk.clone(), DIR).unwrap();
+    disk.plant(path(1), &forge(&first_start(), 8192, [record(1), record(2), seal])).unwrap();
+    let mut reader = view.reader(Lsn(0));
+    assert_eq!(reader.by_ref().take(2).filter(Result::is_ok).count(), 2);
+    let Some(Err(ReadError::Corrupt(damage))) = reader.next() else { panic!("it was read") };
+    assert_eq!((damage.segment, damage.lsns), (1, Lsn(3)..Lsn(4)));
+    assert!(reader.next().is_none());
+}
+
+/// Its records were given out as those of the log that was looked at.
+#[test]
+fn another_log_in_the_place_of_the_one_looked_at_is_an_error() {
+    let [ours, theirs] = [1, 2].map(|seed| {
+        let disk = SimFs::new(0);
+        let (wal, _) =
+            Wal::open_in(disk.clone(), DIR, Options { salt_seed: Some(seed), ..options() }).unwrap();
+        wal.append(format!("of log {seed}")).unwrap();
+        disk
+    });
+    let (view, _) = View::open_in(ours.clone(), DIR).unwrap();
+    ours.plant(path(1), &theirs.peek(path(1)).unwrap()).unwrap();
+    assert!(matches!(view.reader(Lsn(0)).next(), Some(Err(ReadError::Corrupt(_)))));
 }
 
 #[test]
