@@ -1,6 +1,7 @@
 //! Looking at a log without touching it: no lock, no repair, not one byte written.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -98,6 +99,8 @@ fn look<F: Fs>(fs: &F, dir: &Path) -> Result<Verdict<F>, OpenError> {
                 }
                 before = Some(damage);
             }
+            // A file that is given its name anew has none for a moment.
+            Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             Err(error) if stood_still => return Err(error),
             _ => {}
         }

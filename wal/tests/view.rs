@@ -5,9 +5,10 @@
 mod harness;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 
 use forebay_wal::format::Frag;
-use forebay_wal::fs::sim::{Op, SimFs, Survive};
+use forebay_wal::fs::sim::{Fault, Op, SimFs, Survive};
 use forebay_wal::{Lsn, OpenError, Options, ReadError, Reader, RecoveryReport, View, Wal, verify};
 use harness::forge::{data, first_start, forge, frame_header};
 use harness::{DIR, Session, Step, die_at, options, path, read_all, record};
@@ -120,6 +121,25 @@ fn records_that_were_taken_back_after_a_look_are_an_error() {
     let Some(Err(ReadError::Corrupt(damage))) = reader.next() else { panic!("it was read") };
     assert_eq!((damage.segment, damage.lsns), (1, Lsn(3)..Lsn(4)));
     assert!(reader.next().is_none());
+}
+
+#[test]
+fn a_name_that_is_away_for_a_moment_is_looked_for_again() {
+    let disk = die_at(u64::MAX).disk;
+    let opens = {
+        let disk = disk.restart();
+        View::open_in(disk.clone(), DIR).unwrap();
+        disk.count(Op::Open)
+    };
+    for nth in 0..opens {
+        let disk = disk.restart();
+        disk.fail_next(Op::Open, nth, Fault::Error(ErrorKind::NotFound));
+        View::open_in(disk.clone(), DIR).unwrap_or_else(|error| panic!("open {nth} of {opens}: {error}"));
+    }
+    for nth in 0..100 {
+        disk.fail_next(Op::Open, nth, Fault::Error(ErrorKind::NotFound));
+    }
+    assert!(matches!(View::open_in(disk, DIR), Err(OpenError::Io { operation: "open", .. })));
 }
 
 /// Its records were given out as those of the log that was looked at.
