@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::Lsn;
 use crate::directory::{Entry, Name, segment_path};
 use crate::error::{Damage, DamageClass, OpenError, Torn};
-use crate::format::{FIRST_LSN, HEADER_LEN, HEADER_USED, Header, HeaderError};
+use crate::format::{FIRST_LSN, HEADER_LEN, HEADER_USED, Header, HeaderError, MAX_SEGMENT};
 use crate::fs::{File, Fs, parent, read_full};
 use crate::residue::{Residue, is_zero, residue};
 use crate::scan::Walk;
@@ -166,7 +166,9 @@ impl<'a, F: Fs> Survey<'a, F> {
         let size = file.size().map_err(cannot("measure", &path))?;
         let known = verdict.next.is_some() || ends.last.as_ref().is_some_and(|(_, walk)| walk.seal.is_none());
         let alone = verdict.reserve.is_none() && ends.unstarted.is_empty();
-        if !known || !alone || !is_zero(&file, HEADER_LEN..size).map_err(cannot("read", &path))? {
+        // A header would bound the length; without one the file may be holes of any length.
+        let bounded = size <= MAX_SEGMENT;
+        if !bounded || !known || !alone || !is_zero(&file, HEADER_LEN..size).map_err(cannot("read", &path))? {
             return Err(error);
         }
         verdict.unreadable.push(number);

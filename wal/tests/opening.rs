@@ -7,8 +7,8 @@ mod harness;
 use std::io::ErrorKind;
 
 use forebay_wal::format::{Frag, FrameHeader, Header, MAX_NUMBER, SegmentStart, Unsupported};
-use forebay_wal::fs::Fs;
 use forebay_wal::fs::sim::{Fault, Op, SimFs, Survive};
+use forebay_wal::fs::{File, Fs};
 use forebay_wal::{
     AppendError, Damage, DamageClass, Lsn, OpenError, Options, RecoveryReport, Reject, RepairPolicy, Wal,
 };
@@ -160,6 +160,10 @@ fn a_rotten_header_is_damage_where_records_may_be_behind_it() {
         assert!(quarantined(disk).is_empty());
     };
     bad(&with_reserve(|file| (file[50], file[5000]) = (1, 1)), 3);
+    // Longer than any segment, and read to its end before.
+    let disk = with_reserve(|file| file.fill(0));
+    disk.open(path(3).as_ref()).unwrap().set_len((16 << 30) + 1).unwrap();
+    bad(&disk, 3);
     // The one that a seal names.
     let (disk, wal) = log(2, options());
     wal.rotate().unwrap();
