@@ -6,6 +6,7 @@ mod harness;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use forebay_wal::format::Frag;
 use forebay_wal::fs::sim::{Fault, Op, SimFs, Survive};
@@ -162,9 +163,12 @@ fn a_log_that_goes_on_is_not_called_damaged() {
     let disk = SimFs::new(0);
     let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
     wal.append("first").unwrap();
-    std::thread::scope(|scope| {
+    let looked = AtomicBool::new(false);
+    let damaged = std::thread::scope(|scope| {
         let writing = scope.spawn(|| {
-            for id in 0..400 {
+            let mut ids = 0..;
+            while !looked.load(Ordering::Relaxed) {
+                let id = ids.next().unwrap();
                 wal.append(record(id, 500)).unwrap();
                 wal.reserve().unwrap();
                 if id % 50 == 49 {
@@ -172,14 +176,13 @@ fn a_log_that_goes_on_is_not_called_damaged() {
                 }
             }
         });
-        let mut looks = 0;
-        while !writing.is_finished() {
-            View::open_in(disk.clone(), DIR).unwrap_or_else(|error| panic!("after {looks} looks: {error}"));
-            looks += 1;
-        }
-        writing.join().unwrap();
-        assert!(looks > 3, "{looks} looks");
+        let under_way = |looks| (looks < 20 || wal.next_lsn() < Lsn(400)) && !writing.is_finished();
+        let looks = (0..).take_while(|looks| under_way(*looks)).map(|_| View::open_in(disk.clone(), DIR));
+        let damaged = looks.filter_map(Result::err).find(|error| matches!(error, OpenError::Corrupt(_)));
+        looked.store(true, Ordering::Relaxed);
+        damaged
     });
+    assert!(damaged.is_none(), "{damaged:?}");
 }
 
 #[test]
