@@ -17,6 +17,9 @@ use crate::residue::{Residue, is_zero, residue};
 use crate::scan::Walk;
 use crate::segment::SEAL_LEN;
 
+/// Kind of the error where a file reads otherwise than right before.
+pub(crate) const CHANGED: io::ErrorKind = io::ErrorKind::InvalidData;
+
 /// A segment file with a readable header.
 pub(crate) struct Found<F: Fs> {
     pub(crate) path: PathBuf,
@@ -109,19 +112,39 @@ impl<'a, F: Fs> Survey<'a, F> {
             return Err(damaged(&extra, HEADER_LEN..extra.size, 0..0));
         }
         if let Some((found, walk)) = ends.last {
-            match walk.seal {
-                Some(_) => check_seal(&found, &walk, &mut verdict)?,
-                None => check_end(&found, &walk, &mut verdict)?,
+            let checked = match walk.seal {
+                Some(_) => check_seal(&found, &walk, &mut verdict),
+                None => check_end(&found, &walk, &mut verdict),
+            };
+            let checked = checked
+                .and_then(|()| self.check_chain(&found, &walk, &mut verdict))
+                .and_then(|()| check_reserve(&found, walk.next_lsn, &mut verdict));
+            if let Err(OpenError::Corrupt(_)) = checked {
+                self.ends_alike(&found, walk.end)?;
+                verdict.next.as_ref().map_or(Ok(()), |next| self.ends_alike(next, HEADER_LEN))?;
             }
-            self.check_chain(&found, &walk, &mut verdict)?;
-            check_reserve(&found, walk.next_lsn, &mut verdict)?;
+            checked?;
             verdict.last = Some((found, walk));
         } else if let Some(first) = verdict.next.take() {
-            verdict.torn = torn(&first, HEADER_LEN, FIRST_LSN, check_unstarted(&first, FIRST_LSN)?);
-            check_reserve(&first, FIRST_LSN, &mut verdict)?;
+            let checked = check_unstarted(&first, FIRST_LSN)
+                .and_then(|residue| check_reserve(&first, FIRST_LSN, &mut verdict).map(|()| residue));
+            if let Err(OpenError::Corrupt(_)) = checked {
+                self.ends_alike(&first, HEADER_LEN)?;
+            }
+            verdict.torn = torn(&first, HEADER_LEN, FIRST_LSN, checked?);
             verdict.next = Some(first);
         }
         Ok(verdict)
+    }
+
+    /// Walks once more, before anything is said of what lies behind an end: frames there were written when all before
+    /// them was whole. Where the walk ends elsewhere now, somebody writes, or a read was wrong.
+    pub(crate) fn ends_alike(&self, found: &Found<F>, end: u64) -> Result<(), OpenError> {
+        if self.walk(found)?.end == end {
+            return Ok(());
+        }
+        let changed = io::Error::new(CHANGED, "it reads otherwise than before");
+        Err(cannot("read", &found.path)(changed))
     }
 
     /// Step 2: the last segment with a start frame, and those behind it.

@@ -10,7 +10,7 @@ use crate::directory::{Directory, Entry};
 use crate::error::OpenError;
 use crate::fs::{Fs, StdFs};
 use crate::reader::Reader;
-use crate::recovery::{Survey, Verdict};
+use crate::recovery::{CHANGED, Survey, Verdict, cannot};
 use crate::report::RecoveryReport;
 use crate::source::Source;
 
@@ -42,7 +42,8 @@ impl View {
     /// Judges the log in `dir` as opening would, reading all of it once.
     ///
     /// # Errors
-    /// [`OpenError`] for what opening would refuse, but for a torn tail, which is in the report.
+    /// [`OpenError`] for what opening would refuse, but for a torn tail, which is in the report; [`OpenError::Io`] of
+    /// kind [`ResourceBusy`](io::ErrorKind::ResourceBusy) where the log changes too fast to be looked at.
     pub fn open(dir: impl AsRef<Path>) -> Result<(Self, RecoveryReport), OpenError> {
         Self::open_in(StdFs, dir)
     }
@@ -86,26 +87,33 @@ pub fn verify(dir: impl AsRef<Path>) -> Result<RecoveryReport, OpenError> {
 /// The verdict on files that stood still meanwhile: damage must be seen twice, as a writer that goes from one segment to
 /// the next between two reads looks like it.
 fn look<F: Fs>(fs: &F, dir: &Path) -> Result<Verdict<F>, OpenError> {
-    let mut before = None;
-    for _ in 1..LOOKS {
+    let (mut before, mut gone) = (None, None);
+    for _ in 0..LOOKS {
         let survey = Survey::list(fs, dir)?;
         let verdict = survey.judge();
-        let stood_still = Survey::list(fs, dir)?.segments == survey.segments;
+        if Survey::list(fs, dir)?.segments != survey.segments {
+            continue;
+        }
         match verdict {
-            Ok(verdict) if stood_still => return Ok(verdict),
-            Err(OpenError::Corrupt(damage)) if stood_still => {
-                if before.as_ref() == Some(&damage) {
-                    return Err(OpenError::Corrupt(damage));
-                }
-                before = Some(damage);
+            Ok(verdict) => return Ok(verdict),
+            Err(OpenError::Corrupt(damage)) if before.as_ref() == Some(&damage) => {
+                return Err(OpenError::Corrupt(damage));
             }
-            // A file that is given its name anew has none for a moment.
-            Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if stood_still => return Err(error),
-            _ => {}
+            Err(OpenError::Corrupt(damage)) => before = Some(damage),
+            Err(error) => match io_kind(&error) {
+                // A file that is given its name anew has none for a moment.
+                Some(io::ErrorKind::NotFound) => gone = Some(error),
+                Some(CHANGED) => {}
+                _ => return Err(error),
+            },
         }
     }
-    Survey::list(fs, dir)?.judge()
+    let busy = || io::Error::new(io::ErrorKind::ResourceBusy, "it changed at every look");
+    Err(gone.unwrap_or_else(|| cannot("look at", dir)(busy())))
+}
+
+fn io_kind(error: &OpenError) -> Option<io::ErrorKind> {
+    if let OpenError::Io { source, .. } = error { Some(source.kind()) } else { None }
 }
 
 impl<F: Fs> Clone for View<F> {

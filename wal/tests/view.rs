@@ -5,11 +5,13 @@
 mod harness;
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, IoSlice};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use forebay_wal::format::Frag;
-use forebay_wal::fs::sim::{Fault, Op, SimFs, Survive};
+use forebay_wal::fs::sim::{Fault, Op, SimFile, SimFs, SimLock, Survive};
+use forebay_wal::fs::{File, Fs};
 use forebay_wal::{Lsn, OpenError, Options, ReadError, Reader, RecoveryReport, View, Wal, verify};
 use harness::forge::{data, first_start, forge, frame_header};
 use harness::{DIR, Session, Step, die_at, options, path, read_all, record};
@@ -185,6 +187,89 @@ fn a_log_that_goes_on_is_not_called_damaged() {
     assert!(damaged.is_none(), "{damaged:?}");
 }
 
+/// A disk on which two groups are appended right after every read.
+#[derive(Clone, Debug)]
+struct Restless(SimFs, Wal<SimFs>);
+
+struct RestlessFile(SimFile, Wal<SimFs>);
+
+fn never<T>() -> io::Result<T> {
+    Err(ErrorKind::ReadOnlyFilesystem.into())
+}
+
+impl Fs for Restless {
+    type File = RestlessFile;
+    type Lock = SimLock;
+
+    fn create_new(&self, _: &Path) -> io::Result<RestlessFile> {
+        never()
+    }
+    fn open(&self, _: &Path) -> io::Result<RestlessFile> {
+        never()
+    }
+    fn open_read(&self, path: &Path) -> io::Result<RestlessFile> {
+        Ok(RestlessFile(self.0.open_read(path)?, self.1.clone()))
+    }
+    fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
+        never()
+    }
+    fn remove(&self, _: &Path) -> io::Result<()> {
+        never()
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.0.list(dir)
+    }
+    fn create_dir(&self, _: &Path) -> io::Result<()> {
+        never()
+    }
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        never()
+    }
+    fn try_lock(&self, _: &Path) -> io::Result<Option<SimLock>> {
+        never()
+    }
+}
+
+impl File for RestlessFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let n = self.0.read_at(buf, offset)?;
+        self.1.append("a").unwrap();
+        self.1.append("b").unwrap();
+        Ok(n)
+    }
+    fn write_vectored_at(&self, _: &[IoSlice<'_>], _: u64) -> io::Result<usize> {
+        never()
+    }
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        never()
+    }
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        never()
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        never()
+    }
+    fn sync_all(&self) -> io::Result<()> {
+        never()
+    }
+}
+
+/// What had been written behind the end since that was found looked like proof that the bytes there were damaged.
+#[test]
+fn a_log_that_is_written_to_at_every_read_is_busy_and_not_damaged() {
+    for segment_bytes in [8192, 1 << 20] {
+        let disk = SimFs::new(0);
+        let (wal, _) = Wal::open_in(disk.clone(), DIR, Options { segment_bytes, ..options() }).unwrap();
+        wal.append("first").unwrap();
+        let refused = View::open_in(Restless(disk, wal), DIR).unwrap_err();
+        let OpenError::Io { source, .. } = &refused else { panic!("{segment_bytes}: {refused}") };
+        assert_eq!(source.kind(), ErrorKind::ResourceBusy, "{refused}");
+    }
+}
+
 #[test]
 fn a_directory_is_the_same_to_the_byte_after_it_was_verified() {
     let scratch = tempfile::tempdir().unwrap();
@@ -203,7 +288,7 @@ fn a_directory_is_the_same_to_the_byte_after_it_was_verified() {
 
 /// Every file with its time of change.
 #[expect(clippy::disallowed_methods, reason = "the files are on disk")]
-fn on_disk(dir: &std::path::Path) -> BTreeMap<std::path::PathBuf, (Vec<u8>, std::time::SystemTime)> {
+fn on_disk(dir: &Path) -> BTreeMap<std::path::PathBuf, (Vec<u8>, std::time::SystemTime)> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
     let file = |entry: std::fs::DirEntry| {
         let changed = entry.metadata().unwrap().modified().unwrap();
