@@ -36,6 +36,13 @@ impl<F: Fs> Survey<'_, F> {
         mut verdict: Verdict<F>,
         options: &Options,
     ) -> Result<Recovered<F>, OpenError> {
+        if verdict.torn.is_some() {
+            match (&verdict.next, &verdict.last) {
+                (Some(next), _) => self.ends_alike(next, HEADER_LEN)?,
+                (None, Some((last, walk))) => self.ends_alike(last, walk.end)?,
+                (None, None) => {}
+            }
+        }
         if options.repair == RepairPolicy::Fail
             && let Some(torn) = verdict.torn.take()
         {
