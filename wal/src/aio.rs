@@ -98,6 +98,9 @@ impl<F: Fs> AsyncWal<F> {
 
     /// As [`Wal::close`]; the committer does the work, and ends.
     ///
+    /// Where the log broke, somebody still writes and no thread can be started, the directory stays locked until the
+    /// last handle is dropped.
+    ///
     /// # Errors
     /// As [`Wal::close`].
     pub async fn close(&self) -> Result<(), AppendError> {

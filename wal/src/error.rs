@@ -143,8 +143,8 @@ pub enum OpenError {
     /// Open with `TruncateTail` to cut it.
     #[error("torn tail: {0}")]
     TornTail(Torn),
-    /// The log can be read and not written: its directory, its lock file or the file system is read-only. To read it,
-    /// see [`View`](crate::View).
+    /// The log cannot be written to: its directory, its lock file or the file system is read-only, or may not be
+    /// entered. Perhaps it can be read: see [`View`](crate::View).
     #[error("log {} cannot be written to", dir.display())]
     ReadOnly {
         /// The log's directory.
@@ -273,7 +273,7 @@ pub enum ReadError {
         /// What the system said.
         source: io::Error,
     },
-    /// The bytes have changed since the log was opened. The reader stays here.
+    /// The bytes have changed since the log was opened. The reader ends here: it answers `None` from then on.
     #[error(transparent)]
     Corrupt(Damage),
 }

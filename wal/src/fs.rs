@@ -48,7 +48,8 @@ pub trait Fs: Clone + fmt::Debug + Send + Sync + 'static {
     /// Makes one directory whose parent exists; `AlreadyExists` if the name is taken.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// Makes the names in `dir` durable.
+    /// Makes the names in `dir` durable. A log without records asks for the directories above its own as well;
+    /// `Unsupported` or `PermissionDenied` says that there is nothing to sync in one of those.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
     /// Takes the lock file `path`, making it if need be; `None` while somebody else holds it.

@@ -29,7 +29,8 @@ pub struct Record {
 /// Records in order, from where the reader was made up to what is durable.
 ///
 /// `None` says that the reader has caught up: asked again later, it goes on with what has been appended since.
-/// An error ends it; a new reader from [`next_lsn`](Self::next_lsn) tries again.
+/// After [`ReadError::Io`] it tries again when asked again; after any other error it has ended, and a new reader from
+/// [`next_lsn`](Self::next_lsn) tries again.
 ///
 /// A reader of a log that is open pins it where it reads, under the name `reader`, and so holds back
 /// [`truncate_before`](crate::Wal::truncate_before): drop it when done. It keeps one frame in memory, or the

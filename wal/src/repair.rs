@@ -1,7 +1,7 @@
 //! Acting on a verdict: quarantine, write again what no sync has proven, cut, and hand over a log that can go on.
 //!
 //! Every step may be interrupted: the next opening comes to the same verdict, or to what is left of the work.
-//! Nothing here needs space, except the copy of a torn tail.
+//! Nothing here needs space, except what is kept in `quarantine/`.
 
 use std::io::{self, IoSlice};
 use std::path::PathBuf;

@@ -84,8 +84,8 @@ pub fn verify(dir: impl AsRef<Path>) -> Result<RecoveryReport, OpenError> {
     View::open(dir).map(|(_, report)| report)
 }
 
-/// The verdict on files that stood still meanwhile: damage must be seen twice, as a writer that goes from one segment to
-/// the next between two reads looks like it.
+/// The verdict on files that stood still meanwhile: damage must be seen twice, as a writer that goes from one
+/// segment to the next between two reads looks like it.
 fn look<F: Fs>(fs: &F, dir: &Path) -> Result<Verdict<F>, OpenError> {
     let (mut before, mut gone) = (None, None);
     for _ in 0..LOOKS {
