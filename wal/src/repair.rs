@@ -24,8 +24,8 @@ pub(crate) struct Recovered<F: Fs> {
     pub(crate) reserve: Reserve<F>,
     pub(crate) directory: Directory,
     pub(crate) log_id: Option<[u8; 16]>,
-    /// Salt of the segment made ahead, 0 without one.
-    pub(crate) reserve_salt: u64,
+    /// Salt of the highest segment without frames, 0 if there was none.
+    pub(crate) salt_ahead: u64,
     pub(crate) report: RecoveryReport,
 }
 
@@ -49,10 +49,11 @@ impl<F: Fs> Survey<'_, F> {
             return Err(OpenError::TornTail(torn));
         }
         self.open_for_writing(&mut verdict)?;
+        let highest = verdict.reserve.as_ref().or(verdict.next.as_ref());
+        let salt_ahead = highest.map_or(0, |found| found.header.salt);
         if let Some(torn) = verdict.torn.take() {
             verdict.torn = Some(self.quarantine(torn, &mut verdict, options)?);
         }
-        let reserve_salt = verdict.reserve.as_ref().map_or(0, |reserve| reserve.header.salt);
         let clean = verdict.is_clean();
         if let Some((found, walk)) = &verdict.last {
             let torn = verdict.torn.as_ref().filter(|torn| torn.segment == found.header.segment);
@@ -70,7 +71,7 @@ impl<F: Fs> Survey<'_, F> {
         self.tidy(&mut verdict)?;
         let mut recovered = assemble(verdict);
         recovered.report.quarantined = quarantined;
-        recovered.reserve_salt = reserve_salt;
+        recovered.salt_ahead = salt_ahead;
         Ok(recovered)
     }
 
@@ -303,7 +304,7 @@ fn assemble<F: Fs>(verdict: Verdict<F>) -> Recovered<F> {
         reserve: Reserve::new(next_segment, ready),
         directory: Directory::new(entries, reserved),
         log_id,
-        reserve_salt: 0,
+        salt_ahead: 0,
         report,
     }
 }

@@ -78,10 +78,9 @@ impl<F: Fs> Wal<F> {
         let mut report = found.report;
         report.elapsed_ns = options.time.monotonic_ns().saturating_sub(begin);
         let seed = options.salt_seed.unwrap_or_else(Salts::random_seed);
-        // A seed that is given gives the same salts to two openings that write nothing; the reserve is all that the
-        // first leaves behind.
-        let salts =
-            Salts::new(seed ^ found.log.epoch.rotate_left(32) ^ report.next_lsn.0 ^ found.reserve_salt);
+        // A seed that is given gives the same salts to two openings that write no record; a segment without frames is
+        // what the first leaves behind.
+        let salts = Salts::new(seed ^ found.log.epoch.rotate_left(32) ^ report.next_lsn.0 ^ found.salt_ahead);
         let log_id = found.log_id.unwrap_or_else(|| {
             let halves = [salts.next().to_le_bytes(), salts.next().to_le_bytes()];
             let mut id = [0; 16];

@@ -301,6 +301,19 @@ fn a_segment_made_anew_has_another_salt() {
     assert_ne!(salt(&disk, 2), before);
 }
 
+/// An opening that only rotated, and the next one, drew the same salts from the same seed.
+#[test]
+fn a_segment_behind_one_without_frames_has_another_salt() {
+    let (disk, wal) = log(1, options());
+    drop(wal);
+    let (wal, _) = open(&disk).unwrap();
+    wal.rotate().unwrap();
+    drop(wal);
+    let (wal, _) = open(&disk).unwrap();
+    wal.reserve().unwrap();
+    assert_ne!(salt(&disk, 3), salt(&disk, 2));
+}
+
 #[test]
 fn every_refusal_names_its_file() {
     let message = |disk: &SimFs, options: Options| match Wal::open_in(disk.clone(), DIR, options) {
