@@ -1,4 +1,4 @@
-//! What the classes of the W3C's own test suite (`tracecontext/traceparent.py` and `tracestate.py`, text of June 2026) say
+//! What the classes of the W3C's own test suite (`tracecontext/traceparent.py` and `tracestate.py`) say
 //! of a thousand headers, made from a seed by mutating valid ones. A line is a header and what is in it, or null.
 //!
 //! Left out is what those classes leave to their users: zero ids in later versions, and more than 32 members.
