@@ -1,6 +1,6 @@
 //! A segment of a log on a simulated disk. Opening refuses or repairs, and what was repaired stays repaired.
 
-use forebay_wal::format::{Checksum, Digest, Frag, FrameHeader, HEADER_LEN, Header, Kind, SegmentStart};
+use forebay_wal::format::{Digest, Frag, FrameHeader, HEADER_LEN, Header, Kind, SegmentStart};
 use forebay_wal::fs::sim::SimFs;
 use forebay_wal::{Lsn, Options, ReadError, Time, Wal};
 
@@ -23,19 +23,13 @@ pub fn wal_segment(data: &[u8]) {
 /// length of the body, and what of it all is a lie.
 pub fn wal_frames(data: &[u8]) {
     // An error is fragments with right checksums that make no record. No damage looks like that, only what a wrong
-    // writer wrote, and it is noticed when it is read. LSNs have gaps where frames of later versions were.
+    // writer wrote, and it is noticed when it is read. LSNs have gaps where they were burned, or frames of later
+    // versions were.
     let _ = check(&assemble(data));
 }
 
 fn assemble(data: &[u8]) -> Vec<u8> {
-    let header = Header {
-        checksum: Checksum::Crc32,
-        log_id: *b"a log to be read",
-        segment: 1,
-        salt: 7,
-        capacity: CAPACITY as u64,
-        created_unix_ns: 0,
-    };
+    let header = Header::new(*b"a log to be read", 1, 7, CAPACITY as u64);
     let digest = header.digest();
     let mut segment = header.encode().to_vec();
     segment.resize(usize::try_from(HEADER_LEN).expect("a page"), 0);

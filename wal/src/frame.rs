@@ -33,6 +33,8 @@ impl Kind {
     pub const PAD: Self = Self(8);
     /// The log was closed here, with everything before it synced.
     pub const CLEAN_CLOSE: Self = Self(9);
+    /// LSNs that have no record and never get one: appends that were rejected, or lost records.
+    pub const BURNED: Self = Self(128);
 
     /// Whether a reader that does not know the kind may go past it.
     pub fn is_ignorable(self) -> bool {

@@ -145,7 +145,8 @@ impl Walk {
                 None => false,
             },
             Kind::PAD | Kind::CLEAN_CLOSE => control,
-            kind if kind.is_ignorable() => {
+            // Numbers are taken where they were burned, and by what a later version wrote.
+            kind if kind == Kind::BURNED || kind.is_ignorable() => {
                 self.next_lsn += u64::from(frame.records);
                 whole
             }

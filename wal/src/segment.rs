@@ -73,11 +73,8 @@ impl<F: Fs> Segment<F> {
     pub(crate) fn create(home: &Home<F>, number: u64, capacity: u64) -> Result<Self, AppendError> {
         let header = Header {
             checksum: home.options.checksum,
-            log_id: home.log_id,
-            segment: number,
-            salt: home.salts.next(),
-            capacity,
             created_unix_ns: home.options.time.unix_ns(),
+            ..Header::new(home.log_id, number, home.salts.next(), capacity)
         };
         let spare = spare_path(&home.dir, number);
         let file = match Self::fill(home, &spare, &header) {

@@ -10,7 +10,7 @@ use forebay_wal::format::{Checksum, Frag, Header, SegmentStart};
 use forebay_wal::fs::Fs;
 use forebay_wal::fs::sim::SimFs;
 use forebay_wal::{DamageClass, Lsn, OpenError, Options, RecoveryReport, Wal};
-use harness::forge::{first_start, forge, frame_header};
+use harness::forge::{data, first_start, forge, frame_header};
 use harness::{DIR, options, read_all, record};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -328,9 +328,6 @@ fn a_segment_of_very_many_frames_opens_in_one_pass() {
 
 #[test]
 fn a_frame_without_records_is_walked_past() {
-    let data = |first_lsn, records, synced8, body: &[u8]| {
-        (frame_header(1, Frag::Whole, first_lsn, records, synced8), body.to_vec())
-    };
     // The last one proves that those before it were synced.
     let frames = [
         data(1, 1, 512, b"\x01a"),
@@ -348,6 +345,29 @@ fn a_frame_without_records_is_walked_past() {
     let frames = [data(1, 1, 512, b"\x01a"), data(2, 0, 524, b"\x01b")];
     let (_, report) = Wal::open_in(plant(&[forge(&first_start(), 8192, frames)]), DIR, options()).unwrap();
     assert_eq!((report.next_lsn, report.torn.is_some()), (Lsn(2), true));
+}
+
+#[test]
+fn burned_numbers_are_passed_over_and_never_given_again() {
+    let burned = |first_lsn, records, synced8| {
+        (frame_header(128, Frag::Whole, first_lsn, records, synced8), b"rejected".to_vec())
+    };
+    let frames = [
+        data(1, 1, 512, b"\x01a"),
+        burned(2, 1000, 524),
+        data(1002, 1, 529, b"\x01b"),
+        burned(1003, 1, 529),
+        burned(1004, 2, 529),
+    ];
+    let (wal, report) = Wal::open_in(plant(&[forge(&first_start(), 8192, frames)]), DIR, options()).unwrap();
+    assert_eq!((report.next_lsn, report.torn), (Lsn(1006), None));
+    let mut reader = wal.reader(Lsn(500));
+    assert_eq!(reader.next().unwrap().unwrap().lsn, Lsn(1002));
+    assert!(reader.next().is_none());
+    assert_eq!(reader.next_lsn(), Lsn(1006), "behind the burned ones");
+    assert_eq!(wal.append("c").unwrap(), Lsn(1006));
+    let expected = [(1, b"a".to_vec()), (1002, b"b".to_vec()), (1006, b"c".to_vec())];
+    assert_eq!(read_all(&wal), expected);
 }
 
 proptest! {

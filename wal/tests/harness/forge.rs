@@ -1,6 +1,6 @@
 //! Segments that nobody wrote: any frames, with lengths and sums that fit.
 
-use forebay_wal::format::{Checksum, Frag, FrameHeader, Header, Kind, SegmentStart};
+use forebay_wal::format::{Frag, FrameHeader, Header, Kind, SegmentStart};
 
 /// The start of a log's first segment.
 pub(crate) fn first_start() -> SegmentStart {
@@ -26,14 +26,7 @@ pub(crate) fn forge(
     capacity: usize,
     frames: impl IntoIterator<Item = (FrameHeader, Vec<u8>)>,
 ) -> Vec<u8> {
-    let header = Header {
-        checksum: Checksum::Crc32,
-        log_id: [1; 16],
-        segment: start.segment,
-        salt: 9,
-        capacity: capacity as u64,
-        created_unix_ns: 0,
-    };
+    let header = Header::new([1; 16], start.segment, 9, capacity as u64);
     let mut bytes = header.encode().to_vec();
     bytes.resize(4096, 0);
     let first = (frame_header(3, Frag::Whole, start.base_lsn, 0, 512), start.encode().to_vec());
