@@ -1,7 +1,9 @@
 #![doc = include_str!("../FORMAT.md")]
 
+pub use crate::compressed::Compressed;
+pub use crate::control::{Checkpoint, Seal, SegmentStart, StreamDef};
 pub use crate::features::{Features, Label};
-pub use crate::frame::{FRAME_HEADER_LEN, Frag, FrameHeader, Kind, Seal, SegmentStart};
+pub use crate::frame::{FRAME_HEADER_LEN, Frag, FrameHeader, Kind};
 pub use crate::header::{Header, HeaderError, Unsupported};
 
 /// First eight bytes of a segment: not text, and damaged by anything that takes it for text.

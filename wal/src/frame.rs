@@ -1,4 +1,4 @@
-//! One frame, byte for byte: the 32-byte header and the bodies that carry control.
+//! One frame, byte for byte: the 32-byte header. [`crate::control`] has the bodies that carry control.
 //!
 //! A length is believed only after the header's own checksum, and a checksum only with the segment's salt.
 
@@ -17,17 +17,17 @@ pub struct Kind(
 impl Kind {
     /// Records.
     pub const DATA: Self = Self(1);
-    /// Records of several streams; reserved.
+    /// Records of several streams.
     pub const STREAM_DATA: Self = Self(2);
-    /// First frame of a segment: [`SegmentStart`].
+    /// First frame of a segment: [`SegmentStart`](crate::format::SegmentStart).
     pub const SEGMENT_START: Self = Self(3);
-    /// Last frame of a segment: [`Seal`].
+    /// Last frame of a segment: [`Seal`](crate::format::Seal).
     pub const SEAL: Self = Self(4);
-    /// Reserved.
+    /// [`Checkpoint`](crate::format::Checkpoint): the caller's state is kept elsewhere, up to an LSN.
     pub const CHECKPOINT: Self = Self(5);
     /// Records below an LSN are gone.
     pub const LOW_WATERMARK: Self = Self(6);
-    /// Reserved.
+    /// [`StreamDef`](crate::format::StreamDef): what a stream is called.
     pub const STREAM_DEF: Self = Self(7);
     /// Nothing; fills space.
     pub const PAD: Self = Self(8);
@@ -133,113 +133,6 @@ pub(crate) fn frame_len(body: u64) -> u64 {
     crate::format::align(FRAME_HEADER_LEN as u64 + body)
 }
 
-/// Body of the first frame of a segment: who came before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SegmentStart {
-    /// This segment.
-    pub segment: u64,
-    /// LSN of its first record.
-    pub base_lsn: u64,
-    /// The segment before, 0 in the first of a log.
-    pub prev_segment: u64,
-    /// LSN of the last record before, 0 if there is none.
-    pub prev_last_lsn: u64,
-    /// Where the segment before ends, its seal included.
-    pub prev_end: u64,
-    /// Header checksum of its seal.
-    pub prev_last_hcrc: u32,
-    /// Records below this LSN were gone.
-    pub low_watermark: u64,
-    /// How many times the log had been opened and written to.
-    pub epoch: u64,
-}
-
-impl SegmentStart {
-    /// Bytes of the body.
-    pub const LEN: usize = 64;
-
-    /// The bytes in the file.
-    pub fn encode(&self) -> [u8; Self::LEN] {
-        let mut body = [0; Self::LEN];
-        put(&mut body, 0, &self.segment.to_le_bytes());
-        put(&mut body, 8, &self.base_lsn.to_le_bytes());
-        put(&mut body, 16, &self.prev_segment.to_le_bytes());
-        put(&mut body, 24, &self.prev_last_lsn.to_le_bytes());
-        put(&mut body, 32, &self.prev_end.to_le_bytes());
-        put(&mut body, 40, &self.prev_last_hcrc.to_le_bytes());
-        put(&mut body, 48, &self.low_watermark.to_le_bytes());
-        put(&mut body, 56, &self.epoch.to_le_bytes());
-        body
-    }
-
-    /// The body in these bytes; a later version may have appended fields.
-    pub fn decode(body: &[u8]) -> Option<Self> {
-        (body.len() >= Self::LEN).then(|| Self {
-            segment: u64_at(body, 0),
-            base_lsn: u64_at(body, 8),
-            prev_segment: u64_at(body, 16),
-            prev_last_lsn: u64_at(body, 24),
-            prev_end: u64_at(body, 32),
-            prev_last_hcrc: u32_at(body, 40),
-            low_watermark: u64_at(body, 48),
-            epoch: u64_at(body, 56),
-        })
-    }
-}
-
-/// Body of the last frame of a segment: what it holds and who comes next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seal {
-    /// LSN after the segment's last record.
-    pub end_lsn: u64,
-    /// Frames before the seal.
-    pub frames: u64,
-    /// Bytes of the bodies of its data frames.
-    pub data_bytes: u64,
-    /// The segment that follows; its header was durable before this frame was written.
-    pub next_segment: u64,
-    /// That segment's salt.
-    pub next_salt: u64,
-    /// [`Seal::REPAIRED`] or 0.
-    pub flags: u32,
-}
-
-impl Seal {
-    /// Bytes of the body.
-    pub const LEN: usize = 48;
-    /// Flag: a recovery cut the segment here.
-    pub const REPAIRED: u32 = 1;
-
-    /// The bytes in the file.
-    pub fn encode(&self) -> [u8; Self::LEN] {
-        let mut body = [0; Self::LEN];
-        put(&mut body, 0, &self.end_lsn.to_le_bytes());
-        put(&mut body, 8, &self.frames.to_le_bytes());
-        put(&mut body, 16, &self.data_bytes.to_le_bytes());
-        put(&mut body, 24, &self.next_segment.to_le_bytes());
-        put(&mut body, 32, &self.next_salt.to_le_bytes());
-        put(&mut body, 40, &self.flags.to_le_bytes());
-        body
-    }
-
-    /// The body in these bytes; a later version may have appended fields.
-    pub fn decode(body: &[u8]) -> Option<Self> {
-        (body.len() >= Self::LEN).then(|| Self {
-            end_lsn: u64_at(body, 0),
-            frames: u64_at(body, 8),
-            data_bytes: u64_at(body, 16),
-            next_segment: u64_at(body, 24),
-            next_salt: u64_at(body, 32),
-            flags: u32_at(body, 40),
-        })
-    }
-}
-
-/// The LSN in the body of a low-watermark frame.
-pub(crate) fn low_watermark(body: &[u8]) -> Option<u64> {
-    (body.len() >= 8).then(|| u64_at(body, 0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,24 +176,5 @@ mod tests {
             }
             assert_eq!(FrameHeader::decode(&[0; 32], &digest), None, "zeros are no frame");
         }
-    }
-
-    #[test]
-    fn control_bodies_read_as_they_were_written() {
-        let start = SegmentStart {
-            segment: 1,
-            base_lsn: 2,
-            prev_segment: 3,
-            prev_last_lsn: 4,
-            prev_end: 5,
-            prev_last_hcrc: 6,
-            low_watermark: 7,
-            epoch: 8,
-        };
-        assert_eq!(SegmentStart::decode(&start.encode()), Some(start));
-        assert_eq!(SegmentStart::decode(&start.encode()[1..]), None);
-        let seal = Seal { end_lsn: 1, frames: 2, data_bytes: 3, next_segment: 4, next_salt: 5, flags: 1 };
-        assert_eq!(Seal::decode(&seal.encode()), Some(seal));
-        assert_eq!(Seal::decode(&[]), None);
     }
 }

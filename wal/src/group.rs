@@ -290,7 +290,7 @@ mod tests {
         let frames = parse(&flat(&group));
         assert_eq!(frames.len(), 1);
         assert_eq!((frames[0].0.first_lsn, frames[0].0.records, frames[0].0.synced8), (7, 5, 512));
-        assert_eq!(count_records(&frames[0].1), Some(5));
+        assert_eq!(count_records(Kind::DATA, &frames[0].1), Some(5));
         assert!(group.len <= batches.iter().map(|b| b.alone(1 << 20)).sum());
         assert_eq!(group.slices().len(), 3, "the large record is not copied");
     }

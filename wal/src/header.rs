@@ -79,6 +79,8 @@ pub enum Unsupported {
     Kind(u8),
     /// A frame compressed with this codec.
     Codec(u8),
+    /// A frame of this kind, which this version reads and does not write: the log can be looked at.
+    Writing(u8),
 }
 
 impl fmt::Display for Unsupported {
@@ -90,6 +92,7 @@ impl fmt::Display for Unsupported {
             Self::CommitAlign(bytes) => write!(f, "a commit alignment of {bytes} bytes"),
             Self::Kind(kind) => write!(f, "a frame of kind {kind}"),
             Self::Codec(codec) => write!(f, "codec {codec}"),
+            Self::Writing(kind) => write!(f, "a frame to be written of kind {kind}"),
         }
     }
 }

@@ -80,7 +80,10 @@
 
 #[cfg(feature = "tokio")]
 pub mod aio;
+mod carried;
 mod commit;
+mod compressed;
+mod control;
 mod directory;
 mod error;
 mod features;

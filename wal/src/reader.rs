@@ -20,8 +20,10 @@ use crate::window::Window;
 /// A record of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Record {
-    /// Its number; the next record's is one more.
+    /// Its number; the next record's is one more, or higher where numbers were burned.
     pub lsn: Lsn,
+    /// The stream it belongs to; 0 where the log has none.
+    pub stream: u32,
     /// What was appended: a slice of the frame it was stored in.
     pub bytes: Bytes,
 }
@@ -112,15 +114,17 @@ impl<F: Fs> Reader<F> {
         let records = u64::from(frame.records);
         let wanted = self.lsn + records > self.from;
         match (frame.kind, frame.frag) {
-            (Kind::DATA, Frag::Whole) if wanted => {
-                self.ready = (self.lsn, Records::new(Bytes::copy_from_slice(body)));
+            (Kind::DATA | Kind::STREAM_DATA, Frag::Whole) if wanted => {
+                self.ready = (self.lsn, Records::of(frame.kind, Bytes::copy_from_slice(body)));
             }
-            (Kind::DATA, Frag::First | Frag::Middle) => self.fragments.extend_from_slice(body),
-            (Kind::DATA, Frag::Last) => {
+            (Kind::DATA | Kind::STREAM_DATA, Frag::First | Frag::Middle) => {
+                self.fragments.extend_from_slice(body);
+            }
+            (Kind::DATA | Kind::STREAM_DATA, Frag::Last) => {
                 self.fragments.extend_from_slice(body);
                 let body = std::mem::take(&mut self.fragments);
                 if wanted {
-                    self.ready = (self.lsn, Records::new(body.into()));
+                    self.ready = (self.lsn, Records::of(frame.kind, body.into()));
                 }
             }
             // Burned, or a later version's: no record has these numbers.
@@ -177,7 +181,7 @@ impl<F: Fs> Iterator for Reader<F> {
                     let lsn = self.ready.0;
                     self.ready.0 += 1;
                     if lsn >= self.from {
-                        return Some(Ok(Record { lsn: Lsn(lsn), bytes }));
+                        return Some(Ok(Record { lsn: Lsn(lsn), stream: self.ready.1.stream(), bytes }));
                     }
                     continue;
                 }

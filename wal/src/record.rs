@@ -1,16 +1,27 @@
-//! Records in a frame's body: `uvarint length, bytes`, over and over. No length is believed beyond the body.
+//! Records in a frame's body: `uvarint length, bytes`, over and over, each with the number of its stream before it
+//! where there are streams. No length is believed beyond the body.
 
 use bytes::Bytes;
 
-/// The records in a body: `uvarint len, bytes` over and over.
+use crate::frame::Kind;
+
+/// The records in a body.
 #[derive(Debug, Clone)]
 pub(crate) struct Records {
+    kind: Kind,
     body: Bytes,
+    stream: u32,
 }
 
 impl Records {
+    /// Those of a data frame's body.
     pub(crate) fn new(body: Bytes) -> Self {
-        Self { body }
+        Self::of(Kind::DATA, body)
+    }
+
+    /// Those of a body of this kind of frame.
+    pub(crate) fn of(kind: Kind, body: Bytes) -> Self {
+        Self { kind, body, stream: 0 }
     }
 
     /// The next record; `None` at the end, `Some(None)` where the body breaks off.
@@ -18,28 +29,42 @@ impl Records {
         if self.body.is_empty() {
             return None;
         }
-        let Some((len, head)) = record_len(&self.body) else { return Some(None) };
-        let mut record = self.body.split_to(head + len);
-        Some(Some(record.split_off(head)))
+        let Some(head) = head(self.kind, &self.body) else { return Some(None) };
+        self.stream = head.stream;
+        let mut record = self.body.split_to(head.len + head.record);
+        Some(Some(record.split_off(head.len)))
+    }
+
+    /// The stream of the record that was given out last.
+    pub(crate) fn stream(&self) -> u32 {
+        self.stream
     }
 }
 
-/// How many records a body holds; `None` where it breaks off.
-pub(crate) fn count_records(mut body: &[u8]) -> Option<u64> {
+/// How many records a body of this kind of frame holds; `None` where it breaks off.
+pub(crate) fn count_records(kind: Kind, mut body: &[u8]) -> Option<u64> {
     let mut count = 0;
     while !body.is_empty() {
-        let (len, head) = record_len(body)?;
-        body = body.get(head + len..)?;
+        let head = head(kind, body)?;
+        body = body.get(head.len + head.record..)?;
         count += 1;
     }
     Some(count)
 }
 
-/// Length of the record that begins here and of the number before it, if both are inside.
-fn record_len(body: &[u8]) -> Option<(usize, usize)> {
-    let (len, head) = take_uvarint(body)?;
-    let len = usize::try_from(len).ok()?;
-    (len <= body.len() - head).then_some((len, head))
+/// What stands before a record, and how long it is.
+struct Head {
+    stream: u32,
+    len: usize,
+    record: usize,
+}
+
+/// The head of the record that begins here, if it and the record are inside.
+fn head(kind: Kind, body: &[u8]) -> Option<Head> {
+    let (stream, before) = if kind == Kind::STREAM_DATA { take_uvarint(body)? } else { (0, 0) };
+    let (record, head) = take_uvarint(body.get(before..)?)?;
+    let (len, record) = (before + head, usize::try_from(record).ok()?);
+    (record <= body.len() - len).then_some(Head { stream: u32::try_from(stream).ok()?, len, record })
 }
 
 /// Appends `value` in groups of seven bits, lowest first (LEB128).
@@ -91,16 +116,36 @@ mod tests {
 
         #[test]
         fn hostile_bodies_end(body: Vec<u8>) {
-            let mut records = Records::new(Bytes::from(body.clone()));
-            let mut count = 0;
-            let whole = loop {
-                match records.next() {
-                    None => break true,
-                    Some(None) => break false,
-                    Some(Some(_)) => count += 1,
-                }
-            };
-            prop_assert_eq!(count_records(&body), whole.then_some(count));
+            for kind in [Kind::DATA, Kind::STREAM_DATA] {
+                let mut records = Records::of(kind, Bytes::from(body.clone()));
+                let mut count = 0;
+                let whole = loop {
+                    match records.next() {
+                        None => break true,
+                        Some(None) => break false,
+                        Some(Some(_)) => count += 1,
+                    }
+                };
+                prop_assert_eq!(count_records(kind, &body), whole.then_some(count));
+            }
         }
+    }
+
+    #[test]
+    fn records_of_streams_have_their_number_before_them() {
+        let all = |body: &'static [u8]| {
+            let mut records = Records::of(Kind::STREAM_DATA, Bytes::from_static(body));
+            std::iter::from_fn(move || records.next().map(|record| (records.stream(), record.unwrap())))
+                .collect::<Vec<_>>()
+        };
+        let bytes = Bytes::from_static;
+        assert_eq!(
+            all(b"\x00\x01a\xAC\x02\x00\x07\x02bc"),
+            [(0, bytes(b"a")), (300, bytes(b"")), (7, bytes(b"bc"))]
+        );
+        let count = |body| count_records(Kind::STREAM_DATA, body);
+        assert_eq!(count(b"\xFF\xFF\xFF\xFF\x0F\x00"), Some(1), "the highest number");
+        assert_eq!(count(b"\x80\x80\x80\x80\x10\x00"), None, "one too high");
+        assert_eq!(count(b"\x07"), None);
     }
 }

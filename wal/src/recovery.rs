@@ -9,9 +9,12 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::Lsn;
-use crate::directory::{Entry, Name, segment_path};
+use crate::control::Seal;
+use crate::directory::{Entry, LOCK, Name, segment_path};
 use crate::error::{Damage, DamageClass, OpenError, Torn};
-use crate::format::{FIRST_LSN, HEADER_LEN, HEADER_USED, Header, HeaderError, MAX_SEGMENT};
+use crate::format::{
+    FIRST_LSN, HEADER_LEN, HEADER_USED, Header, HeaderError, Kind, MAX_SEGMENT, Unsupported,
+};
 use crate::fs::{File, Fs, parent, read_full};
 use crate::residue::{Residue, is_zero, residue};
 use crate::scan::Walk;
@@ -35,6 +38,8 @@ pub(crate) struct Whole {
     pub(crate) base: u64,
     pub(crate) size: u64,
     pub(crate) data_bytes: u64,
+    /// Numbers from the low watermark on that have no record.
+    pub(crate) burned: u64,
 }
 
 /// The last segment that has a start frame, and what lies behind it, the highest number first.
@@ -65,6 +70,31 @@ pub(crate) struct Verdict<F: Fs> {
     pub(crate) unreadable: Vec<u64>,
 }
 
+impl<F: Fs> Verdict<F> {
+    /// Whether this version can go on with the log: it does not hand checkpoints and streams on to the next segment,
+    /// and does not align groups.
+    pub(crate) fn check_writable(&self) -> Result<(), OpenError> {
+        let last = self.last.as_ref().map(|(found, _)| found);
+        let unsupported = |found: &Found<F>, what| OpenError::Unsupported {
+            path: found.path.clone(),
+            segment: found.header.segment,
+            offset: 0,
+            what,
+        };
+        if let Some((found, walk)) = &self.last
+            && !walk.carried.is_empty()
+        {
+            let kind = if walk.carried.checkpoint.is_some() { Kind::CHECKPOINT } else { Kind::STREAM_DEF };
+            return Err(unsupported(found, Unsupported::Writing(kind.0)));
+        }
+        let written = last.into_iter().chain(&self.next).chain(&self.reserve);
+        match written.into_iter().find(|found| found.header.commit_align != 0) {
+            Some(found) => Err(unsupported(found, Unsupported::CommitAlign(found.header.commit_align))),
+            None => Ok(()),
+        }
+    }
+}
+
 impl From<&Whole> for Entry {
     fn from(whole: &Whole) -> Self {
         Self { segment: whole.segment, base: whole.base, bytes: whole.size }
@@ -77,17 +107,19 @@ pub(crate) struct Survey<'a, F: Fs> {
     pub(crate) dir: &'a Path,
     pub(crate) segments: BTreeSet<u64>,
     pub(crate) spares: Vec<PathBuf>,
+    /// Whether there is a lock file.
+    pub(crate) locked: bool,
 }
 
 impl<'a, F: Fs> Survey<'a, F> {
     /// Step 1: what files there are.
     pub(crate) fn list(fs: &'a F, dir: &'a Path) -> Result<Self, OpenError> {
-        let mut survey = Self { fs, dir, segments: BTreeSet::new(), spares: Vec::new() };
+        let mut survey = Self { fs, dir, segments: BTreeSet::new(), spares: Vec::new(), locked: false };
         for name in fs.list(dir).map_err(cannot("list", dir))? {
             match Name::parse(&name) {
                 Name::Segment(number) => drop(survey.segments.insert(number)),
                 Name::Spare => survey.spares.push(dir.join(name)),
-                Name::Other => {}
+                Name::Other => survey.locked |= name == LOCK,
             }
         }
         Ok(survey)
@@ -140,7 +172,7 @@ impl<'a, F: Fs> Survey<'a, F> {
     /// Walks once more, before anything is said of what lies behind an end: frames there were written when all before
     /// them was whole. Where the walk ends elsewhere now, somebody writes, or a read was wrong.
     pub(crate) fn ends_alike(&self, found: &Found<F>, end: u64) -> Result<(), OpenError> {
-        if self.walk(found)?.end == end {
+        if self.walk(found, 0)?.end == end {
             return Ok(());
         }
         let changed = io::Error::new(CHANGED, "it reads otherwise than before");
@@ -152,7 +184,7 @@ impl<'a, F: Fs> Survey<'a, F> {
         let mut ends = Ends { last: None, unstarted: Vec::new(), rotten: None };
         for (&number, below) in self.segments.iter().rev().zip(1..) {
             let walked = match self.find(number) {
-                Ok(found) => Some((self.walk(&found)?, found)),
+                Ok(found) => Some((self.walk(&found, 0)?, found)),
                 // Whether it may be the reserve is told by what lies below.
                 Err(error) if below == 1 && is_unreadable(&error) => {
                     ends.rotten = Some((number, error));
@@ -208,8 +240,13 @@ impl<'a, F: Fs> Survey<'a, F> {
             base: walk.start.map_or(FIRST_LSN, |start| start.base_lsn),
             size: found.size,
             data_bytes: walk.data_bytes,
+            burned: walk.burned,
         };
-        verdict.chain.push(whole(last, walk));
+        verdict.chain.push(match walk.burned {
+            0 => whole(last, walk),
+            // Counted before its low watermark was known.
+            _ => whole(last, &self.walk(last, low)?),
+        });
         while start.base_lsn > low && start.prev_segment != 0 {
             let number = start.prev_segment;
             if !self.segments.contains(&number) || number >= start.segment {
@@ -219,12 +256,14 @@ impl<'a, F: Fs> Survey<'a, F> {
             if found.header.log_id != last.header.log_id {
                 return Err(foreign(&found));
             }
-            let walk = self.walk(&found)?;
+            let walk = self.walk(&found, low)?;
             let (Some(before), Some(seal)) = (walk.start, walk.seal) else {
                 let from = if walk.start.is_some() { walk.next_lsn } else { low };
                 return Err(damaged(&found, walk.end..start.prev_end, from..start.base_lsn));
             };
-            let tied = walk.end == start.prev_end && walk.last_hcrc == start.prev_last_hcrc;
+            // The next one remembers the seal that was there before a segment was made anew.
+            let anew = seal.flags & Seal::SALVAGED != 0;
+            let tied = anew || walk.end == start.prev_end && walk.last_hcrc == start.prev_last_hcrc;
             let tied = tied && seal.next_segment == start.segment && seal.next_salt == salt;
             if !tied || seal.end_lsn != start.base_lsn {
                 return Err(foreign(&found));
@@ -274,8 +313,9 @@ impl<'a, F: Fs> Survey<'a, F> {
         if found.header.segment == number { Ok(found) } else { Err(foreign(&found)) }
     }
 
-    fn walk(&self, found: &Found<F>) -> Result<Walk, OpenError> {
-        let walk = Walk::over(&found.file, &found.header, found.size).map_err(cannot("read", &found.path))?;
+    fn walk(&self, found: &Found<F>, from: u64) -> Result<Walk, OpenError> {
+        let walk = Walk::over(&found.file, &found.header, (found.size, from))
+            .map_err(cannot("read", &found.path))?;
         walk.map_err(|unknown| OpenError::Unsupported {
             path: found.path.clone(),
             segment: found.header.segment,

@@ -36,6 +36,7 @@ impl<F: Fs> Survey<'_, F> {
         mut verdict: Verdict<F>,
         options: &Options,
     ) -> Result<Recovered<F>, OpenError> {
+        verdict.check_writable()?;
         if verdict.torn.is_some() {
             match (&verdict.next, &verdict.last) {
                 (Some(next), _) => self.ends_alike(next, HEADER_LEN)?,

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::format::{Header, MAX_NUMBER};
+use crate::format::{Features, Header, MAX_NUMBER};
 use crate::frame::{FRAME_HEADER_LEN, Frag, FrameHeader};
 use crate::fs::{File, read_full};
 use crate::window::{WINDOW, ZEROS};
@@ -28,7 +28,8 @@ pub(crate) fn is_zero<R: File>(file: &R, range: std::ops::Range<u64>) -> io::Res
 /// What lies behind the end of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Residue {
-    /// Behind the last byte that is not zero; the start if all are.
+    /// Behind the last byte that is not zero, or the last frame where the file had an earlier life; the start where
+    /// there is none.
     pub(crate) end: u64,
     /// Up to where frames found there prove that the segment was synced.
     pub(crate) synced: u64,
@@ -48,6 +49,7 @@ pub(crate) fn residue<R: File>(
     next_lsn: u64,
 ) -> io::Result<Residue> {
     let digest = header.digest();
+    let recycled = header.features.has(Features::RECYCLED);
     let mut found = Residue { end: from, synced: 0, any: false, next: None, end_lsn: next_lsn };
     let len = (WINDOW as u64).min(size.saturating_sub(from));
     let mut buf = vec![0; usize::try_from(len).unwrap_or(WINDOW) + FRAME_HEADER_LEN];
@@ -60,7 +62,9 @@ pub(crate) fn residue<R: File>(
         // Most of a segment is zeros, and comparing is much faster than looking.
         let zeros = ZEROS.get(..fresh.len()) == Some(fresh);
         if let Some(last) = (!zeros).then(|| fresh.iter().rposition(|&byte| byte != 0)).flatten() {
-            found.end = at + last as u64 + 1;
+            if !recycled {
+                found.end = at + last as u64 + 1;
+            }
             for skip in (0..fresh.len()).step_by(8) {
                 let bytes = buf.get(skip..n).and_then(|bytes| bytes.first_chunk());
                 let Some(bytes) = bytes.filter(|bytes| **bytes != [0; FRAME_HEADER_LEN]) else { continue };
@@ -72,6 +76,9 @@ pub(crate) fn residue<R: File>(
                 {
                     found.synced = found.synced.max(frame.synced());
                     found.any = true;
+                    if recycled {
+                        found.end = found.end.max(offset.saturating_add(frame.frame_len()).min(size));
+                    }
                     if offset > from && matches!(frame.frag, Frag::Whole | Frag::First) {
                         found.next.get_or_insert((offset, frame.first_lsn));
                     }

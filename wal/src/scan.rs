@@ -5,8 +5,11 @@
 
 use std::io;
 
-use crate::format::{Digest, FIRST_LSN, HEADER_LEN, Header, MAX_NUMBER, MAX_RECORD, Unsupported};
-use crate::frame::{Frag, FrameHeader, Kind, Seal, SegmentStart, low_watermark};
+use crate::carried::Carried;
+use crate::compressed::Compressed;
+use crate::control::{Checkpoint, Seal, SegmentStart, StreamDef, low_watermark};
+use crate::format::{Digest, FIRST_LSN, Features, HEADER_LEN, Header, MAX_NUMBER, MAX_RECORD, Unsupported};
+use crate::frame::{Frag, FrameHeader, Kind};
 use crate::fs::File;
 use crate::record::count_records;
 use crate::window::{WINDOW, Window};
@@ -29,12 +32,15 @@ pub(crate) struct Walk {
     pub(crate) low: u64,
     pub(crate) frames: u64,
     pub(crate) data_bytes: u64,
-    pub(crate) records: u64,
+    /// Numbers that have no record.
+    pub(crate) burned: u64,
     pub(crate) last_hcrc: u32,
     /// Whether the last frame says that the log was closed.
     pub(crate) clean: bool,
-    /// A group was begun in fragments and is not over.
-    open: bool,
+    /// What the next segment begins with; filled in at the end.
+    pub(crate) carried: Carried,
+    /// The kind of the group that was begun in fragments and is not over.
+    open: Option<Kind>,
     /// Bytes of the bodies of its fragments so far.
     joined: u64,
 }
@@ -59,20 +65,27 @@ impl Walk {
             low: 0,
             frames: 0,
             data_bytes: 0,
-            records: 0,
+            burned: 0,
             last_hcrc: 0,
             clean: false,
-            open: false,
+            carried: Carried::default(),
+            open: None,
             joined: 0,
         }
     }
 
-    /// Walks a segment from its first frame.
-    pub(crate) fn over<R: File>(file: &R, header: &Header, size: u64) -> io::Result<Result<Self, Unknown>> {
+    /// Walks a segment from its first frame. Burned numbers are counted from `from` on.
+    pub(crate) fn over<R: File>(
+        file: &R,
+        header: &Header,
+        (size, from): (u64, u64),
+    ) -> io::Result<Result<Self, Unknown>> {
         let digest = header.digest();
         let mut window = Window::default();
         let mut walk = Self::new();
         let mut whole = walk.clone();
+        // Control frames are whole groups, so this is never ahead of `whole`, and too much to be copied each time.
+        let mut carried = Carried::default();
         // A frame at or before the newest proof of a sync, and its LSN.
         let mut proven = (HEADER_LEN, 0);
         while walk.seal.is_none() {
@@ -83,7 +96,7 @@ impl Walk {
             if synced > at || synced < walk.synced || frame.first_lsn != next_lsn {
                 break;
             }
-            match walk.step(&frame, body, header.segment) {
+            match walk.step((&frame, body), header, from, &mut carried) {
                 Step::Fits => {}
                 Step::Broken => break,
                 Step::Unknown(what) => return Ok(Err(Unknown { offset: at, what })),
@@ -95,32 +108,48 @@ impl Walk {
             walk.end = at + frame.frame_len();
             walk.frames += 1;
             walk.last_hcrc = hcrc;
-            if !walk.open {
+            if walk.open.is_none() {
                 whole.clone_from(&walk);
             }
         }
         // Fragments at the end prove a sync as well as any frame.
         whole.synced = walk.synced;
+        whole.carried = carried;
         (whole.proven, whole.proven_lsn) =
             frame_at(file, &mut window, (proven, walk.synced), (size, &digest))?;
         Ok(Ok(whole))
     }
 
     /// Takes in a frame that is whole and in its place.
-    fn step(&mut self, frame: &FrameHeader, body: &[u8], segment: u64) -> Step {
-        let whole = frame.frag == Frag::Whole && !self.open;
+    fn step(
+        &mut self,
+        (frame, body): (&FrameHeader, &[u8]),
+        header: &Header,
+        from: u64,
+        carried: &mut Carried,
+    ) -> Step {
+        let whole = frame.frag == Frag::Whole && self.open.is_none();
         let control = whole && frame.records == 0;
         if self.start.is_none() && (frame.kind != Kind::SEGMENT_START || !control) {
             return Step::Broken;
         }
         if frame.codec != 0 && !frame.kind.is_ignorable() {
-            return Step::Unknown(Unsupported::Codec(frame.codec));
+            let known =
+                header.features.has(Features::COMPRESSION) && Compressed::CODECS.contains(&frame.codec);
+            return match Compressed::decode(body) {
+                None if known => Step::Broken,
+                _ => Step::Unknown(Unsupported::Codec(frame.codec)),
+            };
         }
+        let streams = header.features.has(Features::STREAMS);
         let fits = match frame.kind {
-            Kind::DATA => self.data(frame, body),
+            Kind::STREAM_DATA | Kind::STREAM_DEF if !streams => {
+                return Step::Unknown(Unsupported::Kind(frame.kind.0));
+            }
+            Kind::DATA | Kind::STREAM_DATA => self.data(frame, body),
             Kind::SEGMENT_START => {
                 self.start = SegmentStart::decode(body).filter(|start| {
-                    let place = start.segment == segment && start.base_lsn == frame.first_lsn;
+                    let place = start.segment == header.segment && start.base_lsn == frame.first_lsn;
                     let bounds = (FIRST_LSN..=MAX_NUMBER).contains(&start.base_lsn);
                     place && bounds && self.start.is_none() && start.low_watermark <= start.base_lsn
                 });
@@ -144,10 +173,16 @@ impl Walk {
                 }
                 None => false,
             },
+            Kind::CHECKPOINT => {
+                let new = Checkpoint::decode(body).filter(|new| control && new.lsn <= self.next_lsn);
+                carried.checkpoint(new)
+            }
+            Kind::STREAM_DEF => carried.stream(StreamDef::decode(body).filter(|_| control)),
             Kind::PAD | Kind::CLEAN_CLOSE => control,
             // Numbers are taken where they were burned, and by what a later version wrote.
             kind if kind == Kind::BURNED || kind.is_ignorable() => {
                 self.next_lsn += u64::from(frame.records);
+                self.burned += self.next_lsn.saturating_sub(frame.first_lsn.max(from));
                 whole
             }
             kind => return Step::Unknown(Unsupported::Kind(kind.0)),
@@ -162,14 +197,13 @@ impl Walk {
         self.joined = before + u64::from(frame.body_len);
         let fits = match frame.frag {
             // None at all is legal: an empty batch once wrote that.
-            Frag::Whole => !self.open && count_records(body) == Some(records),
-            Frag::First => !self.open && records == 0,
-            Frag::Middle => self.open && records == 0,
-            Frag::Last => self.open && records > 0,
+            Frag::Whole => self.open.is_none() && count_records(frame.kind, body) == Some(records),
+            Frag::First => self.open.is_none() && records == 0,
+            Frag::Middle => self.open == Some(frame.kind) && records == 0,
+            Frag::Last => self.open == Some(frame.kind) && records > 0,
         };
-        self.open = matches!(frame.frag, Frag::First | Frag::Middle);
+        self.open = matches!(frame.frag, Frag::First | Frag::Middle).then_some(frame.kind);
         self.next_lsn += records;
-        self.records += records;
         self.data_bytes += u64::from(frame.body_len);
         // A reader joins them in memory.
         fits && self.joined <= MAX_RECORD

@@ -6,10 +6,11 @@
 use std::io::{self, IoSlice};
 use std::path::Path;
 
+use crate::control::{Seal, SegmentStart};
 use crate::directory::{segment_path, spare_path};
 use crate::error::{AppendError, Failure, Reject};
 use crate::format::{HEADER_LEN, Header};
-use crate::frame::{Kind, Seal, SegmentStart, frame_len};
+use crate::frame::{Kind, frame_len};
 use crate::fs::{File, Fs, is_full, write_all, write_zeros};
 use crate::group::{Encoder, Group};
 use crate::home::Home;

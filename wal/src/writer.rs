@@ -65,6 +65,7 @@ impl<F: Fs> Wal<F> {
         let dir = dir.as_ref();
         let options = options.checked()?;
         let begin = options.time.monotonic_ns();
+        check_unlocked(&fs, dir)?;
         create_dir_all(&fs, dir).map_err(cannot("make", dir))?;
         let lock = fs.try_lock(&dir.join(LOCK)).map_err(|source| match source.kind() {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
@@ -218,6 +219,20 @@ impl<F: Fs> Wal<F> {
     /// The operation whose failure ended all writing, if one did.
     pub fn poisoned(&self) -> Option<Failure> {
         self.inner.poisoned()
+    }
+}
+
+/// Refuses the log of a later version before a lock file is made in it. Where there is one already, nothing is made,
+/// and without one nobody has the log open.
+fn check_unlocked<F: Fs>(fs: &F, dir: &Path) -> Result<(), OpenError> {
+    match Survey::list(fs, dir) {
+        Ok(survey) if !survey.segments.is_empty() && !survey.locked => match survey.judge() {
+            Ok(verdict) => verdict.check_writable(),
+            Err(error @ OpenError::Unsupported { .. }) => Err(error),
+            // What else is wrong is told under the lock.
+            Err(_) => Ok(()),
+        },
+        _ => Ok(()),
     }
 }
 
