@@ -3,33 +3,15 @@
 //! The steps are those of the format's document. A torn tail and damage are told apart by proof: whatever a
 //! frame, a seal or a later segment shows to have been synced and is not whole is damage.
 
-use std::collections::BTreeSet;
-use std::io;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
-
-use crate::Lsn;
 use crate::control::Seal;
-use crate::directory::{Entry, LOCK, Name, segment_path};
-use crate::error::{Damage, DamageClass, OpenError, Torn};
-use crate::format::{
-    FIRST_LSN, HEADER_LEN, HEADER_USED, Header, HeaderError, Kind, MAX_SEGMENT, Unsupported,
-};
-use crate::fs::{File, Fs, parent, read_full};
-use crate::residue::{Residue, is_zero, residue};
+use crate::damage::{damaged, foreign, is_unreadable, missing};
+use crate::directory::Entry;
+use crate::ends::{check_end, check_reserve, check_seal, check_unstarted, torn};
+use crate::error::{OpenError, Torn};
+use crate::format::{FIRST_LSN, HEADER_LEN, Kind, Unsupported};
+use crate::fs::Fs;
 use crate::scan::Walk;
-use crate::segment::SEAL_LEN;
-
-/// Kind of the error where a file reads otherwise than right before.
-pub(crate) const CHANGED: io::ErrorKind = io::ErrorKind::InvalidData;
-
-/// A segment file with a readable header.
-pub(crate) struct Found<F: Fs> {
-    pub(crate) path: PathBuf,
-    pub(crate) file: F::File,
-    pub(crate) size: u64,
-    pub(crate) header: Header,
-}
+use crate::survey::{Found, Survey};
 
 /// A segment of the log that is whole, oldest first.
 #[derive(Debug, Clone, Copy)]
@@ -40,14 +22,6 @@ pub(crate) struct Whole {
     pub(crate) data_bytes: u64,
     /// Numbers from the low watermark on that have no record.
     pub(crate) burned: u64,
-}
-
-/// The last segment that has a start frame, and what lies behind it, the highest number first.
-struct Ends<F: Fs> {
-    last: Option<(Found<F>, Walk)>,
-    unstarted: Vec<Found<F>>,
-    /// The highest of all, where its header cannot be read.
-    rotten: Option<(u64, OpenError)>,
 }
 
 /// What is on disk, and what is to be done about it.
@@ -101,30 +75,7 @@ impl From<&Whole> for Entry {
     }
 }
 
-/// The files of a log.
-pub(crate) struct Survey<'a, F: Fs> {
-    pub(crate) fs: &'a F,
-    pub(crate) dir: &'a Path,
-    pub(crate) segments: BTreeSet<u64>,
-    pub(crate) spares: Vec<PathBuf>,
-    /// Whether there is a lock file.
-    pub(crate) locked: bool,
-}
-
-impl<'a, F: Fs> Survey<'a, F> {
-    /// Step 1: what files there are.
-    pub(crate) fn list(fs: &'a F, dir: &'a Path) -> Result<Self, OpenError> {
-        let mut survey = Self { fs, dir, segments: BTreeSet::new(), spares: Vec::new(), locked: false };
-        for name in fs.list(dir).map_err(cannot("list", dir))? {
-            match Name::parse(&name) {
-                Name::Segment(number) => drop(survey.segments.insert(number)),
-                Name::Spare => survey.spares.push(dir.join(name)),
-                Name::Other => survey.locked |= name == LOCK,
-            }
-        }
-        Ok(survey)
-    }
-
+impl<F: Fs> Survey<'_, F> {
     /// Steps 2 to 5.
     pub(crate) fn judge(&self) -> Result<Verdict<F>, OpenError> {
         let mut ends = self.ends()?;
@@ -167,67 +118,6 @@ impl<'a, F: Fs> Survey<'a, F> {
             verdict.next = Some(first);
         }
         Ok(verdict)
-    }
-
-    /// Walks once more, before anything is said of what lies behind an end: frames there were written when all before
-    /// them was whole. Where the walk ends elsewhere now, somebody writes, or a read was wrong.
-    pub(crate) fn ends_alike(&self, found: &Found<F>, end: u64) -> Result<(), OpenError> {
-        if self.walk(found, 0)?.end == end {
-            return Ok(());
-        }
-        let changed = io::Error::new(CHANGED, "it reads otherwise than before");
-        Err(cannot("read", &found.path)(changed))
-    }
-
-    /// Step 2: the last segment with a start frame, and those behind it.
-    fn ends(&self) -> Result<Ends<F>, OpenError> {
-        let mut ends = Ends { last: None, unstarted: Vec::new(), rotten: None };
-        for (&number, below) in self.segments.iter().rev().zip(1..) {
-            let walked = match self.find(number) {
-                Ok(found) => Some((self.walk(&found, 0)?, found)),
-                // Whether it may be the reserve is told by what lies below.
-                Err(error) if below == 1 && is_unreadable(&error) => {
-                    ends.rotten = Some((number, error));
-                    None
-                }
-                Err(error) => return Err(error),
-            };
-            match walked {
-                Some((walk, found)) if walk.start.is_some() => {
-                    ends.last = Some((found, walk));
-                    return Ok(ends);
-                }
-                Some((_, found)) => ends.unstarted.push(found),
-                None => {}
-            }
-            let missing_below = number > 1 && !self.segments.contains(&(number - 1));
-            if missing_below {
-                return Err(missing(self.dir, number - 1, 0..0));
-            }
-            if below > 2 {
-                // At most the segment that a seal names, and the one made ahead of it.
-                break;
-            }
-        }
-        Ok(ends)
-    }
-
-    /// A file behind all others whose header cannot be read is a reserve, and nothing is lost with it, if no seal names
-    /// it and it has no byte where frames would be.
-    fn check_rotten(&self, ends: &mut Ends<F>, verdict: &mut Verdict<F>) -> Result<(), OpenError> {
-        let Some((number, error)) = ends.rotten.take() else { return Ok(()) };
-        let path = segment_path(self.dir, number);
-        let file = self.fs.open_read(&path).map_err(cannot("open", &path))?;
-        let size = file.size().map_err(cannot("measure", &path))?;
-        let known = verdict.next.is_some() || ends.last.as_ref().is_some_and(|(_, walk)| walk.seal.is_none());
-        let alone = verdict.reserve.is_none() && ends.unstarted.is_empty();
-        // A header would bound the length; without one the file may be holes of any length.
-        let bounded = size <= MAX_SEGMENT;
-        if !bounded || !known || !alone || !is_zero(&file, HEADER_LEN..size).map_err(cannot("read", &path))? {
-            return Err(error);
-        }
-        verdict.unreadable.push(number);
-        Ok(())
     }
 
     /// Step 4: back from the last segment to the low watermark, each tied to the one before.
@@ -295,133 +185,4 @@ impl<'a, F: Fs> Survey<'a, F> {
         }
         Ok(())
     }
-
-    fn find(&self, number: u64) -> Result<Found<F>, OpenError> {
-        let path = segment_path(self.dir, number);
-        let file = self.fs.open_read(&path).map_err(cannot("open", &path))?;
-        let size = file.size().map_err(cannot("measure", &path))?;
-        let mut block = [0; HEADER_USED];
-        read_full(&file, &mut block, 0).map_err(cannot("read", &path))?;
-        let header = Header::decode(&block).map_err(|error| match error {
-            HeaderError::Unsupported(what) => {
-                OpenError::Unsupported { path: path.clone(), segment: number, offset: 0, what }
-            }
-            error => corrupt((path.clone(), number), 0..HEADER_LEN, 0..0, DamageClass::BadHeader(error)),
-        })?;
-        // What lies behind the capacity was never ours.
-        let found = Found { path, file, size: size.min(header.capacity), header };
-        if found.header.segment == number { Ok(found) } else { Err(foreign(&found)) }
-    }
-
-    fn walk(&self, found: &Found<F>, from: u64) -> Result<Walk, OpenError> {
-        let walk = Walk::over(&found.file, &found.header, (found.size, from))
-            .map_err(cannot("read", &found.path))?;
-        walk.map_err(|unknown| OpenError::Unsupported {
-            path: found.path.clone(),
-            segment: found.header.segment,
-            offset: unknown.offset,
-            what: unknown.what,
-        })
-    }
-}
-
-/// Step 3, sealed: the segment that follows must be there, and may hold a torn first group.
-fn check_seal<F: Fs>(last: &Found<F>, walk: &Walk, verdict: &mut Verdict<F>) -> Result<(), OpenError> {
-    let seal = walk.seal.expect("asked for a sealed segment");
-    let Some(next) = &verdict.next else {
-        return Err(missing(parent(&last.path), seal.next_segment, walk.next_lsn..walk.next_lsn));
-    };
-    let named = next.header.segment == seal.next_segment && next.header.salt == seal.next_salt;
-    if !named || next.header.log_id != last.header.log_id {
-        return Err(foreign(next));
-    }
-    verdict.torn = torn(next, HEADER_LEN, walk.next_lsn, check_unstarted(next, walk.next_lsn)?);
-    Ok(())
-}
-
-/// Step 3, not sealed: where the segment ends, and whether what lies behind was ever synced.
-fn check_end<F: Fs>(last: &Found<F>, walk: &Walk, verdict: &mut Verdict<F>) -> Result<(), OpenError> {
-    let found = residue(&last.file, &last.header, (walk.end, last.size), walk.next_lsn)
-        .map_err(cannot("read", &last.path))?;
-    if walk.synced.max(found.synced) > walk.end {
-        let (end, lsn) = found.next.unwrap_or((found.end, found.end_lsn));
-        return Err(damaged(last, walk.end..end, walk.next_lsn..lsn));
-    }
-    let capacity = last.header.capacity;
-    if walk.end + SEAL_LEN > capacity {
-        // Room for the seal is never used for anything else.
-        return Err(damaged(last, walk.end..capacity, walk.next_lsn..walk.next_lsn));
-    }
-    if last.size < capacity {
-        // The length was durable before the first frame, and only a sealed segment is ever shortened.
-        return Err(damaged(last, last.size..capacity, walk.next_lsn..walk.next_lsn));
-    }
-    verdict.torn = torn(last, walk.end, walk.next_lsn, found);
-    Ok(())
-}
-
-/// Step 3, the reserve: nothing is written there before the segment in front of it is sealed.
-fn check_reserve<F: Fs>(front: &Found<F>, next_lsn: u64, verdict: &mut Verdict<F>) -> Result<(), OpenError> {
-    let Some(reserve) = &verdict.reserve else { return Ok(()) };
-    let found = residue(&reserve.file, &reserve.header, (HEADER_LEN, reserve.size), next_lsn)
-        .map_err(cannot("read", &reserve.path))?;
-    if found.any {
-        return Err(damaged(front, 0..front.size, next_lsn..found.end_lsn));
-    }
-    let as_made = found.end == HEADER_LEN && reserve.size >= reserve.header.capacity;
-    verdict.discard_reserve = !as_made || reserve.header.log_id != front.header.log_id;
-    Ok(())
-}
-
-/// A segment that should have no frame: what it has, if none of that was ever synced.
-fn check_unstarted<F: Fs>(found: &Found<F>, next_lsn: u64) -> Result<Residue, OpenError> {
-    let residue = residue(&found.file, &found.header, (HEADER_LEN, found.size), next_lsn)
-        .map_err(cannot("read", &found.path))?;
-    if residue.synced > HEADER_LEN {
-        let (end, lsn) = residue.next.unwrap_or((residue.end, residue.end_lsn));
-        return Err(damaged(found, HEADER_LEN..end, next_lsn..lsn));
-    }
-    if found.size < found.header.capacity {
-        return Err(damaged(found, found.size..found.header.capacity, next_lsn..next_lsn));
-    }
-    Ok(residue)
-}
-
-fn is_unreadable(error: &OpenError) -> bool {
-    matches!(error, OpenError::Corrupt(Damage { class: DamageClass::BadHeader(_), .. }))
-}
-
-fn torn<F: Fs>(found: &Found<F>, from: u64, next_lsn: u64, residue: Residue) -> Option<Torn> {
-    (residue.end > from).then(|| Torn {
-        path: found.path.clone(),
-        segment: found.header.segment,
-        bytes: from..residue.end,
-        lsns: Lsn(next_lsn)..Lsn(residue.end_lsn),
-        quarantine: None,
-    })
-}
-
-pub(crate) fn cannot(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
-    move |source| OpenError::Io { operation, path: path.to_path_buf(), source }
-}
-
-fn corrupt(
-    (path, segment): (PathBuf, u64),
-    bytes: Range<u64>,
-    lsns: Range<u64>,
-    class: DamageClass,
-) -> OpenError {
-    OpenError::Corrupt(Damage { path, segment, bytes, lsns: Lsn(lsns.start)..Lsn(lsns.end), class })
-}
-
-fn damaged<F: Fs>(found: &Found<F>, bytes: Range<u64>, lsns: Range<u64>) -> OpenError {
-    corrupt((found.path.clone(), found.header.segment), bytes, lsns, DamageClass::DamagedDurable)
-}
-
-fn missing(dir: &Path, segment: u64, lsns: Range<u64>) -> OpenError {
-    corrupt((segment_path(dir, segment), segment), 0..0, lsns, DamageClass::MissingSegment)
-}
-
-fn foreign<F: Fs>(found: &Found<F>) -> OpenError {
-    corrupt((found.path.clone(), found.header.segment), 0..found.size, 0..0, DamageClass::Foreign)
 }

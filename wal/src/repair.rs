@@ -3,20 +3,18 @@
 //! Every step may be interrupted: the next opening comes to the same verdict, or to what is left of the work.
 //! Nothing here needs space, except what is kept in `quarantine/`.
 
-use std::io::{self, IoSlice};
-use std::path::PathBuf;
-
-use crate::directory::{Directory, Entry, QUARANTINE, segment_path, spare_path};
-use crate::error::{OpenError, Torn};
+use crate::confirm::confirm;
+use crate::directory::{Directory, Entry, segment_path, spare_path};
+use crate::error::OpenError;
 use crate::format::HEADER_LEN;
-use crate::fs::{File, Fs, is_full, read_full, sync_above, write_all, write_zeros};
+use crate::fs::{File, Fs, sync_above, write_zeros};
 use crate::log::{Log, Tail};
 use crate::options::{Options, RepairPolicy};
-use crate::recovery::{Found, Survey, Verdict, cannot};
+use crate::recovery::Verdict;
 use crate::report::RecoveryReport;
 use crate::reserve::Reserve;
-use crate::scan::{Walk, each_frame};
 use crate::segment::{Link, Segment};
+use crate::survey::{Survey, cannot};
 
 /// A log that can be written and read.
 pub(crate) struct Recovered<F: Fs> {
@@ -85,106 +83,6 @@ impl<F: Fs> Survey<'_, F> {
         Ok(())
     }
 
-    /// Step 6: copies a torn tail to `quarantine/`, durably, before anything touches it.
-    fn quarantine(
-        &self,
-        mut torn: Torn,
-        verdict: &mut Verdict<F>,
-        options: &Options,
-    ) -> Result<Torn, OpenError> {
-        if !options.quarantine {
-            return Ok(torn);
-        }
-        let path = match self.copy(&torn) {
-            Err(error) if is_full(&error) && self.give_up_reserve(verdict)? => self.copy(&torn),
-            other => other,
-        };
-        torn.quarantine = Some(path.map_err(|error| match is_full(&error) {
-            true => OpenError::QuarantineFull {
-                path: torn.path.clone(),
-                segment: torn.segment,
-                bytes: torn.bytes.end - torn.bytes.start,
-            },
-            false => cannot("quarantine", &torn.path)(error),
-        })?);
-        Ok(torn)
-    }
-
-    /// The segment made ahead is space as well. Too early in one case: where only the media has a seal that names it.
-    fn give_up_reserve(&self, verdict: &mut Verdict<F>) -> Result<bool, OpenError> {
-        let Some(reserve) = verdict.reserve.take() else { return Ok(false) };
-        verdict.discard_reserve = false;
-        self.fs.remove(&reserve.path).map_err(cannot("remove", &reserve.path))?;
-        Ok(true)
-    }
-
-    fn copy(&self, torn: &Torn) -> io::Result<PathBuf> {
-        let dir = self.quarantine_dir()?;
-        let target = self.free_name(&format!("wal-{:016x}-{}.torn", torn.segment, torn.bytes.start))?;
-        let spare = dir.join("copy.tmp");
-        match self.fs.remove(&spare) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let source = self.fs.open_read(&torn.path)?;
-        let copy = self.fs.create_new(&spare)?;
-        let result = transfer(&source, torn.bytes.clone(), |bytes, at| {
-            write_all(&copy, &mut [IoSlice::new(bytes)], at - torn.bytes.start)
-        });
-        if let Err(error) = result.and_then(|()| copy.sync_all()) {
-            // The first error is the one to tell.
-            let _ = self.fs.remove(&spare);
-            return Err(error);
-        }
-        self.fs.rename(&spare, &target)?;
-        self.fs.sync_dir(&dir)?;
-        Ok(target)
-    }
-
-    /// Moves files that hold nothing of this log out of the way; no seal names them. Answers where to.
-    fn set_aside(&self, verdict: &mut Verdict<F>) -> Result<Vec<PathBuf>, OpenError> {
-        let mut moved = Vec::new();
-        let reserve = verdict.reserve.take_if(|_| verdict.discard_reserve);
-        let reserve = reserve.map(|reserve| reserve.header.segment);
-        for &number in verdict.unreadable.iter().chain(&reserve) {
-            let path = segment_path(self.dir, number);
-            let target = self.quarantine_dir().and_then(|dir| {
-                let target = self.free_name(&format!("wal-{number:016x}.seg"))?;
-                self.fs.rename(&path, &target)?;
-                self.fs.sync_dir(&dir)?;
-                self.fs.sync_dir(self.dir)?;
-                Ok(target)
-            });
-            moved.push(target.map_err(cannot("quarantine", &path))?);
-        }
-        Ok(moved)
-    }
-
-    /// The directory that keeps what is cut off; its name is durable, also where an interrupted repair had made it.
-    fn quarantine_dir(&self) -> io::Result<PathBuf> {
-        let dir = self.dir.join(QUARANTINE);
-        match self.fs.create_dir(&dir) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        self.fs.sync_dir(self.dir)?;
-        Ok(dir)
-    }
-
-    /// A path in `quarantine/` that nothing has yet.
-    fn free_name(&self, name: &str) -> io::Result<PathBuf> {
-        let dir = self.dir.join(QUARANTINE);
-        let taken = self.fs.list(&dir)?;
-        let mut candidate = name.to_owned();
-        for copy in 1..=taken.len() {
-            if !taken.contains(&candidate) {
-                break;
-            }
-            candidate = format!("{name}.{copy}");
-        }
-        Ok(dir.join(candidate))
-    }
-
     /// Step 8: removes spares and what lies below the low watermark, and makes all names durable.
     fn tidy(&self, verdict: &mut Verdict<F>) -> Result<(), OpenError> {
         for spare in &self.spares {
@@ -223,41 +121,6 @@ impl<F: Fs> Survey<'_, F> {
         let named = self.fs.rename(&found.path, &spare).and_then(|()| self.fs.rename(&spare, &found.path));
         named.map_err(cannot("rename", &found.path))
     }
-}
-
-/// Step 7: writes again what no later frame proves synced, zeroes behind the end up to `zeros` and a bit further,
-/// and syncs. The page cache may show frames, or zeros, that the media does not have.
-fn confirm<F: Fs>(found: &Found<F>, walk: &Walk, zeros: Option<u64>) -> io::Result<()> {
-    let range = walk.proven..walk.end;
-    each_frame(&found.file, &found.header, (range, found.size), |frames, at| {
-        write_all(&found.file, &mut [IoSlice::new(frames)], at)
-    })?;
-    if let Some(zeros) = zeros.filter(|_| walk.seal.is_none()) {
-        // One page is enough to break a chain of frames that begins at the end.
-        let to = zeros.max(walk.end + HEADER_LEN).min(found.size);
-        write_zeros(&found.file, walk.end, to)?;
-    }
-    found.file.sync_data()
-}
-
-/// Gives a range of a file to `sink`, piece by piece.
-fn transfer<R: File>(
-    source: &R,
-    range: std::ops::Range<u64>,
-    mut sink: impl FnMut(&[u8], u64) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut buf = vec![0; 64 << 10];
-    let mut at = range.start;
-    while at < range.end {
-        let want = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(buf.len());
-        let n = read_full(source, &mut buf[..want], at)?;
-        if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        sink(&buf[..n], at)?;
-        at += n as u64;
-    }
-    Ok(())
 }
 
 /// Step 9: the log as it goes on.

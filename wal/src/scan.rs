@@ -12,7 +12,7 @@ use crate::format::{Digest, FIRST_LSN, Features, HEADER_LEN, Header, MAX_NUMBER,
 use crate::frame::{Frag, FrameHeader, Kind};
 use crate::fs::File;
 use crate::record::count_records;
-use crate::window::{WINDOW, Window};
+use crate::window::Window;
 
 /// What the whole groups at the start of a segment say.
 #[derive(Debug, Clone)]
@@ -226,34 +226,6 @@ fn frame_at<R: File>(
         at += frame.frame_len();
     }
     Ok(found)
-}
-
-/// Gives a range of whole frames to `sink`, in large pieces with their offsets. Each is checked once more: what was
-/// read right before may be read wrongly now.
-pub(crate) fn each_frame<R: File>(
-    file: &R,
-    header: &Header,
-    (range, size): (std::ops::Range<u64>, u64),
-    mut sink: impl FnMut(&[u8], u64) -> io::Result<()>,
-) -> io::Result<()> {
-    let digest = header.digest();
-    let mut window = Window::default();
-    let (mut at, mut piece, mut piece_at) = (range.start, Vec::new(), range.start);
-    while at < range.end {
-        let Some((frame, _, body)) = window.frame(file, (at, size), &digest)? else {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame reads otherwise than before"));
-        };
-        piece.extend_from_slice(&frame.encode(&digest));
-        piece.extend_from_slice(body);
-        piece.resize(piece.len().next_multiple_of(8), 0);
-        at += frame.frame_len();
-        if piece.len() >= WINDOW || at >= range.end {
-            sink(&piece, piece_at)?;
-            piece.clear();
-            piece_at = at;
-        }
-    }
-    Ok(())
 }
 
 enum Step {

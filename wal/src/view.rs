@@ -10,9 +10,10 @@ use crate::directory::{Directory, Entry};
 use crate::error::OpenError;
 use crate::fs::{Fs, StdFs};
 use crate::reader::Reader;
-use crate::recovery::{CHANGED, Survey, Verdict, cannot};
+use crate::recovery::Verdict;
 use crate::report::RecoveryReport;
 use crate::source::Source;
+use crate::survey::{CHANGED, Survey, cannot};
 
 /// A log as its files tell, whoever has it open, and although the disk be read-only.
 ///

@@ -18,11 +18,11 @@ use crate::leader::Inner;
 use crate::options::Options;
 use crate::payload::Payload;
 use crate::reader::Reader;
-use crate::recovery::{Survey, cannot};
 use crate::report::RecoveryReport;
 use crate::reserve::Reserver;
 use crate::source::Source;
 use crate::stats::{Counters, Stats};
+use crate::survey::{Survey, cannot};
 use crate::truncate::{Pin, Truncated, Usage};
 use crate::{Lsn, Watermarks};
 
