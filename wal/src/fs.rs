@@ -52,6 +52,11 @@ pub trait Fs: Clone + fmt::Debug + Send + Sync + 'static {
     /// `Unsupported` or `PermissionDenied` says that there is nothing to sync in one of those.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
+    /// Bytes that may still be written to files in `dir`; by default nobody knows, which is as many as there are.
+    fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+
     /// Takes the lock file `path`, making it if need be; `None` while somebody else holds it.
     fn try_lock(&self, path: &Path) -> io::Result<Option<Self::Lock>>;
 }

@@ -13,13 +13,14 @@ type Check<F> = fn(&F, &Path);
 /// # Panics
 /// With the check's words, where the implementation does otherwise.
 pub fn suite<F: Fs>(fs: &F, dir: &Path) {
-    let checks: [(&str, Check<F>); 7] = [
+    let checks: [(&str, Check<F>); 8] = [
         ("names", names_are_listed_moved_and_removed),
         ("taken", a_taken_name_is_refused),
         ("missing", a_missing_file_is_not_found),
         ("bytes", bytes_are_read_back_where_they_were_written),
         ("length", a_longer_file_reads_as_zeros),
         ("unlinked", an_open_file_outlives_its_name),
+        ("space", free_space_is_told_if_known),
         ("lock", a_lock_admits_one),
     ];
     for (name, check) in checks {
@@ -47,6 +48,12 @@ pub fn names_are_listed_moved_and_removed<F: Fs>(fs: &F, dir: &Path) {
     fs.remove(&dir.join("b")).expect("a file can be removed");
     assert_eq!(list(), ["c"]);
     fs.sync_dir(dir).expect("a directory can be synced");
+}
+
+/// `free_bytes`: of a directory that takes a file, more than nothing.
+pub fn free_space_is_told_if_known<F: Fs>(fs: &F, dir: &Path) {
+    write(fs, &dir.join("a"), b"fits");
+    assert_ne!(fs.free_bytes(dir).expect("an existing directory can be asked"), 0);
 }
 
 /// `AlreadyExists` from `create_new` and `create_dir`.

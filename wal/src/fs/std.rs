@@ -66,6 +66,12 @@ impl Fs for StdFs {
         OsFile::open(dir)?.sync_all()
     }
 
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        let space = rustix::fs::statvfs(dir)?;
+        // Some network file systems count nothing at all.
+        Ok(if space.f_blocks == 0 { u64::MAX } else { space.f_bavail.saturating_mul(space.f_frsize) })
+    }
+
     fn try_lock(&self, path: &Path) -> io::Result<Option<StdLock>> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {

@@ -56,6 +56,7 @@ pub enum Op {
     List,
     CreateDir,
     SyncDir,
+    FreeBytes,
     Lock,
     Read,
     Write,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::dir::Node;
 use super::disk::Disk;
+use super::page::PAGE;
 use super::{Op, SimFile, SimFs};
 use crate::fs::Fs;
 
@@ -54,6 +55,12 @@ impl Fs for SimFs {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.state.lock().sync_dir(dir)
+    }
+
+    fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
+        let mut state = self.state.lock();
+        state.op(Op::FreeBytes, |_| Ok(()))?;
+        Ok(state.free_pages().saturating_mul(PAGE))
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<SimLock>> {

@@ -197,7 +197,12 @@ fn a_full_disk_takes_overwrites_and_nothing_new() {
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     assert_eq!(fs.allocated(), 8192, "what fitted was written");
     assert_eq!(file.allocate(12_000).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    let free = || fs.free_bytes(Path::new("/")).unwrap();
+    assert_eq!(free(), 0);
+    fs.set_budget(Some(8192 + 5000));
+    assert_eq!(free(), 4096, "in whole pages");
     fs.set_budget(None);
+    assert_eq!(free(), u64::MAX);
     write(&file, &[3; 12_000], 0).unwrap();
 }
 
