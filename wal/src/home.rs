@@ -24,6 +24,13 @@ pub(crate) struct Home<F: Fs> {
 }
 
 impl<F: Fs> Home<F> {
+    /// Whether a file of so many bytes leaves free what is to stay free. A file system that cannot tell is asked by
+    /// making the file.
+    pub(crate) fn has_space(&self, bytes: u64) -> bool {
+        let needed = bytes.saturating_add(self.options.min_free_bytes);
+        self.fs.free_bytes(&self.dir).map_or(true, |free| free >= needed)
+    }
+
     /// Syncs a file and keeps the account of it.
     pub(crate) fn sync(&self, file: &F::File) -> std::io::Result<()> {
         let begin = self.options.time.monotonic_ns();

@@ -99,6 +99,7 @@ mod home;
 mod leader;
 mod log;
 mod lsn;
+mod make;
 mod options;
 mod payload;
 mod quarantine;

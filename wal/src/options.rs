@@ -25,6 +25,9 @@ pub struct Options {
     /// until [`truncate_before`](crate::Wal::truncate_before) makes room, which may itself exceed it by one
     /// segment: the one it needs to give others back.
     pub max_log_bytes: Option<u64>,
+    /// Bytes of the file system that the log leaves free: a file that would take of them is not made, and what needs it
+    /// is refused with [`Reject::NoSpace`](crate::Reject::NoSpace) until there is more. Default 0.
+    pub min_free_bytes: u64,
     /// Most bytes of records that may wait for their sync, each with the 64 bytes that it takes in memory besides its
     /// own, and each append with 256 more. Default 16 MiB. Beyond it appends are refused with
     /// [`Reject::Backpressure`](crate::Reject::Backpressure); one record larger than this is taken when nothing
@@ -113,6 +116,7 @@ impl Default for Options {
             max_frame: 1 << 20,
             max_record_bytes: 64 << 20,
             max_log_bytes: None,
+            min_free_bytes: 0,
             max_inflight_bytes: 16 << 20,
             repair: RepairPolicy::default(),
             quarantine: true,

@@ -13,6 +13,7 @@ use crate::fs::Fs;
 use crate::home::Home;
 use crate::leader::Inner;
 use crate::log::Quota;
+use crate::make::Made;
 use crate::segment::Segment;
 
 /// At most one segment file beyond the one being written; durable, without frames.
@@ -80,12 +81,14 @@ impl<F: Fs> Reserve<F> {
                 return Err(Reject::QuotaExceeded { limit, used, pinned_by: pinned_by() }.into());
             }
         }
-        let segment = Segment::create(home, self.next, capacity)?;
+        if !home.has_space(capacity) {
+            return Err(Reject::NoSpace.into());
+        }
+        let made = Made::create(home, self.next, capacity)?;
         // If giving it its name fails, the name may stand for either file: neither handle is used again.
         self.ready = None;
-        segment.publish(home)?;
+        self.ready = Some(made.publish(home)?);
         home.directory.lock().set_reserved(capacity);
-        self.ready = Some(segment);
         Ok(())
     }
 }

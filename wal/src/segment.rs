@@ -3,11 +3,9 @@
 //! Everything before `end` is on the media; nothing of this log is at or behind it. So `synced8` of the next
 //! frame is `end`, and a failed write leaves no byte under a number that the next one will use (I4, I6).
 
-use std::io::{self, IoSlice};
-use std::path::Path;
+use std::io;
 
 use crate::control::{Seal, SegmentStart};
-use crate::directory::{segment_path, spare_path};
 use crate::error::{AppendError, Failure, Reject};
 use crate::format::{HEADER_LEN, Header};
 use crate::frame::{Kind, frame_len};
@@ -67,53 +65,6 @@ impl<F: Fs> Segment<F> {
             last_hcrc: 0,
             repaired: false,
         }
-    }
-
-    /// Makes a segment file under a spare name: zero-filled, so that later writes change no metadata and need no
-    /// space. A failure leaves at most a spare file that the next opening removes.
-    pub(crate) fn create(home: &Home<F>, number: u64, capacity: u64) -> Result<Self, AppendError> {
-        let header = Header {
-            checksum: home.options.checksum,
-            created_unix_ns: home.options.time.unix_ns(),
-            ..Header::new(home.log_id, number, home.salts.next(), capacity)
-        };
-        let spare = spare_path(&home.dir, number);
-        let file = match Self::fill(home, &spare, &header) {
-            Ok(file) => file,
-            Err(error) => {
-                // What stays behind is removed by the next attempt or opening.
-                let _ = home.fs.remove(&spare);
-                return Err(refusal(&error).into());
-            }
-        };
-        Ok(Self::unstarted(file, header))
-    }
-
-    /// Gives a segment file that was just made its name, durably. After a failure nobody knows which file the name
-    /// stands for; any is durable and empty.
-    pub(crate) fn publish(&self, home: &Home<F>) -> Result<(), AppendError> {
-        let spare = spare_path(&home.dir, self.number());
-        if let Err(error) = home.fs.rename(&spare, &segment_path(&home.dir, self.number())) {
-            let _ = home.fs.remove(&spare);
-            return Err(refusal(&error).into());
-        }
-        let synced = home.fs.sync_dir(&home.dir);
-        synced.map_err(|cause| AppendError::Indeterminate(Failure::new("syncing the directory", cause)))
-    }
-
-    fn fill(home: &Home<F>, spare: &Path, header: &Header) -> io::Result<F::File> {
-        let file = match home.fs.create_new(spare) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                home.fs.remove(spare)?;
-                home.fs.create_new(spare)?
-            }
-            other => other?,
-        };
-        file.allocate(header.capacity)?;
-        write_zeros(&file, 0, header.capacity)?;
-        write_all(&file, &mut [IoSlice::new(&header.encode())], 0)?;
-        file.sync_all()?;
-        Ok(file)
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -216,6 +167,6 @@ pub(crate) fn longest_body(file: u64, max_frame: u32) -> u64 {
 }
 
 /// A failed call that changed nothing durable.
-fn refusal(error: &io::Error) -> Reject {
+pub(crate) fn refusal(error: &io::Error) -> Reject {
     if is_full(error) { Reject::NoSpace } else { Reject::Io { kind: error.kind() } }
 }

@@ -147,3 +147,17 @@ fn a_log_may_be_reopened_with_other_sizes() {
     }
     assert!(read_all(&open(&disk, options())) == expected);
 }
+
+#[test]
+fn a_log_leaves_free_what_it_was_told_to() {
+    let disk = SimFs::new(0);
+    let wal = open(&disk, Options { min_free_bytes: 20_000, ..options() });
+    wal.append("a").unwrap();
+    let made = || [Op::CreateNew, Op::Allocate, Op::Remove].map(|op| disk.count(op));
+    let before = made();
+    for (free, fits) in [(20_000, false), (28_191, false), (28_672, true)] {
+        disk.set_budget(Some(disk.allocated() + free));
+        assert_eq!(wal.reserve().ok(), fits.then_some(true), "{free} bytes free");
+        assert_eq!(before == made(), !fits, "what does not fit is not tried");
+    }
+}

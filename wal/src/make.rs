@@ -1,0 +1,79 @@
+//! Making a segment file: durable, with its name, and without frames, before anything names it.
+//!
+//! The header is durable in the file before the file gets its name, and the name before the segment is handed out, so
+//! that whatever a crash leaves under a segment's name is a whole empty segment (I2).
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+
+use crate::directory::{segment_path, spare_path};
+use crate::error::{AppendError, Failure};
+use crate::format::Header;
+use crate::fs::{File, Fs, write_all, write_zeros};
+use crate::home::Home;
+use crate::segment::{Segment, refusal};
+
+/// A segment file that does not have its name yet.
+pub(crate) struct Made<F: Fs> {
+    segment: Segment<F>,
+    /// The name it has until then.
+    spare: PathBuf,
+}
+
+impl<F: Fs> Made<F> {
+    /// A new file: zero-filled, so that later writes change no metadata and need no space. A failure leaves at most a
+    /// spare file that the next opening removes.
+    pub(crate) fn create(home: &Home<F>, number: u64, capacity: u64) -> Result<Self, AppendError> {
+        let spare = spare_path(&home.dir, number);
+        let header = header(home, number, capacity);
+        let made = fill(home, &spare, &header);
+        Self::named(home, spare, made.map(|file| Segment::unstarted(file, header)))
+    }
+
+    fn named(home: &Home<F>, spare: PathBuf, made: io::Result<Segment<F>>) -> Result<Self, AppendError> {
+        match made {
+            Ok(segment) => Ok(Self { segment, spare }),
+            Err(error) => {
+                // What stays behind is removed by the next attempt or opening.
+                let _ = home.fs.remove(&spare);
+                Err(refusal(&error).into())
+            }
+        }
+    }
+
+    /// Gives the file its name, durably. After a failure nobody knows which file the name stands for; any is durable
+    /// and empty.
+    pub(crate) fn publish(self, home: &Home<F>) -> Result<Segment<F>, AppendError> {
+        let path = segment_path(&home.dir, self.segment.number());
+        if let Err(error) = home.fs.rename(&self.spare, &path) {
+            let _ = home.fs.remove(&self.spare);
+            return Err(refusal(&error).into());
+        }
+        let synced = home.fs.sync_dir(&home.dir);
+        synced.map_err(|cause| AppendError::Indeterminate(Failure::new("syncing the directory", cause)))?;
+        Ok(self.segment)
+    }
+}
+
+fn header<F: Fs>(home: &Home<F>, number: u64, capacity: u64) -> Header {
+    Header {
+        checksum: home.options.checksum,
+        created_unix_ns: home.options.time.unix_ns(),
+        ..Header::new(home.log_id, number, home.salts.next(), capacity)
+    }
+}
+
+fn fill<F: Fs>(home: &Home<F>, spare: &Path, header: &Header) -> io::Result<F::File> {
+    let file = match home.fs.create_new(spare) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            home.fs.remove(spare)?;
+            home.fs.create_new(spare)?
+        }
+        other => other?,
+    };
+    file.allocate(header.capacity)?;
+    write_zeros(&file, 0, header.capacity)?;
+    write_all(&file, &mut [IoSlice::new(&header.encode())], 0)?;
+    file.sync_all()?;
+    Ok(file)
+}
