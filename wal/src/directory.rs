@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use crate::format::MAX_NUMBER;
+use crate::pool::Pool;
 
 /// Name of the lock file.
 pub(crate) const LOCK: &str = "LOCK";
@@ -45,6 +46,14 @@ pub(crate) fn spare_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("spare-{number}.tmp"))
 }
 
+/// The number in a spare's name: of the segment that it was, or is to be.
+pub(crate) fn spare_number(path: &Path) -> Option<u64> {
+    let digits = path.file_name()?.to_str()?.strip_prefix("spare-")?.strip_suffix(".tmp")?;
+    let number = digits.parse().ok()?;
+    // The name that this number gives, and no other way to write it.
+    (path.file_name() == spare_path(Path::new(""), number).file_name()).then_some(number)
+}
+
 /// A segment with records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -62,14 +71,16 @@ pub(crate) struct Directory {
     reserved_bytes: u64,
     /// Files below the low watermark whose removal failed.
     leftovers: Vec<Entry>,
+    /// Files kept to be used again.
+    pub(crate) pool: Pool,
 }
 
 impl Directory {
     pub(crate) fn new(entries: Vec<Entry>, reserved_bytes: u64) -> Self {
-        Self { entries: entries.into(), reserved_bytes, leftovers: Vec::new() }
+        Self { entries: entries.into(), reserved_bytes, leftovers: Vec::new(), pool: Pool::default() }
     }
 
-    /// Bytes that all segment files take.
+    /// Bytes that all segment files take, but for those that are kept to be used again.
     pub(crate) fn bytes(&self) -> u64 {
         let kept: u64 = self.entries.iter().chain(&self.leftovers).map(|entry| entry.bytes).sum();
         kept + self.reserved_bytes
@@ -105,6 +116,12 @@ impl Directory {
     pub(crate) fn holding(&self, lsn: u64) -> Option<Entry> {
         let after = self.entries.partition_point(|entry| entry.base <= lsn);
         self.entries.get(after.saturating_sub(1)).copied()
+    }
+
+    /// Whether the segment is on the list.
+    pub(crate) fn has(&self, segment: u64) -> bool {
+        let oldest = self.entries.front().map_or(u64::MAX, |entry| entry.segment);
+        (oldest..oldest.saturating_add(self.entries.len() as u64)).contains(&segment)
     }
 
     /// The segment that follows.
@@ -155,6 +172,11 @@ mod tests {
             assert_eq!(Name::parse(other), Name::Other, "{other}");
         }
         assert_eq!(Name::parse("spare-12.tmp"), Name::Spare);
+        let number = |name: &str| spare_number(Path::new(name));
+        assert_eq!(number("/log/spare-12.tmp"), Some(12));
+        for other in ["/log/spare-012.tmp", "/log/spare-+2.tmp", "/log/spare-.tmp", "/log/wal-2.seg", "/"] {
+            assert_eq!(number(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -24,11 +24,9 @@ pub(crate) struct Home<F: Fs> {
 }
 
 impl<F: Fs> Home<F> {
-    /// Whether a file of so many bytes leaves free what is to stay free. A file system that cannot tell is asked by
-    /// making the file.
-    pub(crate) fn has_space(&self, bytes: u64) -> bool {
-        let needed = bytes.saturating_add(self.options.min_free_bytes);
-        self.fs.free_bytes(&self.dir).map_or(true, |free| free >= needed)
+    /// Bytes that files may still take. A file system that cannot tell is asked by making the file.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        self.fs.free_bytes(&self.dir).unwrap_or(u64::MAX)
     }
 
     /// Syncs a file and keeps the account of it.

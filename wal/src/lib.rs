@@ -78,6 +78,7 @@
 //! - `sim`: the deterministic disk.
 //! - `conformance`: the suite for implementations of [`fs::Fs`].
 
+mod adopt;
 #[cfg(feature = "tokio")]
 pub mod aio;
 mod carried;
@@ -102,6 +103,7 @@ mod lsn;
 mod make;
 mod options;
 mod payload;
+mod pool;
 mod quarantine;
 mod reader;
 mod record;

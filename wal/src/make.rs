@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::directory::{segment_path, spare_path};
 use crate::error::{AppendError, Failure};
-use crate::format::Header;
+use crate::format::{Features, Header};
 use crate::fs::{File, Fs, write_all, write_zeros};
 use crate::home::Home;
 use crate::segment::{Segment, refusal};
@@ -28,6 +28,23 @@ impl<F: Fs> Made<F> {
         let header = header(home, number, capacity);
         let made = fill(home, &spare, &header);
         Self::named(home, spare, made.map(|file| Segment::unstarted(file, header)))
+    }
+
+    /// A file of the pool, still with the frames of its earlier life: only its header is written. Its name as a spare is
+    /// durable, so that no crash brings it back as the segment that it was.
+    pub(crate) fn renew(
+        home: &Home<F>,
+        kept: u64,
+        (number, capacity): (u64, u64),
+    ) -> Result<Self, AppendError> {
+        let spare = spare_path(&home.dir, kept);
+        let header = Header { features: Features::RECYCLED, ..header(home, number, capacity) };
+        let made = home.fs.open(&spare).and_then(|file| {
+            write_all(&file, &mut [IoSlice::new(&header.encode())], 0)?;
+            file.sync_data()?;
+            Ok(Segment::unstarted(file, header))
+        });
+        Self::named(home, spare, made)
     }
 
     fn named(home: &Home<F>, spare: PathBuf, made: io::Result<Segment<F>>) -> Result<Self, AppendError> {

@@ -25,6 +25,11 @@ pub struct Options {
     /// until [`truncate_before`](crate::Wal::truncate_before) makes room, which may itself exceed it by one
     /// segment: the one it needs to give others back.
     pub max_log_bytes: Option<u64>,
+    /// Most segment files that are kept, besides the one made ahead, when a truncation gives them back: to be used again
+    /// without being filled with zeros. Default 4; 0 keeps none. Only whole files of [`segment_bytes`](Self::segment_bytes)
+    /// are kept, and only within [`max_log_bytes`](Self::max_log_bytes); they are given up before anything is refused for
+    /// want of their bytes. On a full disk they are what the log goes on with.
+    pub max_spare_segments: usize,
     /// Bytes of the file system that the log leaves free: a file that would take of them is not made, and what needs it
     /// is refused with [`Reject::NoSpace`](crate::Reject::NoSpace) until there is more. Default 0.
     pub min_free_bytes: u64,
@@ -116,6 +121,7 @@ impl Default for Options {
             max_frame: 1 << 20,
             max_record_bytes: 64 << 20,
             max_log_bytes: None,
+            max_spare_segments: 4,
             min_free_bytes: 0,
             max_inflight_bytes: 16 << 20,
             repair: RepairPolicy::default(),

@@ -22,6 +22,10 @@ impl<F: Fs> Survey<'_, F> {
             return Ok(torn);
         }
         let path = match self.copy(&torn) {
+            Err(error) if is_full(&error) && self.give_up_spares()? => self.copy(&torn),
+            other => other,
+        };
+        let path = match path {
             Err(error) if is_full(&error) && self.give_up_reserve(verdict)? => self.copy(&torn),
             other => other,
         };

@@ -3,6 +3,7 @@
 //! A reader sees a record once it is durable and not before, so that what was read cannot be taken back.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -103,6 +104,8 @@ impl<F: Fs> Reader<F> {
         };
         let (frame, body) = match frame {
             Some((frame, _, body)) if frame.first_lsn == self.lsn => (frame, body),
+            // A segment without records, whose file was given to another meanwhile: its pin holds records only.
+            _ if !self.source.has(open.number) => return Ok(()),
             _ => return Err(corrupt((&open.path, open.number), open.offset, self.lsn..self.limit)),
         };
         if frame.frag == Frag::First {
@@ -162,6 +165,9 @@ impl<F: Fs> Reader<F> {
             Ok(header) if header.segment == entry.segment && header.log_id == self.source.log_id() => {
                 let digest = header.digest();
                 Ok(Open { file, path, number: entry.segment, digest, size, offset: HEADER_LEN })
+            }
+            _ if !self.source.has(entry.segment) => {
+                Err(ReadError::Io { operation: "open", path, source: io::ErrorKind::NotFound.into() })
             }
             _ => Err(corrupt((&path, entry.segment), 0, self.lsn..self.limit)),
         }

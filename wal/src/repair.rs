@@ -10,6 +10,7 @@ use crate::format::HEADER_LEN;
 use crate::fs::{File, Fs, sync_above, write_zeros};
 use crate::log::{Log, Tail};
 use crate::options::{Options, RepairPolicy};
+use crate::pool::Pool;
 use crate::recovery::Verdict;
 use crate::report::RecoveryReport;
 use crate::reserve::Reserve;
@@ -67,8 +68,9 @@ impl<F: Fs> Survey<'_, F> {
         }
         // The frames that say so are durable only now.
         let quarantined = self.set_aside(&mut verdict)?;
-        self.tidy(&mut verdict)?;
+        let pool = self.tidy(&mut verdict, options)?;
         let mut recovered = assemble(verdict);
+        recovered.directory.pool = pool;
         recovered.report.quarantined = quarantined;
         recovered.salt_ahead = salt_ahead;
         Ok(recovered)
@@ -83,15 +85,13 @@ impl<F: Fs> Survey<'_, F> {
         Ok(())
     }
 
-    /// Step 8: removes spares and what lies below the low watermark, and makes all names durable.
-    fn tidy(&self, verdict: &mut Verdict<F>) -> Result<(), OpenError> {
-        for spare in &self.spares {
-            self.fs.remove(spare).map_err(cannot("remove", spare))?;
-        }
+    /// Step 8: removes what lies below the low watermark, keeps or removes spares, and makes all names durable.
+    fn tidy(&self, verdict: &mut Verdict<F>, options: &Options) -> Result<Pool, OpenError> {
         for &number in &verdict.leftovers {
             let path = segment_path(self.dir, number);
             self.fs.remove(&path).map_err(cannot("remove", &path))?;
         }
+        let pool = self.adopt(verdict, options)?;
         if verdict.last.is_none()
             && let Some(reserve) = verdict.reserve.take()
         {
@@ -108,7 +108,7 @@ impl<F: Fs> Survey<'_, F> {
             // wrote a first frame had been here.
             sync_above(self.fs, self.dir).map_err(cannot("sync a directory above", self.dir))?;
         }
-        Ok(())
+        Ok(pool)
     }
 
     /// Gives the reserve, or the first of a log without frames, its name once more: where a sync of the directory has

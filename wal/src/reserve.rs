@@ -1,4 +1,4 @@
-//! The segment made ahead, so that rotation creates nothing while appends wait.
+//! The segment made ahead, so that rotation creates nothing while appends wait: from a file that was kept, or anew.
 
 use std::io;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::directory::spare_path;
 use crate::error::{AppendError, Reject};
 use crate::format::MAX_NUMBER;
 use crate::fs::Fs;
@@ -73,24 +74,61 @@ impl<F: Fs> Reserve<F> {
         if self.next > MAX_NUMBER {
             return Err(Reject::NumbersUsedUp.into());
         }
-        if let (Some(limit), Some(pinned_by)) = (home.options.max_log_bytes, quota) {
-            let directory = home.directory.lock();
-            let used = directory.bytes();
-            if used - directory.reserved_bytes() + capacity > limit {
-                drop(directory);
-                return Err(Reject::QuotaExceeded { limit, used, pinned_by: pinned_by() }.into());
+        let made = loop {
+            let made = match claim(home, capacity, quota)? {
+                Some(kept) => Made::renew(home, kept, (self.next, capacity)),
+                None => Made::create(home, self.next, capacity),
+            };
+            match made {
+                Err(AppendError::Rejected(Reject::NoSpace)) if give_up(home) => {}
+                made => break made?,
             }
-        }
-        if !home.has_space(capacity) {
-            return Err(Reject::NoSpace.into());
-        }
-        let made = Made::create(home, self.next, capacity)?;
+        };
         // If giving it its name fails, the name may stand for either file: neither handle is used again.
         self.ready = None;
-        self.ready = Some(made.publish(home)?);
+        let segment = made.publish(home)?;
+        if segment.is_recycled() {
+            home.counters.recycled();
+        }
+        self.ready = Some(segment);
         home.directory.lock().set_reserved(capacity);
         Ok(())
     }
+}
+
+/// A file of the pool to be used again, or leave to make a new one; other files of the pool go where that helps.
+fn claim<F: Fs>(home: &Home<F>, capacity: u64, quota: Quota<'_>) -> Result<Option<u64>, Reject> {
+    let wanted = capacity.saturating_add(home.options.min_free_bytes);
+    loop {
+        let (used, needed, pool) = {
+            let mut directory = home.directory.lock();
+            if let Some(kept) = directory.pool.take(capacity) {
+                return Ok(Some(kept));
+            }
+            let used = directory.bytes();
+            (used, used - directory.reserved_bytes() + capacity, directory.pool.bytes())
+        };
+        let mut fits = true;
+        if let (Some(limit), Some(pinned_by)) = (home.options.max_log_bytes, quota) {
+            if needed > limit {
+                return Err(Reject::QuotaExceeded { limit, used, pinned_by: pinned_by() });
+            }
+            fits = needed + pool <= limit;
+        }
+        let free = home.free_bytes();
+        if fits && free >= wanted {
+            return Ok(None);
+        }
+        if free.saturating_add(pool) < wanted || !give_up(home) {
+            return Err(Reject::NoSpace);
+        }
+    }
+}
+
+/// Removes a file of the pool, to make room; whether it did.
+fn give_up<F: Fs>(home: &Home<F>) -> bool {
+    std::iter::from_fn(|| home.directory.lock().pool.give_up())
+        .any(|kept| home.fs.remove(&spare_path(&home.dir, kept)).is_ok())
 }
 
 /// Wakes the thread that makes segments.
@@ -160,7 +198,7 @@ mod tests {
     #[test]
     fn a_segment_that_cannot_be_had_is_not_asked_for_with_every_append() {
         let disk = SimFs::new(0);
-        let options = Options { segment_bytes: 8192, ..Options::default() };
+        let options = Options { segment_bytes: 8192, max_spare_segments: 0, ..Options::default() };
         let (wal, _) = Wal::open_in(disk.clone(), "/log", options).unwrap();
         let rings = || std::mem::take(&mut wal.inner.doorbell.state.lock().0);
         for _ in 0..2 {

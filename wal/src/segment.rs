@@ -7,7 +7,7 @@ use std::io;
 
 use crate::control::{Seal, SegmentStart};
 use crate::error::{AppendError, Failure, Reject};
-use crate::format::{HEADER_LEN, Header};
+use crate::format::{Features, HEADER_LEN, Header};
 use crate::frame::{Kind, frame_len};
 use crate::fs::{File, Fs, is_full, write_all, write_zeros};
 use crate::group::{Encoder, Group};
@@ -65,6 +65,11 @@ impl<F: Fs> Segment<F> {
             last_hcrc: 0,
             repaired: false,
         }
+    }
+
+    /// Whether its file was another segment before.
+    pub(crate) fn is_recycled(&self) -> bool {
+        self.header.features.has(Features::RECYCLED)
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -147,11 +152,13 @@ impl<F: Fs> Segment<F> {
             .map_err(|cause| AppendError::Indeterminate(Failure::new("syncing a segment", cause)))
     }
 
-    /// Gives back the space behind the seal, where that is a page or more; answers the length of the file. Not
-    /// synced: a crash may leave the file at either length, and the seal ends it all the same.
+    /// Gives back the space behind the seal, where that is a page and an eighth of the file or more: a file that is used
+    /// up keeps its length, and can be used again. Answers the length. Not synced: a crash may leave the file at either
+    /// length, and the seal ends it all the same.
     pub(crate) fn shrink(&self) -> u64 {
         let capacity = self.header.capacity;
-        if capacity.saturating_sub(self.end) < HEADER_LEN || self.file.set_len(self.end).is_err() {
+        let unused = capacity.saturating_sub(self.end);
+        if unused < HEADER_LEN.max(capacity / 8) || self.file.set_len(self.end).is_err() {
             return capacity;
         }
         self.end

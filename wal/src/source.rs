@@ -62,6 +62,14 @@ impl<F: Fs> Source<F> {
         }
     }
 
+    /// Whether the segment is still one of the log's. Its file may have been given to another since.
+    pub(crate) fn has(&self, segment: u64) -> bool {
+        match self {
+            Self::Log(inner, _) => inner.home.directory.lock().has(segment),
+            Self::Files(_) => true,
+        }
+    }
+
     /// Records below `lsn` are not needed any more.
     pub(crate) fn advance(&self, lsn: u64) {
         if let Self::Log(_, pin) = self {

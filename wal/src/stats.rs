@@ -26,6 +26,8 @@ pub struct Stats {
     pub write_failures: u64,
     /// Segments sealed and followed by the next.
     pub rotations: u64,
+    /// Segments made from the file of an earlier one.
+    pub recycled_segments: u64,
     /// Requests refused, by reason.
     pub rejected: Rejections,
     /// Bytes that wait for their sync, counted as for
@@ -35,6 +37,8 @@ pub struct Stats {
     pub segments: u64,
     /// Bytes that the segment files take, the one made ahead included.
     pub disk_bytes: u64,
+    /// Bytes of files that are kept to be used again.
+    pub spare_bytes: u64,
     /// Whether a failure has ended all writing until the log is reopened.
     pub poisoned: bool,
 }
@@ -65,6 +69,7 @@ pub(crate) struct Counters {
     sync_failures: AtomicU64,
     write_failures: AtomicU64,
     rotations: AtomicU64,
+    recycled: AtomicU64,
     rejected: [AtomicU64; 8],
     poisoned: AtomicBool,
 }
@@ -92,6 +97,10 @@ impl Counters {
 
     pub(crate) fn rotated(&self) {
         self.rotations.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn recycled(&self) {
+        self.recycled.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn poisoned(&self) {
@@ -137,6 +146,7 @@ impl Counters {
             sync_failures: self.sync_failures.load(Relaxed),
             write_failures: self.write_failures.load(Relaxed),
             rotations: self.rotations.load(Relaxed),
+            recycled_segments: self.recycled.load(Relaxed),
             rejected,
             poisoned: self.poisoned.load(Relaxed),
             ..Stats::default()

@@ -1,6 +1,6 @@
 //! Dropping whole segments below an LSN, and the pins that hold it back.
 //!
-//! The low watermark is durable before the first file is unlinked. So recovery knows which files a truncation
+//! The low watermark is durable before the first file is unlinked, or kept to be used again. So recovery knows which files a truncation
 //! was about to remove, whichever of them a crash brings back, and a file missing above the watermark is damage.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 
 use crate::Lsn;
-use crate::directory::{Directory, segment_path};
+use crate::directory::{Directory, segment_path, spare_path};
 use crate::error::{AppendError, Failure, Pinned, Reject};
 use crate::format::FIRST_LSN;
 use crate::frame::{Kind, frame_len};
@@ -23,9 +23,9 @@ use crate::reserve::Reserve;
 /// What a truncation did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Truncated {
-    /// Segments removed.
+    /// Segments that are gone.
     pub segments: usize,
-    /// Bytes of their files.
+    /// Bytes of their files, of which some may be kept to be used again.
     pub bytes: u64,
     /// Records below this LSN never come back: what was asked for, or the oldest pin. Where that gives back no
     /// segment and the log has no room to note it, what it was before.
@@ -40,6 +40,9 @@ pub struct Truncated {
 pub struct Usage {
     /// Bytes of the segment files, the one made ahead included.
     pub log_bytes: u64,
+    /// Bytes of files that are kept to be used again, see
+    /// [`Options::max_spare_segments`](crate::Options::max_spare_segments).
+    pub spare_bytes: u64,
     /// Segments with records.
     pub segments: usize,
     /// [`Options::max_log_bytes`](crate::Options::max_log_bytes).
@@ -124,7 +127,7 @@ impl Pins {
 }
 
 impl<F: Fs> Log<F> {
-    /// Makes the watermark durable, then unlinks what lies below it.
+    /// Makes the watermark durable, then takes away the names of what lies below it.
     pub(crate) fn truncate(
         &mut self,
         home: &Home<F>,
@@ -147,15 +150,26 @@ impl<F: Fs> Log<F> {
         }
         let mut done = Truncated { segments: 0, bytes: 0, low: Lsn(self.low), remaining: 0 };
         let doomed = home.directory.lock().take_below(self.low);
+        let mut kept = Vec::new();
         for entry in doomed {
-            match home.fs.remove(&segment_path(&home.dir, entry.segment)) {
+            let path = segment_path(&home.dir, entry.segment);
+            let is_wanted = {
+                let directory = home.directory.lock();
+                directory.pool.wants(entry.bytes, kept.len(), directory.bytes())
+            };
+            let gone = match is_wanted {
+                true => home.fs.rename(&path, &spare_path(&home.dir, entry.segment)),
+                false => home.fs.remove(&path),
+            };
+            match gone {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     home.directory.lock().put_back(entry);
                     done.remaining += 1;
                 }
-                _ => {
+                other => {
                     done.segments += 1;
                     done.bytes += entry.bytes;
+                    kept.extend((is_wanted && other.is_ok()).then_some(entry.segment));
                 }
             }
         }
@@ -164,6 +178,8 @@ impl<F: Fs> Log<F> {
             let synced = home.fs.sync_dir(&home.dir);
             synced
                 .map_err(|cause| AppendError::Indeterminate(Failure::new("syncing the directory", cause)))?;
+            // Not before: until its new name is durable, a crash may bring a file back as the segment that it was.
+            home.directory.lock().pool.keep(kept);
         }
         Ok(done)
     }

@@ -192,7 +192,8 @@ impl<F: Fs> Wal<F> {
         let pinned_by = self.inner.pinned_by();
         let limit = self.inner.home.options.max_log_bytes;
         let directory = self.inner.home.directory.lock();
-        Usage { log_bytes: directory.bytes(), segments: directory.len(), limit, pinned_by }
+        let (log_bytes, spare_bytes) = (directory.bytes(), directory.pool.bytes());
+        Usage { log_bytes, spare_bytes, segments: directory.len(), limit, pinned_by }
     }
 
     /// How far the log has come.
@@ -213,6 +214,7 @@ impl<F: Fs> Wal<F> {
         let directory = self.inner.home.directory.lock();
         stats.segments = directory.len() as u64;
         stats.disk_bytes = directory.bytes();
+        stats.spare_bytes = directory.pool.bytes();
         stats
     }
 

@@ -12,8 +12,13 @@ use harness::{DIR, Session, Step, options, read_all, record};
 
 /// A log of five segments with two records each, LSNs 1 to 10, the last of them being written.
 fn log() -> (SimFs, Wal<SimFs>) {
+    log_keeping(options().max_spare_segments)
+}
+
+/// The same, keeping so many of the files that it gives back.
+fn log_keeping(max_spare_segments: usize) -> (SimFs, Wal<SimFs>) {
     let disk = SimFs::new(0);
-    let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, Options { max_spare_segments, ..options() }).unwrap();
     for id in 1..=10 {
         wal.append(record(id, 10)).unwrap();
         if id % 2 == 0 && id < 10 {
@@ -50,7 +55,7 @@ fn only_whole_segments_go_and_the_watermark_hides_the_rest() {
 
 #[test]
 fn removed_files_that_come_back_stay_gone() {
-    let (disk, wal) = log();
+    let (disk, wal) = log_keeping(0);
     // The files vanish, the directory is not synced: any subset may be back after the crash.
     disk.fail_next(Op::SyncDir, 0, Fault::PowerCut);
     assert!(wal.truncate_before(Lsn(7)).is_err());
@@ -89,14 +94,17 @@ fn a_segment_missing_above_the_watermark_is_damage() {
 }
 
 #[test]
-fn a_file_that_cannot_be_removed_is_tried_again() {
-    let (disk, wal) = log();
-    disk.fail_next(Op::Remove, 0, Fault::Error(ErrorKind::PermissionDenied));
-    let done = wal.truncate_before(Lsn(5)).unwrap();
-    assert_eq!((done.segments, done.remaining), (1, 1));
-    let done = wal.truncate_before(Lsn(5)).unwrap();
-    assert_eq!((done.segments, done.remaining), (1, 0));
-    assert_eq!(disk.count(Op::Remove), 3);
+fn a_file_that_cannot_be_removed_or_kept_is_tried_again() {
+    for (keep, op) in [(0, Op::Remove), (4, Op::Rename)] {
+        let (disk, wal) = log_keeping(keep);
+        let before = disk.count(op);
+        disk.fail_next(op, 0, Fault::Error(ErrorKind::PermissionDenied));
+        let done = wal.truncate_before(Lsn(5)).unwrap();
+        assert_eq!((done.segments, done.remaining), (1, 1));
+        let done = wal.truncate_before(Lsn(5)).unwrap();
+        assert_eq!((done.segments, done.remaining), (1, 0));
+        assert_eq!(disk.count(op) - before, 3);
+    }
 }
 
 #[test]
@@ -146,7 +154,7 @@ fn nibbles_and_then_bites(disk: &SimFs, wal: &Wal<SimFs>) {
     let low = wal.watermarks().low.0;
     assert_eq!(first_after(&disk.crash(Survive::Nothing)), low);
     let done = wal.truncate_before(Lsn(low + 80)).unwrap();
-    assert_eq!((done.segments, done.low), (1, Lsn(low + 80)));
+    assert!(done.segments >= 1 && done.low == Lsn(low + 80), "{done:?}");
     assert_eq!(first_after(&disk.crash(Survive::Nothing)), low + 80);
 }
 

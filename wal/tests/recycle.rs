@@ -1,0 +1,186 @@
+//! Files that truncations give back and rotation uses again.
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod harness;
+
+use forebay_wal::format::{Features, Header};
+use forebay_wal::fs::sim::{Op, SimFs, Survive};
+use forebay_wal::{AppendError, Lsn, Options, Reject, Wal};
+use harness::{DIR, Session, Step, options, path, read_all, record};
+
+/// A few records a segment, so that lives are short.
+const LEN: usize = 900;
+
+fn open(disk: &SimFs) -> Wal<SimFs> {
+    Wal::open_in(disk.clone(), DIR, options()).unwrap().0
+}
+
+fn spares(disk: &SimFs) -> Vec<String> {
+    let mut names = disk.names(DIR).unwrap();
+    names.retain(|name| name.starts_with("spare-"));
+    names
+}
+
+/// Appends until the log has rotated `times` more.
+fn rotate_by_size(wal: &Wal<SimFs>, times: u64) {
+    let until = wal.stats().rotations + times;
+    while wal.stats().rotations < until {
+        wal.append(record(until, LEN)).unwrap();
+    }
+}
+
+/// A log that has given back `files` whole segments.
+fn with_spares(files: u64) -> (SimFs, Wal<SimFs>) {
+    let disk = SimFs::new(1);
+    let wal = open(&disk);
+    rotate_by_size(&wal, files);
+    assert_eq!(wal.truncate_before(wal.next_lsn()).unwrap().segments as u64, files);
+    assert_eq!(spares(&disk).len() as u64, files.min(4));
+    (disk, wal)
+}
+
+#[test]
+fn a_segment_is_made_of_a_file_that_was_given_back() {
+    let (disk, wal) = with_spares(1);
+    let usage = wal.usage();
+    assert_eq!((usage.log_bytes, usage.spare_bytes, wal.stats().spare_bytes), (8192, 8192, 8192));
+    let inodes = disk.allocated();
+    assert!(wal.reserve().unwrap());
+    assert_eq!((spares(&disk).len(), disk.allocated(), wal.stats().recycled_segments), (0, inodes, 1));
+    let header = Header::decode(&disk.peek(path(3)).unwrap()).unwrap();
+    assert_eq!((header.features, header.segment), (Features::RECYCLED, 3));
+    rotate_by_size(&wal, 1);
+    let before = read_all(&wal);
+    assert!(!before.is_empty() && read_all(&open(&disk.crash(Survive::Nothing))) == before);
+}
+
+#[test]
+fn in_the_steady_state_rotation_makes_nothing_and_a_segment_costs_one_page() {
+    let (disk, wal) = with_spares(2);
+    let calls = |ops: &[Op]| ops.iter().map(|op| disk.count(*op)).sum::<u64>();
+    let naming = [Op::CreateNew, Op::Rename, Op::Remove, Op::SyncDir, Op::Allocate, Op::SetLen, Op::Open];
+    let anew = [Op::CreateNew, Op::Allocate, Op::SetLen, Op::Remove];
+    let (made_anew, room) = (calls(&anew), disk.allocated());
+    for round in 0..20 {
+        let writes = disk.count(Op::Write);
+        wal.reserve().unwrap();
+        assert_eq!(disk.count(Op::Write) - writes, 1, "the header");
+        let before = calls(&naming);
+        rotate_by_size(&wal, 1);
+        assert_eq!(calls(&naming), before, "round {round}");
+        wal.truncate_before(wal.next_lsn()).unwrap();
+    }
+    assert_eq!((calls(&anew), disk.allocated()), (made_anew, room));
+    assert_eq!(wal.stats().recycled_segments, 20);
+}
+
+/// Trap 24: space that is only allocated costs a change of metadata with every first write to it.
+#[test]
+fn a_segment_that_is_made_anew_is_filled_with_zeros() {
+    let disk = SimFs::new(0);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, Options { segment_bytes: 4 << 20, ..options() }).unwrap();
+    let before = disk.count(Op::Write);
+    wal.reserve().unwrap();
+    assert_eq!(disk.count(Op::Write) - before, 4 + 1, "a MiB of zeros each, and the header");
+}
+
+#[test]
+fn no_more_files_are_kept_than_were_asked_for() {
+    let (disk, wal) = with_spares(6);
+    assert_eq!(wal.usage().spare_bytes, 4 * 8192);
+    drop(wal);
+    let keep = |max_spare_segments| {
+        let options = Options { max_spare_segments, ..options() };
+        let (wal, _) = Wal::open_in(disk.clone(), DIR, options).unwrap();
+        (wal.usage().spare_bytes, spares(&disk).len())
+    };
+    assert_eq!((keep(9), keep(3), keep(0)), ((4 * 8192, 4), (3 * 8192, 3), (0, 0)));
+}
+
+#[test]
+fn files_of_another_size_are_not_kept() {
+    let (disk, wal) = with_spares(2);
+    drop(wal);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, Options { segment_bytes: 12_288, ..options() }).unwrap();
+    assert_eq!((wal.usage().spare_bytes, spares(&disk).len()), (0, 0));
+    let (disk, wal) = with_spares(0);
+    wal.append(record(1, 10_000)).unwrap();
+    rotate_by_size(&wal, 1);
+    let done = wal.truncate_before(wal.next_lsn()).unwrap();
+    assert_eq!((done.segments, spares(&disk).len()), (1, 0), "it was made for a long record");
+}
+
+#[test]
+fn spares_go_before_anything_is_refused_for_want_of_their_bytes() {
+    // The limit of the log.
+    let limit = Options { max_log_bytes: Some(6 * 8192), ..options() };
+    let disk = SimFs::new(1);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, limit).unwrap();
+    rotate_by_size(&wal, 4);
+    wal.truncate_before(wal.next_lsn()).unwrap();
+    assert_eq!(wal.usage().spare_bytes, 4 * 8192);
+    wal.append(record(1, 18_000)).unwrap();
+    let usage = wal.usage();
+    assert!(usage.log_bytes + usage.spare_bytes <= 6 * 8192 && usage.spare_bytes > 0, "{usage:?}");
+    // The disk.
+    let (disk, wal) = with_spares(4);
+    disk.set_budget(Some(disk.allocated()));
+    wal.append(record(1, 18_000)).unwrap();
+    assert!((1..4).contains(&spares(&disk).len()));
+    // Where that would not help they stay.
+    let (disk, wal) = with_spares(4);
+    disk.set_budget(Some(disk.allocated()));
+    let refused = wal.append(record(1, 60_000)).unwrap_err();
+    assert!(matches!(refused, AppendError::Rejected(Reject::NoSpace)), "{refused}");
+    assert_eq!(spares(&disk).len(), 4);
+}
+
+#[test]
+fn a_log_never_takes_more_than_its_limit_with_its_spares() {
+    let limit = 5 * 8192;
+    let (wal, _) =
+        Wal::open_in(SimFs::new(1), DIR, Options { max_log_bytes: Some(limit), ..options() }).unwrap();
+    for id in 0..200 {
+        if wal.append(record(id, LEN)).is_err() {
+            wal.truncate_before(Lsn(wal.next_lsn().0 - id % 9)).unwrap();
+        }
+        let usage = wal.usage();
+        assert!(usage.log_bytes + usage.spare_bytes <= limit, "{usage:?}");
+    }
+    assert!(wal.stats().recycled_segments > 5);
+}
+
+/// A reader that stands in a segment without records does not hold it: what it finds there may be another's.
+#[test]
+fn a_reader_goes_on_where_the_file_under_it_was_used_again() {
+    let (_, wal) = with_spares(3);
+    rotate_by_size(&wal, 1);
+    let mut reader = wal.reader(Lsn::FIRST);
+    let first = reader.next().unwrap().unwrap();
+    let seen = 1 + reader.count();
+    assert_eq!(seen as u64, wal.next_lsn().0 - first.lsn.0);
+}
+
+#[test]
+fn a_full_disk_is_lived_on_with_the_files_there_are() {
+    let mut session = Session::new(SimFs::new(0), options());
+    session.disk.set_budget(Some(5 * 8192));
+    while session.step(&Step::Append(600)) {}
+    session.disk.set_budget(Some(0));
+    for round in 0..100 {
+        assert!(session.step(&Step::Truncate(60)), "round {round}");
+        let mut appended = 0;
+        while session.step(&Step::Append(600)) {
+            appended += 1;
+        }
+        assert!(appended > 0, "round {round}");
+        if round % 10 == 9 {
+            session.wal = None;
+            session.disk = session.disk.crash(Survive::Seeded(round));
+            session.open().unwrap();
+        }
+    }
+    session.disk.set_budget(None);
+    assert!(session.step(&Step::Append(20_000)), "it resumes by itself");
+}
