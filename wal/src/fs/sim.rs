@@ -19,6 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod changes;
 mod dir;
 mod disk;
 mod fate;
@@ -28,6 +29,7 @@ mod inode;
 mod ops;
 mod page;
 mod state;
+mod trace;
 
 use std::fmt;
 use std::io;
@@ -42,6 +44,7 @@ pub use self::fate::Survive;
 pub use self::fault::{Fault, Op, SyncModel};
 pub use self::file::SimFile;
 pub use self::ops::SimLock;
+use self::page::PAGE;
 use self::state::State;
 use crate::options::Time;
 
@@ -115,6 +118,12 @@ impl SimFs {
         self.state.lock().sync_model = model;
     }
 
+    /// Takes assumption A2 away: a power cut with [`Survive::Seeded`] may turn into rubble all of any block, of so many
+    /// bytes in whole pages, in which something has been written since the last sync. `0` gives it back.
+    pub fn set_fragile(&self, block: u64) {
+        self.state.lock().disk.fragile = (block > 0).then(|| block.div_ceil(PAGE));
+    }
+
     /// Space for file content in bytes, counted in pages of 4 KiB; `None` is no limit. May be less than is in
     /// use: then nothing new fits.
     pub fn set_budget(&self, bytes: Option<u64>) {
@@ -124,6 +133,12 @@ impl SimFs {
     /// Bytes of file content in use, in whole pages.
     pub fn allocated(&self) -> u64 {
         self.state.lock().disk.allocated()
+    }
+
+    /// The last operations, one a line with what they met, for the message of a test that fails.
+    pub fn trace(&self) -> String {
+        let state = self.state.lock();
+        state.trace.render(|inode| state.disk.path_of(inode))
     }
 
     /// How many effects a power cut would decide about now.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::changes::Changes;
 use super::fate::{Chance, Fate};
 
 /// What a name stands for.
@@ -24,17 +25,17 @@ impl Node {
 pub(super) struct Dir {
     pub(super) cache: BTreeMap<String, Node>,
     media: BTreeMap<String, Node>,
-    /// Versions since the last sync, oldest first; `None` is a name removed.
-    changes: BTreeMap<String, Vec<Option<Node>>>,
+    /// Since the last sync; `None` is a name removed.
+    changes: BTreeMap<String, Changes<Option<Node>>>,
 }
 
 impl Dir {
-    pub(super) fn bind(&mut self, name: &str, node: Option<Node>) {
+    pub(super) fn bind(&mut self, name: &str, node: Option<Node>, stamp: u64) {
         match node {
             Some(node) => self.cache.insert(name.to_owned(), node),
             None => self.cache.remove(name),
         };
-        self.changes.entry(name.to_owned()).or_default().push(node);
+        self.changes.entry(name.to_owned()).or_default().push(node, stamp);
     }
 
     /// What a sync that works does.
@@ -52,10 +53,10 @@ impl Dir {
     pub(super) fn lose(&mut self, chance: &mut Chance) {
         let (dirs, files): (BTreeMap<_, _>, _) = std::mem::take(&mut self.changes)
             .into_iter()
-            .partition(|(_, versions)| versions.contains(&Some(Node::Dir)));
+            .partition(|(_, changes)| changes.versions().contains(&Some(Node::Dir)));
         self.changes = dirs;
-        for (name, versions) in files {
-            match chance.below(versions.len() + 1).checked_sub(1).and_then(|n| versions.get(n)) {
+        for (name, changes) in files {
+            match changes.any(chance) {
                 Some(Some(node)) => drop(self.media.insert(name, *node)),
                 Some(None) => drop(self.media.remove(&name)),
                 None => {}
@@ -76,17 +77,28 @@ impl Dir {
         self.changes.len()
     }
 
+    /// When each of them was made, in the order of [`crash`](Self::crash).
+    pub(super) fn stamps(&self) -> impl Iterator<Item = u64> {
+        self.changes.values().map(Changes::stamp)
+    }
+
+    /// The first name here of a file.
+    pub(super) fn name_of(&self, inode: u64) -> Option<&str> {
+        let mut names = self.cache.iter();
+        names.find(|(_, node)| node.inode() == Some(inode)).map(|(name, _)| name.as_str())
+    }
+
     /// Every file that a name stands for, or may stand for after a power cut.
     pub(super) fn inodes(&self) -> impl Iterator<Item = u64> {
-        let changed = self.changes.values().flatten().flatten();
+        let changed = self.changes.values().flat_map(Changes::versions).flatten();
         self.cache.values().chain(self.media.values()).chain(changed).filter_map(Node::inode)
     }
 
     /// The directory after a power cut; everything in the answer is durable.
     pub(super) fn crash(&self, fate: &mut Fate) -> Self {
         let mut names = self.media.clone();
-        for (name, versions) in &self.changes {
-            match fate.value(self.media.get(name).copied(), versions) {
+        for (name, changes) in &self.changes {
+            match fate.value(self.media.get(name).copied(), changes.versions()) {
                 Some(node) => names.insert(name.clone(), node),
                 None => names.remove(name),
             };

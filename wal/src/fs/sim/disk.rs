@@ -15,16 +15,23 @@ pub(super) struct Disk {
     inodes: BTreeMap<u64, Inode>,
     dirs: BTreeMap<PathBuf, Dir>,
     next_inode: u64,
+    /// Counts changes.
+    stamp: u64,
+    /// Pages of a block that a power cut may ruin where only a part was being written.
+    pub(super) fragile: Option<u64>,
 }
 
 impl Disk {
     pub(super) fn new() -> Self {
         let dirs = BTreeMap::from([(PathBuf::from("/"), Dir::default())]);
-        Self { inodes: BTreeMap::new(), dirs, next_inode: 0 }
+        Self { inodes: BTreeMap::new(), dirs, next_inode: 0, stamp: 0, fragile: None }
     }
 
     pub(super) fn inode(&mut self, number: u64) -> &mut Inode {
-        self.inodes.entry(number).or_default()
+        self.stamp += 1;
+        let inode = self.inodes.entry(number).or_default();
+        inode.stamp = self.stamp;
+        inode
     }
 
     pub(super) fn lookup(&self, path: &Path) -> io::Result<Option<Node>> {
@@ -112,14 +119,28 @@ impl Disk {
         names + self.inodes.values().map(Inode::effects).sum::<usize>()
     }
 
+    /// Where a file is, if it has a name.
+    pub(super) fn path_of(&self, inode: u64) -> Option<PathBuf> {
+        self.dirs.iter().find_map(|(path, dir)| dir.name_of(inode).map(|name| path.join(name)))
+    }
+
+    /// The effect that was made last.
+    fn newest(&self) -> Survive {
+        let names = self.dirs.values().flat_map(Dir::stamps);
+        let stamps = names.chain(self.inodes.values().flat_map(Inode::stamps));
+        let newest = stamps.enumerate().max_by_key(|(_, stamp)| *stamp);
+        newest.map_or(Survive::Nothing, |(n, _)| Survive::Only(n))
+    }
+
     /// The disk after a power cut; everything in the answer is durable.
     pub(super) fn crash(&self, survive: Survive) -> Self {
-        let mut fate = Fate::new(survive);
-        let mut image = Self { next_inode: self.next_inode, ..Self::new() };
+        let mut fate = Fate::new(if survive == Survive::Last { self.newest() } else { survive });
+        let mut image = Self { next_inode: self.next_inode, fragile: self.fragile, ..Self::new() };
         for (path, dir) in &self.dirs {
             image.dirs.insert(path.clone(), dir.crash(&mut fate));
         }
-        image.inodes = self.inodes.iter().map(|(number, inode)| (*number, inode.crash(&mut fate))).collect();
+        let crash = |(number, inode): (&u64, &Inode)| (*number, inode.crash(&mut fate, self.fragile));
+        image.inodes = self.inodes.iter().map(crash).collect();
         image.prune();
         image.collect();
         image
@@ -164,7 +185,9 @@ impl Disk {
 
     fn bind(&mut self, path: &Path, node: Option<Node>) -> io::Result<()> {
         let (dir, name) = split(path)?;
-        self.dir(dir)?.bind(name, node);
+        self.stamp += 1;
+        let stamp = self.stamp;
+        self.dir(dir)?.bind(name, node, stamp);
         Ok(())
     }
 }

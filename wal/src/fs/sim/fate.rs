@@ -1,6 +1,8 @@
 //! What a power cut leaves of the effects that no sync has made durable: one choice for each, in one fixed order.
 
-use super::page::{Page, torn};
+use std::sync::Arc;
+
+use super::page::{PAGE_LEN, Page, torn};
 
 /// Which of the effects that no sync has made durable survive a power cut.
 ///
@@ -19,6 +21,10 @@ pub enum Survive {
     AllBut(usize),
     /// Those whose bit is set; none from the 64th on. To go through all `1 << effects` subsets.
     Subset(u64),
+    /// The one that was changed last alone: the disk began with the newest.
+    Last,
+    /// All, written from the newest to the oldest: of each the first version since its last sync is what remains.
+    Reversed,
     /// Each by chance from this seed: any version of a name, a length, or a sector since its last sync. A sector
     /// is 512 bytes, or one byte in a file of at most a page.
     Seeded(u64),
@@ -69,6 +75,8 @@ impl Fate {
             Survive::Only(n) => n == index,
             Survive::AllBut(n) => n != index,
             Survive::Subset(mask) => index < 64 && mask >> index & 1 == 1,
+            Survive::Last => unreachable!("the disk knows which that is"),
+            Survive::Reversed => return versions.min(1),
             Survive::Seeded(_) => return self.chance.below(versions + 1),
         };
         if whole { versions } else { 0 }
@@ -78,6 +86,18 @@ impl Fate {
     pub(super) fn value<T: Clone>(&mut self, media: T, versions: &[T]) -> T {
         let version = self.pick(versions.len()).checked_sub(1);
         version.and_then(|n| versions.get(n).cloned()).unwrap_or(media)
+    }
+
+    /// Whether a block that was being written to is ruined with all that was in it.
+    pub(super) fn ruins(&mut self) -> bool {
+        matches!(self.survive, Survive::Seeded(_)) && self.chance.flip()
+    }
+
+    /// A page of a ruined block.
+    pub(super) fn rubble(&mut self) -> Page {
+        let mut page = [0; PAGE_LEN];
+        page.chunks_exact_mut(8).for_each(|word| word.copy_from_slice(&self.chance.next().to_le_bytes()));
+        Arc::new(page)
     }
 
     /// A page likewise, which may be torn between its sectors.

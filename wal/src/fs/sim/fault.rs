@@ -23,6 +23,9 @@ pub enum Fault {
     /// A read gives the first 512-byte sector that has changed as it was before its page was last written to;
     /// other operations work.
     Stale,
+    /// A write works; then the kernel writes the file back on its own, and fails as the disk's [`SyncModel`] says. The
+    /// handles that are open now are told by their next sync, each once, and no other is; other operations work.
+    WriteBack(io::ErrorKind),
     /// The power is gone before it, as at [`SimFs::crash_at`](super::SimFs::crash_at).
     PowerCut,
     /// It works, and takes so many nanoseconds of the disk's clock.

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::page::PAGE;
+use super::trace::Subject;
 use super::{Fault, Op, SimFs};
 use crate::fs::File;
 
@@ -11,6 +13,14 @@ use crate::fs::File;
 pub struct SimFile {
     pub(super) fs: SimFs,
     pub(super) number: u64,
+    /// Failures to write the file back that this handle knows of.
+    pub(super) told: AtomicU64,
+}
+
+impl SimFile {
+    fn part(&self, offset: u64, len: usize) -> Subject {
+        Subject::File(self.number, offset..offset.saturating_add(len as u64))
+    }
 }
 
 impl fmt::Debug for SimFile {
@@ -30,7 +40,7 @@ impl Drop for SimFile {
 impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.fs.state.lock();
-        let fault = state.begin(Op::Read)?;
+        let fault = state.on(self.part(offset, buf.len())).begin(Op::Read)?;
         let len = match fault {
             Some(Fault::Error(kind) | Fault::Partial(kind) | Fault::Late(kind)) => return Err(kind.into()),
             Some(Fault::Short) => buf.len().div_ceil(2),
@@ -51,8 +61,8 @@ impl File for SimFile {
 
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let mut state = self.fs.state.lock();
-        let fault = state.begin(Op::Write)?;
         let mut bytes = bufs.iter().map(|buf| &buf[..]).collect::<Vec<_>>().concat();
+        let fault = state.on(self.part(offset, bytes.len())).begin(Op::Write)?;
         match fault {
             Some(Fault::Error(kind)) => return Err(kind.into()),
             Some(Fault::Partial(_)) => bytes.truncate(bytes.len() / 2),
@@ -74,18 +84,22 @@ impl File for SimFile {
         inode.write(&bytes, offset);
         match fault {
             Some(Fault::Partial(kind) | Fault::Late(kind)) => Err(kind.into()),
+            Some(Fault::WriteBack(kind)) => {
+                state.lose(self.number, kind);
+                Ok(bytes.len())
+            }
             _ => Ok(bytes.len()),
         }
     }
 
     fn size(&self) -> io::Result<u64> {
         let number = self.number;
-        self.fs.op(Op::Size, |disk| Ok(disk.inode(number).len()))
+        self.fs.op(Op::Size, self.part(0, 0), |disk| Ok(disk.inode(number).len()))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let number = self.number;
-        self.fs.op(Op::SetLen, |disk| {
+        self.fs.op(Op::SetLen, Subject::File(number, 0..len), |disk| {
             disk.inode(number).set_len(len);
             Ok(())
         })
@@ -93,7 +107,7 @@ impl File for SimFile {
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         let mut state = self.fs.state.lock();
-        let fault = state.begin(Op::Allocate)?;
+        let fault = state.on(Subject::File(self.number, 0..len)).begin(Op::Allocate)?;
         if let Some(Fault::Error(kind) | Fault::Partial(kind)) = fault {
             return Err(kind.into());
         }
@@ -107,7 +121,10 @@ impl File for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.fs.state.lock().sync(self.number)
+        let mut told = self.told.load(Ordering::Relaxed);
+        let outcome = self.fs.state.lock().on(self.part(0, 0)).sync(self.number, &mut told);
+        self.told.store(told, Ordering::Relaxed);
+        outcome
     }
 
     fn sync_all(&self) -> io::Result<()> {

@@ -1,11 +1,20 @@
 //! One simulated file: what the process sees, what is on the media, and every page and length in between that a
 //! power cut may leave behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::sync::Arc;
 
+use super::changes::Changes;
 use super::fate::{Chance, Fate};
 use super::page::{PAGE, PAGE_LEN, Page, SECTOR, ZEROS, within};
+
+/// Failures to write back, counted; and what the last one was.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Failures {
+    pub(super) count: u64,
+    pub(super) last: Option<ErrorKind>,
+}
 
 /// A file's content by page; a page that is missing is a hole and reads as zeros.
 #[derive(Debug, Clone, Default)]
@@ -14,11 +23,15 @@ pub(super) struct Inode {
     cache_len: u64,
     media: BTreeMap<u64, Page>,
     media_len: u64,
-    /// Versions since the last sync, oldest first; `None` is a page cut off.
-    dirty: BTreeMap<u64, Vec<Option<Page>>>,
-    lens: Vec<u64>,
+    /// Since the last sync; `None` is a page cut off.
+    dirty: BTreeMap<u64, Changes<Option<Page>>>,
+    lens: Changes<u64>,
     /// What pages were before their newest change.
     past: BTreeMap<u64, Page>,
+    /// What the disk stamps changes with now.
+    pub(super) stamp: u64,
+    /// Failures to bring its bytes to the media so far, each told once to every handle that was open then.
+    pub(super) failures: Failures,
     /// Open handles: they keep the space of a file without a name.
     pub(super) handles: usize,
 }
@@ -105,7 +118,7 @@ impl Inode {
             let cut: Vec<u64> = self.cache.range(kept..).map(|(&number, _)| number).collect();
             for number in cut {
                 self.cache.remove(&number);
-                self.dirty.entry(number).or_default().push(None);
+                self.dirty.entry(number).or_default().push(None, self.stamp);
             }
             if within(len) > 0 && self.cache.contains_key(&(len / PAGE)) {
                 self.edit(len / PAGE, |page| page[within(len)..].fill(0));
@@ -141,8 +154,8 @@ impl Inode {
     /// What a sync that fails, or lies, may do first: of each page some version reaches the media, perhaps one
     /// that has been overwritten since, and all are marked clean.
     pub(super) fn lose(&mut self, chance: &mut Chance) {
-        for (number, versions) in std::mem::take(&mut self.dirty) {
-            match chance.below(versions.len() + 1).checked_sub(1).and_then(|n| versions.get(n)) {
+        for (number, changes) in std::mem::take(&mut self.dirty) {
+            match changes.any(chance) {
                 Some(Some(page)) => drop(self.media.insert(number, page.clone())),
                 Some(None) => drop(self.media.remove(&number)),
                 None => {}
@@ -164,17 +177,33 @@ impl Inode {
         self.dirty.len() + usize::from(!self.lens.is_empty())
     }
 
-    /// The file after a power cut; everything in the answer is durable.
-    pub(super) fn crash(&self, fate: &mut Fate) -> Self {
+    /// When each of them was made, in the order of [`crash`](Self::crash).
+    pub(super) fn stamps(&self) -> impl Iterator<Item = u64> {
+        let len = (!self.lens.is_empty()).then(|| self.lens.stamp());
+        self.dirty.values().map(Changes::stamp).chain(len)
+    }
+
+    /// The file after a power cut, which may ruin any `block` of pages with a dirty one in it; everything in the answer is durable.
+    pub(super) fn crash(&self, fate: &mut Fate, block: Option<u64>) -> Self {
         let mut pages = self.media.clone();
         let sector = if self.cache_len.max(self.media_len) <= PAGE { 1 } else { SECTOR };
-        for (number, versions) in &self.dirty {
-            match fate.page(self.media.get(number), versions, sector) {
+        for (number, changes) in &self.dirty {
+            match fate.page(self.media.get(number), changes.versions(), sector) {
                 Some(page) => pages.insert(*number, page),
                 None => pages.remove(number),
             };
         }
-        let len = if self.lens.is_empty() { self.media_len } else { fate.value(self.media_len, &self.lens) };
+        if let Some(block) = block {
+            let blocks: BTreeSet<u64> = self.dirty.keys().map(|page| page / block).collect();
+            for first in blocks.into_iter().filter(|_| fate.ruins()).map(|n| n * block).collect::<Vec<_>>() {
+                pages.extend((first..first + block).map(|page| (page, fate.rubble())));
+            }
+        }
+        let len = if self.lens.is_empty() {
+            self.media_len
+        } else {
+            fate.value(self.media_len, self.lens.versions())
+        };
         let mut image = Self { cache: pages, cache_len: u64::MAX, ..Self::default() };
         image.set_len(len);
         image.persist();
@@ -185,7 +214,7 @@ impl Inode {
     fn put_len(&mut self, len: u64) {
         if len != self.cache_len {
             self.cache_len = len;
-            self.lens.push(len);
+            self.lens.push(len, self.stamp);
         }
     }
 
@@ -194,13 +223,13 @@ impl Inode {
         if !Arc::ptr_eq(&past, &page) {
             self.past.insert(number, past);
         }
-        self.dirty.entry(number).or_default().push(Some(page));
+        self.dirty.entry(number).or_default().push(Some(page), self.stamp);
     }
 
     fn edit(&mut self, number: u64, change: impl FnOnce(&mut [u8; PAGE_LEN])) {
         let page = self.cache.entry(number).or_insert_with(|| ZEROS.clone());
         self.past.insert(number, page.clone());
         change(Arc::make_mut(page));
-        self.dirty.entry(number).or_default().push(Some(page.clone()));
+        self.dirty.entry(number).or_default().push(Some(page.clone()), self.stamp);
     }
 }

@@ -3,21 +3,30 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 
 use super::dir::Node;
 use super::disk::Disk;
 use super::page::PAGE;
+use super::trace::Subject;
 use super::{Op, SimFile, SimFs};
 use crate::fs::Fs;
 
 impl SimFs {
-    pub(super) fn op<T>(&self, op: Op, run: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
-        self.state.lock().op(op, run)
+    pub(super) fn op<T>(
+        &self,
+        op: Op,
+        on: impl Into<Subject>,
+        run: impl FnOnce(&mut Disk) -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.state.lock().on(on).op(op, run)
     }
 
     fn handle(&self, number: u64) -> SimFile {
-        self.state.lock().disk.inode(number).handles += 1;
-        SimFile { fs: self.clone(), number }
+        let mut state = self.state.lock();
+        let inode = state.disk.inode(number);
+        inode.handles += 1;
+        SimFile { fs: self.clone(), number, told: AtomicU64::new(inode.failures.count) }
     }
 }
 
@@ -26,11 +35,11 @@ impl Fs for SimFs {
     type Lock = SimLock;
 
     fn create_new(&self, path: &Path) -> io::Result<SimFile> {
-        self.op(Op::CreateNew, |disk| disk.create(path)).map(|number| self.handle(number))
+        self.op(Op::CreateNew, path, |disk| disk.create(path)).map(|number| self.handle(number))
     }
 
     fn open(&self, path: &Path) -> io::Result<SimFile> {
-        self.op(Op::Open, |disk| disk.file(path)).map(|number| self.handle(number))
+        self.op(Op::Open, path, |disk| disk.file(path)).map(|number| self.handle(number))
     }
 
     fn open_read(&self, path: &Path) -> io::Result<SimFile> {
@@ -38,33 +47,34 @@ impl Fs for SimFs {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.op(Op::Rename, |disk| disk.rename(from, to))
+        let names = Subject::Names(from.to_path_buf(), to.to_path_buf());
+        self.op(Op::Rename, names, |disk| disk.rename(from, to))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.op(Op::Remove, |disk| disk.remove(path))
+        self.op(Op::Remove, path, |disk| disk.remove(path))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.op(Op::List, |disk| disk.list(dir))
+        self.op(Op::List, dir, |disk| disk.list(dir))
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        self.op(Op::CreateDir, |disk| disk.create_dir(dir))
+        self.op(Op::CreateDir, dir, |disk| disk.create_dir(dir))
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.state.lock().sync_dir(dir)
+        self.state.lock().on(dir).sync_dir(dir)
     }
 
-    fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
         let mut state = self.state.lock();
-        state.op(Op::FreeBytes, |_| Ok(()))?;
+        state.on(dir).op(Op::FreeBytes, |_| Ok(()))?;
         Ok(state.free_pages().saturating_mul(PAGE))
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<SimLock>> {
-        self.op(Op::Lock, |disk| match disk.lookup(path)? {
+        self.op(Op::Lock, path, |disk| match disk.lookup(path)? {
             Some(Node::Dir) => Err(io::ErrorKind::IsADirectory.into()),
             Some(Node::File(_)) => Ok(()),
             None => disk.create(path).map(drop),

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use super::disk::Disk;
 use super::fate::Chance;
 use super::fault::{Fault, Faults, Op, SyncModel};
+use super::inode::Failures;
 use super::page::PAGE;
+use super::trace::{Subject, Trace};
 
 pub(super) struct State {
     pub(super) disk: Disk,
@@ -19,6 +21,7 @@ pub(super) struct State {
     pub(super) budget: Option<u64>,
     pub(super) sync_model: SyncModel,
     pub(super) now_ns: u64,
+    pub(super) trace: Trace,
 }
 
 impl State {
@@ -33,6 +36,7 @@ impl State {
             budget: None,
             sync_model: SyncModel::default(),
             now_ns: 0,
+            trace: Trace::default(),
         }
     }
 
@@ -45,10 +49,14 @@ impl State {
     /// One operation: the fault it meets, if not its end.
     pub(super) fn begin(&mut self, op: Op) -> io::Result<Option<Fault>> {
         if self.crashed || self.crash_at == Some(self.faults.ops()) {
-            self.crashed = true;
+            if !std::mem::replace(&mut self.crashed, true) {
+                self.trace.add(self.faults.ops(), op, Some(Fault::PowerCut));
+            }
             return Err(io::Error::other("simulated power cut"));
         }
+        let number = self.faults.ops();
         let (fault, took) = self.faults.meet(op);
+        self.trace.add(number, op, fault);
         self.now_ns = self.now_ns.saturating_add(took);
         match fault {
             Some(Fault::PowerCut) => {
@@ -69,26 +77,46 @@ impl State {
         }
     }
 
+    /// The next operation is about this.
+    pub(super) fn on(&mut self, subject: impl Into<Subject>) -> &mut Self {
+        self.trace.about(subject.into());
+        self
+    }
+
     /// How many pages may still be allocated.
     pub(super) fn free_pages(&self) -> u64 {
         self.budget.map_or(u64::MAX, |budget| budget.saturating_sub(self.disk.allocated()) / PAGE)
     }
 
-    /// Syncs a file.
-    pub(super) fn sync(&mut self, number: u64) -> io::Result<()> {
-        match self.begin(Op::Sync)? {
+    /// Syncs a file, by a handle that has been told of so many failures.
+    pub(super) fn sync(&mut self, number: u64, told: &mut u64) -> io::Result<()> {
+        let late = match self.begin(Op::Sync)? {
             Some(Fault::Error(kind) | Fault::Partial(kind)) => {
-                let inode = self.disk.inode(number);
-                inode.lose(&mut self.chance);
-                if self.sync_model == SyncModel::RevertCache {
-                    inode.revert();
-                }
-                self.verdict(kind)
+                self.lose(number, kind);
+                None
             }
-            late => {
+            fault => {
                 self.disk.inode(number).persist();
-                if let Some(Fault::Late(kind)) = late { Err(kind.into()) } else { Ok(()) }
+                if let Some(Fault::Late(kind)) = fault { Some(kind) } else { None }
             }
+        };
+        let failures = self.disk.inode(number).failures;
+        let untold = std::mem::replace(told, failures.count) < failures.count;
+        match late.or(failures.last.filter(|_| untold)) {
+            Some(kind) => Err(kind.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Fails to bring a file to the media.
+    pub(super) fn lose(&mut self, number: u64, kind: io::ErrorKind) {
+        let inode = self.disk.inode(number);
+        inode.lose(&mut self.chance);
+        if self.sync_model == SyncModel::RevertCache {
+            inode.revert();
+        }
+        if self.sync_model != SyncModel::Lie {
+            inode.failures = Failures { count: inode.failures.count + 1, last: Some(kind) };
         }
     }
 
@@ -98,17 +126,12 @@ impl State {
             Some(Fault::Error(kind) | Fault::Partial(kind)) => {
                 let revert = self.sync_model == SyncModel::RevertCache;
                 self.disk.lose_dir(dir, &mut self.chance, revert)?;
-                self.verdict(kind)
+                if self.sync_model == SyncModel::Lie { Ok(()) } else { Err(kind.into()) }
             }
             late => {
                 self.disk.sync_dir(dir)?;
                 if let Some(Fault::Late(kind)) = late { Err(kind.into()) } else { Ok(()) }
             }
         }
-    }
-
-    /// What a sync that has lost something answers.
-    fn verdict(&self, kind: io::ErrorKind) -> io::Result<()> {
-        if self.sync_model == SyncModel::Lie { Ok(()) } else { Err(kind.into()) }
     }
 }

@@ -88,6 +88,40 @@ fn every_subset_of_the_effects_can_be_asked_for() {
     assert_eq!(fs.crash(Survive::Subset(0b101)).peek("/f").unwrap(), [2; 4096]);
 }
 
+#[test]
+fn the_disk_may_begin_with_the_newest() {
+    let (fs, file) = with_file();
+    assert_eq!(fs.crash(Survive::Last).peek("/f").unwrap(), [1; 4096], "nothing is to be written");
+    write(&file, &[2; 8192], 0).unwrap();
+    fs.create_new(Path::new("/a")).unwrap();
+    write(&file, &[3; 10], 0).unwrap();
+    let last = fs.crash(Survive::Last);
+    assert_eq!(last.names("/").unwrap(), ["f"]);
+    assert_eq!(last.peek("/f").unwrap()[8..12], [3, 3, 2, 2], "the page, with all that it went through");
+    let reversed = fs.crash(Survive::Reversed);
+    assert_eq!(reversed.names("/").unwrap(), ["a", "f"]);
+    assert_eq!(reversed.peek("/f").unwrap(), [2; 8192], "what was written over it came before it");
+}
+
+#[test]
+fn a_fragile_block_may_be_lost_with_what_was_synced_in_it() {
+    let fs = SimFs::new(1);
+    fs.plant("/f", &[1; 5 * 4096]).unwrap();
+    let file = fs.open(Path::new("/f")).unwrap();
+    write(&file, &[2; 10], 9000).unwrap();
+    let image = |seed| fs.crash(Survive::Seeded(seed)).peek("/f").unwrap();
+    let is_whole = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 1);
+    assert!((0..32).all(|seed| is_whole(&image(seed)[9010..])), "a write damages nothing beside it");
+    fs.set_fragile(8192);
+    let ruined = (0..32).map(image).filter(|bytes| !is_whole(&bytes[9010..])).inspect(|bytes| {
+        assert!(is_whole(&bytes[..8192]) && is_whole(&bytes[16384..]), "one block of two pages");
+        assert!(!is_whole(&bytes[8192..8200]) && !is_whole(&bytes[12288..12296]));
+    });
+    assert!((8..24).contains(&ruined.count()));
+    file.sync_data().unwrap();
+    assert!(is_whole(&image(0)[9010..]), "what no write is under way in is safe");
+}
+
 /// Something of everything, by chance.
 fn wander(fs: &SimFs, seed: u64) {
     let mut chance = Chance(seed);

@@ -98,3 +98,40 @@ fn operations_take_time_of_the_disks_clock() {
     fs.advance(95);
     assert_eq!(fs.restart().time().monotonic_ns(), 2_000_100, "the next process starts later");
 }
+
+#[test]
+fn a_failed_write_back_is_told_once_to_each_handle_that_was_open() {
+    let (fs, writer) = with_file();
+    let beside = fs.open(Path::new("/f")).unwrap();
+    fs.fail_next(Op::Write, 0, Fault::WriteBack(io::ErrorKind::QuotaExceeded));
+    write(&writer, &[2], 0).unwrap();
+    assert_eq!(fs.effects(), 0, "it counts as clean");
+    let later = fs.open(Path::new("/f")).unwrap();
+    later.sync_data().expect("nobody tells one that came later");
+    for handle in [&beside, &writer] {
+        assert_eq!(handle.sync_data().unwrap_err().kind(), io::ErrorKind::QuotaExceeded);
+        handle.sync_data().expect("each is told once");
+    }
+    fs.fail_next(Op::Sync, 0, Fault::Error(io::ErrorKind::Other));
+    assert!(writer.sync_data().is_err() && beside.sync_data().is_err() && later.sync_data().is_err());
+    fs.set_sync_model(SyncModel::Lie);
+    fs.fail_next(Op::Write, 0, Fault::WriteBack(io::ErrorKind::Other));
+    write(&writer, &[2], 0).unwrap();
+    writer.sync_data().expect("somebody else was told");
+}
+
+#[test]
+fn a_trace_tells_the_last_operations_and_what_they_met() {
+    let (fs, file) = with_file();
+    fs.fail_next(Op::Write, 1, Fault::Short);
+    write(&file, &[2; 10], 100).unwrap();
+    write(&file, &[2; 10], 100).unwrap();
+    fs.rename(Path::new("/f"), Path::new("/g")).unwrap();
+    fs.crash_at(fs.op_count());
+    file.sync_data().unwrap_err();
+    file.sync_data().unwrap_err();
+    let expected = "     0 Open /f\n     1 Write /g at 100..110\n     2 Write /g at 100..110: Short\n     \
+                    3 Write /g at 105..110\n     4 Rename /f to /g\n     5 Sync /g: PowerCut\n";
+    assert_eq!(fs.trace(), expected);
+    assert_eq!(fs.restart().trace(), "", "the next process begins anew");
+}
