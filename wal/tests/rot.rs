@@ -4,7 +4,9 @@
 
 mod harness;
 
-use forebay_wal::fs::sim::{Fault, Op, SimFs, Survive};
+use std::io::ErrorKind;
+
+use forebay_wal::fs::sim::{Fault, Op, SimFs, Survive, SyncModel};
 use forebay_wal::{OpenError, Options, ReadError, Wal};
 use harness::{DIR, options, read_all, record};
 
@@ -100,6 +102,30 @@ fn a_reader_gives_true_records_or_an_error() {
         }
     }
     assert!(noticed > 5, "{noticed} were noticed");
+}
+
+/// The kernel may try to bring a page to the media before it is asked to sync, fail, and tell that to the handles that
+/// are open: so the one that wrote is the one to sync by. Another, opened later, would hear of nothing, and the record
+/// would be acknowledged and not there.
+#[test]
+fn a_write_back_that_failed_on_its_own_fails_the_append() {
+    for model in [SyncModel::KeepCache, SyncModel::RevertCache] {
+        for nth in 0..8 {
+            let disk = SimFs::new(nth);
+            disk.set_sync_model(model);
+            let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+            disk.fail_next(Op::Write, nth, Fault::WriteBack(ErrorKind::Other));
+            let acked = (0..12).map_while(|id| wal.append(record(id, 300)).ok()).count() as u64;
+            assert!(acked < 12, "{model:?}, write {nth}");
+            if wal.poisoned().is_none() {
+                // It struck where a segment was made, which was made again then.
+                wal.append("goes on").unwrap();
+            }
+            let (wal, report) = Wal::open_in(disk.crash(Survive::Nothing), DIR, options()).unwrap();
+            assert!(report.next_lsn.0 > acked, "{model:?}, write {nth}: {acked} were acknowledged");
+            read_all(&wal);
+        }
+    }
 }
 
 #[test]

@@ -40,6 +40,17 @@ pub(crate) fn read_all<F: Fs>(wal: &Wal<F>) -> Vec<(u64, Vec<u8>)> {
     records.collect::<Result<_, _>>().expect("a log that was opened can be read")
 }
 
+/// Tells what a disk was asked for last, if the test fails.
+pub(crate) struct Witness(pub(crate) SimFs);
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{:?}:\n{}", self.0, self.0.trace());
+        }
+    }
+}
+
 /// Something to do with a log.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
