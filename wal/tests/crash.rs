@@ -13,7 +13,7 @@ use forebay_wal::format::{Features, HEADER_LEN, Header};
 use forebay_wal::fs::sim::{Fault, Op, SimFs, Survive};
 use forebay_wal::fs::{File, Fs};
 use forebay_wal::{Lsn, OpenError, Wal};
-use harness::{DIR, Session, Step, Witness, die_at, life, options, path, read_all};
+use harness::{DIR, Session, Step, Witness, die_at, life, options, path, read_all, record};
 
 /// Number of operations of a life without a crash.
 fn lifetime() -> u64 {
@@ -305,4 +305,35 @@ fn where_writes_ruin_their_blocks_what_is_lost_is_told() {
         }
     }
     assert!(damaged > 3 && torn > 3, "{damaged} damaged, {torn} with a torn tail that had been acknowledged");
+}
+
+/// G4: of the write of a batch in several frames only what lies before some byte has reached the disk, or only what lies
+/// behind it.
+#[test]
+fn a_batch_whose_write_is_cut_at_any_byte_is_there_whole_or_not_at_all() {
+    let disk = SimFs::new(1);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+    wal.append("before").unwrap();
+    let before = disk.peek(path(1)).unwrap();
+    wal.append_batch([record(1, 700), record(2, 3), record(3, 600)]).unwrap();
+    let after = disk.peek(path(1)).unwrap();
+    let changed = (0..after.len()).filter(|at| before[*at] != after[*at]);
+    let (first, last) = (changed.clone().min().unwrap(), changed.max().unwrap());
+    let frames = (last - first) / 512;
+    assert!(frames >= 2, "{frames} frames");
+    let records = |bytes: Vec<u8>| {
+        let disk = disk.crash(Survive::Nothing);
+        disk.plant(path(1), &bytes).unwrap();
+        let (wal, _) = Wal::open_in(disk, DIR, options()).unwrap_or_else(|error| panic!("{error}"));
+        read_all(&wal).len()
+    };
+    let step = if is_exhaustive() { 1 } else { 5 };
+    for cut in (first..last).step_by(step).chain([last, last + 1]) {
+        let head = [&after[..cut], &before[cut..]].concat();
+        assert_eq!(records(head), if cut > last { 4 } else { 1 }, "the first {cut} bytes");
+        if cut % 2 == 0 {
+            let tail = [&before[..cut], &after[cut..]].concat();
+            assert_eq!(records(tail), if cut <= first { 4 } else { 1 }, "all but the first {cut} bytes");
+        }
+    }
 }
