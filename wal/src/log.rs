@@ -94,6 +94,16 @@ impl<F: Fs> Log<F> {
             {
                 return Ok(());
             }
+            if let Tail::Active(segment) = &mut self.tail
+                && !control
+                && segment.holds_back(bytes)
+            {
+                match reserve.lock().prepare(home, quota) {
+                    Err(error) if !is_forbidden(&error) => return Err(error),
+                    _ => segment.go_on(),
+                }
+                continue;
+            }
             // Locked only now: somebody may be filling the next segment with zeros while this one has room.
             let rotated = self.rotate(home, &mut reserve.lock(), capacity, quota);
             match (rotated, &self.tail) {
@@ -125,7 +135,10 @@ impl<F: Fs> Log<F> {
             Tail::Frozen(segment) | Tail::Active(segment) => segment.seal(home, place, &next.header),
         };
         match link {
-            Ok(link) => next.link = link,
+            Ok(link) => {
+                next.link = link;
+                next.hold_back(home.options.segment_bytes);
+            }
             Err(error) => {
                 reserve.put_back(next);
                 return Err(error);
@@ -183,4 +196,9 @@ impl<F: Fs> Log<F> {
             other => other,
         };
     }
+}
+
+/// Whether there may be space for another segment although it was refused: what gives segments back may make it.
+fn is_forbidden(error: &AppendError) -> bool {
+    matches!(error, AppendError::Rejected(Reject::QuotaExceeded { .. } | Reject::NumbersUsedUp))
 }

@@ -70,6 +70,9 @@ impl<F: Fs> Survey<'_, F> {
         let quarantined = self.set_aside(&mut verdict)?;
         let pool = self.tidy(&mut verdict, options)?;
         let mut recovered = assemble(verdict);
+        if let Tail::Active(segment) | Tail::Frozen(segment) = &mut recovered.log.tail {
+            segment.hold_back(options.segment_bytes);
+        }
         recovered.directory.pool = pool;
         recovered.report.quarantined = quarantined;
         recovered.salt_ahead = salt_ahead;
@@ -143,15 +146,13 @@ fn assemble<F: Fs>(verdict: Verdict<F>) -> Recovered<F> {
         }
         (None, Some((found, walk))) => {
             let segment = Segment {
-                file: found.file,
-                header: found.header,
-                link: Link::default(),
                 started: true,
                 end: walk.end,
                 frames: walk.frames,
                 data_bytes: walk.data_bytes,
                 last_hcrc: walk.last_hcrc,
                 repaired: verdict.torn.is_some(),
+                ..Segment::unstarted(found.file, found.header)
             };
             if clean { Tail::Active(segment) } else { Tail::Frozen(segment) }
         }

@@ -20,6 +20,8 @@ const START_LEN: u64 = 32 + SegmentStart::LEN as u64;
 /// Bytes at the end of a segment that records leave free: for the seal, and for low watermarks of truncations
 /// that give back a segment while no further one can be had.
 const CONTROL_RESERVE: u64 = 1024;
+/// Most bytes at the end of a segment that records leave free while no further one is there: some sixty checkpoints.
+const LAST_RESERVE: u64 = 4 << 20;
 
 /// How a segment is tied to the one before; all zero in the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,6 +49,8 @@ pub(crate) struct Segment<F: Fs> {
     pub(crate) frames: u64,
     pub(crate) data_bytes: u64,
     pub(crate) last_hcrc: u32,
+    /// Bytes at its end that records leave free.
+    pub(crate) left_free: u64,
     /// Whether a recovery cut it at `end`.
     pub(crate) repaired: bool,
 }
@@ -63,6 +67,7 @@ impl<F: Fs> Segment<F> {
             frames: 0,
             data_bytes: 0,
             last_hcrc: 0,
+            left_free: CONTROL_RESERVE,
             repaired: false,
         }
     }
@@ -78,9 +83,31 @@ impl<F: Fs> Segment<F> {
 
     /// Bytes of frames that still fit: of records, or of control frames.
     pub(crate) fn room(&self, control: bool) -> u64 {
+        self.room_but(if control { SEAL_LEN } else { self.left_free })
+    }
+
+    fn room_but(&self, left_free: u64) -> u64 {
         let start = if self.started { 0 } else { START_LEN };
-        let kept = if control { SEAL_LEN } else { CONTROL_RESERVE };
-        self.header.capacity.saturating_sub(self.end + start + kept)
+        self.header.capacity.saturating_sub(self.end + start + left_free)
+    }
+
+    /// It may be the last that can be had: until [`go_on`](Self::go_on) records leave a quarter of it to what gives
+    /// segments back. One made for a record longer than `usual` segments is for that record alone.
+    pub(crate) fn hold_back(&mut self, usual: u64) {
+        let quarter = (self.header.capacity - HEADER_LEN) / 4;
+        if self.header.capacity <= usual {
+            self.left_free = quarter.clamp(CONTROL_RESERVE, LAST_RESERVE);
+        }
+    }
+
+    /// Whether `bytes` of records would fit into what it holds back.
+    pub(crate) fn holds_back(&self, bytes: u64) -> bool {
+        self.left_free > CONTROL_RESERVE && self.room_but(CONTROL_RESERVE) >= bytes
+    }
+
+    /// Another can be had: records may have what it held back.
+    pub(crate) fn go_on(&mut self) {
+        self.left_free = CONTROL_RESERVE;
     }
 
     /// Size of a file in which `need` bytes of records fit.

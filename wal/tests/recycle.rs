@@ -184,3 +184,62 @@ fn a_full_disk_is_lived_on_with_the_files_there_are() {
     session.disk.set_budget(None);
     assert!(session.step(&Step::Append(20_000)), "it resumes by itself");
 }
+
+/// Segments of 64 KiB that are full of small records.
+fn wide() -> Options {
+    Options { segment_bytes: 1 << 16, max_frame: 4096, ..options() }
+}
+
+#[test]
+fn a_thousand_truncations_find_room_on_a_full_disk() {
+    let disk = SimFs::new(0);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, wide()).unwrap();
+    disk.set_budget(Some(3 << 16));
+    let fill = |wal: &Wal<SimFs>| (0..).take_while(|id| wal.append(record(*id, 500)).is_ok()).count();
+    fill(&wal);
+    disk.set_budget(Some(0));
+    let made = disk.allocated();
+    let mut appended = 0;
+    for round in 0..1000 {
+        // A few records at a time, so that most give back no segment, or all there is.
+        let to = if round % 50 == 49 { wal.next_lsn() } else { Lsn(wal.watermarks().low.0 + 7) };
+        wal.truncate_before(to).unwrap();
+        appended += fill(&wal);
+    }
+    assert!(appended > 1000, "{appended} records found room that records had given back");
+    assert_eq!(disk.allocated(), made);
+    disk.set_budget(None);
+    wal.append(record(1, 90_000)).unwrap();
+}
+
+/// While no further segment can be had.
+#[test]
+fn records_leave_a_quarter_of_the_last_segment() {
+    let disk = SimFs::new(0);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, wide()).unwrap();
+    let full = |wal: &Wal<SimFs>| {
+        while wal.append(record(1, 500)).is_ok() {}
+        let segment = disk.peek(path(wal.stats().rotations + 1)).unwrap();
+        let end = segment.iter().rposition(|byte| *byte != 0).unwrap();
+        let most = (1 << 16) - ((1 << 16) - 4096) / 4;
+        assert!((most - 600..most).contains(&end), "{end} of {most}");
+        wal.stats().rotations
+    };
+    wal.append("a").unwrap();
+    disk.set_budget(Some(0));
+    assert_eq!(full(&wal), 0);
+    // Reopened, it still leaves them.
+    drop(wal);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, wide()).unwrap();
+    assert_eq!(full(&wal), 0);
+    // With another in hand they may have them, and all but the same of that one.
+    disk.set_budget(Some(2 << 16));
+    wal.reserve().unwrap();
+    disk.set_budget(Some(0));
+    assert_eq!(full(&wal), 1);
+    // Where the limit of the log forbids another, and not the disk, they have all of it.
+    let limited = Options { max_log_bytes: Some(2 << 16), ..wide() };
+    let (wal, _) = Wal::open_in(SimFs::new(0), DIR, limited).unwrap();
+    while wal.append(record(1, 500)).is_ok() {}
+    assert!(wal.next_lsn() > Lsn(210), "{:?}", wal.watermarks());
+}
