@@ -1,6 +1,6 @@
 //! The async front: futures wait, one committer writes.
 //!
-//! A record is in the queue before its future exists, so dropping the future changes nothing but who is told.
+//! A record is taken in before its future exists, so dropping the future changes nothing but who is told.
 //! No task ever blocks on the disk: the committer has a thread of its own, or is run by a simulation as a task.
 
 use std::fmt;
@@ -13,12 +13,12 @@ use std::task::{Context, Poll, ready};
 
 use tokio::sync::oneshot;
 
-use crate::commit::{Done, Outcome, Request, Waiter, Work};
+use crate::commit::{Done, Outcome, Waiter, Work};
 use crate::error::{AppendError, Reject};
 use crate::fs::{Fs, StdFs};
 use crate::payload::Payload;
 use crate::truncate::Truncated;
-use crate::{Lsn, Wal};
+use crate::{Durability, Lsn, Wal};
 
 /// A log for async code; a clone is another handle to the same one.
 ///
@@ -58,23 +58,75 @@ impl<F: Fs> AsyncWal<F> {
         (Self { wal, _alive: alive }, committer)
     }
 
-    /// Appends one record. It is queued by this call, in the order of calls, whether or not the future is ever
+    /// Appends one record. It is taken in by this call, in the order of calls, whether or not the future is ever
     /// polled; the future is ready when the record is durable.
-    pub fn append(&self, record: impl Into<Payload>) -> Append {
-        Append(self.append_batch([record]))
+    pub fn append<'a>(&self, record: impl Into<Payload<'a>>) -> Append {
+        self.append_with(record, Durability::Synced)
+    }
+
+    /// As [`append`](Self::append); the future is ready when the record is as safe as asked for, at once where that
+    /// is [`Buffered`](Durability::Buffered). Where more is on its way than
+    /// [`Options::max_inflight_bytes`](crate::Options::max_inflight_bytes) it is refused, whatever the level.
+    pub fn append_with<'a>(&self, record: impl Into<Payload<'a>>, level: Durability) -> Append {
+        Append(self.take_in(&mut [record.into()], level))
     }
 
     /// Appends records that stand or fall together, as [`Wal::append_batch`].
-    pub fn append_batch<I>(&self, records: I) -> AppendBatch
+    pub fn append_batch<'a, I>(&self, records: I) -> AppendBatch
     where
         I: IntoIterator,
-        I::Item: Into<Payload>,
+        I::Item: Into<Payload<'a>>,
     {
-        AppendBatch(match self.wal.inner.batch(records) {
-            Ok(batch) if batch.count() == 0 => Answer::Known(Some(Ok(self.wal.inner.nothing()))),
-            Ok(batch) => self.submit(Work::Append(batch)),
+        self.append_batch_with(records, Durability::Synced)
+    }
+
+    /// As [`append_batch`](Self::append_batch); the future is ready when they are as safe as asked for.
+    pub fn append_batch_with<'a, I>(&self, records: I, level: Durability) -> AppendBatch
+    where
+        I: IntoIterator,
+        I::Item: Into<Payload<'a>>,
+    {
+        let mut records: Vec<Payload<'a>> = records.into_iter().map(Into::into).collect();
+        self.take_in(&mut records, level)
+    }
+
+    /// As [`Wal::sync`]; the committer does the work.
+    ///
+    /// # Errors
+    /// As [`Wal::sync`].
+    pub async fn sync(&self) -> Result<Lsn, AppendError> {
+        self.until(Durability::Synced, self.wal.inner.progress.appended()).await?;
+        Ok(Lsn(self.wal.inner.durable()))
+    }
+
+    /// As [`Wal::wait`]: a future that is ready when a record and all before it are as safe as asked for. The
+    /// committer knows of it from this call on; dropping it does no harm.
+    pub fn wait(&self, lsn: Lsn, level: Durability) -> Wait {
+        Wait(match self.wal.inner.end_of(lsn) {
+            Ok(end) => self.until(level, end),
             Err(error) => Answer::Known(Some(Err(error))),
         })
+    }
+
+    fn until(&self, level: Durability, end: u64) -> Answer {
+        let (sender, receiver) = oneshot::channel();
+        match self.wal.inner.enlist(level, end, Waiter::Task(sender)) {
+            Some(answer) => Answer::Known(Some(answer.map(|()| Done::Other))),
+            None => {
+                self.wal.inner.committer.notify_one();
+                Answer::Waiting(receiver)
+            }
+        }
+    }
+
+    fn take_in(&self, records: &mut [Payload<'_>], level: Durability) -> AppendBatch {
+        match self.wal.inner.take_in(records, level) {
+            Ok((lsns, answer)) => {
+                let answer = answer.map_or_else(|| Answer::Known(Some(Ok(Done::Other))), Answer::Waiting);
+                AppendBatch { lsns, answer }
+            }
+            Err(error) => AppendBatch { lsns: 0..0, answer: Answer::Known(Some(Err(error))) },
+        }
     }
 
     /// As [`Wal::truncate_before`]; the committer does the work.
@@ -82,7 +134,7 @@ impl<F: Fs> AsyncWal<F> {
     /// # Errors
     /// As [`Wal::truncate_before`].
     pub async fn truncate_before(&self, lsn: Lsn) -> Result<Truncated, AppendError> {
-        match self.submit(Work::Truncate(lsn.0)).await? {
+        match self.ask(Work::Truncate(lsn.0)).await? {
             Done::Truncated(truncated) => Ok(truncated),
             _ => unreachable!("a truncation is answered with what it did"),
         }
@@ -93,7 +145,7 @@ impl<F: Fs> AsyncWal<F> {
     /// # Errors
     /// As [`Wal::rotate`].
     pub async fn rotate(&self) -> Result<(), AppendError> {
-        self.submit(Work::Rotate).await.map(drop)
+        self.ask(Work::Rotate).await.map(drop)
     }
 
     /// As [`Wal::close`]; the committer does the work, and ends.
@@ -104,7 +156,7 @@ impl<F: Fs> AsyncWal<F> {
     /// # Errors
     /// As [`Wal::close`].
     pub async fn close(&self) -> Result<(), AppendError> {
-        let outcome = self.submit(Work::Close).await.map(drop);
+        let outcome = self.ask(Work::Close).await.map(drop);
         if let Err(AppendError::Rejected(Reject::Poisoned)) = outcome {
             self.unlock().await;
         }
@@ -133,9 +185,9 @@ impl<F: Fs> AsyncWal<F> {
         &self.wal
     }
 
-    fn submit(&self, work: Work) -> Answer {
+    fn ask(&self, work: Work) -> Answer {
         let (sender, receiver) = oneshot::channel();
-        self.wal.inner.push(Request::new(work, Waiter::Task(sender)));
+        self.wal.inner.ask(work, Waiter::Task(sender));
         self.wal.inner.committer.notify_one();
         Answer::Waiting(receiver)
     }
@@ -208,7 +260,7 @@ impl<F: Fs> fmt::Debug for Committer<F> {
 
 /// Future of [`AsyncWal::append`].
 #[derive(Debug)]
-#[must_use = "the record is queued; whether it became durable is told here only"]
+#[must_use = "the record is taken in; what became of it is told here only"]
 pub struct Append(AppendBatch);
 
 impl Future for Append {
@@ -221,17 +273,31 @@ impl Future for Append {
 
 /// Future of [`AsyncWal::append_batch`].
 #[derive(Debug)]
-#[must_use = "the records are queued; whether they became durable is told here only"]
-pub struct AppendBatch(Answer);
+#[must_use = "the records are taken in; what became of them is told here only"]
+pub struct AppendBatch {
+    lsns: Range<u64>,
+    answer: Answer,
+}
 
 impl Future for AppendBatch {
     type Output = Result<Range<Lsn>, AppendError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match ready!(Pin::new(&mut self.0).poll(cx))? {
-            Done::Appended(lsns) => Poll::Ready(Ok(Lsn(lsns.start)..Lsn(lsns.end))),
-            _ => unreachable!("an append is answered with its LSNs"),
-        }
+        ready!(Pin::new(&mut self.answer).poll(cx))?;
+        Poll::Ready(Ok(Lsn(self.lsns.start)..Lsn(self.lsns.end)))
+    }
+}
+
+/// Future of [`AsyncWal::wait`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Wait(Answer);
+
+impl Future for Wait {
+    type Output = Result<(), AppendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map_ok(drop)
     }
 }
 
@@ -249,7 +315,7 @@ impl Future for Answer {
         match &mut *self {
             Self::Waiting(receiver) => {
                 let answer = ready!(Pin::new(receiver).poll(cx));
-                Poll::Ready(answer.expect("every request is answered, a dropped one by its own drop"))
+                Poll::Ready(answer.expect("whoever waits is answered, where the file system panics too"))
             }
             Self::Known(outcome) => Poll::Ready(outcome.take().unwrap_or(Err(Reject::Closed.into()))),
         }

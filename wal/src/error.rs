@@ -63,6 +63,14 @@ pub enum Reject {
     /// An earlier write or sync failed so that the tail is unknown. Reopen the log.
     #[error("log refuses writes after a failure")]
     Poisoned,
+    /// Nobody has appended the record that is waited for.
+    #[error("record {lsn} was not appended, the next is {next}")]
+    NotAppended {
+        /// The record.
+        lsn: Lsn,
+        /// The number that the next record gets.
+        next: Lsn,
+    },
     /// The highest number that a record, or a segment, may have is given. Only a forged log gets there.
     #[error("no numbers are left")]
     NumbersUsedUp,

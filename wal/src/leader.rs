@@ -1,37 +1,39 @@
-//! What the leader of a commit does, and what all handles of a log share.
-//!
-//! Exactly one thread at a time leads; it alone touches the log's end. Durable LSNs are published only after the
-//! sync that made them so (I5).
+//! What all handles of a log share, and how what is asked for gets to the one who does it.
 
-use std::io;
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
+use std::thread_local;
 
 use parking_lot::Mutex;
 
-use crate::Lsn;
-use crate::commit::{Done, Outcome, Queue, Request, Slot, Waiter, Work};
+use crate::commit::{Outcome, Queue, Waiter, Work};
 use crate::error::{AppendError, Failure, Pinned, Reject};
-use crate::format::MAX_NUMBER;
-use crate::frame::{Kind, frame_len};
+use crate::frames::body_len;
 use crate::fs::Fs;
-use crate::group::Batch;
 use crate::home::Home;
-use crate::log::{Log, Need, Tail};
+use crate::intake::Intake;
+use crate::log::Log;
+use crate::parker::{self, Parker};
 use crate::payload::Payload;
+use crate::progress::Progress;
 use crate::reserve::{Doorbell, Reserve};
 use crate::truncate::{Pin, Pins};
+use crate::{Durability, Lsn};
+
+thread_local! {
+    static PARKER: Arc<Parker<Outcome>> = Arc::default();
+}
 
 /// What handles, readers and the committer share.
 pub(crate) struct Inner<F: Fs> {
     pub(crate) home: Home<F>,
-    log: Mutex<Log<F>>,
-    reserve: Mutex<Reserve<F>>,
-    queue: Mutex<Queue>,
-    pins: Arc<Mutex<Pins>>,
+    pub(crate) log: Mutex<Log<F>>,
+    pub(crate) reserve: Mutex<Reserve<F>>,
+    pub(crate) queue: Mutex<Queue>,
+    pub(crate) progress: Progress,
+    pub(crate) pins: Arc<Mutex<Pins>>,
     lock: Mutex<Option<F::Lock>>,
-    durable: AtomicU64,
-    low: AtomicU64,
     pub(crate) doorbell: Doorbell,
     /// Rung when there may be work for the committer of the async front.
     #[cfg(feature = "tokio")]
@@ -40,11 +42,12 @@ pub(crate) struct Inner<F: Fs> {
 
 impl<F: Fs> Inner<F> {
     pub(crate) fn new(home: Home<F>, log: Log<F>, reserve: Reserve<F>, lock: F::Lock) -> Self {
+        let options = &home.options;
+        let intake = Intake::new(log.next_lsn, options.max_frame, options.segment_bytes);
         Self {
-            queue: Mutex::new(Queue::new(home.options.max_inflight_bytes)),
+            queue: Mutex::new(Queue::new(intake, options.max_inflight_bytes)),
+            progress: Progress::new(log.next_lsn, log.low),
             pins: Arc::new(Mutex::new(Pins::new(log.low))),
-            durable: AtomicU64::new(log.next_lsn),
-            low: AtomicU64::new(log.low),
             home,
             log: Mutex::new(log),
             reserve: Mutex::new(reserve),
@@ -53,10 +56,6 @@ impl<F: Fs> Inner<F> {
             #[cfg(feature = "tokio")]
             committer: Arc::default(),
         }
-    }
-
-    pub(crate) fn low(&self) -> u64 {
-        self.low.load(Ordering::Acquire)
     }
 
     pub(crate) fn inflight(&self) -> u64 {
@@ -68,7 +67,7 @@ impl<F: Fs> Inner<F> {
     }
 
     pub(crate) fn durable(&self) -> u64 {
-        self.durable.load(Ordering::Acquire)
+        self.progress.durable()
     }
 
     pub(crate) fn pin(&self, name: Arc<str>, lsn: Lsn) -> Pin {
@@ -81,143 +80,197 @@ impl<F: Fs> Inner<F> {
         pins.oldest(&directory)
     }
 
-    pub(crate) fn batch<I>(&self, records: I) -> Result<Batch, AppendError>
-    where
-        I: IntoIterator,
-        I::Item: Into<Payload>,
-    {
-        let batch = Batch::new(records.into_iter().map(|record| record.into().0).collect());
-        let limit = self.home.options.max_record_bytes;
-        if batch.body() <= limit {
-            return Ok(batch);
-        }
-        let reason = Reject::TooLarge { len: batch.body(), limit };
+    /// Counts a refusal on its way out.
+    pub(crate) fn reject<T>(&self, reason: Reject) -> Result<T, AppendError> {
         self.home.counters.rejected(&reason);
         Err(reason.into())
     }
 
-    /// The answer to an append of no records.
-    pub(crate) fn nothing(&self) -> Done {
-        let next = self.durable();
-        Done::Appended(next..next)
+    /// The bytes that records are encoded to, if they are not too many.
+    pub(crate) fn measure(&self, records: &mut [Payload<'_>]) -> Result<u64, AppendError> {
+        records.iter_mut().for_each(Payload::settle);
+        let (len, limit) = (body_len(records), self.home.options.max_record_bytes);
+        if len <= limit { Ok(len) } else { self.reject(Reject::TooLarge { len, limit }) }
     }
 
-    /// Queues a request; a refusal is its answer.
-    pub(crate) fn push(&self, request: Request) {
-        let refused = self.queue.lock().push(request);
-        if let Err((request, reason)) = refused {
-            self.answer(request, Err(reason.into()));
+    /// The numbers of no records.
+    pub(crate) fn nothing(&self) -> Range<u64> {
+        let next = self.progress.appended();
+        next..next
+    }
+
+    /// Takes records in, and returns when they are as safe as asked for.
+    pub(crate) fn append(
+        &self,
+        records: &mut [Payload<'_>],
+        level: Durability,
+    ) -> Result<Range<u64>, AppendError> {
+        let bytes = self.measure(records)?;
+        let mut queue = self.queue.lock();
+        loop {
+            if let Some(reason) = queue.refusal(false) {
+                drop(queue);
+                return self.reject(reason);
+            }
+            // What fills a frame goes out with what fills the next, if it has not gone before.
+            let idle = !queue.is_leading() && !queue.intake.is_empty();
+            let Some(reason) = queue.overfull(bytes, level) else { break };
+            if level != Durability::Buffered && !idle {
+                drop(queue);
+                return self.reject(reason);
+            }
+            let end = queue.intake.next_lsn();
+            drop(queue);
+            self.until(Durability::Written, end)?;
+            queue = self.queue.lock();
+        }
+        let lsns = match queue.push(records, level) {
+            Ok(lsns) => lsns,
+            Err(reason) => {
+                drop(queue);
+                return self.reject(reason);
+            }
+        };
+        if level == Durability::Buffered {
+            self.progress.set_appended(lsns.end);
+            if queue.is_leading() || !queue.intake.is_full() {
+                return Ok(lsns);
+            }
+            let taken = queue.take();
+            drop(queue);
+            // The record is taken in, whatever comes of writing: who needs to know asks for more than that.
+            let _ = self.lead(taken, None);
+            return Ok(lsns);
+        }
+        if queue.is_leading() {
+            let answer = parker::with_own(&PARKER, |parker| {
+                queue.wait(level, lsns.end, true, Waiter::Thread(parker.clone()));
+                drop(queue);
+                self.await_answer(parker)
+            });
+            return answer.map(|_| lsns);
+        }
+        let taken = queue.take();
+        drop(queue);
+        self.lead(taken, Some((level, lsns.end))).map(|()| lsns)
+    }
+
+    /// Takes in records of a task, which must not block; where to be told when they are as safe as asked for, unless
+    /// they are.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn take_in(
+        &self,
+        records: &mut [Payload<'_>],
+        level: Durability,
+    ) -> Result<(Range<u64>, Option<tokio::sync::oneshot::Receiver<Outcome>>), AppendError> {
+        if records.is_empty() {
+            return Ok((self.nothing(), None));
+        }
+        let bytes = self.measure(records)?;
+        let mut queue = self.queue.lock();
+        let refusal = queue.refusal(true).or_else(|| queue.overfull(bytes, level));
+        let taken = refusal.map_or_else(|| queue.push(records, level), Err);
+        let lsns = match taken {
+            Ok(lsns) => lsns,
+            Err(reason) => {
+                drop(queue);
+                return self.reject(reason);
+            }
+        };
+        if level == Durability::Buffered {
+            self.progress.set_appended(lsns.end);
+            if queue.intake.is_full() {
+                self.committer.notify_one();
+            }
+            return Ok((lsns, None));
+        }
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        queue.wait(level, lsns.end, true, Waiter::Task(sender));
+        drop(queue);
+        self.committer.notify_one();
+        Ok((lsns, Some(receiver)))
+    }
+
+    /// Returns when all records below `end` are as safe as asked for, and does what is missing.
+    pub(crate) fn until(&self, level: Durability, end: u64) -> Result<(), AppendError> {
+        parker::with_own(&PARKER, |parker| {
+            if let Some(answer) = self.enlist(level, end, Waiter::Thread(parker.clone())) {
+                return answer;
+            }
+            self.await_answer(parker).map(drop)
+        })
+    }
+
+    /// As [`until`](Self::until) for somebody who waits elsewhere, unless the answer is known.
+    pub(crate) fn enlist(
+        &self,
+        level: Durability,
+        end: u64,
+        waiter: Waiter,
+    ) -> Option<Result<(), AppendError>> {
+        let mut queue = self.queue.lock();
+        let reached = match level {
+            Durability::Buffered => self.progress.appended(),
+            Durability::Written => self.progress.written(),
+            Durability::Synced => self.progress.durable(),
+        };
+        if let Some(failure) = queue.poison()
+            && self.progress.durable() < end
+        {
+            // Nobody knows what is left of that which was only written.
+            return Some(Err(AppendError::Indeterminate(failure.clone())));
+        }
+        if reached >= end {
+            return Some(Ok(()));
+        }
+        if let Some(reason) = queue.refusal(waiter.is_task()) {
+            return Some(Err(reason.into()));
+        }
+        queue.wait(level, end, false, waiter);
+        None
+    }
+
+    /// LSN after a record that `wait` asks for.
+    pub(crate) fn end_of(&self, lsn: Lsn) -> Result<u64, AppendError> {
+        let next = self.queue.lock().intake.next_lsn();
+        if lsn.0 < next { Ok(lsn.0 + 1) } else { self.reject(Reject::NotAppended { lsn, next: Lsn(next) }) }
+    }
+
+    /// Does work, when all that was taken in before is written, or waits for whoever does.
+    pub(crate) fn submit(&self, work: Work) -> Outcome {
+        parker::with_own(&PARKER, |parker| {
+            self.ask(work, Waiter::Thread(parker.clone()));
+            self.await_answer(parker)
+        })
+    }
+
+    /// Queues work; a refusal is its answer.
+    pub(crate) fn ask(&self, work: Work, waiter: Waiter) {
+        let refused = self.queue.lock().ask(work, waiter);
+        if let Err((waiter, reason)) = refused {
+            self.answer(waiter, Err(reason.into()));
         }
     }
 
-    /// Queues work and commits until it is done, or waits for whoever does.
-    pub(crate) fn submit(&self, work: Work) -> Outcome {
-        let slot = Arc::new(Slot::default());
-        self.push(Request::new(work, Waiter::Thread(slot.clone())));
+    fn await_answer(&self, parker: &Parker<Outcome>) -> Outcome {
         loop {
-            if let Some(outcome) = slot.take() {
+            if let Some(outcome) = parker.take() {
                 return outcome;
             }
             if !self.commit()
-                && let Some(outcome) = slot.wait()
+                && let Some(outcome) = parker.wait()
             {
                 return outcome;
             }
         }
     }
 
-    /// Commits one group, or one other request, if there is one and nobody else does; whether it did.
+    /// Commits what there is, if there is anything and nobody else does; whether it did.
     pub(crate) fn commit(&self) -> bool {
-        if !self.queue.lock().lead() {
-            return false;
-        }
-        let mut lead = Lead { inner: self, done: false };
-        let max_frame = self.home.options.max_frame;
-        // Before the queue is asked: what it answers holds while the log cannot be unlocked for the next opener.
-        let mut log = self.log.lock();
-        let need = match self.queue.lock().first() {
-            Some(Work::Append(batch)) => Some((batch.alone(max_frame), batch.count())),
-            _ => None,
-        };
-        match need {
-            Some(need) => self.commit_group(&mut log, need, max_frame),
-            None => self.commit_other(&mut log),
-        }
-        drop(log);
-        // Not waited for: whoever holds the reserve is making it.
-        if !self.home.starved.load(Ordering::Relaxed)
-            && self.reserve.try_lock().is_some_and(|reserve| reserve.is_empty())
-        {
-            self.doorbell.ring();
-        }
-        lead.done = true;
+        let Some(taken) = self.queue.lock().lead() else { return false };
+        // Whoever waits is answered where it waits.
+        let _ = self.lead(taken, None);
         true
-    }
-
-    fn commit_group(&self, log: &mut Log<F>, (bytes, records): (u64, u64), max_frame: u32) {
-        let quota = || self.pinned_by();
-        let room = log
-            .numbers_for(records)
-            .map_err(AppendError::from)
-            .and_then(|()| log.make_room(&self.home, &self.reserve, Need::Records(bytes), Some(&quota)));
-        if let Err(error) = room {
-            let first = self.queue.lock().take_first();
-            if let Some(request) = first {
-                // Nothing of it was written, even where making room broke the log.
-                let reason = self.broken(error).map_or_else(|reason| reason, |_| Reject::Poisoned);
-                self.answer(request, Err(reason.into()));
-            }
-            return;
-        }
-        let group = {
-            let mut queue = self.queue.lock();
-            let count = queue.group(log.room(), MAX_NUMBER.saturating_sub(log.next_lsn), max_frame);
-            queue.take(count)
-        };
-        let batches = || group.iter().filter_map(Request::batch);
-        let outcome = log.append(&self.home, batches());
-        if let Ok(first) = outcome {
-            let bytes = batches().map(Batch::bytes).sum();
-            self.home.counters.appended(log.next_lsn - first, bytes);
-            self.durable.store(log.next_lsn, Ordering::Release);
-        }
-        self.queue.lock().landed(&group);
-        let mut next = self.settled(outcome);
-        for request in group {
-            let count = request.batch().map_or(0, Batch::count);
-            let lsns = next.clone().map(|first| first..first + count);
-            next = next.map(|first| first + count);
-            self.answer(request, lsns.map(Done::Appended));
-        }
-    }
-
-    fn commit_other(&self, log: &mut Log<F>) {
-        let request = self.queue.lock().take_first();
-        let Some(request) = request else { return };
-        let (home, quota) = (&self.home, || self.pinned_by());
-        let outcome = match request.work {
-            Work::Truncate(lsn) => {
-                let done = log.truncate(home, &self.reserve, &self.pins, (lsn, Some(&quota)));
-                self.low.store(log.low, Ordering::Release);
-                done.map(Done::Truncated)
-            }
-            Work::Rotate if log.is_started() => {
-                let capacity = home.options.segment_bytes;
-                log.rotate(home, &mut self.reserve.lock(), capacity, Some(&quota)).map(|()| Done::Other)
-            }
-            Work::Close if !log.clean && !matches!(log.tail, Tail::Empty) => {
-                let need = Need::Control(frame_len(0));
-                log.make_room(home, &self.reserve, need, Some(&quota))
-                    .and_then(|()| log.control(home, (Kind::CLEAN_CLOSE, &[])))
-                    .map(|()| Done::Other)
-            }
-            _ => Ok(Done::Other),
-        };
-        let outcome = self.settled(outcome);
-        if matches!(request.work, Work::Close) {
-            self.let_go(log);
-        }
-        self.answer(request, outcome);
     }
 
     pub(crate) fn prepare(&self) -> Result<bool, AppendError> {
@@ -231,41 +284,42 @@ impl<F: Fs> Inner<F> {
         if let Some(reason) = refusal {
             return Err(reason.into());
         }
-        self.settled(reserve.prepare(&self.home, Some(&|| self.pinned_by())))
-    }
-
-    /// Poisons the log where the error says that it broke; otherwise gives back why not.
-    fn broken(&self, error: AppendError) -> Result<Failure, Reject> {
-        match error {
-            AppendError::Rejected(reason) => Err(reason),
-            AppendError::Indeterminate(failure) => {
-                self.poison(failure.clone());
-                Ok(failure)
+        reserve.prepare(&self.home, Some(&|| self.pinned_by())).inspect_err(|error| {
+            if let AppendError::Indeterminate(failure) = error {
+                self.poison(failure, None);
             }
-        }
-    }
-
-    /// Poisons the log where the outcome says that it broke.
-    fn settled<T>(&self, outcome: Result<T, AppendError>) -> Result<T, AppendError> {
-        outcome.map_err(|error| match self.broken(error) {
-            Ok(failure) => AppendError::Indeterminate(failure),
-            Err(reason) => reason.into(),
         })
     }
 
-    fn poison(&self, failure: Failure) {
+    /// Ends all writing. What the leader has taken is its own to answer: it says up to where a write was tried.
+    pub(crate) fn poison(&self, failure: &Failure, attempted: Option<u64>) {
         self.home.counters.poisoned();
-        let orphans = self.queue.lock().fail(failure);
-        for request in orphans {
-            self.answer(request, Err(Reject::Poisoned.into()));
+        let mut answers = Vec::new();
+        self.queue.lock().fail(failure, attempted, &mut answers);
+        self.answer_all(&mut answers);
+    }
+
+    pub(crate) fn answer_all(&self, answers: &mut Vec<(Waiter, Outcome)>) {
+        for (waiter, outcome) in answers.drain(..) {
+            self.answer(waiter, outcome);
         }
     }
 
-    pub(crate) fn answer(&self, request: Request, outcome: Outcome) {
+    pub(crate) fn answer(&self, waiter: Waiter, outcome: Outcome) {
         if let Err(AppendError::Rejected(reason)) = &outcome {
             self.home.counters.rejected(reason);
         }
-        request.answer(outcome);
+        waiter.answer(outcome);
+    }
+
+    /// Wakes the thread that makes segments where there is none ahead.
+    pub(crate) fn ring_for_reserve(&self) {
+        // Not waited for: whoever holds the reserve is making it.
+        if !self.home.starved.load(Ordering::Relaxed)
+            && self.reserve.try_lock().is_some_and(|reserve| reserve.is_empty())
+        {
+            self.doorbell.ring();
+        }
     }
 
     /// Lets the next opener in, when nobody writes or makes a segment any more: whoever made the log fail need not
@@ -278,16 +332,16 @@ impl<F: Fs> Inner<F> {
     #[cfg(feature = "tokio")]
     pub(crate) fn try_unlock(&self) -> bool {
         let idle = (self.log.try_lock(), self.reserve.try_lock());
-        let is_idle = idle.0.is_some() && idle.1.is_some();
-        if is_idle {
-            *self.lock.lock() = None;
-        }
-        is_idle
+        let (Some(mut log), Some(_)) = idle else { return false };
+        log.released = true;
+        *self.lock.lock() = None;
+        true
     }
 
     /// As [`unlock`](Self::unlock), by the one who holds the log's end.
-    fn let_go(&self, _log: &mut Log<F>) {
+    pub(crate) fn let_go(&self, log: &mut Log<F>) {
         let _idle = self.reserve.lock();
+        log.released = true;
         *self.lock.lock() = None;
     }
 
@@ -295,8 +349,13 @@ impl<F: Fs> Inner<F> {
     #[cfg(feature = "tokio")]
     pub(crate) fn close_tasks(&self) {
         let orphans = self.queue.lock().close_tasks();
-        for request in orphans {
-            self.answer(request, Err(Reject::Closed.into()));
+        self.refuse_tasks(orphans);
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn refuse_tasks(&self, orphans: Vec<Waiter>) {
+        for waiter in orphans {
+            self.answer(waiter, Err(Reject::Closed.into()));
         }
     }
 
@@ -313,22 +372,12 @@ impl<F: Fs> Inner<F> {
     }
 }
 
-/// The lead of one commit. If it ends by a panic the log is poisoned; in any case somebody else may lead.
-struct Lead<'a, F: Fs> {
-    inner: &'a Inner<F>,
-    done: bool,
-}
-
-impl<F: Fs> Drop for Lead<'_, F> {
+impl<F: Fs> Drop for Inner<F> {
+    /// What is only in memory is written where that is possible.
     fn drop(&mut self) {
-        if !self.done {
-            self.inner.poison(Failure::new("committing", io::Error::other("the file system panicked")));
-        }
-        let handoff = self.inner.queue.lock().leave();
-        handoff.wake();
-        #[cfg(feature = "tokio")]
-        if handoff.work_left || self.inner.is_done() {
-            self.inner.committer.notify_one();
+        if !std::thread::panicking() && !self.queue.get_mut().intake.is_empty() {
+            let taken = self.queue.get_mut().take();
+            let _ = self.lead(taken, None);
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::directory::Entry;
 use crate::error::{AppendError, Pinned, Reject};
 use crate::format::MAX_NUMBER;
 use crate::frame::Kind;
+use crate::frames::Frames;
 use crate::fs::Fs;
-use crate::group::Batch;
 use crate::home::Home;
 use crate::reserve::Reserve;
 use crate::segment::{Link, Place, Segment};
@@ -31,7 +31,14 @@ pub(crate) enum Tail<F: Fs> {
 
 pub(crate) struct Log<F: Fs> {
     pub(crate) tail: Tail<F>,
+    /// Of the next record that is written.
     pub(crate) next_lsn: u64,
+    /// Records below are on the media.
+    pub(crate) durable: u64,
+    /// Of records from here on no write was tried.
+    pub(crate) attempted: u64,
+    /// The directory was unlocked: nothing is to be touched any more.
+    pub(crate) released: bool,
     /// Records below are gone, durably.
     pub(crate) low: u64,
     pub(crate) epoch: u64,
@@ -47,6 +54,12 @@ pub(crate) enum Need {
 }
 
 impl<F: Fs> Log<F> {
+    /// A log whose records are all on the media.
+    pub(crate) fn new(tail: Tail<F>, next_lsn: u64, low: u64, epoch: u64, clean: bool) -> Self {
+        let (durable, attempted) = (next_lsn, next_lsn);
+        Self { tail, next_lsn, durable, attempted, released: false, low, epoch, clean }
+    }
+
     fn place(&self) -> Place {
         Place { next_lsn: self.next_lsn, low: self.low, epoch: self.epoch }
     }
@@ -155,39 +168,73 @@ impl<F: Fs> Log<F> {
             bytes: next.header.capacity,
         });
         self.tail = Tail::Active(next);
+        self.durable = self.next_lsn;
         self.clean = false;
         Ok(())
     }
 
-    /// Writes and syncs the batches as one group; the LSN of the first record.
-    pub(crate) fn append<'a>(
+    /// Writes frames with numbers below `upto`, each as far as it fits into the segment that takes it. What was not
+    /// written is left in `frames`.
+    pub(crate) fn write(
         &mut self,
         home: &Home<F>,
-        batches: impl Iterator<Item = &'a Batch> + Clone,
-    ) -> Result<u64, AppendError> {
-        let place = self.place();
-        let Tail::Active(segment) = &mut self.tail else {
-            unreachable!("make_room leaves an active segment")
-        };
-        let mut encoder = segment.encoder(place, home.options.max_frame);
-        encoder.batches(place.next_lsn, batches.clone());
-        segment.commit(home, &encoder.finish())?;
-        self.next_lsn += batches.map(Batch::count).sum::<u64>();
-        self.clean = false;
-        Ok(place.next_lsn)
+        reserve: &Mutex<Reserve<F>>,
+        quota: Quota<'_>,
+        (frames, upto): (&mut Frames, u64),
+    ) -> Result<(), AppendError> {
+        while let Some(len) = frames.first_len()
+            && frames.fitting(0, upto) > 0
+        {
+            self.make_room(home, reserve, Need::Records(len), quota)?;
+            let place = self.place();
+            let count = frames.fitting(self.room(), upto);
+            let end = frames.end_lsn(count).unwrap_or(place.next_lsn);
+            self.attempted = end;
+            let wrote = self.active().write(home, place, (frames, count));
+            self.settle();
+            let tally = wrote?;
+            home.counters.appended(tally.records, tally.payload);
+            frames.advance(count);
+            self.next_lsn = end;
+            self.clean = false;
+        }
+        Ok(())
+    }
+
+    /// Syncs what was written.
+    pub(crate) fn sync(&mut self, home: &Home<F>) -> Result<(), AppendError> {
+        if let Tail::Active(segment) = &mut self.tail {
+            segment.sync(home)?;
+        }
+        self.settle();
+        Ok(())
     }
 
     /// Writes and syncs one control frame, in room that was made for it.
     pub(crate) fn control(&mut self, home: &Home<F>, (kind, body): (Kind, &[u8])) -> Result<(), AppendError> {
         let place = self.place();
-        let Tail::Active(segment) = &mut self.tail else {
-            unreachable!("make_room leaves an active segment")
-        };
-        let mut encoder = segment.encoder(place, home.options.max_frame);
-        encoder.control(kind, place.next_lsn, body);
-        segment.commit(home, &encoder.finish())?;
+        let segment = self.active();
+        let done = segment.control(home, place, (kind, body)).and_then(|()| segment.sync(home));
+        self.settle();
+        done?;
         self.clean = kind == Kind::CLEAN_CLOSE;
         Ok(())
+    }
+
+    fn active(&mut self) -> &mut Segment<F> {
+        match &mut self.tail {
+            Tail::Active(segment) => segment,
+            Tail::Empty | Tail::Frozen(_) => unreachable!("make_room leaves an active segment"),
+        }
+    }
+
+    /// Takes note of what a sync has made durable.
+    fn settle(&mut self) {
+        if let Tail::Active(segment) = &self.tail
+            && segment.synced == segment.end
+        {
+            self.durable = self.next_lsn;
+        }
     }
 
     fn thaw(&mut self) {

@@ -37,13 +37,14 @@ impl From<u64> for Lsn {
     }
 }
 
-/// How far a log has come; each is the LSN after the last record that got there.
+/// How far a log has come; each is the LSN after the last record that got there. None ever decreases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Watermarks {
-    /// Numbered. Numbers are given when a group is written, so until there are ways to append without a sync
-    /// this is the same as `durable`.
+    /// Told to whoever appended them. The next record gets this number or, where others are on their way, a higher one.
     pub appended: Lsn,
-    /// On the media.
+    /// In the file: they survive the death of the process.
+    pub written: Lsn,
+    /// On the media: they survive a power cut.
     pub durable: Lsn,
     /// Gone: the first record that can be read, if it is below `durable`.
     pub low: Lsn,

@@ -33,10 +33,11 @@ pub struct Options {
     /// Bytes of the file system that the log leaves free: a file that would take of them is not made, and what needs it
     /// is refused with [`Reject::NoSpace`](crate::Reject::NoSpace) until there is more. Default 0.
     pub min_free_bytes: u64,
-    /// Most bytes of records that may wait for their sync, each with the 64 bytes that it takes in memory besides its
-    /// own, and each append with 256 more. Default 16 MiB. Beyond it appends are refused with
-    /// [`Reject::Backpressure`](crate::Reject::Backpressure); one record larger than this is taken when nothing
-    /// else waits.
+    /// Most bytes of records that may be on their way, each append that waits with the 256 bytes more that it takes in
+    /// memory. Default 16 MiB. Beyond it appends are refused with
+    /// [`Reject::Backpressure`](crate::Reject::Backpressure), but for those of
+    /// [`Durability::Buffered`](crate::Durability::Buffered), which write, or wait; one record larger than this is
+    /// taken when nothing else is on its way.
     pub max_inflight_bytes: u64,
     /// What to do with bytes behind the last whole group. Default [`RepairPolicy::TruncateTail`].
     pub repair: RepairPolicy,

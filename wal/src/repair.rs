@@ -148,6 +148,7 @@ fn assemble<F: Fs>(verdict: Verdict<F>) -> Recovered<F> {
             let segment = Segment {
                 started: true,
                 end: walk.end,
+                synced: walk.end,
                 frames: walk.frames,
                 data_bytes: walk.data_bytes,
                 last_hcrc: walk.last_hcrc,
@@ -165,7 +166,7 @@ fn assemble<F: Fs>(verdict: Verdict<F>) -> Recovered<F> {
     };
     let reserved = ready.as_ref().map_or(0, |segment| segment.header.capacity);
     Recovered {
-        log: Log { tail, next_lsn, low, epoch, clean },
+        log: Log::new(tail, next_lsn, low, epoch, clean),
         reserve: Reserve::new(next_segment, ready),
         directory: Directory::new(entries, reserved),
         log_id,

@@ -1,16 +1,18 @@
-//! The segment being written: its file, where it ends, and a write that is either synced or taken back.
+//! The segment being written: its file, where it ends, how much of it is synced, and a write that stays or is taken
+//! back.
 //!
-//! Everything before `end` is on the media; nothing of this log is at or behind it. So `synced8` of the next
-//! frame is `end`, and a failed write leaves no byte under a number that the next one will use (I4, I6).
+//! Everything before `synced` is on the media, everything before `end` in the file; nothing of this log is at or
+//! behind it. So a frame says what was synced when it was built, and a failed write leaves no byte under a number
+//! that the next one will use (I4, I6).
 
-use std::io;
+use std::io::{self, IoSlice};
 
 use crate::control::{Seal, SegmentStart};
 use crate::error::{AppendError, Failure, Reject};
 use crate::format::{Features, HEADER_LEN, Header};
 use crate::frame::{Kind, frame_len};
+use crate::frames::{Frames, Tally, control_frame};
 use crate::fs::{File, Fs, is_full, write_all, write_zeros};
-use crate::group::{Encoder, Group};
 use crate::home::Home;
 
 /// Bytes of a seal in the file.
@@ -46,6 +48,8 @@ pub(crate) struct Segment<F: Fs> {
     /// Whether its start frame is written.
     pub(crate) started: bool,
     pub(crate) end: u64,
+    /// Up to where it is on the media.
+    pub(crate) synced: u64,
     pub(crate) frames: u64,
     pub(crate) data_bytes: u64,
     pub(crate) last_hcrc: u32,
@@ -64,6 +68,7 @@ impl<F: Fs> Segment<F> {
             link: Link::default(),
             started: false,
             end: HEADER_LEN,
+            synced: HEADER_LEN,
             frames: 0,
             data_bytes: 0,
             last_hcrc: 0,
@@ -115,28 +120,27 @@ impl<F: Fs> Segment<F> {
         (HEADER_LEN + START_LEN + need + CONTROL_RESERVE).next_multiple_of(HEADER_LEN)
     }
 
-    /// An encoder for the next group; it begins with the start frame where that is still due.
-    pub(crate) fn encoder(&self, place: Place, max_frame: u32) -> Encoder {
-        let mut encoder = Encoder::new(self.header.digest(), self.end, max_frame);
-        if !self.started {
-            let start = SegmentStart {
-                segment: self.number(),
-                base_lsn: place.next_lsn,
-                prev_segment: self.link.segment,
-                prev_last_lsn: place.next_lsn - 1,
-                prev_end: self.link.end,
-                prev_last_hcrc: self.link.hcrc,
-                low_watermark: place.low,
-                epoch: place.epoch,
-            };
-            encoder.control(Kind::SEGMENT_START, place.next_lsn, &start.encode());
+    /// The start frame, where that is still due, and what it adds.
+    fn start(&self, place: Place) -> (Vec<u8>, Tally) {
+        if self.started {
+            return (Vec::new(), Tally::default());
         }
-        encoder
+        let start = SegmentStart {
+            segment: self.number(),
+            base_lsn: place.next_lsn,
+            prev_segment: self.link.segment,
+            prev_last_lsn: place.next_lsn - 1,
+            prev_end: self.link.end,
+            prev_last_hcrc: self.link.hcrc,
+            low_watermark: place.low,
+            epoch: place.epoch,
+        };
+        let digest = self.header.digest();
+        control(control_frame((Kind::SEGMENT_START, &start.encode()), place.next_lsn, &digest, self.synced))
     }
 
-    /// Seals the segment; `next` is durable. Answers how the next is tied to it.
+    /// Seals the segment and syncs it; `next` is durable. Answers how the next is tied to it.
     pub(crate) fn seal(&mut self, home: &Home<F>, place: Place, next: &Header) -> Result<Link, AppendError> {
-        let mut encoder = self.encoder(place, home.options.max_frame);
         let seal = Seal {
             end_lsn: place.next_lsn,
             frames: self.frames + u64::from(!self.started),
@@ -145,29 +149,75 @@ impl<F: Fs> Segment<F> {
             next_salt: next.salt,
             flags: if self.repaired { Seal::REPAIRED } else { 0 },
         };
-        encoder.control(Kind::SEAL, place.next_lsn, &seal.encode());
-        self.commit(home, &encoder.finish())?;
+        self.control(home, place, (Kind::SEAL, &seal.encode()))?;
+        self.sync(home)?;
         Ok(Link { segment: self.number(), end: self.end, hcrc: self.last_hcrc })
     }
 
-    /// Writes and syncs a group. `Rejected`: it is taken back, durably. `Indeterminate`: the log is poisoned.
-    pub(crate) fn commit(&mut self, home: &Home<F>, group: &Group) -> Result<(), AppendError> {
-        if let Err(error) = write_all(&self.file, &mut group.slices(), self.end) {
+    /// Writes the first `count` frames. `Rejected`: they are taken back, durably, and all before them is synced.
+    /// `Indeterminate`: the log is poisoned.
+    pub(crate) fn write(
+        &mut self,
+        home: &Home<F>,
+        place: Place,
+        (frames, count): (&mut Frames, usize),
+    ) -> Result<Tally, AppendError> {
+        let (start, before) = self.start(place);
+        let data = frames.seal(count, &self.header.digest(), self.synced);
+        let slices = &mut [IoSlice::new(&start), IoSlice::new(&[])];
+        match frames.flat(count) {
+            Some(flat) => {
+                slices[1] = IoSlice::new(flat);
+                self.put(home, slices, before.then(data))?;
+            }
+            None => {
+                let mut slices = vec![IoSlice::new(&start)];
+                frames.slices(count, &mut slices);
+                self.put(home, &mut slices, before.then(data))?;
+            }
+        }
+        Ok(data)
+    }
+
+    /// Writes one frame without records.
+    pub(crate) fn control(
+        &mut self,
+        home: &Home<F>,
+        place: Place,
+        (kind, body): (Kind, &[u8]),
+    ) -> Result<(), AppendError> {
+        let (start, before) = self.start(place);
+        let frame = control_frame((kind, body), place.next_lsn, &self.header.digest(), self.synced);
+        let (frame, tally) = control(frame);
+        self.put(home, &mut [IoSlice::new(&start), IoSlice::new(&frame)], before.then(tally))
+    }
+
+    fn put(&mut self, home: &Home<F>, slices: &mut [IoSlice<'_>], tally: Tally) -> Result<(), AppendError> {
+        if let Err(error) = write_all(&self.file, slices, self.end) {
             home.counters.write_failed();
-            let taken_back = write_zeros(&self.file, self.end, self.end + group.len);
-            taken_back
+            write_zeros(&self.file, self.end, self.end + tally.len)
                 .and_then(|()| home.sync(&self.file))
                 .map_err(|cause| AppendError::Indeterminate(Failure::new("taking back a write", cause)))?;
+            self.synced = self.end;
             return Err(refusal(&error).into());
+        }
+        home.counters.written(tally.len);
+        self.started = true;
+        self.end += tally.len;
+        self.frames += tally.frames;
+        self.data_bytes += tally.data_bytes;
+        self.last_hcrc = tally.last_hcrc;
+        Ok(())
+    }
+
+    /// Syncs what was written. An error poisons the log.
+    pub(crate) fn sync(&mut self, home: &Home<F>) -> Result<(), AppendError> {
+        if self.synced == self.end {
+            return Ok(());
         }
         home.sync(&self.file)
             .map_err(|cause| AppendError::Indeterminate(Failure::new("syncing a segment", cause)))?;
-        home.counters.written(group.len);
-        self.started = true;
-        self.end += group.len;
-        self.frames += group.frames;
-        self.data_bytes += group.data_bytes;
-        self.last_hcrc = group.last_hcrc;
+        self.synced = self.end;
         Ok(())
     }
 
@@ -190,6 +240,11 @@ impl<F: Fs> Segment<F> {
         }
         self.end
     }
+}
+
+fn control((frame, last_hcrc): (Vec<u8>, u32)) -> (Vec<u8>, Tally) {
+    let tally = Tally { len: frame.len() as u64, frames: 1, last_hcrc, ..Tally::default() };
+    (frame, tally)
 }
 
 /// Longest body of a batch for which a file of at most this size is made.

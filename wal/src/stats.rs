@@ -8,13 +8,13 @@ use crate::error::Reject;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Records acknowledged.
+    /// Records written.
     pub appended_records: u64,
     /// Bytes of those records.
     pub appended_bytes: u64,
     /// Bytes written for them and for the log itself, zero-filling not counted.
     pub physical_bytes: u64,
-    /// Groups written, each with one sync.
+    /// Groups written: records, or one frame of the log's own.
     pub groups: u64,
     /// Syncs of segment files.
     pub syncs: u64,
@@ -30,7 +30,7 @@ pub struct Stats {
     pub recycled_segments: u64,
     /// Requests refused, by reason.
     pub rejected: Rejections,
-    /// Bytes that wait for their sync, counted as for
+    /// Bytes of records that are not done with, counted as for
     /// [`Options::max_inflight_bytes`](crate::Options::max_inflight_bytes).
     pub inflight_bytes: u64,
     /// Segments with records.
@@ -56,6 +56,7 @@ pub struct Rejections {
     pub poisoned: u64,
     pub io: u64,
     pub numbers_used_up: u64,
+    pub not_appended: u64,
 }
 
 #[derive(Debug, Default)]
@@ -70,7 +71,7 @@ pub(crate) struct Counters {
     write_failures: AtomicU64,
     rotations: AtomicU64,
     recycled: AtomicU64,
-    rejected: [AtomicU64; 8],
+    rejected: [AtomicU64; 9],
     poisoned: AtomicBool,
 }
 
@@ -117,15 +118,25 @@ impl Counters {
             Reject::Poisoned => 5,
             Reject::Io { .. } => 6,
             Reject::NumbersUsedUp => 7,
+            Reject::NotAppended { .. } => 8,
         };
         self.rejected[index].fetch_add(1, Relaxed);
     }
 
     /// The counters; what only the log knows is left at zero.
     pub(crate) fn snapshot(&self) -> Stats {
-        let rejected = [0, 1, 2, 3, 4, 5, 6, 7].map(|index: usize| self.rejected[index].load(Relaxed));
-        let [no_space, quota_exceeded, too_large, backpressure, closed, poisoned, io, numbers_used_up] =
-            rejected;
+        let rejected = [0, 1, 2, 3, 4, 5, 6, 7, 8].map(|index: usize| self.rejected[index].load(Relaxed));
+        let [
+            no_space,
+            quota_exceeded,
+            too_large,
+            backpressure,
+            closed,
+            poisoned,
+            io,
+            numbers_used_up,
+            not_appended,
+        ] = rejected;
         let rejected = Rejections {
             no_space,
             quota_exceeded,
@@ -135,6 +146,7 @@ impl Counters {
             poisoned,
             io,
             numbers_used_up,
+            not_appended,
         };
         Stats {
             appended_records: self.appended_records.load(Relaxed),

@@ -1,4 +1,4 @@
-//! The blocking front: whoever appends writes and syncs for all who wait.
+//! The blocking front: whoever appends writes, and syncs, for all who wait.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -24,7 +24,7 @@ use crate::source::Source;
 use crate::stats::{Counters, Stats};
 use crate::survey::{Survey, cannot};
 use crate::truncate::{Pin, Truncated, Usage};
-use crate::{Lsn, Watermarks};
+use crate::{Durability, Lsn, Watermarks};
 
 /// A write-ahead log; a clone is another handle to the same one.
 ///
@@ -106,8 +106,24 @@ impl<F: Fs> Wal<F> {
     ///
     /// # Errors
     /// [`AppendError::Rejected`]: it never appears. [`AppendError::Indeterminate`]: it appears once or not at all.
-    pub fn append(&self, record: impl Into<Payload>) -> Result<Lsn, AppendError> {
-        Ok(self.append_batch([record])?.start)
+    pub fn append<'a>(&self, record: impl Into<Payload<'a>>) -> Result<Lsn, AppendError> {
+        self.append_with(record, Durability::Synced)
+    }
+
+    /// Appends one record and returns when it is as safe as asked for. A record of up to 16 KiB is copied once and
+    /// takes no allocation.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append). Of a record that was [`Buffered`](Durability::Buffered) no later error takes the
+    /// acknowledgement back: where it cannot be written it stays in memory for the next try, and only the end of the
+    /// process, or of a log that broke or was closed all the same, loses it.
+    pub fn append_with<'a>(
+        &self,
+        record: impl Into<Payload<'a>>,
+        level: Durability,
+    ) -> Result<Lsn, AppendError> {
+        let lsns = self.inner.append(&mut [record.into()], level)?;
+        Ok(Lsn(lsns.start))
     }
 
     /// Appends records that stand or fall together, with consecutive LSNs, and returns when they are durable.
@@ -115,18 +131,51 @@ impl<F: Fs> Wal<F> {
     ///
     /// # Errors
     /// As [`append`](Self::append); for all records alike.
-    pub fn append_batch<I>(&self, records: I) -> Result<Range<Lsn>, AppendError>
+    pub fn append_batch<'a, I>(&self, records: I) -> Result<Range<Lsn>, AppendError>
     where
         I: IntoIterator,
-        I::Item: Into<Payload>,
+        I::Item: Into<Payload<'a>>,
     {
-        let batch = self.inner.batch(records)?;
-        let done =
-            if batch.count() == 0 { self.inner.nothing() } else { self.inner.submit(Work::Append(batch))? };
-        match done {
-            Done::Appended(lsns) => Ok(Lsn(lsns.start)..Lsn(lsns.end)),
-            _ => unreachable!("an append is answered with its LSNs"),
-        }
+        self.append_batch_with(records, Durability::Synced)
+    }
+
+    /// As [`append_batch`](Self::append_batch), and returns when they are as safe as asked for.
+    ///
+    /// # Errors
+    /// As [`append_with`](Self::append_with); for all records alike.
+    pub fn append_batch_with<'a, I>(&self, records: I, level: Durability) -> Result<Range<Lsn>, AppendError>
+    where
+        I: IntoIterator,
+        I::Item: Into<Payload<'a>>,
+    {
+        let mut records: Vec<Payload<'a>> = records.into_iter().map(Into::into).collect();
+        let lsns = match records.is_empty() {
+            true => self.inner.nothing(),
+            false => self.inner.append(&mut records, level)?,
+        };
+        Ok(Lsn(lsns.start)..Lsn(lsns.end))
+    }
+
+    /// Makes everything durable whose append has returned; answers the LSN after the last durable record. Costs
+    /// nothing where all of it is.
+    ///
+    /// # Errors
+    /// [`AppendError::Rejected`]: something is in memory and could not be written; it is kept for the next try.
+    /// [`AppendError::Indeterminate`]: the log is poisoned.
+    pub fn sync(&self) -> Result<Lsn, AppendError> {
+        self.inner.until(Durability::Synced, self.inner.progress.appended())?;
+        Ok(Lsn(self.inner.durable()))
+    }
+
+    /// Returns when the record `lsn`, and all before it, are as safe as asked for, and does what is missing: many
+    /// records may be appended at a lower level and waited for once.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync); [`Reject::NotAppended`] for a number that was not given yet. Of a log that broke,
+    /// what was durable before is answered `Ok` and all else `Indeterminate`, also what was only asked to be
+    /// written: the file may have lost it.
+    pub fn wait(&self, lsn: Lsn, level: Durability) -> Result<(), AppendError> {
+        self.inner.until(level, self.inner.end_of(lsn)?)
     }
 
     /// Reads from `from`, or from the low watermark if that is higher, up to what is durable. Pins the log while
@@ -174,8 +223,9 @@ impl<F: Fs> Wal<F> {
         self.inner.prepare()
     }
 
-    /// Waits for all appends before it, marks the log as complete, and unlocks the directory, whatever the
-    /// answer; later appends are refused. On an error only the mark is missing: what was acknowledged is durable.
+    /// Waits for all appends before it, makes them durable, marks the log as complete, and unlocks the directory,
+    /// whatever the answer; later appends are refused. On an error the mark is missing, and what was acknowledged is
+    /// as safe as its append asked for, but for [`Buffered`](Durability::Buffered) records that could not be written.
     ///
     /// # Errors
     /// As [`append`](Self::append).
@@ -198,8 +248,11 @@ impl<F: Fs> Wal<F> {
 
     /// How far the log has come.
     pub fn watermarks(&self) -> Watermarks {
-        let durable = Lsn(self.inner.durable());
-        Watermarks { appended: durable, durable, low: Lsn(self.inner.low()) }
+        let progress = &self.inner.progress;
+        let low = Lsn(progress.low());
+        // The safest first: none is ahead of a weaker one that is read later.
+        let (durable, written) = (Lsn(progress.durable()), Lsn(progress.written()));
+        Watermarks { appended: Lsn(progress.appended()), written, durable, low }
     }
 
     /// What the next record gets, if nothing else is appended before it.

@@ -265,7 +265,8 @@ fn threads_that_wait_share_one_frame_and_one_sync() {
         let first = scope.spawn(append(0));
         gate.await_arrivals(2);
         let rest: Vec<_> = (1..THREADS).map(|id| scope.spawn(append(id))).collect();
-        let queued = (0..THREADS).map(|id| record(id, 10).len() as u64 + 1 + 64 + 256).sum::<u64>();
+        let records = (0..THREADS).map(|id| record(id, 10).len() as u64 + 1).sum::<u64>();
+        let queued = records + (THREADS - 1) * 256;
         while wal.stats().inflight_bytes < queued {
             std::thread::yield_now();
         }
@@ -346,7 +347,7 @@ fn what_waits_is_bounded_and_refused_beyond() {
         let first = scope.spawn(|| wal.append(vec![1; 600]));
         gate.await_arrivals(2);
         let refused = wal.append(vec![2; 600]);
-        let reason = Reject::Backpressure { inflight: 602 + 64 + 256, limit: 1000 };
+        let reason = Reject::Backpressure { inflight: 602, limit: 1000 };
         assert!(matches!(refused, Err(AppendError::Rejected(r)) if r == reason));
         gate.set(false);
         first.join().unwrap().unwrap();

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use forebay_wal::fs::Fs;
 use forebay_wal::fs::sim::SimFs;
-use forebay_wal::{AppendError, Lsn, OpenError, Options, ReadError, RecoveryReport, Time, Wal};
+use forebay_wal::{AppendError, Durability, Lsn, OpenError, Options, ReadError, RecoveryReport, Time, Wal};
 
 pub(crate) const DIR: &str = "/log";
 
@@ -58,6 +58,9 @@ pub(crate) enum Step {
     Append(usize),
     /// Records of about these lengths.
     Batch(Vec<usize>),
+    /// As a batch, as safe as that.
+    With(Durability, Vec<usize>),
+    Sync,
     /// Below this share, in percent, of the records there are.
     Truncate(u64),
     Rotate,
@@ -72,6 +75,10 @@ pub(crate) enum Step {
 pub(crate) struct Ledger {
     /// Acknowledged, or seen after an opening.
     pub(crate) acked: BTreeMap<u64, Vec<u8>>,
+    /// Acknowledged, but nobody said that they are durable.
+    pub(crate) soft: BTreeMap<u64, Vec<u8>>,
+    /// Those of them below this number survive the death of the process.
+    pub(crate) written: u64,
     /// The one batch whose fate is open.
     pub(crate) maybe: Option<Vec<Vec<u8>>>,
     /// Rejected, or found missing after an opening.
@@ -82,18 +89,26 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// G1 to G4, G11: what was read back is what was promised, and a whole undecided batch at most.
+    /// G1 to G5, G11: what was read back is what was promised, of what was promised less an unbroken beginning, and a
+    /// whole undecided batch at most.
     pub(crate) fn check(&self, report: &RecoveryReport, records: &[(u64, Vec<u8>)]) {
         let (first, next) = (report.first_lsn.0, report.next_lsn.0);
-        let lsns: Vec<u64> = records.iter().map(|(lsn, _)| *lsn).collect();
-        assert_eq!(lsns, (first..next).collect::<Vec<_>>(), "G2: one contiguous run");
         assert!((self.low.0.max(1)..=self.low.1.max(1)).contains(&first), "G11: {first} of {:?}", self.low);
+        assert!(records.is_sorted_by(|a, b| a.0 < b.0), "G2: in order");
+        assert!(records.iter().all(|(lsn, _)| (first..next).contains(lsn)), "G2: between the ends");
         let found: BTreeMap<u64, &Vec<u8>> = records.iter().map(|(lsn, bytes)| (*lsn, bytes)).collect();
+        let burned: Vec<u64> = (first..next).filter(|lsn| !found.contains_key(lsn)).collect();
+        assert!(burned.len() <= self.never.len(), "G2: only rejected records leave gaps: {burned:?}");
         for (lsn, bytes) in self.acked.range(first..) {
             assert_eq!(found.get(lsn), Some(&bytes), "G1: acknowledged record {lsn}");
         }
+        for (lsn, bytes) in self.soft.range(first..) {
+            let lost = *lsn >= self.written && *lsn >= next;
+            assert!(lost || found.get(lsn) == Some(&bytes), "G2, G5: record {lsn} of {first}..{next}");
+        }
+        let known = |lsn: &u64| self.acked.contains_key(lsn) || self.soft.contains_key(lsn);
         let extra: Vec<&Vec<u8>> =
-            records.iter().filter(|(lsn, _)| !self.acked.contains_key(lsn)).map(|(_, bytes)| bytes).collect();
+            records.iter().filter(|(lsn, _)| !known(lsn)).map(|(_, bytes)| bytes).collect();
         if !extra.is_empty() {
             let maybe: Vec<&Vec<u8>> = self.maybe.iter().flatten().collect();
             assert_eq!(extra, maybe, "G3, G4: nothing but one whole undecided batch");
@@ -103,11 +118,27 @@ impl Ledger {
         }
     }
 
+    /// The power goes: what was only written may be lost.
+    pub(crate) fn power_cut(&mut self) {
+        self.written = 0;
+    }
+
+    /// Takes note of how safe the log says that records are.
+    fn promised(&mut self, wal: &Wal<SimFs>) {
+        let marks = wal.watermarks();
+        let soft = self.soft.split_off(&marks.durable.0);
+        self.acked.append(&mut self.soft);
+        self.soft = soft;
+        // A log that broke promises no more than what is durable.
+        self.written = if wal.poisoned().is_some() { 0 } else { marks.written.0 };
+    }
+
     /// After an opening nothing is undecided: what is there stays, what is not never comes.
     pub(crate) fn absorb(&mut self, report: &RecoveryReport, records: &[(u64, Vec<u8>)]) {
         self.check(report, records);
         self.acked.extend(records.iter().cloned());
-        for bytes in self.maybe.take().into_iter().flatten() {
+        let soft = std::mem::take(&mut self.soft).into_values();
+        for bytes in self.maybe.take().into_iter().flatten().chain(soft) {
             if !records.iter().any(|(_, found)| *found == bytes) {
                 self.never.insert(bytes);
             }
@@ -158,10 +189,21 @@ impl Session {
         if self.wal.as_ref().is_none_or(|wal| wal.poisoned().is_some()) && self.open().is_err() {
             return false;
         }
+        if matches!(step, Step::Reopen) {
+            return self.open().is_ok();
+        }
         let Some(wal) = self.wal.clone() else { return false };
+        let done = self.act(&wal, step);
+        self.ledger.promised(&wal);
+        done
+    }
+
+    fn act(&mut self, wal: &Wal<SimFs>, step: &Step) -> bool {
         match step {
-            Step::Append(len) => self.append(&wal, &[*len]),
-            Step::Batch(lens) => self.append(&wal, lens),
+            Step::Append(len) => self.append(wal, Durability::Synced, &[*len]),
+            Step::Batch(lens) => self.append(wal, Durability::Synced, lens),
+            Step::With(level, lens) => self.append(wal, *level, lens),
+            Step::Sync => wal.sync().is_ok(),
             Step::Truncate(percent) => {
                 let (low, next) = (wal.watermarks().low.0, wal.next_lsn().0);
                 let to = low + (next - low) * percent / 100;
@@ -187,22 +229,25 @@ impl Session {
                 self.wal = None;
                 wal.close().is_ok()
             }
-            Step::Reopen => {
-                drop(wal);
-                self.open().is_ok()
-            }
+            Step::Reopen => unreachable!("done above"),
         }
     }
 
-    fn append(&mut self, wal: &Wal<SimFs>, lens: &[usize]) -> bool {
+    fn append(&mut self, wal: &Wal<SimFs>, level: Durability, lens: &[usize]) -> bool {
         let first = self.ledger.next_id;
         self.ledger.next_id += lens.len() as u64;
         let batch: Vec<Vec<u8>> = lens.iter().zip(first..).map(|(len, id)| record(id, *len)).collect();
-        let next = wal.next_lsn();
-        match wal.append_batch(batch.clone()) {
+        let (next, durable) = (wal.next_lsn(), wal.watermarks().durable);
+        match wal.append_batch_with(batch.clone(), level) {
             Ok(lsns) => {
                 assert_eq!(lsns, next..Lsn(next.0 + batch.len() as u64), "LSNs are given in order");
-                self.ledger.acked.extend((lsns.start.0..).zip(batch));
+                let reached = match level {
+                    Durability::Buffered => wal.watermarks().appended,
+                    Durability::Written => wal.watermarks().written,
+                    Durability::Synced => wal.watermarks().durable,
+                };
+                assert!(batch.is_empty() || reached >= lsns.end, "{level:?} is what was asked for");
+                self.ledger.soft.extend((lsns.start.0..).zip(batch));
                 true
             }
             Err(AppendError::Rejected(_)) => {
@@ -211,7 +256,9 @@ impl Session {
                 false
             }
             Err(_) => {
-                assert_eq!(wal.next_lsn(), next, "G7: nothing becomes durable by a failure");
+                // What came before may have become so on the way, when a segment was full.
+                let now = wal.watermarks().durable;
+                assert!(now == durable || now <= next, "G7: nothing becomes durable by a failure");
                 self.ledger.maybe = Some(batch);
                 false
             }

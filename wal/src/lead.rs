@@ -1,0 +1,218 @@
+//! One commit: what was taken in is written, synced where somebody wants that, and whoever waits is answered.
+//!
+//! Exactly one thread at a time leads; it alone touches the log's end. Durable LSNs are published only after the
+//! sync that made them so (I5).
+
+use std::cell::Cell;
+use std::io;
+use std::thread_local;
+
+use parking_lot::MutexGuard;
+
+use crate::Durability;
+use crate::commit::{Done, Outcome, Request, Taken, Waiter, Work};
+use crate::error::{AppendError, Failure, Reject};
+use crate::frame::{Kind, frame_len};
+use crate::frames::Frames;
+use crate::fs::Fs;
+use crate::leader::Inner;
+use crate::log::{Log, Need, Tail};
+
+thread_local! {
+    /// Memory for the answers of a commit.
+    static ANSWERS: Cell<Vec<(Waiter, Outcome)>> = const { Cell::new(Vec::new()) };
+}
+
+impl<F: Fs> Inner<F> {
+    /// Commits what was taken. The answer is that of the leader itself, where it wants its records below an LSN as
+    /// safe as it says.
+    pub(crate) fn lead(&self, taken: Taken, own: Option<(Durability, u64)>) -> Result<(), AppendError> {
+        let answers = ANSWERS.try_with(Cell::take).unwrap_or_default();
+        let mut lead = Lead { inner: self, answers, done: false };
+        let mut turn = Turn {
+            inner: self,
+            log: self.log.lock(),
+            frames: taken.frames,
+            answers: &mut lead.answers,
+            outcome: Ok(()),
+        };
+        if turn.log.released {
+            turn.settle(Err(self.gone().into()));
+        }
+        for request in taken.works {
+            turn.write(request.at);
+            turn.serve(request);
+        }
+        turn.write(u64::MAX);
+        turn.sync(own);
+        let answer = turn.answer(own);
+        lead.done = true;
+        drop(lead);
+        self.ring_for_reserve();
+        answer
+    }
+
+    /// Why the log was let go.
+    fn gone(&self) -> Reject {
+        let poisoned = self.queue.lock().poison().is_some();
+        if poisoned { Reject::Poisoned } else { Reject::Closed }
+    }
+}
+
+/// What a leader works with. Once the outcome is an error no more records are written.
+struct Turn<'a, F: Fs> {
+    inner: &'a Inner<F>,
+    log: MutexGuard<'a, Log<F>>,
+    frames: Frames,
+    answers: &'a mut Vec<(Waiter, Outcome)>,
+    outcome: Result<(), AppendError>,
+}
+
+impl<F: Fs> Turn<'_, F> {
+    /// Writes the records below `upto`.
+    fn write(&mut self, upto: u64) {
+        if self.outcome.is_ok() && !self.frames.is_empty() {
+            let (inner, quota) = (self.inner, || self.inner.pinned_by());
+            let frames = (&mut self.frames, upto);
+            let wrote = self.log.write(&inner.home, &inner.reserve, Some(&quota), frames);
+            self.settle(wrote);
+        }
+    }
+
+    /// Syncs what was written, where somebody wants it.
+    fn sync(&mut self, own: Option<(Durability, u64)>) {
+        let frames = std::mem::take(&mut self.frames);
+        let own = own.is_some_and(|(level, end)| {
+            level == Durability::Synced && self.log.durable < end && end <= self.log.next_lsn
+        });
+        let others = {
+            let mut queue = self.inner.queue.lock();
+            if self.outcome.is_ok() {
+                queue.landed(frames, self.log.room());
+            }
+            queue.reached((self.log.next_lsn, self.log.durable), self.answers)
+        };
+        if own || others {
+            // Who wants no more than a write does not wait for the sync.
+            self.inner.answer_all(self.answers);
+            let synced = self.log.sync(&self.inner.home);
+            self.settle(synced);
+            let reached = (self.log.next_lsn, self.log.durable);
+            self.inner.queue.lock().reached(reached, self.answers);
+        }
+    }
+
+    fn publish(&self) {
+        let progress = &self.inner.progress;
+        progress.set_written(self.log.next_lsn);
+        progress.set_durable(self.log.durable);
+        progress.set_low(self.log.low);
+    }
+
+    /// Publishes how far the log has come. On an error whoever waits for more is answered: a log that broke is
+    /// poisoned, what was refused is given up, or kept for another try where somebody was told of it.
+    fn settle(&mut self, result: Result<(), AppendError>) {
+        self.publish();
+        let Err(error) = result else { return };
+        let log = &self.log;
+        let rest = std::mem::take(&mut self.frames);
+        match &error {
+            AppendError::Rejected(reason) => {
+                self.inner.queue.lock().refused(&rest, log.next_lsn, reason, self.answers);
+            }
+            AppendError::Indeterminate(failure) => self.inner.poison(failure, Some(log.attempted)),
+        }
+        self.outcome = Err(error);
+    }
+
+    /// Does other work than writing records; a full disk keeps nobody from truncating.
+    fn serve(&mut self, request: Request) {
+        let outcome = match &self.outcome {
+            Err(AppendError::Indeterminate(_)) => Err(Reject::Poisoned.into()),
+            _ if self.log.released => Err(self.inner.gone().into()),
+            _ => self.work(request.work),
+        };
+        if let Err(error @ AppendError::Indeterminate(_)) = &outcome {
+            self.settle(Err(error.clone()));
+        } else {
+            self.publish();
+        }
+        if request.work == Work::Close {
+            self.inner.let_go(&mut self.log);
+        }
+        self.answers.push((request.waiter, outcome));
+    }
+
+    fn work(&mut self, work: Work) -> Outcome {
+        let (inner, log) = (self.inner, &mut *self.log);
+        let (home, quota) = (&inner.home, || inner.pinned_by());
+        match work {
+            Work::Truncate(lsn) => {
+                log.truncate(home, &inner.reserve, &inner.pins, (lsn, Some(&quota))).map(Done::Truncated)
+            }
+            Work::Rotate if log.is_started() => {
+                let capacity = home.options.segment_bytes;
+                let mut reserve = inner.reserve.lock();
+                log.rotate(home, &mut reserve, capacity, Some(&quota)).map(|()| Done::Other)
+            }
+            Work::Close => {
+                // Records that somebody was told of, and that could not be written.
+                if let Err(error) = &self.outcome
+                    && !inner.queue.lock().intake.is_empty()
+                {
+                    return Err(error.clone());
+                }
+                log.sync(home)?;
+                if log.clean || matches!(log.tail, Tail::Empty) {
+                    return Ok(Done::Other);
+                }
+                log.make_room(home, &inner.reserve, Need::Control(frame_len(0)), Some(&quota))?;
+                log.control(home, (Kind::CLEAN_CLOSE, &[])).map(|()| Done::Other)
+            }
+            Work::Rotate => Ok(Done::Other),
+        }
+    }
+
+    fn answer(self, own: Option<(Durability, u64)>) -> Result<(), AppendError> {
+        let Some((level, end)) = own else { return Ok(()) };
+        let reached = if level == Durability::Synced { self.log.durable } else { self.log.next_lsn };
+        match self.outcome {
+            Err(error) if end > reached => match error {
+                AppendError::Indeterminate(_) if end > self.log.attempted => {
+                    self.inner.reject(Reject::Poisoned)
+                }
+                AppendError::Rejected(reason) => self.inner.reject(reason),
+                error => Err(error),
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The lead of one commit. If it ends by a panic the log is poisoned; in any case somebody else may lead.
+struct Lead<'a, F: Fs> {
+    inner: &'a Inner<F>,
+    answers: Vec<(Waiter, Outcome)>,
+    done: bool,
+}
+
+impl<F: Fs> Drop for Lead<'_, F> {
+    fn drop(&mut self) {
+        if !self.done {
+            let failure = Failure::new("committing", io::Error::other("the file system panicked"));
+            let attempted = self.inner.log.lock().attempted;
+            self.inner.poison(&failure, Some(attempted));
+        }
+        let handoff = self.inner.queue.lock().leave();
+        handoff.wake();
+        #[cfg(feature = "tokio")]
+        if handoff.work_left || self.inner.is_done() {
+            self.inner.committer.notify_one();
+        }
+        self.inner.answer_all(&mut self.answers);
+        #[cfg(feature = "tokio")]
+        self.inner.refuse_tasks(handoff.orphans);
+        // Where the thread ends there is none to keep it.
+        let _ = ANSWERS.try_with(|kept| kept.set(std::mem::take(&mut self.answers)));
+    }
+}
