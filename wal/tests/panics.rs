@@ -1,0 +1,191 @@
+//! A file system that panics: the log breaks, nobody waits for ever, and the next opening finds what was promised.
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod harness;
+
+use std::io::{self, IoSlice};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use forebay_wal::Durability::{Buffered, Synced, Written};
+use forebay_wal::fs::sim::{SimFile, SimFs, SimLock};
+use forebay_wal::fs::{File, Fs};
+use forebay_wal::{AppendError, Lsn, Reject, Wal};
+use harness::{DIR, options, read_all};
+use parking_lot::{Condvar, Mutex};
+
+/// When it panics, and how many have come to where it does.
+#[derive(Debug, Default)]
+struct Trap {
+    state: Mutex<(Armed, u64)>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Armed {
+    #[default]
+    No,
+    /// Waits, and then panics as it is told.
+    Wait,
+    Write,
+    Sync,
+}
+
+impl Trap {
+    fn set(&self, armed: Armed) {
+        self.state.lock().0 = armed;
+        self.changed.notify_all();
+    }
+
+    fn step(&self, at: Armed) {
+        let mut state = self.state.lock();
+        state.1 += 1;
+        self.changed.notify_all();
+        while state.0 == Armed::Wait {
+            self.changed.wait(&mut state);
+        }
+        if state.0 == at {
+            state.0 = Armed::No;
+            drop(state);
+            panic!("the disk has had enough");
+        }
+    }
+
+    /// Waits until so many writes and syncs were begun.
+    fn await_steps(&self, n: u64) {
+        let mut state = self.state.lock();
+        while state.1 < n {
+            self.changed.wait(&mut state);
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Panicky {
+    disk: SimFs,
+    trap: Arc<Trap>,
+}
+
+struct PanickyFile(SimFile, Arc<Trap>);
+
+impl Fs for Panicky {
+    type File = PanickyFile;
+    type Lock = SimLock;
+
+    fn create_new(&self, path: &Path) -> io::Result<PanickyFile> {
+        Ok(PanickyFile(self.disk.create_new(path)?, self.trap.clone()))
+    }
+    fn open(&self, path: &Path) -> io::Result<PanickyFile> {
+        Ok(PanickyFile(self.disk.open(path)?, self.trap.clone()))
+    }
+    fn open_read(&self, path: &Path) -> io::Result<PanickyFile> {
+        self.open(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.disk.list(dir)
+    }
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.create_dir(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.sync_dir(dir)
+    }
+    fn try_lock(&self, path: &Path) -> io::Result<Option<SimLock>> {
+        self.disk.try_lock(path)
+    }
+}
+
+impl File for PanickyFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buf, offset)
+    }
+    fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        self.1.step(Armed::Write);
+        self.0.write_vectored_at(bufs, offset)
+    }
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.0.allocate(len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.1.step(Armed::Sync);
+        self.0.sync_data()
+    }
+    fn sync_all(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+fn open() -> (Wal<Panicky>, Arc<Trap>, SimFs) {
+    let fs = Panicky { disk: SimFs::new(0), trap: Arc::default() };
+    let (wal, _) = Wal::open_in(fs.clone(), DIR, options()).unwrap();
+    wal.append("before").unwrap();
+    (wal, fs.trap, fs.disk)
+}
+
+fn panics<T>(work: impl FnOnce() -> T) -> bool {
+    catch_unwind(AssertUnwindSafe(work)).is_err()
+}
+
+#[test]
+fn a_panic_of_the_file_system_ends_all_writing() {
+    for (armed, written) in [(Armed::Write, 1), (Armed::Sync, 2)] {
+        let (wal, trap, disk) = open();
+        wal.append_with("buffered", Buffered).unwrap();
+        trap.set(armed);
+        assert!(panics(|| wal.append("in the middle")));
+        assert_eq!(wal.poisoned().unwrap().operation, "committing");
+        for level in [Buffered, Written, Synced] {
+            let answer = wal.append_with("after", level);
+            assert!(matches!(answer, Err(AppendError::Rejected(Reject::Poisoned))), "{answer:?}");
+        }
+        assert!(matches!(wal.wait(Lsn(2), Synced), Err(AppendError::Indeterminate(_))));
+        assert!(matches!(wal.sync(), Err(AppendError::Indeterminate(_))));
+        assert!(matches!(wal.close(), Err(AppendError::Rejected(Reject::Poisoned))));
+        assert_eq!(wal.watermarks().durable, Lsn(2));
+        let (wal, _) = Wal::open_in(disk, DIR, options()).expect("closing lets the next opener in");
+        assert_eq!(read_all(&wal).len() as u64, 2 * written - 1);
+    }
+}
+
+/// As in okaywal, where the flag that somebody syncs stayed set and all others waited for ever.
+#[test]
+fn a_panic_frees_all_who_wait() {
+    let (wal, trap, _) = open();
+    let waiting = |wal: &Wal<Panicky>| wal.stats().inflight_bytes;
+    trap.set(Armed::Wait);
+    let before = trap.state.lock().1;
+    std::thread::scope(|scope| {
+        let leading = scope.spawn(|| panics(|| wal.append("leads")));
+        trap.await_steps(before + 1);
+        let idle = waiting(&wal);
+        let behind = [Written, Synced].map(|level| {
+            let wal = &wal;
+            scope.spawn(move || wal.append_with("behind", level))
+        });
+        while waiting(&wal) < idle + 2 * 256 {
+            std::thread::yield_now();
+        }
+        trap.set(Armed::Write);
+        assert!(leading.join().unwrap());
+        for behind in behind {
+            let answer = behind.join().unwrap();
+            assert!(matches!(answer, Err(AppendError::Rejected(Reject::Poisoned))), "{answer:?}");
+        }
+    });
+    assert!(wal.poisoned().is_some());
+    assert_eq!(wal.stats().inflight_bytes, 0);
+}
