@@ -6,8 +6,28 @@ use std::path::{Path, PathBuf};
 use crate::Lsn;
 use crate::directory::segment_path;
 use crate::error::{Damage, DamageClass, OpenError};
+use crate::format::{Kind, Unsupported};
 use crate::fs::Fs;
+use crate::scan::Walk;
 use crate::survey::Found;
+
+/// Refuses what this version cannot go on with: it does not hand checkpoints and streams on to the next segment, and
+/// does not align groups.
+pub(crate) fn untouched<'a, F: Fs>(
+    found: Option<&Found<F>>,
+    walks: impl IntoIterator<Item = &'a Walk>,
+) -> Result<(), OpenError> {
+    let Some(found) = found else { return Ok(()) };
+    let carried = walks.into_iter().map(|walk| &walk.carried).find(|carried| !carried.is_empty());
+    let what = match carried {
+        Some(carried) if carried.checkpoint.is_some() => Unsupported::Writing(Kind::CHECKPOINT.0),
+        Some(_) => Unsupported::Writing(Kind::STREAM_DEF.0),
+        None if found.header.commit_align != 0 => Unsupported::CommitAlign(found.header.commit_align),
+        None => return Ok(()),
+    };
+    let (path, segment) = (found.path.clone(), found.header.segment);
+    Err(OpenError::Unsupported { path, segment, offset: 0, what })
+}
 
 pub(crate) fn is_unreadable(error: &OpenError) -> bool {
     matches!(error, OpenError::Corrupt(Damage { class: DamageClass::BadHeader(_), .. }))

@@ -63,6 +63,12 @@ pub enum RepairPolicy {
     /// still refuses to open.
     #[default]
     TruncateTail,
+    /// Cut off all records from the first damage on, also those that are whole: what is left is what the log once was.
+    /// The numbers of the lost records are not given again, as far as the log still knows them.
+    TruncateAt,
+    /// Keep every record that is whole, wherever it lies. The numbers of the lost ones are not given again, and
+    /// [`RecoveryReport::lost`](crate::RecoveryReport::lost) lists them.
+    Salvage,
 }
 
 /// The two clocks of a log. Nothing that is written to disk depends on them, but for a date nobody reads back.

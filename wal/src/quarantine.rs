@@ -1,7 +1,8 @@
 //! Keeping what repairs take away, durably, before they do.
 
 use std::io::{self, IoSlice};
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use crate::directory::{QUARANTINE, segment_path};
 use crate::error::{OpenError, Torn};
@@ -49,17 +50,23 @@ impl<F: Fs> Survey<'_, F> {
     }
 
     fn copy(&self, torn: &Torn) -> io::Result<PathBuf> {
+        let name = format!("wal-{:016x}-{}.torn", torn.segment, torn.bytes.start);
+        self.keep(&torn.path, torn.bytes.clone(), &name)
+    }
+
+    /// Copies bytes of a file to `quarantine/`, durably, under this name or one like it.
+    pub(crate) fn keep(&self, path: &Path, bytes: Range<u64>, name: &str) -> io::Result<PathBuf> {
         let dir = self.quarantine_dir()?;
-        let target = self.free_name(&format!("wal-{:016x}-{}.torn", torn.segment, torn.bytes.start))?;
+        let target = self.free_name(name)?;
         let spare = dir.join("copy.tmp");
         match self.fs.remove(&spare) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let source = self.fs.open_read(&torn.path)?;
+        let source = self.fs.open_read(path)?;
         let copy = self.fs.create_new(&spare)?;
-        let result = transfer(&source, torn.bytes.clone(), |bytes, at| {
-            write_all(&copy, &mut [IoSlice::new(bytes)], at - torn.bytes.start)
+        let result = transfer(&source, bytes.clone(), |piece, at| {
+            write_all(&copy, &mut [IoSlice::new(piece)], at - bytes.start)
         });
         if let Err(error) = result.and_then(|()| copy.sync_all()) {
             // The first error is the one to tell.
@@ -78,16 +85,20 @@ impl<F: Fs> Survey<'_, F> {
         let reserve = reserve.map(|reserve| reserve.header.segment);
         for &number in verdict.unreadable.iter().chain(&reserve) {
             let path = segment_path(self.dir, number);
-            let target = self.quarantine_dir().and_then(|dir| {
-                let target = self.free_name(&format!("wal-{number:016x}.seg"))?;
-                self.fs.rename(&path, &target)?;
-                self.fs.sync_dir(&dir)?;
-                self.fs.sync_dir(self.dir)?;
-                Ok(target)
-            });
+            let target = self.move_aside(number);
             moved.push(target.map_err(cannot("quarantine", &path))?);
         }
         Ok(moved)
+    }
+
+    /// Moves a segment's file to `quarantine/`, durably.
+    pub(crate) fn move_aside(&self, number: u64) -> io::Result<PathBuf> {
+        let dir = self.quarantine_dir()?;
+        let target = self.free_name(&format!("wal-{number:016x}.seg"))?;
+        self.fs.rename(&segment_path(self.dir, number), &target)?;
+        self.fs.sync_dir(&dir)?;
+        self.fs.sync_dir(self.dir)?;
+        Ok(target)
     }
 
     /// The directory that keeps what is cut off; its name is durable, also where an interrupted repair had made it.
@@ -119,7 +130,7 @@ impl<F: Fs> Survey<'_, F> {
 /// Gives a range of a file to `sink`, piece by piece.
 fn transfer<R: File>(
     source: &R,
-    range: std::ops::Range<u64>,
+    range: Range<u64>,
     mut sink: impl FnMut(&[u8], u64) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut buf = vec![0; 64 << 10];

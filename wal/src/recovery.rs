@@ -4,11 +4,11 @@
 //! frame, a seal or a later segment shows to have been synced and is not whole is damage.
 
 use crate::control::Seal;
-use crate::damage::{damaged, foreign, is_unreadable, missing};
+use crate::damage::{damaged, foreign, is_unreadable, missing, untouched};
 use crate::directory::Entry;
 use crate::ends::{check_end, check_reserve, check_seal, check_unstarted, torn};
-use crate::error::{OpenError, Torn};
-use crate::format::{FIRST_LSN, HEADER_LEN, Kind, Unsupported};
+use crate::error::{DamageClass, OpenError, Torn};
+use crate::format::{FIRST_LSN, HEADER_LEN};
 use crate::fs::Fs;
 use crate::scan::Walk;
 use crate::survey::{Found, Survey};
@@ -45,27 +45,11 @@ pub(crate) struct Verdict<F: Fs> {
 }
 
 impl<F: Fs> Verdict<F> {
-    /// Whether this version can go on with the log: it does not hand checkpoints and streams on to the next segment,
-    /// and does not align groups.
+    /// Whether this version can go on with the log.
     pub(crate) fn check_writable(&self) -> Result<(), OpenError> {
-        let last = self.last.as_ref().map(|(found, _)| found);
-        let unsupported = |found: &Found<F>, what| OpenError::Unsupported {
-            path: found.path.clone(),
-            segment: found.header.segment,
-            offset: 0,
-            what,
-        };
-        if let Some((found, walk)) = &self.last
-            && !walk.carried.is_empty()
-        {
-            let kind = if walk.carried.checkpoint.is_some() { Kind::CHECKPOINT } else { Kind::STREAM_DEF };
-            return Err(unsupported(found, Unsupported::Writing(kind.0)));
-        }
-        let written = last.into_iter().chain(&self.next).chain(&self.reserve);
-        match written.into_iter().find(|found| found.header.commit_align != 0) {
-            Some(found) => Err(unsupported(found, Unsupported::CommitAlign(found.header.commit_align))),
-            None => Ok(()),
-        }
+        let last = self.last.as_ref();
+        untouched(last.map(|(found, _)| found), last.map(|(_, walk)| walk))?;
+        self.next.iter().chain(&self.reserve).try_for_each(|found| untouched(Some(found), None))
     }
 }
 
@@ -76,8 +60,22 @@ impl From<&Whole> for Entry {
 }
 
 impl<F: Fs> Survey<'_, F> {
-    /// Steps 2 to 5.
+    /// Steps 2 to 5. Which records are gone with a whole file is told by its neighbours.
     pub(crate) fn judge(&self) -> Result<Verdict<F>, OpenError> {
+        self.verdict().map_err(|error| match error {
+            OpenError::Corrupt(mut damage) if damage.class != DamageClass::DamagedDurable => {
+                let known = self.pieces().ok().flatten().map(|all| all.damage()).unwrap_or_default();
+                let same = known
+                    .into_iter()
+                    .find(|same| (same.segment, &same.class) == (damage.segment, &damage.class));
+                damage.lsns = same.map_or(damage.lsns, |same| same.lsns);
+                OpenError::Corrupt(damage)
+            }
+            other => other,
+        })
+    }
+
+    fn verdict(&self) -> Result<Verdict<F>, OpenError> {
         let mut ends = self.ends()?;
         let named = ends.last.as_ref().is_none_or(|(_, walk)| walk.seal.is_some());
         let mut verdict = Verdict {

@@ -29,12 +29,23 @@ pub(crate) struct Recovered<F: Fs> {
 }
 
 impl<F: Fs> Survey<'_, F> {
+    /// All steps: what is damaged is mended first where that is asked for, and then judged as if it had always been so.
+    pub(crate) fn recover(self, options: &Options) -> Result<Recovered<F>, OpenError> {
+        let first = match (self.judge(), options.repair) {
+            (Err(OpenError::Corrupt(first)), RepairPolicy::TruncateAt | RepairPolicy::Salvage) => first,
+            (judged, _) => return self.repair(judged?, options),
+        };
+        let mended = self.mend(first, options)?;
+        let survey = Survey::list(self.fs, self.dir)?;
+        let mut recovered = survey.repair(survey.judge()?, options)?;
+        let report = &mut recovered.report;
+        (report.damaged, report.lost) = (mended.damaged, mended.lost);
+        report.quarantined.splice(..0, mended.quarantined);
+        Ok(recovered)
+    }
+
     /// Steps 6 to 9.
-    pub(crate) fn repair(
-        &self,
-        mut verdict: Verdict<F>,
-        options: &Options,
-    ) -> Result<Recovered<F>, OpenError> {
+    fn repair(&self, mut verdict: Verdict<F>, options: &Options) -> Result<Recovered<F>, OpenError> {
         verdict.check_writable()?;
         if verdict.torn.is_some() {
             match (&verdict.next, &verdict.last) {

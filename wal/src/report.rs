@@ -1,11 +1,13 @@
 //! What opening a log, or looking at it, has to tell.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::Lsn;
-use crate::error::Torn;
+use crate::error::{Damage, Torn};
 use crate::format::{Checkpoint, FIRST_LSN, StreamDef};
 use crate::fs::Fs;
+use crate::pieces::Pieces;
 use crate::recovery::Verdict;
 
 /// What opening a log found and did.
@@ -35,7 +37,13 @@ pub struct RecoveryReport {
     pub torn: Option<Torn>,
     /// Segment files below the low watermark that an interrupted truncation had left.
     pub leftovers: usize,
-    /// Where segment files were moved that hold nothing of this log: not as they were made, or unreadable.
+    /// Durable records, and files, that were not as they had been: what a repair of damage found. Empty for a log that
+    /// is whole, and of one that was repaired by an earlier opening.
+    pub damaged: Vec<Damage>,
+    /// Records that were durable and cannot be read any more, by a repair of damage.
+    pub lost: Vec<Range<Lsn>>,
+    /// Where segment files were moved that hold nothing of this log, not as they were made, or unreadable; and where
+    /// those were copied that a repair of damage has replaced.
     pub quarantined: Vec<PathBuf>,
     /// Nanoseconds by the given clock.
     pub elapsed_ns: u64,
@@ -67,6 +75,39 @@ impl<F: Fs> Verdict<F> {
             streams: carried.into_iter().flat_map(|carried| carried.streams.values().cloned()).collect(),
             torn: self.torn.clone(),
             leftovers: self.leftovers.len(),
+            damaged: Vec::new(),
+            lost: Vec::new(),
+            quarantined: Vec::new(),
+            elapsed_ns: 0,
+        }
+    }
+}
+
+impl<F: Fs> Pieces<F> {
+    /// What is left of a damaged log, at least this of it.
+    pub(crate) fn report(&self, first: Damage) -> RecoveryReport {
+        let last = self.pieces.len().saturating_sub(1);
+        let walks = || self.pieces.iter().flat_map(|piece| &piece.frames.walks);
+        let holes = self.pieces.iter().zip(0..).flat_map(|(piece, index)| piece.holes(index == last));
+        let lost = holes.map(|hole| Lsn(hole.lsns.start.max(self.low))..Lsn(hole.lsns.end));
+        let records = walks().map(|walk| {
+            walk.next_lsn.saturating_sub(walk.first_lsn.max(self.low)).saturating_sub(walk.burned)
+        });
+        let carried = walks().last().map(|walk| &walk.carried);
+        RecoveryReport {
+            clean: false,
+            segments: self.pieces.len(),
+            records: records.sum(),
+            bytes: walks().map(|walk| walk.data_bytes).sum(),
+            first_lsn: Lsn(self.low),
+            next_lsn: Lsn(self.pieces.last().map_or(FIRST_LSN, |piece| piece.lsns.end)),
+            proven_lsn: Lsn(self.low),
+            checkpoint: carried.and_then(|carried| carried.checkpoint.clone()),
+            streams: carried.into_iter().flat_map(|carried| carried.streams.values().cloned()).collect(),
+            torn: None,
+            leftovers: 0,
+            damaged: self.damage_with(first),
+            lost: lost.filter(|lsns| !lsns.is_empty()).collect(),
             quarantined: Vec::new(),
             elapsed_ns: 0,
         }

@@ -1,6 +1,7 @@
 //! What lies behind the end of a walk: bytes, and frames that prove a sync although what is before them is not whole.
 
 use std::io;
+use std::ops::ControlFlow;
 
 use crate::format::{Features, Header, MAX_NUMBER};
 use crate::frame::{FRAME_HEADER_LEN, Frag, FrameHeader};
@@ -48,12 +49,37 @@ pub(crate) fn residue<R: File>(
     (from, size): (u64, u64),
     next_lsn: u64,
 ) -> io::Result<Residue> {
-    let digest = header.digest();
     let recycled = header.features.has(Features::RECYCLED);
     let mut found = Residue { end: from, synced: 0, any: false, next: None, end_lsn: next_lsn };
+    let mut frames_end = from;
+    let end = each_header(file, header, (from, size), next_lsn, |offset, frame| {
+        found.synced = found.synced.max(frame.synced());
+        found.any = true;
+        frames_end = frames_end.max(offset.saturating_add(frame.frame_len()).min(size));
+        if offset > from && matches!(frame.frag, Frag::Whole | Frag::First) {
+            found.next.get_or_insert((offset, frame.first_lsn));
+        }
+        let end_lsn = frame.first_lsn.saturating_add(u64::from(frame.records));
+        found.end_lsn = found.end_lsn.max(end_lsn);
+        ControlFlow::Continue(())
+    })?;
+    found.end = if recycled { frames_end } else { end };
+    Ok(found)
+}
+
+/// Gives every header of this segment that stands behind `from`, with numbers from `next_lsn` on, to `sink`, until that
+/// has enough. Answers where the bytes that are not zero end, as far as it looked.
+pub(crate) fn each_header<R: File>(
+    file: &R,
+    header: &Header,
+    (from, size): (u64, u64),
+    next_lsn: u64,
+    mut sink: impl FnMut(u64, &FrameHeader) -> ControlFlow<()>,
+) -> io::Result<u64> {
+    let digest = header.digest();
     let len = (WINDOW as u64).min(size.saturating_sub(from));
     let mut buf = vec![0; usize::try_from(len).unwrap_or(WINDOW) + FRAME_HEADER_LEN];
-    let mut at = from;
+    let (mut at, mut end) = (from, from);
     while at < size {
         // What lies behind the size was never ours.
         let left = usize::try_from(size - at).unwrap_or(usize::MAX).min(buf.len());
@@ -62,9 +88,7 @@ pub(crate) fn residue<R: File>(
         // Most of a segment is zeros, and comparing is much faster than looking.
         let zeros = ZEROS.get(..fresh.len()) == Some(fresh);
         if let Some(last) = (!zeros).then(|| fresh.iter().rposition(|&byte| byte != 0)).flatten() {
-            if !recycled {
-                found.end = at + last as u64 + 1;
-            }
+            end = at + last as u64 + 1;
             for skip in (0..fresh.len()).step_by(8) {
                 let bytes = buf.get(skip..n).and_then(|bytes| bytes.first_chunk());
                 let Some(bytes) = bytes.filter(|bytes| **bytes != [0; FRAME_HEADER_LEN]) else { continue };
@@ -73,17 +97,9 @@ pub(crate) fn residue<R: File>(
                     && frame.synced() <= offset
                     // No closer bound: what lies between may be frames that count records and have no bytes.
                     && (next_lsn..=MAX_NUMBER).contains(&frame.first_lsn)
+                    && sink(offset, &frame).is_break()
                 {
-                    found.synced = found.synced.max(frame.synced());
-                    found.any = true;
-                    if recycled {
-                        found.end = found.end.max(offset.saturating_add(frame.frame_len()).min(size));
-                    }
-                    if offset > from && matches!(frame.frag, Frag::Whole | Frag::First) {
-                        found.next.get_or_insert((offset, frame.first_lsn));
-                    }
-                    let end_lsn = frame.first_lsn.saturating_add(u64::from(frame.records));
-                    found.end_lsn = found.end_lsn.max(end_lsn);
+                    return Ok(end);
                 }
             }
         }
@@ -92,5 +108,5 @@ pub(crate) fn residue<R: File>(
         }
         at += fresh.len() as u64;
     }
-    Ok(found)
+    Ok(end)
 }

@@ -17,6 +17,9 @@ use crate::window::Window;
 /// What the whole groups at the start of a segment say.
 #[derive(Debug, Clone)]
 pub(crate) struct Walk {
+    /// Where it began, and with which LSN.
+    pub(crate) begin: u64,
+    pub(crate) first_lsn: u64,
     /// Where the last whole group ends.
     pub(crate) end: u64,
     /// Up to where frames prove that the segment was synced.
@@ -27,6 +30,8 @@ pub(crate) struct Walk {
     pub(crate) proven_lsn: u64,
     pub(crate) start: Option<SegmentStart>,
     pub(crate) seal: Option<Seal>,
+    /// Where the last frame begins.
+    pub(crate) last_at: u64,
     /// LSN after the last record.
     pub(crate) next_lsn: u64,
     pub(crate) low: u64,
@@ -43,6 +48,8 @@ pub(crate) struct Walk {
     open: Option<Kind>,
     /// Bytes of the bodies of its fragments so far.
     joined: u64,
+    /// Begun behind a hole: what a segment begins with, and counts, is not asked for.
+    resumed: bool,
 }
 
 /// Why a walk cannot go on, although the bytes are whole.
@@ -55,12 +62,15 @@ pub(crate) struct Unknown {
 impl Walk {
     fn new() -> Self {
         Self {
+            begin: HEADER_LEN,
+            first_lsn: 0,
             end: HEADER_LEN,
             synced: HEADER_LEN,
             proven: HEADER_LEN,
             proven_lsn: 0,
             start: None,
             seal: None,
+            last_at: HEADER_LEN,
             next_lsn: 0,
             low: 0,
             frames: 0,
@@ -71,6 +81,23 @@ impl Walk {
             carried: Carried::default(),
             open: None,
             joined: 0,
+            resumed: false,
+        }
+    }
+
+    /// Where a walk may go on behind a hole: at a frame with this LSN, with what the frames before have said.
+    pub(crate) fn behind(at: u64, next_lsn: u64, before: &Self) -> Self {
+        let (synced, low) = (before.synced, before.low);
+        Self {
+            begin: at,
+            first_lsn: next_lsn,
+            end: at,
+            last_at: at,
+            next_lsn,
+            synced,
+            low,
+            resumed: true,
+            ..Self::new()
         }
     }
 
@@ -78,11 +105,21 @@ impl Walk {
     pub(crate) fn over<R: File>(
         file: &R,
         header: &Header,
+        sizes: (u64, u64),
+    ) -> io::Result<Result<Self, Unknown>> {
+        Self::new().on(file, header, sizes)
+    }
+
+    /// Goes on from where the walk stands.
+    pub(crate) fn on<R: File>(
+        self,
+        file: &R,
+        header: &Header,
         (size, from): (u64, u64),
     ) -> io::Result<Result<Self, Unknown>> {
         let digest = header.digest();
         let mut window = Window::default();
-        let mut walk = Self::new();
+        let mut walk = self;
         let mut whole = walk.clone();
         // Control frames are whole groups, so this is never ahead of `whole`, and too much to be copied each time.
         let mut carried = Carried::default();
@@ -92,7 +129,7 @@ impl Walk {
             let at = walk.end;
             let Some((frame, hcrc, body)) = window.frame(file, (at, size), &digest)? else { break };
             let synced = frame.synced();
-            let next_lsn = if walk.start.is_none() { frame.first_lsn } else { walk.next_lsn };
+            let next_lsn = if walk.is_before_start() { frame.first_lsn } else { walk.next_lsn };
             if synced > at || synced < walk.synced || frame.first_lsn != next_lsn {
                 break;
             }
@@ -105,6 +142,7 @@ impl Walk {
                 proven = (at, next_lsn);
             }
             walk.synced = synced;
+            walk.last_at = at;
             walk.end = at + frame.frame_len();
             walk.frames += 1;
             walk.last_hcrc = hcrc;
@@ -120,6 +158,10 @@ impl Walk {
         Ok(Ok(whole))
     }
 
+    fn is_before_start(&self) -> bool {
+        self.start.is_none() && !self.resumed
+    }
+
     /// Takes in a frame that is whole and in its place.
     fn step(
         &mut self,
@@ -130,7 +172,7 @@ impl Walk {
     ) -> Step {
         let whole = frame.frag == Frag::Whole && self.open.is_none();
         let control = whole && frame.records == 0;
-        if self.start.is_none() && (frame.kind != Kind::SEGMENT_START || !control) {
+        if self.is_before_start() && (frame.kind != Kind::SEGMENT_START || !control) {
             return Step::Broken;
         }
         if frame.codec != 0 && !frame.kind.is_ignorable() {
@@ -151,9 +193,10 @@ impl Walk {
                 self.start = SegmentStart::decode(body).filter(|start| {
                     let place = start.segment == header.segment && start.base_lsn == frame.first_lsn;
                     let bounds = (FIRST_LSN..=MAX_NUMBER).contains(&start.base_lsn);
-                    place && bounds && self.start.is_none() && start.low_watermark <= start.base_lsn
+                    place && bounds && self.is_before_start() && start.low_watermark <= start.base_lsn
                 });
                 self.start.is_some_and(|start| {
+                    self.first_lsn = start.base_lsn;
                     self.next_lsn = start.base_lsn;
                     self.low = start.low_watermark;
                     control
@@ -162,7 +205,7 @@ impl Walk {
             Kind::SEAL => {
                 self.seal = Seal::decode(body).filter(|seal| {
                     let sums = seal.frames == self.frames && seal.data_bytes == self.data_bytes;
-                    sums && seal.end_lsn == self.next_lsn
+                    (sums || self.resumed) && seal.end_lsn == self.next_lsn
                 });
                 self.seal.is_some() && control
             }

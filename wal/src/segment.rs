@@ -18,7 +18,7 @@ use crate::home::Home;
 /// Bytes of a seal in the file.
 pub(crate) const SEAL_LEN: u64 = 32 + Seal::LEN as u64;
 /// Bytes of a segment start in the file.
-const START_LEN: u64 = 32 + SegmentStart::LEN as u64;
+pub(crate) const START_LEN: u64 = 32 + SegmentStart::LEN as u64;
 /// Bytes at the end of a segment that records leave free: for the seal, and for low watermarks of truncations
 /// that give back a segment while no further one can be had.
 const CONTROL_RESERVE: u64 = 1024;

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::damage::{corrupt, foreign};
+use crate::damage::corrupt;
 use crate::directory::{LOCK, Name, segment_path};
 use crate::error::{DamageClass, OpenError};
 use crate::format::{HEADER_LEN, HEADER_USED, Header, HeaderError};
 use crate::fs::{File, Fs, read_full};
-use crate::scan::Walk;
+use crate::scan::{Unknown, Walk};
 
 /// Kind of the error where a file reads otherwise than right before.
 pub(crate) const CHANGED: io::ErrorKind = io::ErrorKind::InvalidData;
@@ -70,19 +70,30 @@ impl<'a, F: Fs> Survey<'a, F> {
         })?;
         // What lies behind the capacity was never ours.
         let found = Found { path, file, size: size.min(header.capacity), header };
-        if found.header.segment == number { Ok(found) } else { Err(foreign(&found)) }
+        if found.header.segment == number {
+            return Ok(found);
+        }
+        Err(corrupt((found.path, number), 0..found.size, 0..0, DamageClass::Foreign))
     }
 
+    /// Walks a segment, counting burned numbers from `from` on.
     pub(crate) fn walk(&self, found: &Found<F>, from: u64) -> Result<Walk, OpenError> {
-        let walk = Walk::over(&found.file, &found.header, (found.size, from))
-            .map_err(cannot("read", &found.path))?;
-        walk.map_err(|unknown| OpenError::Unsupported {
-            path: found.path.clone(),
-            segment: found.header.segment,
-            offset: unknown.offset,
-            what: unknown.what,
-        })
+        known(found, Walk::over(&found.file, &found.header, (found.size, from)))
     }
+
+    /// Goes on with a walk.
+    pub(crate) fn walk_on(&self, found: &Found<F>, walk: Walk) -> Result<Walk, OpenError> {
+        known(found, walk.on(&found.file, &found.header, (found.size, 0)))
+    }
+}
+
+fn known<F: Fs>(found: &Found<F>, walk: io::Result<Result<Walk, Unknown>>) -> Result<Walk, OpenError> {
+    walk.map_err(cannot("read", &found.path))?.map_err(|unknown| OpenError::Unsupported {
+        path: found.path.clone(),
+        segment: found.header.segment,
+        offset: unknown.offset,
+        what: unknown.what,
+    })
 }
 
 pub(crate) fn cannot(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {

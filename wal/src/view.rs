@@ -77,12 +77,29 @@ impl<F: Fs> View<F> {
     }
 }
 
-/// Judges the log in `dir` as opening would and changes nothing: the report of [`View::open`].
+/// Judges the log in `dir` as opening would and changes nothing: the report of [`View::open`]. Of a log that is damaged
+/// it says all that is, and what [`RepairPolicy::Salvage`](crate::RepairPolicy::Salvage) would leave.
 ///
 /// # Errors
-/// As [`View::open`].
+/// As [`View::open`], and [`OpenError::Corrupt`] only where nothing is left that tells what the log was.
 pub fn verify(dir: impl AsRef<Path>) -> Result<RecoveryReport, OpenError> {
-    View::open(dir).map(|(_, report)| report)
+    verify_in(StdFs, dir)
+}
+
+/// As [`verify`] on any file system.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_in<F: Fs>(fs: F, dir: impl AsRef<Path>) -> Result<RecoveryReport, OpenError> {
+    let dir = dir.as_ref();
+    match look(&fs, dir) {
+        Ok(verdict) => Ok(verdict.report()),
+        Err(OpenError::Corrupt(first)) => match Survey::list(&fs, dir)?.pieces()? {
+            Some(all) => Ok(all.report(first)),
+            None => Err(OpenError::Corrupt(first)),
+        },
+        Err(error) => Err(error),
+    }
 }
 
 /// The verdict on files that stood still meanwhile: damage must be seen twice, as a writer that goes from one

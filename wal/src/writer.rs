@@ -74,8 +74,7 @@ impl<F: Fs> Wal<F> {
             _ => cannot("lock", dir)(source),
         })?;
         let lock = lock.ok_or_else(|| OpenError::Locked { dir: dir.to_path_buf() })?;
-        let survey = Survey::list(&fs, dir)?;
-        let found = survey.repair(survey.judge()?, &options)?;
+        let found = Survey::list(&fs, dir)?.recover(&options)?;
         let mut report = found.report;
         report.elapsed_ns = options.time.monotonic_ns().saturating_sub(begin);
         let seed = options.salt_seed.unwrap_or_else(Salts::random_seed);

@@ -1,0 +1,118 @@
+//! What of a damaged log is not as it was.
+
+use std::ops::Range;
+
+use crate::Lsn;
+use crate::control::Seal;
+use crate::directory::segment_path;
+use crate::error::{Damage, DamageClass};
+use crate::format::{FIRST_LSN, HEADER_LEN};
+use crate::fs::{Fs, parent};
+use crate::pieces::{Piece, Pieces};
+
+/// Bytes of a segment that are not whole, and the records that were there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hole {
+    pub(crate) bytes: Range<u64>,
+    pub(crate) lsns: Range<u64>,
+}
+
+impl<F: Fs> Pieces<F> {
+    /// Everything that is not as it was.
+    pub(crate) fn damage(&self) -> Vec<Damage> {
+        let mut all = Vec::new();
+        for (index, piece) in self.pieces.iter().enumerate() {
+            let last = index + 1 == self.pieces.len();
+            all.extend(piece.damage(last));
+        }
+        let end = self.pieces.last().map_or(FIRST_LSN, |piece| piece.lsns.end);
+        let seal = self.pieces.last().and_then(|piece| piece.frames.seal());
+        let next = self.above.first().filter(|_| seal.is_some());
+        if let Some((seal, last)) = seal.zip(self.pieces.last())
+            && self.next(seal).is_none()
+        {
+            let class = next.map_or(DamageClass::MissingSegment, |next| {
+                next.fault.clone().unwrap_or(DamageClass::Foreign)
+            });
+            let dir = parent(&last.path);
+            all.push(Damage {
+                path: segment_path(dir, seal.next_segment),
+                segment: seal.next_segment,
+                bytes: 0..next.map_or(0, |next| next.size),
+                lsns: Lsn(end)..Lsn(end),
+                class,
+            });
+        }
+        all
+    }
+
+    /// The file that the last seal names, if it is there.
+    pub(crate) fn next(&self, seal: &Seal) -> Option<&Piece<F>> {
+        self.above.first().filter(|next| {
+            let found = next.found.as_ref().filter(|_| next.fault.is_none());
+            let whole = found.filter(|found| found.size >= found.header.capacity);
+            let salt = whole.map(|found| found.header.salt);
+            next.number == seal.next_segment && salt == Some(seal.next_salt)
+        })
+    }
+}
+
+impl<F: Fs> Piece<F> {
+    /// What is not whole; `last` is the segment behind which there are no frames.
+    pub(crate) fn holes(&self, last: bool) -> Vec<Hole> {
+        let mut holes = Vec::new();
+        let (mut at, mut lsn) = (HEADER_LEN, self.lsns.start);
+        for walk in &self.frames.walks {
+            if walk.begin > at || walk.first_lsn > lsn {
+                holes.push(Hole { bytes: at..walk.begin, lsns: lsn..walk.first_lsn });
+            }
+            (at, lsn) = (walk.end, walk.next_lsn);
+        }
+        let unfinished =
+            if last { self.frames.proof > at } else { lsn < self.lsns.end || self.frames.seal().is_none() };
+        if unfinished {
+            let end = if last { self.frames.residue_end } else { self.size };
+            holes.push(Hole { bytes: at..end.max(at), lsns: lsn..self.lsns.end });
+        }
+        holes
+    }
+
+    /// Whether anything of it is not as it was.
+    pub(crate) fn is_damaged(&self, last: bool) -> bool {
+        self.fault.is_some() || !self.damage(last).is_empty()
+    }
+
+    /// Whether any of its frames are lost.
+    pub(crate) fn is_holed(&self, last: bool) -> bool {
+        let damage = self.damage(last);
+        damage.iter().any(|damage| self.found.is_none() || !matches!(damage.class, DamageClass::BadHeader(_)))
+    }
+
+    fn damage(&self, last: bool) -> Vec<Damage> {
+        let damage = |bytes: Range<u64>, lsns: Range<u64>, class| Damage {
+            path: self.path.clone(),
+            segment: self.number,
+            bytes,
+            lsns: Lsn(lsns.start)..Lsn(lsns.end),
+            class,
+        };
+        let lost = self.lsns.start..self.lsns.end;
+        let none = self.lsns.start..self.lsns.start;
+        match (&self.fault, &self.found) {
+            (Some(class @ DamageClass::MissingSegment), _) => vec![damage(0..0, lost, class.clone())],
+            (Some(class), None) => vec![damage(0..self.size, lost, class.clone())],
+            (fault, Some(found)) => {
+                let header = fault.iter().map(|class| damage(0..HEADER_LEN, none.clone(), class.clone()));
+                let holes = self.holes(last).into_iter();
+                let holes = holes.map(|hole| damage(hole.bytes, hole.lsns, DamageClass::DamagedDurable));
+                let short = (last && self.frames.seal().is_none() && found.size < found.header.capacity)
+                    .then(|| {
+                        let end = self.lsns.end..self.lsns.end;
+                        damage(found.size..found.header.capacity, end, DamageClass::DamagedDurable)
+                    });
+                header.chain(holes).chain(short).collect()
+            }
+            (None, None) => Vec::new(),
+        }
+    }
+}

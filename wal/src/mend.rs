@@ -1,0 +1,199 @@
+//! Repairing damage to durable records where that is asked for: [`crate::pieces`] says what is left, this decides what
+//! stays, and [`crate::anew`] makes the segments.
+//!
+//! Each step leaves a log from which the next opening, asked for the same, comes to the same: segments are made anew
+//! one by one, the highest first, under a spare name, and what they replace is kept before.
+
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use crate::Lsn;
+use crate::damage::untouched;
+use crate::directory::segment_path;
+use crate::error::{Damage, OpenError};
+use crate::format::{HEADER_LEN, Header};
+use crate::fs::Fs;
+use crate::home::Salts;
+use crate::options::{Options, RepairPolicy};
+use crate::pieces::{Piece, Pieces};
+use crate::replace::End;
+use crate::survey::{CHANGED, Survey, cannot};
+
+/// What a repair of damage has done.
+#[derive(Debug, Default)]
+pub(crate) struct Mended {
+    pub(crate) damaged: Vec<Damage>,
+    pub(crate) lost: Vec<Range<Lsn>>,
+    pub(crate) quarantined: Vec<PathBuf>,
+}
+
+impl<F: Fs> Survey<'_, F> {
+    /// Makes of a damaged log one that is whole, as the policy says.
+    pub(crate) fn mend(&self, first: Damage, options: &Options) -> Result<Mended, OpenError> {
+        let Some(all) = self.pieces()? else { return Err(OpenError::Corrupt(first)) };
+        for piece in &all.pieces {
+            untouched(piece.found.as_ref(), piece.frames.walks.iter())?;
+        }
+        // One wrong read must not take away what is whole.
+        let again = self.pieces()?.map(|again| again.damage());
+        if again.is_none_or(|again| again != all.damage()) {
+            let changed = io::Error::new(CHANGED, "it reads otherwise than before");
+            return Err(cannot("read", self.dir)(changed));
+        }
+        let mut mended = Mended { damaged: all.damage_with(first), ..Mended::default() };
+        let seed = options.salt_seed.unwrap_or_else(Salts::random_seed);
+        let headers = all.headers(&Salts::new(seed ^ all.pieces.len() as u64 ^ all.low.rotate_left(32)));
+        if options.repair == RepairPolicy::Salvage {
+            self.salvage(&all, &headers, options, &mut mended)?;
+        } else {
+            self.cut(&all, &headers, options, &mut mended)?;
+        }
+        Ok(mended)
+    }
+
+    /// Keeps every group that is whole, and burns the numbers of the others.
+    fn salvage(
+        &self,
+        all: &Pieces<F>,
+        headers: &[Header],
+        options: &Options,
+        mended: &mut Mended,
+    ) -> Result<(), OpenError> {
+        self.clear_above(all, options, mended)?;
+        for index in (0..all.pieces.len()).rev() {
+            self.make_whole(all, index, headers, options, mended)?;
+        }
+        mended.lost.sort_unstable_by_key(|lsns| lsns.start);
+        Ok(())
+    }
+
+    /// Makes a segment anew that is damaged, of all that is whole of it.
+    fn make_whole(
+        &self,
+        all: &Pieces<F>,
+        index: usize,
+        headers: &[Header],
+        options: &Options,
+        mended: &mut Mended,
+    ) -> Result<(), OpenError> {
+        let last = index + 1 == all.pieces.len();
+        let (Some(piece), Some(header)) = (all.pieces.get(index), headers.get(index)) else { return Ok(()) };
+        if !piece.is_damaged(last) {
+            return Ok(());
+        }
+        let next = headers.get(index + 1).map(|next| (next.segment, next.salt));
+        let seal = piece.frames.seal().filter(|_| last).map(|seal| (seal.next_segment, seal.next_salt));
+        let end = match next.or(seal) {
+            Some((segment, salt)) => End::Sealed(segment, salt),
+            None => End::Open(0),
+        };
+        let holes = piece.holes(last);
+        let lost = holes.iter().map(|hole| &hole.lsns).filter(|lsns| !lsns.is_empty());
+        mended.lost.extend(lost.map(|lsns| Lsn(lsns.start)..Lsn(lsns.end)));
+        self.replace((all, index), (header, &piece.frames.walks, piece.lsns.end), &end, options, mended)
+    }
+
+    /// Keeps what lies before the first damage, and burns all numbers behind it.
+    fn cut(
+        &self,
+        all: &Pieces<F>,
+        headers: &[Header],
+        options: &Options,
+        mended: &mut Mended,
+    ) -> Result<(), OpenError> {
+        let last = all.pieces.len() - 1;
+        let Some(index) = all.pieces.iter().zip(0..).position(|(piece, index)| piece.is_holed(index == last))
+        else {
+            // No frame is lost.
+            return self.salvage(all, headers, options, mended);
+        };
+        let (Some(piece), Some(header)) = (all.pieces.get(index), headers.get(index)) else { return Ok(()) };
+        let end = all.pieces.iter().map(|piece| piece.lsns.end).fold(all.low, u64::max);
+        let whole = piece
+            .frames
+            .walks
+            .first()
+            .filter(|walk| walk.first_lsn == piece.lsns.start && walk.start.is_some());
+        let walks = whole.map(std::slice::from_ref).unwrap_or_default();
+        let lost = whole.map_or(piece.lsns.start, |walk| walk.next_lsn)..end;
+        let done = whole.is_some_and(|walk| {
+            let rest = walk.seal.is_none() && walk.low >= all.low && piece.frames.residue_end <= walk.end;
+            rest && lost.is_empty()
+                && piece.found.as_ref().is_some_and(|found| found.size == found.header.capacity)
+        });
+        if !done {
+            self.replace((all, index), (header, walks, end), &End::Open(all.low), options, mended)?;
+        }
+        if !lost.is_empty() {
+            mended.lost.push(Lsn(lost.start)..Lsn(lost.end));
+        }
+        for piece in all.pieces.iter().skip(index + 1).chain(&all.above).rev() {
+            self.put_away(piece, options, mended)?;
+        }
+        (0..index).rev().try_for_each(|index| self.make_whole(all, index, headers, options, mended))
+    }
+
+    /// Of the files without frames keeps the one that the last seal names, which is made where it is not there, and
+    /// one that was made ahead.
+    fn clear_above(&self, all: &Pieces<F>, options: &Options, mended: &mut Mended) -> Result<(), OpenError> {
+        let seal = all.pieces.last().and_then(|piece| piece.frames.seal());
+        let last = all.pieces.last().map_or(0, |piece| piece.number);
+        let named = seal.and_then(|seal| all.next(seal));
+        let kept = if seal.is_some() { usize::from(named.is_some()) + 1 } else { 1 };
+        for (index, piece) in all.above.iter().enumerate().rev() {
+            let numbered = piece.number == last + 1 + index as u64;
+            let as_made = piece.found.is_some() && piece.fault.is_none() && !piece.frames.any;
+            if !numbered || !as_made || index >= kept || (seal.is_some() && named.is_none()) {
+                self.put_away(piece, options, mended)?;
+            }
+        }
+        let Some((seal, model)) = seal.zip(all.model()).filter(|_| named.is_none()) else { return Ok(()) };
+        let header = Header {
+            segment: seal.next_segment,
+            salt: seal.next_salt,
+            capacity: options.segment_bytes,
+            ..model.clone()
+        };
+        let path = segment_path(self.dir, seal.next_segment);
+        let made = self.anew(&header).and_then(|anew| {
+            anew.finish(header.capacity)?;
+            self.fs.rename(&anew.path, &path)?;
+            self.fs.sync_dir(self.dir)
+        });
+        made.map_err(cannot("make", &path))
+    }
+
+    /// Moves a file to `quarantine/`, or removes it where nothing is in it.
+    pub(crate) fn put_away(
+        &self,
+        piece: &Piece<F>,
+        options: &Options,
+        mended: &mut Mended,
+    ) -> Result<(), OpenError> {
+        if !self.segments.contains(&piece.number) {
+            return Ok(());
+        }
+        let empty = piece.found.is_some() && !piece.frames.any && piece.frames.residue_end <= HEADER_LEN;
+        // What is not of this log is not this log's to remove.
+        let ours = piece.found.is_some() && !options.quarantine;
+        if empty || ours {
+            let removed = self.fs.remove(&piece.path).and_then(|()| self.fs.sync_dir(self.dir));
+            return removed.map_err(cannot("remove", &piece.path));
+        }
+        let moved = self.move_aside(piece.number).map_err(cannot("quarantine", &piece.path))?;
+        mended.quarantined.push(moved);
+        Ok(())
+    }
+}
+
+impl<F: Fs> Pieces<F> {
+    /// Everything that is damaged, and at least this.
+    pub(crate) fn damage_with(&self, first: Damage) -> Vec<Damage> {
+        let mut all = self.damage();
+        if !all.iter().any(|damage| damage.segment == first.segment) {
+            all.insert(0, first);
+        }
+        all
+    }
+}

@@ -1,0 +1,215 @@
+//! What is left of a damaged log: every segment from the low watermark on, the stretches of it that are whole, and the
+//! holes between them.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use crate::control::Seal;
+use crate::directory::segment_path;
+use crate::error::{DamageClass, OpenError};
+use crate::format::{Checksum, FIRST_LSN, HEADER_LEN, Header};
+use crate::fs::{File, Fs};
+use crate::stretch::Stretches;
+use crate::survey::{Found, Survey, cannot};
+
+/// One segment of a damaged log.
+pub(crate) struct Piece<F: Fs> {
+    pub(crate) number: u64,
+    pub(crate) path: PathBuf,
+    /// The file, with its header or the one that it must have had.
+    pub(crate) found: Option<Found<F>>,
+    /// What is wrong with the file as a whole.
+    pub(crate) fault: Option<DamageClass>,
+    /// Length of the file, whatever is in it.
+    pub(crate) size: u64,
+    pub(crate) frames: Stretches,
+    /// What it must hold, from what it and its neighbours say.
+    pub(crate) lsns: Range<u64>,
+}
+
+/// A damaged log.
+pub(crate) struct Pieces<F: Fs> {
+    /// By number, without gaps; the last one is the last that has frames.
+    pub(crate) pieces: Vec<Piece<F>>,
+    /// Those above, by number.
+    pub(crate) above: Vec<Piece<F>>,
+    pub(crate) low: u64,
+}
+
+/// So many segments may be missing in a row. Only a forged log has more.
+const MISSING: usize = 1000;
+
+impl<F: Fs> Survey<'_, F> {
+    /// Looks at all there is of a log that is damaged; `None` where nothing is left that tells what it was.
+    pub(crate) fn pieces(&self) -> Result<Option<Pieces<F>>, OpenError> {
+        let Some(&top) = self.segments.last() else { return Ok(None) };
+        let log_id = self.log_id()?;
+        let lowest = self.segments.first().copied().unwrap_or(top);
+        let (mut pieces, mut low, mut missing) = (Vec::new(), 0, 0);
+        for number in (lowest..=top).rev() {
+            let piece = self.piece(number, log_id)?;
+            missing = if matches!(piece.fault, Some(DamageClass::MissingSegment)) { missing + 1 } else { 0 };
+            low = low.max(piece.frames.low());
+            let base = piece.frames.base();
+            pieces.push(piece);
+            if base.is_some_and(|base| base <= low) {
+                break;
+            }
+            if missing > MISSING {
+                return Ok(None);
+            }
+            if number == lowest && number > 1 && base.is_some() {
+                pieces.push(self.piece(number - 1, log_id)?);
+            }
+        }
+        pieces.reverse();
+        self.read_by_their_seals(&mut pieces)?;
+        low = pieces.iter().map(|piece| piece.frames.low()).fold(low, u64::max).max(FIRST_LSN);
+        let mut all = Pieces { pieces, above: Vec::new(), low };
+        while all.pieces.last().is_some_and(|piece| !piece.frames.any) {
+            all.above.extend(all.pieces.pop());
+        }
+        all.above.reverse();
+        if all.pieces.is_empty() {
+            return Ok(None);
+        }
+        all.check_ties();
+        all.leave_cut();
+        all.assign();
+        Ok(Some(all))
+    }
+
+    /// The id of the log: that of most of its segments.
+    fn log_id(&self) -> Result<[u8; 16], OpenError> {
+        let mut ids = Vec::new();
+        for &number in self.segments.iter().rev() {
+            match self.find(number) {
+                Ok(found) => ids.push(found.header.log_id),
+                Err(OpenError::Corrupt(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let votes = |id: &[u8; 16]| ids.iter().filter(|other| *other == id).count();
+        // Of two alike the higher segment's counts, which comes first here and is the last maximum in reverse.
+        Ok(ids.iter().rev().max_by_key(|id| votes(id)).copied().unwrap_or_default())
+    }
+
+    fn piece(&self, number: u64, log_id: [u8; 16]) -> Result<Piece<F>, OpenError> {
+        let path = segment_path(self.dir, number);
+        let mut piece = Piece {
+            number,
+            path,
+            found: None,
+            fault: None,
+            size: 0,
+            frames: Stretches::default(),
+            lsns: 0..0,
+        };
+        if !self.segments.contains(&number) {
+            piece.fault = Some(DamageClass::MissingSegment);
+            return Ok(piece);
+        }
+        match self.find(number) {
+            Ok(found) if found.header.log_id == log_id => {
+                piece.size = found.size;
+                piece.frames = self.stretches(&found)?;
+                piece.found = Some(found);
+            }
+            Ok(found) => {
+                (piece.size, piece.fault) = (found.size, Some(DamageClass::Foreign));
+            }
+            Err(OpenError::Corrupt(damage)) => {
+                let file = self.fs.open_read(&piece.path).map_err(cannot("open", &piece.path))?;
+                piece.size = file.size().map_err(cannot("measure", &piece.path))?;
+                piece.fault = Some(damage.class);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(piece)
+    }
+
+    /// Takes a segment without a readable header for what the seal before it says that it is.
+    fn read_by_their_seals(&self, pieces: &mut [Piece<F>]) -> Result<(), OpenError> {
+        for index in 1..pieces.len() {
+            let Some([before, piece]) = pieces.get_mut(index - 1..=index) else { break };
+            let unreadable = matches!(piece.fault, Some(DamageClass::BadHeader(_)));
+            let seal = before.frames.seal().filter(|seal| seal.next_segment == piece.number && unreadable);
+            let (Some(seal), Some(model)) = (seal, &before.found) else { continue };
+            for checksum in [model.header.checksum, Checksum::Crc32, Checksum::Crc32c] {
+                let header = Header {
+                    checksum,
+                    segment: piece.number,
+                    salt: seal.next_salt,
+                    capacity: piece.size.next_multiple_of(HEADER_LEN).max(2 * HEADER_LEN),
+                    ..model.header.clone()
+                };
+                let file = self.fs.open_read(&piece.path).map_err(cannot("open", &piece.path))?;
+                let found = Found { path: piece.path.clone(), file, size: piece.size, header };
+                let frames = self.stretches(&found)?;
+                if frames.any {
+                    (piece.found, piece.frames) = (Some(found), frames);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<F: Fs> Pieces<F> {
+    /// A segment that is not tied to the one behind it is another's.
+    fn check_ties(&mut self) {
+        for index in 1..self.pieces.len() {
+            let Some([before, piece]) = self.pieces.get_mut(index - 1..=index) else { break };
+            let (Some(seal), Some(found)) = (before.frames.seal(), &piece.found) else { continue };
+            let named = seal.next_segment == piece.number && seal.next_salt == found.header.salt;
+            let remembered =
+                before.frames.walks.last().zip(piece.frames.start()).is_none_or(|(walk, start)| {
+                    let anew = seal.flags & Seal::SALVAGED != 0;
+                    anew || walk.end == start.prev_end && walk.last_hcrc == start.prev_last_hcrc
+                });
+            if !named || !remembered {
+                before.fault = Some(DamageClass::Foreign);
+                (before.found, before.frames) = (None, Stretches::default());
+            }
+        }
+    }
+
+    /// What a cut that was interrupted has burned is gone, also where the segments that held it are still there.
+    fn leave_cut(&mut self) {
+        let Some(cut) = self.pieces.windows(2).position(|pair| match pair {
+            [piece, above] => {
+                let end =
+                    piece.frames.walks.last().filter(|walk| walk.seal.is_none()).map(|walk| walk.next_lsn);
+                end.zip(above.frames.base()).is_some_and(|(end, base)| end > base)
+            }
+            _ => false,
+        }) else {
+            return;
+        };
+        self.above.splice(..0, self.pieces.drain(cut + 1..));
+    }
+
+    /// Says of each segment which records it must hold, and leaves out what does not fit.
+    fn assign(&mut self) {
+        let mut above = None;
+        for piece in self.pieces.iter_mut().rev() {
+            let sealed = piece
+                .frames
+                .seal()
+                .map(|seal| seal.end_lsn)
+                .filter(|end| above.is_none_or(|above| *end <= above));
+            piece.lsns.end = sealed.or(above).unwrap_or_else(|| piece.frames.end_lsn());
+            above = piece.frames.base().or(above);
+        }
+        let mut from = None;
+        for piece in &mut self.pieces {
+            let first = piece.frames.walks.first().map(|walk| walk.first_lsn);
+            piece.lsns.start =
+                piece.frames.base().or(from).unwrap_or(self.low.min(first.unwrap_or(self.low)));
+            piece.lsns.end = piece.lsns.end.max(piece.lsns.start);
+            piece.frames.keep_within(&piece.lsns);
+            from = Some(piece.lsns.end);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Putting a segment that is made anew in the place of a damaged one.
+
+use std::io;
+
+use crate::control::SegmentStart;
+use crate::error::OpenError;
+use crate::format::{HEADER_LEN, Header, MAX_SEGMENT};
+use crate::fs::{Fs, is_full};
+use crate::home::Salts;
+use crate::mend::Mended;
+use crate::options::Options;
+use crate::pieces::Pieces;
+use crate::scan::Walk;
+use crate::segment::START_LEN;
+use crate::survey::{Survey, cannot};
+
+/// How a segment that is made anew ends.
+pub(crate) enum End {
+    /// Sealed, before a segment with this number and salt.
+    Sealed(u64, u64),
+    /// Goes on; records below an LSN are gone.
+    Open(u64),
+}
+
+/// Room behind the last stretch for what is written there, the seal included.
+const ROOM: u64 = 1024;
+/// So many frames burn what was lost at the end. Only a forged log has lost more.
+const BURNED: u64 = 16;
+
+impl<F: Fs> Survey<'_, F> {
+    /// Makes a segment of these stretches, up to an LSN, and puts it in the place of what there is.
+    pub(crate) fn replace(
+        &self,
+        (all, index): (&Pieces<F>, usize),
+        (header, walks, end_lsn): (&Header, &[Walk], u64),
+        end: &End,
+        options: &Options,
+        mended: &mut Mended,
+    ) -> Result<(), OpenError> {
+        let Some(piece) = all.pieces.get(index) else { return Ok(()) };
+        let behind = walks.last().map_or(HEADER_LEN + START_LEN, |walk| walk.end) + ROOM;
+        let capacity = header.capacity.max(behind.next_multiple_of(HEADER_LEN)).min(MAX_SEGMENT);
+        let header = Header { capacity, ..header.clone() };
+        let made = || -> io::Result<_> {
+            let mut anew = self.anew(&header)?;
+            if walks.first().is_none_or(|walk| walk.start.is_none()) {
+                anew.start(&all.start(index))?;
+            }
+            for walk in walks {
+                if let Some(found) = &piece.found {
+                    anew.stretch(found, walk)?;
+                }
+            }
+            let from = walks.last().map_or(piece.lsns.start, |walk| walk.next_lsn);
+            if end_lsn.saturating_sub(from) / u64::from(u32::MAX) >= BURNED {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            anew.burn(end_lsn)?;
+            match end {
+                End::Sealed(segment, salt) => anew.seal(*segment, *salt)?,
+                End::Open(low) if walks.last().is_none_or(|walk| walk.low < *low) => {
+                    anew.low_watermark(*low)?
+                }
+                End::Open(_) => {}
+            }
+            let sealed = matches!(end, End::Sealed(..));
+            anew.finish(if sealed { 2 * HEADER_LEN } else { capacity })?;
+            Ok(anew)
+        };
+        let anew = made().map_err(cannot("make anew", &piece.path))?;
+        if piece.found.is_none() {
+            // Nothing of it is used again.
+            self.put_away(piece, options, mended)?;
+        } else if options.quarantine {
+            let kept = self.keep(&piece.path, 0..piece.size, &format!("wal-{:016x}.seg", piece.number));
+            mended.quarantined.push(kept.map_err(|error| match is_full(&error) {
+                true => OpenError::QuarantineFull {
+                    path: piece.path.clone(),
+                    segment: piece.number,
+                    bytes: piece.size,
+                },
+                false => cannot("quarantine", &piece.path)(error),
+            })?);
+        }
+        let named = self.fs.rename(&anew.path, &piece.path).and_then(|()| self.fs.sync_dir(self.dir));
+        named.map_err(cannot("rename", &anew.path))
+    }
+}
+
+impl<F: Fs> Pieces<F> {
+    /// A header of the log.
+    pub(crate) fn model(&self) -> Option<&Header> {
+        self.pieces.iter().rev().find_map(|piece| piece.found.as_ref()).map(|found| &found.header)
+    }
+
+    /// The header that each segment has, or gets: with the salt that the seal before it names, if that is whole.
+    pub(crate) fn headers(&self, salts: &Salts) -> Vec<Header> {
+        let mut named = None;
+        let mut headers = Vec::new();
+        for piece in &self.pieces {
+            let seal: Option<(u64, u64)> = named;
+            let header = match (&piece.found, self.model()) {
+                (Some(found), _) => Some(found.header.clone()),
+                (None, Some(model)) => Some(Header {
+                    segment: piece.number,
+                    salt: seal
+                        .filter(|seal| seal.0 == piece.number)
+                        .map_or_else(|| salts.next(), |seal| seal.1),
+                    capacity: 2 * HEADER_LEN,
+                    ..model.clone()
+                }),
+                (None, None) => None,
+            };
+            headers.extend(header);
+            named = piece.frames.seal().map(|seal| (seal.next_segment, seal.next_salt));
+        }
+        headers
+    }
+
+    /// The start frame of a segment that has lost its own.
+    fn start(&self, index: usize) -> SegmentStart {
+        let piece = self.pieces.get(index);
+        let before = index.checked_sub(1).and_then(|before| self.pieces.get(before));
+        let walk =
+            before.filter(|before| !before.is_damaged(false)).and_then(|before| before.frames.walks.last());
+        let number = piece.map_or(0, |piece| piece.number);
+        let base_lsn = piece.map_or(self.low, |piece| piece.lsns.start);
+        let epochs = self.pieces.iter().filter_map(|piece| piece.frames.start()).map(|start| start.epoch);
+        SegmentStart {
+            segment: number,
+            base_lsn,
+            prev_segment: number.saturating_sub(1),
+            prev_last_lsn: base_lsn.saturating_sub(1),
+            prev_end: walk.map_or(0, |walk| walk.end),
+            prev_last_hcrc: walk.map_or(0, |walk| walk.last_hcrc),
+            low_watermark: self.low.min(base_lsn),
+            epoch: epochs.max().unwrap_or(0),
+        }
+    }
+}

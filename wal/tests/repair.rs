@@ -1,0 +1,280 @@
+//! Damage to durable records: told for what it is, and repaired where that is asked for.
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "golden/checker.rs"]
+mod checker;
+mod harness;
+#[path = "golden/writer.rs"]
+#[allow(dead_code, reason = "only its sums are used here")]
+mod writer;
+
+use std::path::Path;
+
+use checker::{Files, Finding, Records, finding, head, whole_records};
+use forebay_wal::fs::Fs;
+use forebay_wal::fs::sim::{SimFs, Survive};
+use forebay_wal::{DamageClass, Lsn, OpenError, Options, RecoveryReport, RepairPolicy, Wal, verify_in};
+use harness::{DIR, options, path, read_all};
+
+/// The golden log: records 3 to 16 in three segments, closed.
+#[expect(clippy::disallowed_methods, reason = "the golden files are on disk")]
+fn golden() -> Files {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1");
+    (1..=3).map(|n| (n, std::fs::read(dir.join(format!("wal-{n:016x}.seg"))).unwrap())).collect()
+}
+
+fn plant(files: &Files) -> SimFs {
+    let disk = SimFs::new(0);
+    for (number, bytes) in files {
+        disk.plant(path(*number), bytes).unwrap();
+    }
+    disk
+}
+
+fn open(disk: &SimFs, repair: RepairPolicy) -> Result<(Wal<SimFs>, RecoveryReport), OpenError> {
+    Wal::open_in(disk.clone(), DIR, Options { repair, ..options() })
+}
+
+/// From the low watermark on, also where the damage has taken that.
+fn read(wal: &Wal<SimFs>) -> Records {
+    read_all(wal).into_iter().filter(|(lsn, _)| *lsn >= 3).collect()
+}
+
+/// Damage to a file, and what is said of it.
+type Case = (String, Files);
+
+/// A flipped bit in every so many bytes of those that say anything, and in some of the others.
+fn flips(step: usize) -> impl Iterator<Item = Case> {
+    let golden = golden();
+    let places = golden.clone().into_iter().flat_map(move |(number, bytes)| {
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 40;
+        let places =
+            (0..bytes.len()).filter(move |at| *at < 128 || (4096..end).contains(at) || at % 509 == 0);
+        places.map(move |at| (number, at))
+    });
+    places.step_by(step).map(move |(number, at)| {
+        let mut files = golden.clone();
+        files.get_mut(&number).unwrap()[at] ^= 1 << (at % 8);
+        (format!("segment {number} byte {at}"), files)
+    })
+}
+
+/// Sectors and files that are away, elsewhere, or of somebody else.
+fn losses() -> Vec<Case> {
+    let golden = golden();
+    let mut cases = Vec::new();
+    for (number, bytes) in &golden {
+        for at in (0..5632).step_by(512) {
+            let mut files = golden.clone();
+            files.get_mut(number).unwrap()[at..at + 512].fill(0);
+            cases.push((format!("segment {number} without the sector at {at}"), files));
+        }
+        let mut files = golden.clone();
+        files.remove(number);
+        cases.push((format!("no segment {number}"), files));
+        for len in [0, 100, 4096, 4200, 4500, bytes.len() - 8] {
+            let mut files = golden.clone();
+            files.get_mut(number).unwrap().truncate(len);
+            cases.push((format!("segment {number} cut to {len}"), files));
+        }
+        for other in number + 1..=3 {
+            let mut files = golden.clone();
+            let (a, b) = (golden[number].clone(), golden[&other].clone());
+            files.extend([(*number, b), (other, a)]);
+            cases.push((format!("segments {number} and {other} swapped"), files));
+        }
+    }
+    cases
+}
+
+#[test]
+fn damage_is_classed_as_a_checker_of_its_own_does() {
+    let mut met = std::collections::HashSet::new();
+    for (what, files) in flips(1).chain(losses()) {
+        let found = match open(&plant(&files), RepairPolicy::TruncateTail) {
+            Ok((_, report)) => Finding::Opens(report.next_lsn.0),
+            Err(OpenError::Corrupt(damage)) => match damage.class {
+                DamageClass::BadHeader(_) => Finding::BadHeader(damage.segment),
+                DamageClass::DamagedDurable => Finding::Damaged(damage.segment),
+                DamageClass::MissingSegment => Finding::Missing(damage.segment),
+                DamageClass::Foreign => Finding::Foreign(damage.segment),
+                class => panic!("{what}: {class}"),
+            },
+            Err(error) => panic!("{what}: {error}"),
+        };
+        assert_eq!(found, finding(&files), "{what}");
+        met.insert(std::mem::discriminant(&found));
+    }
+    assert_eq!(met.len(), 5, "every class was met");
+}
+
+/// The records that are whole in segments whose place in the log is known.
+fn whole(files: &Files) -> Records {
+    let golden = golden();
+    let mut records = Records::new();
+    for (number, bytes) in files {
+        // A header that is gone is known from the seal before it; that of the first segment from nowhere.
+        let own = head(bytes).filter(|head| head.number == *number);
+        let known = own.or_else(|| {
+            head(bytes).is_none().then(|| head(&golden[number])).flatten().filter(|_| *number > 1)
+        });
+        if let Some(head) = known {
+            whole_records(&head, bytes, &mut records);
+        }
+    }
+    records.split_off(&3)
+}
+
+#[test]
+fn salvage_keeps_every_record_that_is_whole() {
+    for (what, files) in flips(1).chain(losses()) {
+        let disk = plant(&files);
+        let (wal, report) =
+            open(&disk, RepairPolicy::Salvage).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let expected = whole(&files);
+        assert_eq!(read(&wal).keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{what}");
+        assert_eq!(read(&wal), expected, "{what}");
+        let lost = |lsn: &u64| report.lost.iter().any(|lsns| lsns.contains(&Lsn(*lsn)));
+        let (first, next) = (report.first_lsn.0.max(3), report.next_lsn.0);
+        for lsn in first..next {
+            assert_eq!(
+                expected.contains_key(&lsn),
+                !lost(&lsn),
+                "{what}: record {lsn} is there, or said to be lost"
+            );
+        }
+        assert_eq!(report.damaged.is_empty(), matches!(finding(&files), Finding::Opens(_)), "{what}");
+        let lsn = wal.append("goes on").unwrap();
+        assert_eq!(lsn.0, next);
+        drop(wal);
+        let (wal, report) =
+            open(&disk.restart(), RepairPolicy::Fail).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert!(report.damaged.is_empty() && report.lost.is_empty());
+        let mut expected = expected;
+        expected.insert(lsn.0, b"goes on".to_vec());
+        assert_eq!(read(&wal), expected, "{what}: for good");
+    }
+}
+
+#[test]
+fn a_cut_keeps_what_lies_before_the_first_damage_and_no_more() {
+    for (what, files) in flips(1).chain(losses()) {
+        let disk = plant(&files);
+        let (wal, report) =
+            open(&disk, RepairPolicy::TruncateAt).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let whole = whole(&files);
+        let found = read(&wal);
+        let next = found.keys().last().map_or(3, |last| last + 1);
+        assert_eq!(found, whole.range(..next).map(|(lsn, bytes)| (*lsn, bytes.clone())).collect(), "{what}");
+        assert!(found.keys().copied().eq(3..next), "{what}: one run");
+        let lost = report.lost.first().map_or(report.next_lsn.0, |lsns| lsns.start.0);
+        assert!(report.lost.len() <= 1 && (next == lost || next == 3), "{what}: {next} of {:?}", report.lost);
+        let lsn = wal.append("goes on").unwrap();
+        assert_eq!(lsn, report.next_lsn);
+        drop(wal);
+        let (wal, again) =
+            open(&disk.restart(), RepairPolicy::Fail).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert!(again.damaged.is_empty() && again.lost.is_empty());
+        let mut expected = found;
+        expected.insert(lsn.0, b"goes on".to_vec());
+        assert_eq!(read(&wal), expected, "{what}: for good");
+    }
+}
+
+/// One of each: a body, a start frame, a seal, a header, a file away, and two in each other's place.
+fn one_of_each() -> Vec<Case> {
+    let golden = golden();
+    let flipped = |number: u64, at: usize| {
+        let mut files = golden.clone();
+        files.get_mut(&number).unwrap()[at] ^= 1;
+        (format!("segment {number} byte {at}"), files)
+    };
+    let seal = golden[&1].iter().rposition(|byte| *byte != 0).unwrap();
+    let flips = [(1, 4230), (2, 4230), (3, 4100), (1, seal), (1, 50), (2, 50)]
+        .map(|(number, at)| flipped(number, at));
+    let whole = |what: &String| what.starts_with("no segment") || what.ends_with("swapped");
+    flips.into_iter().chain(losses().into_iter().filter(|(what, _)| whole(what))).collect()
+}
+
+/// Whatever a repair is interrupted by, the next one comes to the same records and the same next number.
+#[test]
+fn a_repair_that_crashes_at_every_operation_comes_to_the_same_log() {
+    for repair in [RepairPolicy::Salvage, RepairPolicy::TruncateAt] {
+        for (what, files) in one_of_each() {
+            let (wal, report) = open(&plant(&files), repair).unwrap();
+            let (expected, next) = (read(&wal), report.next_lsn);
+            for op in 0.. {
+                let disk = plant(&files);
+                disk.crash_at(op);
+                let died = open(&disk, repair).is_err();
+                if !disk.has_crashed() {
+                    break;
+                }
+                assert!(died, "{what}: it lived on at {op}");
+                let survive = [Survive::Nothing, Survive::Everything, Survive::Seeded(op)];
+                let disk = disk.crash(survive[usize::try_from(op % 3).unwrap()]);
+                let (wal, report) =
+                    open(&disk, repair).unwrap_or_else(|error| panic!("{what}, {repair:?}, {op}: {error}"));
+                assert_eq!(read(&wal), expected, "{what}, {repair:?}, {op}");
+                assert_eq!(report.next_lsn, next, "{what}, {repair:?}, {op}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_repair_replaces_is_kept() {
+    let mut files = golden();
+    files.get_mut(&2).unwrap()[4230] ^= 1;
+    for repair in [RepairPolicy::Salvage, RepairPolicy::TruncateAt] {
+        let disk = plant(&files);
+        let (_, report) = open(&disk, repair).unwrap();
+        let kept: Vec<_> = report.quarantined.iter().map(|path| disk.peek(path).unwrap()).collect();
+        assert!(kept.contains(&files[&2]), "{repair:?}");
+        assert_eq!(kept.contains(&files[&3]), repair == RepairPolicy::TruncateAt);
+        assert_eq!(disk.list(Path::new("/log/quarantine")).unwrap().len(), kept.len());
+    }
+}
+
+#[test]
+fn records_that_are_gone_with_a_file_are_named_by_its_neighbours() {
+    let refused = |files: &Files| match open(&plant(files), RepairPolicy::Fail) {
+        Err(OpenError::Corrupt(damage)) => (damage.segment, damage.lsns.start.0..damage.lsns.end.0),
+        other => panic!("{:?}", other.map(|(_, report)| report)),
+    };
+    let without = |number: u64, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut files = golden();
+        change(files.get_mut(&number).unwrap());
+        refused(&files)
+    };
+    let header = |bytes: &mut Vec<u8>| bytes[50] ^= 1;
+    assert_eq!(without(1, &header), (1, 3..9));
+    assert_eq!(without(2, &header), (2, 9..9), "the seal before it tells all that its header did");
+    let foreign = |bytes: &mut Vec<u8>| *bytes = golden()[&1].clone();
+    assert_eq!(without(2, &foreign), (2, 9..12));
+    let mut files = golden();
+    files.remove(&2);
+    assert_eq!(refused(&files), (2, 9..12));
+}
+
+#[test]
+fn a_look_at_a_damaged_log_tells_all_of_it_and_writes_nothing() {
+    let mut files = golden();
+    files.get_mut(&1).unwrap()[4230] ^= 1;
+    files.get_mut(&2).unwrap()[4230] ^= 1;
+    files.get_mut(&3).unwrap()[50] ^= 1;
+    let disk = plant(&files);
+    let report = verify_in(disk.clone(), DIR).unwrap();
+    let told: Vec<_> = report.damaged.iter().map(|damage| (damage.segment, damage.lsns.clone())).collect();
+    let (all, salvaged) = (golden(), open(&plant(&files), RepairPolicy::Salvage).unwrap().1);
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(told[2], (3, Lsn(12)..Lsn(12)), "nothing but its header");
+    assert_eq!(
+        (&report.damaged, report.next_lsn, report.records),
+        (&salvaged.damaged, salvaged.next_lsn, salvaged.records)
+    );
+    assert_eq!(report.lost.iter().filter(|lsns| lsns.end.0 > 3).count(), 1);
+    assert!(files.iter().all(|(number, bytes)| disk.peek(path(*number)).unwrap() == *bytes));
+    assert_eq!(disk.list(DIR.as_ref()).unwrap().len(), all.len(), "no lock, no quarantine");
+}
