@@ -115,10 +115,16 @@ impl Frames {
         let (mut body, mut payload) = (0, 0);
         for record in &mut *records {
             let len = record.as_slice().len() as u64;
-            put_uvarint(&mut self.bytes, len);
             match record.take_shared() {
-                Some(bytes) => self.shared.push((self.bytes.len(), bytes)),
-                None => self.bytes.extend_from_slice(record.as_slice()),
+                Some(bytes) => {
+                    put_uvarint(&mut self.bytes, len);
+                    self.shared.push((self.bytes.len(), bytes));
+                }
+                None => {
+                    self.make_room(record.as_slice().len());
+                    put_uvarint(&mut self.bytes, len);
+                    self.bytes.extend_from_slice(record.as_slice());
+                }
             }
             body += uvarint_len(len) + len;
             payload += len;
@@ -152,7 +158,10 @@ impl Frames {
                     let (now, rest) = piece.split_at(piece.len().min(room));
                     match whole.filter(|_| now.len() >= SHARED_FROM) {
                         Some(whole) => self.shared.push((self.bytes.len(), whole.slice_ref(now))),
-                        None => self.bytes.extend_from_slice(now),
+                        None => {
+                            self.make_room(now.len());
+                            self.bytes.extend_from_slice(now);
+                        }
                     }
                     self.body += now.len() as u64;
                     if let Some(span) = self.spans.last_mut() {
@@ -221,6 +230,16 @@ impl Frames {
         self.first = 0;
         self.is_open = false;
         self.body = 0;
+    }
+
+    /// Makes room for a record or a piece of one, its length, and a header. Large memory grows by an eighth and not to
+    /// the double, so that what waits takes about what it may.
+    fn make_room(&mut self, len: usize) {
+        const LARGE: usize = 64 << 10;
+        let need = len + FRAME_HEADER_LEN + 18;
+        if self.bytes.capacity() - self.bytes.len() < need && self.bytes.len() > LARGE {
+            self.bytes.reserve_exact(need.max(self.bytes.len() / 8));
+        }
     }
 
     fn begin(&mut self, kind: Kind, frag: Frag, first_lsn: u64, told: bool) {

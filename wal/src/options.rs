@@ -34,7 +34,7 @@ pub struct Options {
     /// is refused with [`Reject::NoSpace`](crate::Reject::NoSpace) until there is more. Default 0.
     pub min_free_bytes: u64,
     /// Most bytes of records that may be on their way, each append that waits with the 256 bytes more that it takes in
-    /// memory. Default 16 MiB. Beyond it appends are refused with
+    /// memory; what they take there is at most a quarter more. Default 16 MiB. Beyond it appends are refused with
     /// [`Reject::Backpressure`](crate::Reject::Backpressure), but for those of
     /// [`Durability::Buffered`](crate::Durability::Buffered), which write, or wait; one record larger than this is
     /// taken when nothing else is on its way.

@@ -103,7 +103,7 @@ pub(crate) fn limited(dir: &Path) {
     for _ in 0..3 {
         let refused = wal.append(vec![1; 400 << 10]);
         assert!(matches!(refused, Err(AppendError::Rejected(Reject::NoSpace))), "{refused:?}");
-        wal.append(vec![2; 9000]).unwrap();
+        wal.append(vec![2; 6000]).unwrap();
     }
     drop(wal);
     let large = Options { segment_bytes: 1 << 20, ..options() };
