@@ -243,3 +243,25 @@ fn records_leave_a_quarter_of_the_last_segment() {
     while wal.append(record(1, 500)).is_ok() {}
     assert!(wal.next_lsn() > Lsn(210), "{:?}", wal.watermarks());
 }
+
+/// Frames that carry no record have the number of the next one, and may come to lie where a new life looks for them:
+/// the log would pass for one that was closed.
+#[test]
+fn an_old_clean_close_does_not_fit_a_new_life() {
+    let disk = SimFs::new(0);
+    let wal = open(&disk);
+    wal.append("a").unwrap();
+    wal.rotate().unwrap();
+    // Start, watermark, and the mark of a clean end behind them.
+    wal.truncate_before(Lsn(2)).unwrap();
+    wal.close().unwrap();
+    let wal = open(&disk);
+    for _ in 0..2 {
+        wal.rotate().unwrap();
+        wal.truncate_before(Lsn(2)).unwrap();
+    }
+    assert_eq!(wal.stats().recycled_segments, 2);
+    let (wal, report) = Wal::open_in(disk.crash(Survive::Nothing), DIR, options()).unwrap();
+    assert_eq!((report.clean, report.next_lsn), (false, Lsn(2)));
+    assert_eq!(wal.append("b").unwrap(), Lsn(2));
+}
