@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::commit::{Done, Outcome, Waiter, Work};
 use crate::error::{AppendError, Reject};
 use crate::fs::{Fs, StdFs};
+use crate::keeper::Keeper;
 use crate::payload::Payload;
 use crate::truncate::Truncated;
 use crate::{Durability, Lsn, Wal};
@@ -40,12 +41,17 @@ impl<F: Fs> Drop for Alive<F> {
 
 impl<F: Fs> AsyncWal<F> {
     /// Starts the thread that commits. It ends when the log is closed, or when the last handle is dropped and
-    /// all is committed.
+    /// all is committed. Where [`Options::sync`](crate::Options::sync) is an interval and the log has no thread that
+    /// keeps it, that is started too.
     ///
     /// # Errors
     /// The system's, if it makes no more threads.
-    pub fn start(wal: Wal<F>) -> io::Result<Self> {
-        let (this, committer) = Self::unstarted(wal);
+    pub fn start(mut wal: Wal<F>) -> io::Result<Self> {
+        if wal.keeper.is_none() && wal.inner.home.options.sync.is_timed() {
+            wal.keeper = Some(Arc::new(Keeper::spawn(wal.inner.clone())?));
+        }
+        let (this, mut committer) = Self::unstarted(wal);
+        committer.may_wait = true;
         std::thread::Builder::new().name("wal-committer".into()).spawn(move || committer.run())?;
         Ok(this)
     }
@@ -54,14 +60,14 @@ impl<F: Fs> AsyncWal<F> {
     /// calls [`Committer::step`] when it likes.
     pub fn unstarted(wal: Wal<F>) -> (Self, Committer<F>) {
         let alive = Arc::new(Alive(wal.clone()));
-        let committer = Committer { wal: wal.clone() };
+        let committer = Committer { wal: wal.clone(), may_wait: false };
         (Self { wal, _alive: alive }, committer)
     }
 
     /// Appends one record. It is taken in by this call, in the order of calls, whether or not the future is ever
-    /// polled; the future is ready when the record is durable.
+    /// polled; the future is ready when the record is as safe as [`Wal::append`] makes it.
     pub fn append<'a>(&self, record: impl Into<Payload<'a>>) -> Append {
-        self.append_with(record, Durability::Synced)
+        self.append_with(record, self.wal.inner.home.options.sync.level())
     }
 
     /// As [`append`](Self::append); the future is ready when the record is as safe as asked for, at once where that
@@ -77,7 +83,7 @@ impl<F: Fs> AsyncWal<F> {
         I: IntoIterator,
         I::Item: Into<Payload<'a>>,
     {
-        self.append_batch_with(records, Durability::Synced)
+        self.append_batch_with(records, self.wal.inner.home.options.sync.level())
     }
 
     /// As [`append_batch`](Self::append_batch); the future is ready when they are as safe as asked for.
@@ -210,6 +216,8 @@ impl<F: Fs> fmt::Debug for AsyncWal<F> {
 #[must_use = "nothing is committed until it runs"]
 pub struct Committer<F: Fs = StdFs> {
     wal: Wal<F>,
+    /// Whether it has a thread of its own, which may wait for more to join a group.
+    may_wait: bool,
 }
 
 impl<F: Fs> Committer<F> {
@@ -240,9 +248,10 @@ impl<F: Fs> Committer<F> {
         }
     }
 
-    /// Commits one group, if anything waits and nobody else commits; whether it did.
+    /// Commits one group, if anything waits and nobody else commits; whether it did. What
+    /// [`Wal::maintain`] does is not done here.
     pub fn step(&mut self) -> bool {
-        self.wal.inner.commit()
+        self.wal.inner.commit(self.may_wait)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::frames::Frames;
 use crate::intake::Intake;
 use crate::parker::Parker;
 use crate::payload::Payload;
+use crate::policy::{SyncPolicy, Unsynced};
 use crate::progress::{Waiters, Waiting};
 use crate::truncate::Truncated;
 
@@ -84,7 +85,7 @@ pub(crate) struct Handoff {
     /// Tasks to be refused.
     #[cfg(feature = "tokio")]
     pub(crate) orphans: Vec<Waiter>,
-    /// Whether work is left that the committer of the async front may take.
+    /// Whether the committer of the async front has work, or none any more.
     #[cfg(feature = "tokio")]
     pub(crate) work_left: bool,
 }
@@ -110,6 +111,14 @@ pub(crate) struct Queue {
     taken: (u64, u64),
     /// Those of them that are still in memory.
     held: u64,
+    policy: SyncPolicy,
+    unsynced: Unsynced,
+    /// Bytes of frames that are written and not synced.
+    unsynced_bytes: u64,
+    /// How many waited for the last sync.
+    last_group: usize,
+    /// A leader waits until so many wait for a sync.
+    gathering: Option<usize>,
     max_inflight: u64,
     /// Set by the first request to close; nothing is taken in after it.
     closing: bool,
@@ -120,10 +129,15 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn new(intake: Intake, max_inflight: u64) -> Self {
+    pub(crate) fn new(intake: Intake, max_inflight: u64, policy: SyncPolicy) -> Self {
         Self {
             taken: (intake.next_lsn(), 0),
             held: 0,
+            policy,
+            unsynced: Unsynced::default(),
+            unsynced_bytes: 0,
+            last_group: 0,
+            gathering: None,
             intake,
             waiters: Waiters::default(),
             works: VecDeque::new(),
@@ -173,18 +187,51 @@ impl Queue {
         over.then_some(Reject::Backpressure { inflight, limit: self.max_inflight })
     }
 
-    /// Takes records in, for which there is room.
+    /// Takes records in, for which there is room; whether they are the first for whose sync a time is set.
     pub(crate) fn push(
         &mut self,
         records: &mut [Payload<'_>],
         level: Durability,
-    ) -> Result<Range<u64>, Reject> {
-        self.intake.push(records, level == Durability::Buffered)
+        now_ns: impl FnOnce() -> u64,
+    ) -> Result<(Range<u64>, bool), Reject> {
+        let lsns = self.intake.push(records, level == Durability::Buffered)?;
+        let timed = level < Durability::Synced && self.policy.is_timed();
+        Ok((lsns, timed && self.unsynced.came(now_ns)))
     }
 
-    /// Somebody waits for records below `end`: those it `brought`, or others.
-    pub(crate) fn wait(&mut self, level: Durability, end: u64, brought: bool, waiter: Waiter) {
+    /// Somebody waits for records below `end`: those it `brought`, or others. Whether a leader waited for that.
+    pub(crate) fn wait(&mut self, level: Durability, end: u64, brought: bool, waiter: Waiter) -> bool {
         self.waiters.add(level, Waiting { end, brought, waiter });
+        self.gathering.is_some_and(|enough| self.waiters.synced() >= enough)
+    }
+
+    /// How many wait for a sync, and how many did for the last.
+    pub(crate) fn waiting_for_sync(&self) -> (usize, usize) {
+        (self.waiters.synced(), self.last_group)
+    }
+
+    /// The leader waits until so many wait for a sync, or does not any more.
+    pub(crate) fn gather(&mut self, enough: Option<usize>) {
+        self.leading = true;
+        self.gathering = enough;
+    }
+
+    /// Bytes of frames, and of records in memory, that are not synced.
+    pub(crate) fn unsynced_bytes(&self) -> u64 {
+        self.unsynced_bytes + self.held + self.intake.bytes()
+    }
+
+    /// Whether the policy wants a sync because there is so much to be synced.
+    pub(crate) fn is_due(&self) -> bool {
+        // What cannot be written is not tried for ever.
+        let stuck = self.intake.is_idle();
+        self.policy.is_due_at(if stuck { self.unsynced_bytes } else { self.unsynced_bytes() })
+    }
+
+    /// In how many nanoseconds the policy wants a sync, as far as that is a matter of time.
+    pub(crate) fn due_in_ns(&self, now_ns: impl FnOnce() -> u64) -> Option<u64> {
+        let since_ns = self.unsynced.since_ns().filter(|_| self.poison.is_none() && !self.closing);
+        since_ns.and_then(|since_ns| self.policy.due_in_ns(Some(since_ns), now_ns()))
     }
 
     /// Takes a request in, or gives it back with the reason.
@@ -200,23 +247,25 @@ impl Queue {
 
     fn has_work(&self) -> bool {
         let asked = !self.works.is_empty() || !self.waiters.is_empty();
-        asked || self.intake.is_full() || self.tasks_gone && !self.intake.is_idle()
+        asked || self.intake.is_full() || self.is_due() || self.tasks_gone && !self.intake.is_idle()
     }
 
-    /// Makes the caller the leader if there is work and nobody leads.
-    pub(crate) fn lead(&mut self) -> Option<Taken> {
-        (!self.leading && self.has_work()).then(|| self.take())
+    /// Whether there is work and nobody leads.
+    pub(crate) fn may_lead(&self) -> bool {
+        !self.leading && self.has_work()
     }
 
-    /// Makes the caller the leader, of all there is; nobody leads.
+    /// Makes the caller the leader, of all there is; nobody else leads.
     pub(crate) fn take(&mut self) -> Taken {
         self.leading = true;
         self.taken = (self.intake.next_lsn(), self.intake.bytes());
         self.held = self.taken.1;
+        self.gathering = None;
+        self.unsynced.taken();
         Taken { frames: self.intake.take(), works: std::mem::take(&mut self.works) }
     }
 
-    /// Answers those whose records have come as far as they want; whether somebody waits for a sync.
+    /// Answers those whose records have come as far as they want; whether somebody, or the policy, wants a sync.
     pub(crate) fn reached(
         &mut self,
         (written, durable): (u64, u64),
@@ -225,7 +274,7 @@ impl Queue {
         while let Some(waiter) = self.waiters.pop_reached(written, durable) {
             answers.push((waiter, Ok(Done::Other)));
         }
-        self.waiters.want_sync(written)
+        self.waiters.want_sync(written) || self.policy.is_due_at(self.unsynced_bytes)
     }
 
     /// All records were refused, from `written` on: those who wait for them are, and what nobody was told of goes.
@@ -242,6 +291,7 @@ impl Queue {
         self.intake.refused(rest, written);
         self.taken = (written, 0);
         self.held = 0;
+        self.unsynced.refused(!self.intake.is_empty());
     }
 
     /// Refuses everything from now on, by the leader, who knows from where on no write was `attempted`, or by somebody
@@ -270,10 +320,23 @@ impl Queue {
         self.intake.clear();
     }
 
-    /// What the leader took is done with.
+    /// What the leader took is written.
     pub(crate) fn landed(&mut self, frames: Frames, room: u64) {
         self.intake.landed(frames, room);
         self.held = 0;
+    }
+
+    /// So many bytes of what is written are not synced.
+    pub(crate) fn synced_but(&mut self, bytes: u64) {
+        self.unsynced_bytes = bytes;
+        if bytes == 0 {
+            self.unsynced.synced();
+        }
+    }
+
+    /// A sync serves so many.
+    pub(crate) fn serves(&mut self, waiting: usize) {
+        self.last_group = waiting;
     }
 
     /// Ends the lead.
@@ -288,7 +351,7 @@ impl Queue {
             #[cfg(feature = "tokio")]
             orphans: self.orphans(),
             #[cfg(feature = "tokio")]
-            work_left: self.has_work(),
+            work_left: self.has_work() || self.is_done(),
         }
     }
 
@@ -329,5 +392,104 @@ impl Queue {
             self.intake.refused(&Frames::default(), self.taken.0);
         }
         orphans
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Durability::{Buffered, Synced, Written};
+
+    fn queue(policy: SyncPolicy) -> Queue {
+        Queue::new(Intake::new(1, 512, 1 << 16), 1000, policy)
+    }
+
+    /// Brings a record and waits for it.
+    fn append(queue: &mut Queue, len: usize, level: Durability) -> Arc<Parker<Outcome>> {
+        let (lsns, _) = queue.push(&mut [vec![0; len].into()], level, || 0).unwrap();
+        let parker = Arc::<Parker<Outcome>>::default();
+        queue.wait(level, lsns.end, true, Waiter::Thread(parker.clone()));
+        parker
+    }
+
+    #[test]
+    fn one_leads_and_the_next_is_woken_when_it_leaves() {
+        let mut queue = queue(SyncPolicy::Always);
+        let first = append(&mut queue, 10, Synced);
+        assert!(queue.may_lead());
+        let taken = queue.take();
+        assert_eq!(taken.frames.spans().len(), 1);
+        assert!(!queue.may_lead(), "there is a leader");
+        let second = append(&mut queue, 20, Synced);
+        queue.landed(taken.frames, 1 << 10);
+        let mut answers = Vec::new();
+        assert!(queue.reached((2, 1), &mut answers) && answers.is_empty());
+        assert!(!queue.reached((2, 2), &mut answers), "the second is not even written");
+        answers.into_iter().for_each(|(waiter, outcome)| waiter.answer(outcome));
+        assert!(matches!(first.take(), Some(Ok(_))));
+        queue.leave().wake();
+        assert!(second.wait().is_none(), "it is offered the lead");
+        assert!(queue.may_lead());
+    }
+
+    #[test]
+    fn bytes_in_flight_are_bounded_but_one_record_always_goes() {
+        let mut queue = queue(SyncPolicy::Always);
+        assert_eq!(queue.overfull(5000, Synced), None);
+        append(&mut queue, 600, Synced);
+        let inflight = 602 + WAITER_COST;
+        assert_eq!(queue.overfull(500, Synced), Some(Reject::Backpressure { inflight, limit: 1000 }));
+        assert_eq!(queue.overfull(398, Buffered), None, "only memory counts where nobody waits");
+        let taken = queue.take();
+        assert!(queue.overfull(500, Buffered).is_some());
+        queue.landed(taken.frames, 0);
+        assert_eq!(queue.overfull(500, Buffered), None);
+        assert!(queue.overfull(500, Synced).is_some(), "until its sync");
+    }
+
+    #[test]
+    fn nothing_is_taken_after_a_close_or_a_failure() {
+        let mut queue = queue(SyncPolicy::Always);
+        let failure = Failure::new("testing", std::io::Error::other("x"));
+        let taken = append(&mut queue, 1, Synced);
+        queue.take();
+        let untouched = append(&mut queue, 1, Written);
+        let mut answers = Vec::new();
+        queue.fail(&failure, None, &mut answers);
+        assert_eq!(answers.len(), 1, "the leader answers for what it took");
+        queue.fail(&failure, Some(2), &mut answers);
+        answers.into_iter().for_each(|(waiter, outcome)| waiter.answer(outcome));
+        assert!(matches!(untouched.take(), Some(Err(AppendError::Rejected(Reject::Poisoned)))));
+        assert!(matches!(taken.take(), Some(Err(AppendError::Indeterminate(_)))));
+        assert_eq!(queue.refusal(false), Some(Reject::Poisoned));
+        let mut queue = self::queue(SyncPolicy::Always);
+        let waiter = || Waiter::Thread(Arc::default());
+        assert!(queue.ask(Work::Close, waiter()).is_ok());
+        assert!(matches!(queue.ask(Work::Rotate, waiter()), Err((_, Reject::Closed))));
+    }
+
+    #[test]
+    fn a_leader_that_gathers_hears_of_the_last_it_waits_for() {
+        let mut queue = queue(SyncPolicy::Always);
+        queue.gather(Some(2));
+        let mut wait = |end| queue.wait(Synced, end, false, Waiter::Thread(Arc::default()));
+        assert_eq!([wait(2), wait(2), wait(2)], [false, true, true]);
+        queue.take();
+        assert!(!queue.wait(Synced, 2, false, Waiter::Thread(Arc::default())));
+    }
+
+    #[test]
+    fn bytes_that_are_due_are_work() {
+        let mut queue = queue(SyncPolicy::Bytes(300));
+        queue.push(&mut [vec![0; 200].into()], Buffered, || 0).unwrap();
+        assert!(!queue.may_lead());
+        queue.push(&mut [vec![0; 100].into()], Buffered, || 0).unwrap();
+        assert!(queue.may_lead());
+        let taken = queue.take();
+        queue.landed(taken.frames, 0);
+        queue.synced_but(340);
+        assert!(queue.reached((3, 1), &mut Vec::new()), "a sync is due");
+        queue.synced_but(0);
+        assert!(!queue.reached((3, 3), &mut Vec::new()));
     }
 }

@@ -10,7 +10,7 @@ use std::thread_local;
 use parking_lot::MutexGuard;
 
 use crate::Durability;
-use crate::commit::{Done, Outcome, Request, Taken, Waiter, Work};
+use crate::commit::{Done, Handoff, Outcome, Request, Taken, Waiter, Work};
 use crate::error::{AppendError, Failure, Reject};
 use crate::frame::{Kind, frame_len};
 use crate::frames::Frames;
@@ -28,7 +28,7 @@ impl<F: Fs> Inner<F> {
     /// safe as it says.
     pub(crate) fn lead(&self, taken: Taken, own: Option<(Durability, u64)>) -> Result<(), AppendError> {
         let answers = ANSWERS.try_with(Cell::take).unwrap_or_default();
-        let mut lead = Lead { inner: self, answers, done: false };
+        let mut lead = Lead { inner: self, answers, handoff: None };
         let mut turn = Turn {
             inner: self,
             log: self.log.lock(),
@@ -44,9 +44,9 @@ impl<F: Fs> Inner<F> {
             turn.serve(request);
         }
         turn.write(u64::MAX);
-        turn.sync(own);
+        let handoff = turn.finish(own);
         let answer = turn.answer(own);
-        lead.done = true;
+        lead.handoff = Some(handoff);
         drop(lead);
         self.ring_for_reserve();
         answer
@@ -79,27 +79,32 @@ impl<F: Fs> Turn<'_, F> {
         }
     }
 
-    /// Syncs what was written, where somebody wants it.
-    fn sync(&mut self, own: Option<(Durability, u64)>) {
+    /// Syncs what was written, where somebody wants that, and ends the lead.
+    fn finish(&mut self, own: Option<(Durability, u64)>) -> Handoff {
         let frames = std::mem::take(&mut self.frames);
-        let own = own.is_some_and(|(level, end)| {
+        let own_sync = own.is_some_and(|(level, end)| {
             level == Durability::Synced && self.log.durable < end && end <= self.log.next_lsn
         });
-        let others = {
-            let mut queue = self.inner.queue.lock();
-            if self.outcome.is_ok() {
-                queue.landed(frames, self.log.room());
-            }
-            queue.reached((self.log.next_lsn, self.log.durable), self.answers)
-        };
-        if own || others {
-            // Who wants no more than a write does not wait for the sync.
-            self.inner.answer_all(self.answers);
-            let synced = self.log.sync(&self.inner.home);
-            self.settle(synced);
-            let reached = (self.log.next_lsn, self.log.durable);
-            self.inner.queue.lock().reached(reached, self.answers);
+        let inner = self.inner;
+        let mut queue = inner.queue.lock();
+        if self.outcome.is_ok() {
+            queue.landed(frames, self.log.room());
         }
+        queue.synced_but(self.log.unsynced());
+        let others_sync = queue.reached((self.log.next_lsn, self.log.durable), self.answers);
+        if own_sync || others_sync {
+            let (waiting, _) = queue.waiting_for_sync();
+            queue.serves(waiting + usize::from(own_sync));
+            drop(queue);
+            // Who wants no more than a write does not wait for the sync.
+            inner.answer_all(self.answers);
+            let synced = self.log.sync(&inner.home);
+            self.settle(synced);
+            queue = inner.queue.lock();
+            queue.synced_but(self.log.unsynced());
+            queue.reached((self.log.next_lsn, self.log.durable), self.answers);
+        }
+        queue.leave()
     }
 
     fn publish(&self) {
@@ -193,20 +198,24 @@ impl<F: Fs> Turn<'_, F> {
 struct Lead<'a, F: Fs> {
     inner: &'a Inner<F>,
     answers: Vec<(Waiter, Outcome)>,
-    done: bool,
+    handoff: Option<Handoff>,
+}
+
+impl<F: Fs> Lead<'_, F> {
+    fn broken(&self) -> Handoff {
+        let failure = Failure::new("committing", io::Error::other("the file system panicked"));
+        let attempted = self.inner.log.lock().attempted;
+        self.inner.poison(&failure, Some(attempted));
+        self.inner.queue.lock().leave()
+    }
 }
 
 impl<F: Fs> Drop for Lead<'_, F> {
     fn drop(&mut self) {
-        if !self.done {
-            let failure = Failure::new("committing", io::Error::other("the file system panicked"));
-            let attempted = self.inner.log.lock().attempted;
-            self.inner.poison(&failure, Some(attempted));
-        }
-        let handoff = self.inner.queue.lock().leave();
+        let handoff = self.handoff.take().unwrap_or_else(|| self.broken());
         handoff.wake();
         #[cfg(feature = "tokio")]
-        if handoff.work_left || self.inner.is_done() {
+        if handoff.work_left {
             self.inner.committer.notify_one();
         }
         self.inner.answer_all(&mut self.answers);

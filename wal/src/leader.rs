@@ -4,20 +4,23 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread_local;
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::commit::{Outcome, Queue, Waiter, Work};
 use crate::error::{AppendError, Failure, Pinned, Reject};
 use crate::frames::body_len;
 use crate::fs::Fs;
+use crate::gather::window_ns;
 use crate::home::Home;
 use crate::intake::Intake;
+use crate::keeper::Doorbell;
 use crate::log::Log;
 use crate::parker::{self, Parker};
 use crate::payload::Payload;
 use crate::progress::Progress;
-use crate::reserve::{Doorbell, Reserve};
+use crate::reserve::Reserve;
 use crate::truncate::{Pin, Pins};
 use crate::{Durability, Lsn};
 
@@ -31,6 +34,8 @@ pub(crate) struct Inner<F: Fs> {
     pub(crate) log: Mutex<Log<F>>,
     pub(crate) reserve: Mutex<Reserve<F>>,
     pub(crate) queue: Mutex<Queue>,
+    /// As many wait for a sync as the leader waits for.
+    gathered: Condvar,
     pub(crate) progress: Progress,
     pub(crate) pins: Arc<Mutex<Pins>>,
     lock: Mutex<Option<F::Lock>>,
@@ -45,7 +50,8 @@ impl<F: Fs> Inner<F> {
         let options = &home.options;
         let intake = Intake::new(log.next_lsn, options.max_frame, options.segment_bytes);
         Self {
-            queue: Mutex::new(Queue::new(intake, options.max_inflight_bytes)),
+            queue: Mutex::new(Queue::new(intake, options.max_inflight_bytes, options.sync)),
+            gathered: Condvar::new(),
             progress: Progress::new(log.next_lsn, log.low),
             pins: Arc::new(Mutex::new(Pins::new(log.low))),
             home,
@@ -58,8 +64,10 @@ impl<F: Fs> Inner<F> {
         }
     }
 
-    pub(crate) fn inflight(&self) -> u64 {
-        self.queue.lock().inflight()
+    /// Bytes on their way, and bytes that are not synced.
+    pub(crate) fn inflight(&self) -> (u64, u64) {
+        let queue = self.queue.lock();
+        (queue.inflight(), queue.unsynced_bytes())
     }
 
     pub(crate) fn poisoned(&self) -> Option<Failure> {
@@ -124,16 +132,19 @@ impl<F: Fs> Inner<F> {
             self.until(Durability::Written, end)?;
             queue = self.queue.lock();
         }
-        let lsns = match queue.push(records, level) {
-            Ok(lsns) => lsns,
+        let (lsns, timed) = match queue.push(records, level, || self.home.options.time.monotonic_ns()) {
+            Ok(pushed) => pushed,
             Err(reason) => {
                 drop(queue);
                 return self.reject(reason);
             }
         };
+        if timed {
+            self.doorbell.ring_for_sync();
+        }
         if level == Durability::Buffered {
             self.progress.set_appended(lsns.end);
-            if queue.is_leading() || !queue.intake.is_full() {
+            if queue.is_leading() || !queue.intake.is_full() && !queue.is_due() {
                 return Ok(lsns);
             }
             let taken = queue.take();
@@ -144,11 +155,15 @@ impl<F: Fs> Inner<F> {
         }
         if queue.is_leading() {
             let answer = parker::with_own(&PARKER, |parker| {
-                queue.wait(level, lsns.end, true, Waiter::Thread(parker.clone()));
+                let enough = queue.wait(level, lsns.end, true, Waiter::Thread(parker.clone()));
                 drop(queue);
+                self.tell_gathering(enough);
                 self.await_answer(parker)
             });
             return answer.map(|_| lsns);
+        }
+        if level == Durability::Synced {
+            self.gather(&mut queue, 1);
         }
         let taken = queue.take();
         drop(queue);
@@ -169,24 +184,29 @@ impl<F: Fs> Inner<F> {
         let bytes = self.measure(records)?;
         let mut queue = self.queue.lock();
         let refusal = queue.refusal(true).or_else(|| queue.overfull(bytes, level));
-        let taken = refusal.map_or_else(|| queue.push(records, level), Err);
-        let lsns = match taken {
-            Ok(lsns) => lsns,
+        let now_ns = || self.home.options.time.monotonic_ns();
+        let pushed = refusal.map_or_else(|| queue.push(records, level, now_ns), Err);
+        let (lsns, timed) = match pushed {
+            Ok(pushed) => pushed,
             Err(reason) => {
                 drop(queue);
                 return self.reject(reason);
             }
         };
+        if timed {
+            self.doorbell.ring_for_sync();
+        }
         if level == Durability::Buffered {
             self.progress.set_appended(lsns.end);
-            if queue.intake.is_full() {
+            if queue.intake.is_full() || queue.is_due() {
                 self.committer.notify_one();
             }
             return Ok((lsns, None));
         }
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        queue.wait(level, lsns.end, true, Waiter::Task(sender));
+        let enough = queue.wait(level, lsns.end, true, Waiter::Task(sender));
         drop(queue);
+        self.tell_gathering(enough);
         self.committer.notify_one();
         Ok((lsns, Some(receiver)))
     }
@@ -226,7 +246,9 @@ impl<F: Fs> Inner<F> {
         if let Some(reason) = queue.refusal(waiter.is_task()) {
             return Some(Err(reason.into()));
         }
-        queue.wait(level, end, false, waiter);
+        let enough = queue.wait(level, end, false, waiter);
+        drop(queue);
+        self.tell_gathering(enough);
         None
     }
 
@@ -257,7 +279,7 @@ impl<F: Fs> Inner<F> {
             if let Some(outcome) = parker.take() {
                 return outcome;
             }
-            if !self.commit()
+            if !self.commit(true)
                 && let Some(outcome) = parker.wait()
             {
                 return outcome;
@@ -265,12 +287,63 @@ impl<F: Fs> Inner<F> {
         }
     }
 
-    /// Commits what there is, if there is anything and nobody else does; whether it did.
-    pub(crate) fn commit(&self) -> bool {
-        let Some(taken) = self.queue.lock().lead() else { return false };
+    /// Commits what there is, if there is anything and nobody else does; whether it did. A thread may wait for others
+    /// to join.
+    pub(crate) fn commit(&self, may_wait: bool) -> bool {
+        let mut queue = self.queue.lock();
+        if !queue.may_lead() {
+            return false;
+        }
+        if may_wait {
+            self.gather(&mut queue, 0);
+        }
+        let taken = queue.take();
+        drop(queue);
         // Whoever waits is answered where it waits.
         let _ = self.lead(taken, None);
         true
+    }
+
+    /// Leads, and waits for others to join, where the time of a sync says that this is worth it.
+    fn gather(&self, queue: &mut MutexGuard<'_, Queue>, own: usize) {
+        let (waiting, last) = queue.waiting_for_sync();
+        let sync_ns = self.home.counters.sync_ewma_ns();
+        if !self.home.options.gather || waiting + own == 0 {
+            return;
+        }
+        let Some(window_ns) = window_ns(sync_ns, last, waiting + own) else { return };
+        let until_ns = self.home.options.time.monotonic_ns().saturating_add(window_ns);
+        queue.gather(Some(last - own));
+        loop {
+            let left_ns = until_ns.saturating_sub(self.home.options.time.monotonic_ns());
+            if left_ns == 0 || queue.waiting_for_sync().0 >= last - own || queue.refusal(false).is_some() {
+                break;
+            }
+            self.gathered.wait_for(queue, Duration::from_nanos(left_ns));
+        }
+        queue.gather(None);
+    }
+
+    fn tell_gathering(&self, enough: bool) {
+        if enough {
+            self.gathered.notify_one();
+        }
+    }
+
+    /// Syncs what the policy wants synced by now; in how many nanoseconds it wants more.
+    pub(crate) fn maintain(&self) -> Result<Option<u64>, AppendError> {
+        let due_in_ns = || self.queue.lock().due_in_ns(|| self.home.options.time.monotonic_ns());
+        if due_in_ns() != Some(0) {
+            return Ok(due_in_ns());
+        }
+        self.until(Durability::Synced, self.progress.appended())?;
+        Ok(due_in_ns())
+    }
+
+    /// When to try again what the policy wanted synced and could not be.
+    pub(crate) fn retry_in_ns(&self) -> Option<u64> {
+        let policy = self.home.options.sync;
+        self.poisoned().is_none().then(|| policy.due_in_ns(Some(0), 0)).flatten()
     }
 
     pub(crate) fn prepare(&self) -> Result<bool, AppendError> {

@@ -45,6 +45,8 @@
 //! - **G4** A batch appears whole or not at all (`tests/crash.rs`).
 //! - **G5** [`Durability::Written`] survives the death of the process and not a power cut, [`Durability::Buffered`]
 //!   neither; either way an unbroken beginning of the log is left (`tests/levels.rs`).
+//! - **G6** [`SyncPolicy::Interval`]: a power cut loses no record that was acknowledged an interval and one sync
+//!   before, also where nothing came behind it (`tests/policy.rs`).
 //! - **G7** The first failed sync ends all writing until the log is reopened; nothing is called durable after it
 //!   (`tests/faults.rs`).
 //! - **G8** Reopened after that, the log does not trust the page cache: what no later frame proves to have been
@@ -70,7 +72,8 @@
 //! Record or batch 64 MiB ([`Options::max_record_bytes`], at most 256 MiB); segment 8 KiB to 16 GiB; 2⁶⁴ records.
 //! Memory: [`Options::max_inflight_bytes`] for records that wait, and one frame, or the fragments of one record,
 //! per reader. A lone record of 64 bytes takes 104 on disk, in a group of 100 about 65. Opening reads the whole log
-//! once; an append costs one write and one sync, shared by all that wait, or less where it asks for less. Unix only.
+//! once; an append costs one write and one sync, shared by all that wait, or less where it asks for less: see
+//! [`Durability`] and [`SyncPolicy`]. Unix only.
 //!
 //! # Time, disk and chance
 //!
@@ -103,10 +106,12 @@ pub mod format;
 mod frame;
 mod frames;
 pub mod fs;
+mod gather;
 mod header;
 mod holes;
 mod home;
 mod intake;
+mod keeper;
 mod lead;
 mod leader;
 mod log;
@@ -117,6 +122,7 @@ mod options;
 mod parker;
 mod payload;
 mod pieces;
+mod policy;
 mod pool;
 mod progress;
 mod quarantine;
@@ -147,6 +153,7 @@ pub use error::{
 pub use lsn::{Lsn, Watermarks};
 pub use options::{Options, RepairPolicy, Time};
 pub use payload::Payload;
+pub use policy::SyncPolicy;
 pub use reader::{Reader, Record};
 pub use report::RecoveryReport;
 pub use stats::{Rejections, Stats};

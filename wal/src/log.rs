@@ -221,6 +221,14 @@ impl<F: Fs> Log<F> {
         Ok(())
     }
 
+    /// Bytes of frames that are written and not synced.
+    pub(crate) fn unsynced(&self) -> u64 {
+        match &self.tail {
+            Tail::Active(segment) => segment.end - segment.synced,
+            Tail::Empty | Tail::Frozen(_) => 0,
+        }
+    }
+
     fn active(&mut self) -> &mut Segment<F> {
         match &mut self.tail {
             Tail::Active(segment) => segment,

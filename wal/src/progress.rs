@@ -24,9 +24,9 @@ impl Progress {
         Self { appended: at(next_lsn), written: at(next_lsn), durable: at(next_lsn), low: at(low) }
     }
 
-    /// Somebody was told the numbers below.
+    /// Somebody was told the numbers below, or will be: what is written is not taken back.
     pub(crate) fn appended(&self) -> u64 {
-        self.appended.load(Ordering::Acquire)
+        self.appended.load(Ordering::Acquire).max(self.written())
     }
 
     pub(crate) fn written(&self) -> u64 {
@@ -45,9 +45,7 @@ impl Progress {
         self.appended.store(lsn, Ordering::Release);
     }
 
-    /// In this order, so that a reader that takes them from the safest on never sees one ahead of a weaker.
     pub(crate) fn set_written(&self, lsn: u64) {
-        self.appended.fetch_max(lsn, Ordering::AcqRel);
         self.written.store(lsn, Ordering::Release);
     }
 
@@ -85,6 +83,11 @@ impl<W> Default for Waiters<W> {
 impl<W> Waiters<W> {
     pub(crate) fn len(&self) -> usize {
         self.written.len() + self.synced.len()
+    }
+
+    /// How many wait for a sync.
+    pub(crate) fn synced(&self) -> usize {
+        self.synced.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

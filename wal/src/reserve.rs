@@ -1,18 +1,12 @@
 //! The segment made ahead, so that rotation creates nothing while appends wait: from a file that was kept, or anew.
 
-use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
-
-use parking_lot::{Condvar, Mutex};
 
 use crate::directory::spare_path;
 use crate::error::{AppendError, Reject};
 use crate::format::MAX_NUMBER;
 use crate::fs::Fs;
 use crate::home::Home;
-use crate::leader::Inner;
 use crate::log::Quota;
 use crate::make::Made;
 use crate::segment::Segment;
@@ -131,65 +125,6 @@ fn give_up<F: Fs>(home: &Home<F>) -> bool {
         .any(|kept| home.fs.remove(&spare_path(&home.dir, kept)).is_ok())
 }
 
-/// Wakes the thread that makes segments.
-#[derive(Debug, Default)]
-pub(crate) struct Doorbell {
-    state: Mutex<(bool, bool)>,
-    changed: Condvar,
-}
-
-impl Doorbell {
-    pub(crate) fn ring(&self) {
-        self.state.lock().0 = true;
-        self.changed.notify_one();
-    }
-
-    fn stop(&self) {
-        self.state.lock().1 = true;
-        self.changed.notify_one();
-    }
-
-    /// Blocks until it rings; `false` when it is over.
-    fn wait(&self) -> bool {
-        let mut state = self.state.lock();
-        while !state.0 && !state.1 {
-            self.changed.wait(&mut state);
-        }
-        state.0 = false;
-        !state.1
-    }
-}
-
-/// The thread that makes segments ahead; dropping it waits for the one it is at.
-pub(crate) struct Reserver {
-    stop: Box<dyn Fn() + Send + Sync>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Reserver {
-    pub(crate) fn spawn<F: Fs>(inner: Arc<Inner<F>>) -> io::Result<Self> {
-        let bell = inner.clone();
-        let thread = std::thread::Builder::new().name("wal-reserver".into()).spawn(move || {
-            inner.doorbell.ring();
-            while inner.doorbell.wait() {
-                // A refusal is told to the append that needs the segment; a failure has poisoned the log.
-                let _ = inner.prepare();
-            }
-        })?;
-        Ok(Self { stop: Box::new(move || bell.doorbell.stop()), thread: Some(thread) })
-    }
-}
-
-impl Drop for Reserver {
-    fn drop(&mut self) {
-        (self.stop)();
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has poisoned nothing: it only leaves the work to the appends.
-            let _ = thread.join();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use crate::fs::sim::SimFs;
@@ -200,7 +135,7 @@ mod tests {
         let disk = SimFs::new(0);
         let options = Options { segment_bytes: 8192, max_spare_segments: 0, ..Options::default() };
         let (wal, _) = Wal::open_in(disk.clone(), "/log", options).unwrap();
-        let rings = || std::mem::take(&mut wal.inner.doorbell.state.lock().0);
+        let rings = || wal.inner.doorbell.hush();
         for _ in 0..2 {
             wal.append("a").unwrap();
             assert!(rings());

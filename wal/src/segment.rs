@@ -9,7 +9,7 @@ use std::io::{self, IoSlice};
 
 use crate::control::{Seal, SegmentStart};
 use crate::error::{AppendError, Failure, Reject};
-use crate::format::{Features, HEADER_LEN, Header};
+use crate::format::{Digest, Features, HEADER_LEN, Header};
 use crate::frame::{Kind, frame_len};
 use crate::frames::{Frames, Tally, control_frame};
 use crate::fs::{File, Fs, is_full, write_all, write_zeros};
@@ -44,6 +44,7 @@ pub(crate) struct Place {
 pub(crate) struct Segment<F: Fs> {
     pub(crate) file: F::File,
     pub(crate) header: Header,
+    pub(crate) digest: Digest,
     pub(crate) link: Link,
     /// Whether its start frame is written.
     pub(crate) started: bool,
@@ -64,6 +65,7 @@ impl<F: Fs> Segment<F> {
     pub(crate) fn unstarted(file: F::File, header: Header) -> Self {
         Self {
             file,
+            digest: header.digest(),
             header,
             link: Link::default(),
             started: false,
@@ -135,8 +137,8 @@ impl<F: Fs> Segment<F> {
             low_watermark: place.low,
             epoch: place.epoch,
         };
-        let digest = self.header.digest();
-        control(control_frame((Kind::SEGMENT_START, &start.encode()), place.next_lsn, &digest, self.synced))
+        let frame = (Kind::SEGMENT_START, &start.encode()[..]);
+        control(control_frame(frame, place.next_lsn, &self.digest, self.synced))
     }
 
     /// Seals the segment and syncs it; `next` is durable. Answers how the next is tied to it.
@@ -163,7 +165,7 @@ impl<F: Fs> Segment<F> {
         (frames, count): (&mut Frames, usize),
     ) -> Result<Tally, AppendError> {
         let (start, before) = self.start(place);
-        let data = frames.seal(count, &self.header.digest(), self.synced);
+        let data = frames.seal(count, &self.digest, self.synced);
         let slices = &mut [IoSlice::new(&start), IoSlice::new(&[])];
         match frames.flat(count) {
             Some(flat) => {
@@ -187,7 +189,7 @@ impl<F: Fs> Segment<F> {
         (kind, body): (Kind, &[u8]),
     ) -> Result<(), AppendError> {
         let (start, before) = self.start(place);
-        let frame = control_frame((kind, body), place.next_lsn, &self.header.digest(), self.synced);
+        let frame = control_frame((kind, body), place.next_lsn, &self.digest, self.synced);
         let (frame, tally) = control(frame);
         self.put(home, &mut [IoSlice::new(&start), IoSlice::new(&frame)], before.then(tally))
     }

@@ -24,6 +24,16 @@ pub struct Stats {
     pub sync_failures: u64,
     /// Writes that failed.
     pub write_failures: u64,
+    /// The longest sync so far, in nanoseconds.
+    pub longest_sync_ns: u64,
+    /// What a sync takes at present, in nanoseconds: a mean in which each counts an eighth and the older ones ever less.
+    pub sync_ewma_ns: u64,
+    /// Groups by how many records they have: none or one, 2 to 3, 4 to 7, and so on; the last counts all above.
+    pub group_records: [u64; 16],
+    /// Records whose append was answered, or could have been, and that no sync has made durable.
+    pub unsynced_records: u64,
+    /// Bytes of them, with what they take in frames where they are written.
+    pub unsynced_bytes: u64,
     /// Segments sealed and followed by the next.
     pub rotations: u64,
     /// Segments made from the file of an earlier one.
@@ -65,6 +75,9 @@ pub(crate) struct Counters {
     appended_bytes: AtomicU64,
     physical_bytes: AtomicU64,
     groups: AtomicU64,
+    group_records: [AtomicU64; 16],
+    longest_sync_ns: AtomicU64,
+    sync_ewma_ns: AtomicU64,
     syncs: AtomicU64,
     sync_ns: AtomicU64,
     sync_failures: AtomicU64,
@@ -76,20 +89,34 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    /// Records of one write; only the leader writes.
     pub(crate) fn appended(&self, records: u64, bytes: u64) {
-        self.appended_records.fetch_add(records, Relaxed);
-        self.appended_bytes.fetch_add(bytes, Relaxed);
+        add(&self.appended_records, records);
+        add(&self.appended_bytes, bytes);
+        let class = (63 - (records | 1).leading_zeros()) as usize;
+        add(&self.group_records[class.min(self.group_records.len() - 1)], 1);
     }
 
+    /// Bytes of one write; only the leader writes.
     pub(crate) fn written(&self, bytes: u64) {
-        self.groups.fetch_add(1, Relaxed);
-        self.physical_bytes.fetch_add(bytes, Relaxed);
+        add(&self.groups, 1);
+        add(&self.physical_bytes, bytes);
     }
 
     pub(crate) fn synced(&self, ns: u64, ok: bool) {
         self.syncs.fetch_add(1, Relaxed);
         self.sync_ns.fetch_add(ns, Relaxed);
         self.sync_failures.fetch_add(u64::from(!ok), Relaxed);
+        self.longest_sync_ns.fetch_max(ns, Relaxed);
+        let mean = match self.sync_ewma_ns() {
+            0 => ns,
+            mean => mean - mean / 8 + ns / 8,
+        };
+        self.sync_ewma_ns.store(mean, Relaxed);
+    }
+
+    pub(crate) fn sync_ewma_ns(&self) -> u64 {
+        self.sync_ewma_ns.load(Relaxed)
     }
 
     pub(crate) fn write_failed(&self) {
@@ -155,6 +182,9 @@ impl Counters {
             groups: self.groups.load(Relaxed),
             syncs: self.syncs.load(Relaxed),
             sync_ns: self.sync_ns.load(Relaxed),
+            longest_sync_ns: self.longest_sync_ns.load(Relaxed),
+            sync_ewma_ns: self.sync_ewma_ns(),
+            group_records: self.group_records.each_ref().map(|count| count.load(Relaxed)),
             sync_failures: self.sync_failures.load(Relaxed),
             write_failures: self.write_failures.load(Relaxed),
             rotations: self.rotations.load(Relaxed),
@@ -164,4 +194,9 @@ impl Counters {
             ..Stats::default()
         }
     }
+}
+
+/// Counts where nobody else does at the same time, which is cheaper.
+fn add(counter: &AtomicU64, n: u64) {
+    counter.store(counter.load(Relaxed) + n, Relaxed);
 }

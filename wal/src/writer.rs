@@ -14,12 +14,13 @@ use crate::directory::LOCK;
 use crate::error::{AppendError, Failure, OpenError, Reject};
 use crate::fs::{Fs, StdFs, create_dir_all};
 use crate::home::{Home, Salts};
+use crate::keeper::Keeper;
 use crate::leader::Inner;
 use crate::options::Options;
 use crate::payload::Payload;
 use crate::reader::Reader;
 use crate::report::RecoveryReport;
-use crate::reserve::Reserver;
+
 use crate::source::Source;
 use crate::stats::{Counters, Stats};
 use crate::survey::{Survey, cannot};
@@ -33,27 +34,28 @@ use crate::{Durability, Lsn, Watermarks};
 /// [`open`](Self::open) waits for the segment that is being made ahead, if one is.
 pub struct Wal<F: Fs = StdFs> {
     // Stops the thread before the last handle lets go of the lock.
-    _reserver: Option<Arc<Reserver>>,
+    pub(crate) keeper: Option<Arc<Keeper>>,
     pub(crate) inner: Arc<Inner<F>>,
 }
 
 impl Wal {
-    /// Opens or makes a log in `dir`, with a thread that makes segments ahead.
+    /// Opens or makes a log in `dir`, with a thread that makes segments ahead and syncs when [`Options::sync`] says so.
     ///
     /// # Errors
     /// [`OpenError`]; its variants say what to do. Damage to durable records always refuses to open.
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<(Self, RecoveryReport), OpenError> {
         let dir = dir.as_ref();
         let (mut wal, report) = Self::open_in(StdFs, dir, options)?;
-        wal._reserver =
-            Some(Arc::new(Reserver::spawn(wal.inner.clone()).map_err(cannot("start a thread for", dir))?));
+        let keeper = Keeper::spawn(wal.inner.clone()).map_err(cannot("start a thread for", dir))?;
+        wal.keeper = Some(Arc::new(keeper));
         Ok((wal, report))
     }
 }
 
 impl<F: Fs> Wal<F> {
     /// As [`Wal::open`] on any file system and without a thread: unless [`reserve`](Self::reserve) is called now
-    /// and then, the append that fills a segment makes the next one.
+    /// and then, the append that fills a segment makes the next one; and of [`SyncPolicy::Interval`](crate::SyncPolicy::Interval) nothing comes
+    /// unless [`maintain`](Self::maintain) is.
     ///
     /// # Errors
     /// As [`Wal::open`].
@@ -98,15 +100,16 @@ impl<F: Fs> Wal<F> {
             starved: AtomicBool::default(),
         };
         let inner = Inner::new(home, found.log, found.reserve, lock);
-        Ok((Self { _reserver: None, inner: Arc::new(inner) }, report))
+        Ok((Self { keeper: None, inner: Arc::new(inner) }, report))
     }
 
-    /// Appends one record and returns when it is durable. Threads that append at the same time share a sync.
+    /// Appends one record and returns when it is durable, or [`Written`](Durability::Written) where [`Options::sync`]
+    /// is another policy than [`SyncPolicy::Always`](crate::SyncPolicy::Always). Threads that append at the same time share a sync.
     ///
     /// # Errors
     /// [`AppendError::Rejected`]: it never appears. [`AppendError::Indeterminate`]: it appears once or not at all.
     pub fn append<'a>(&self, record: impl Into<Payload<'a>>) -> Result<Lsn, AppendError> {
-        self.append_with(record, Durability::Synced)
+        self.append_with(record, self.inner.home.options.sync.level())
     }
 
     /// Appends one record and returns when it is as safe as asked for. A record of up to 16 KiB is copied once and
@@ -125,7 +128,8 @@ impl<F: Fs> Wal<F> {
         Ok(Lsn(lsns.start))
     }
 
-    /// Appends records that stand or fall together, with consecutive LSNs, and returns when they are durable.
+    /// Appends records that stand or fall together, with consecutive LSNs, and returns when they are as safe as one
+    /// by [`append`](Self::append).
     /// An empty batch does nothing, waits for nothing, and is never refused.
     ///
     /// # Errors
@@ -135,7 +139,7 @@ impl<F: Fs> Wal<F> {
         I: IntoIterator,
         I::Item: Into<Payload<'a>>,
     {
-        self.append_batch_with(records, Durability::Synced)
+        self.append_batch_with(records, self.inner.home.options.sync.level())
     }
 
     /// As [`append_batch`](Self::append_batch), and returns when they are as safe as asked for.
@@ -222,6 +226,15 @@ impl<F: Fs> Wal<F> {
         self.inner.prepare()
     }
 
+    /// Syncs what [`SyncPolicy::Interval`](crate::SyncPolicy::Interval) wants synced by now; answers in how many nanoseconds there is something to do
+    /// again, or `None` until something is appended. [`Wal::open`] has a thread for this.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
+    pub fn maintain(&self) -> Result<Option<u64>, AppendError> {
+        self.inner.maintain()
+    }
+
     /// Waits for all appends before it, makes them durable, marks the log as complete, and unlocks the directory,
     /// whatever the answer; later appends are refused. On an error the mark is missing, and what was acknowledged is
     /// as safe as its append asked for, but for [`Buffered`](Durability::Buffered) records that could not be written.
@@ -262,7 +275,9 @@ impl<F: Fs> Wal<F> {
     /// What the log has done since it was opened.
     pub fn stats(&self) -> Stats {
         let mut stats = self.inner.home.counters.snapshot();
-        stats.inflight_bytes = self.inner.inflight();
+        (stats.inflight_bytes, stats.unsynced_bytes) = self.inner.inflight();
+        let marks = self.watermarks();
+        stats.unsynced_records = marks.appended.0 - marks.durable.0;
         let directory = self.inner.home.directory.lock();
         stats.segments = directory.len() as u64;
         stats.disk_bytes = directory.bytes();
@@ -292,7 +307,7 @@ fn check_unlocked<F: Fs>(fs: &F, dir: &Path) -> Result<(), OpenError> {
 
 impl<F: Fs> Clone for Wal<F> {
     fn clone(&self) -> Self {
-        Self { _reserver: self._reserver.clone(), inner: self.inner.clone() }
+        Self { keeper: self.keeper.clone(), inner: self.inner.clone() }
     }
 }
 
