@@ -146,6 +146,15 @@ impl<F: Fs> AsyncWal<F> {
         }
     }
 
+    /// As [`Wal::checkpoint`]; the committer does the work.
+    ///
+    /// # Errors
+    /// As [`Wal::checkpoint`].
+    pub async fn checkpoint(&self, upto: Lsn, meta: &[u8]) -> Result<(), AppendError> {
+        let body = self.wal.inner.checkpoint(upto, meta)?;
+        self.ask(Work::Checkpoint(body)).await.map(drop)
+    }
+
     /// As [`Wal::rotate`]; the committer does the work.
     ///
     /// # Errors

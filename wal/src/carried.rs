@@ -34,10 +34,6 @@ impl Carried {
         }
         fits
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.checkpoint.is_none() && self.streams.is_empty()
-    }
 }
 
 #[cfg(test)]

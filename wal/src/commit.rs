@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::Durability;
 use crate::error::{AppendError, Failure, Reject};
 use crate::frames::Frames;
@@ -18,9 +20,11 @@ use crate::progress::{Waiters, Waiting};
 use crate::truncate::Truncated;
 
 /// What is asked for besides records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Work {
     Truncate(u64),
+    /// The body of the frame.
+    Checkpoint(Bytes),
     Rotate,
     Close,
 }

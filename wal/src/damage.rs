@@ -11,22 +11,25 @@ use crate::fs::Fs;
 use crate::scan::Walk;
 use crate::survey::Found;
 
-/// Refuses what this version cannot go on with: it does not hand checkpoints and streams on to the next segment, and
-/// does not align groups.
+/// Refuses what this version cannot go on with: it does not hand streams on to the next segment, and does not align
+/// groups.
 pub(crate) fn untouched<'a, F: Fs>(
     found: Option<&Found<F>>,
     walks: impl IntoIterator<Item = &'a Walk>,
 ) -> Result<(), OpenError> {
     let Some(found) = found else { return Ok(()) };
-    let carried = walks.into_iter().map(|walk| &walk.carried).find(|carried| !carried.is_empty());
-    let what = match carried {
-        Some(carried) if carried.checkpoint.is_some() => Unsupported::Writing(Kind::CHECKPOINT.0),
-        Some(_) => Unsupported::Writing(Kind::STREAM_DEF.0),
-        None if found.header.commit_align != 0 => Unsupported::CommitAlign(found.header.commit_align),
-        None => return Ok(()),
-    };
+    match walks.into_iter().find(|walk| !walk.carried.streams.is_empty()) {
+        Some(_) => Err(unsupported(found, Unsupported::Writing(Kind::STREAM_DEF.0))),
+        None if found.header.commit_align != 0 => {
+            Err(unsupported(found, Unsupported::CommitAlign(found.header.commit_align)))
+        }
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn unsupported<F: Fs>(found: &Found<F>, what: Unsupported) -> OpenError {
     let (path, segment) = (found.path.clone(), found.header.segment);
-    Err(OpenError::Unsupported { path, segment, offset: 0, what })
+    OpenError::Unsupported { path, segment, offset: 0, what }
 }
 
 pub(crate) fn is_unreadable(error: &OpenError) -> bool {

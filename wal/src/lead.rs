@@ -132,6 +132,7 @@ impl<F: Fs> Turn<'_, F> {
 
     /// Does other work than writing records; a full disk keeps nobody from truncating.
     fn serve(&mut self, request: Request) {
+        let closes = request.work == Work::Close;
         let outcome = match &self.outcome {
             Err(AppendError::Indeterminate(_)) => Err(Reject::Poisoned.into()),
             _ if self.log.released => Err(self.inner.gone().into()),
@@ -142,7 +143,7 @@ impl<F: Fs> Turn<'_, F> {
         } else {
             self.publish();
         }
-        if request.work == Work::Close {
+        if closes {
             self.inner.let_go(&mut self.log);
         }
         self.answers.push((request.waiter, outcome));
@@ -154,6 +155,9 @@ impl<F: Fs> Turn<'_, F> {
         match work {
             Work::Truncate(lsn) => {
                 log.truncate(home, &inner.reserve, &inner.pins, (lsn, Some(&quota))).map(Done::Truncated)
+            }
+            Work::Checkpoint(body) => {
+                log.checkpoint(home, &inner.reserve, (&body, Some(&quota))).map(|()| Done::Other)
             }
             Work::Rotate if log.is_started() => {
                 let capacity = home.options.segment_bytes;

@@ -6,8 +6,10 @@ use std::sync::atomic::Ordering;
 use std::thread_local;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use crate::checkpoint;
 use crate::commit::{Outcome, Queue, Waiter, Work};
 use crate::error::{AppendError, Failure, Pinned, Reject};
 use crate::frames::body_len;
@@ -99,6 +101,12 @@ impl<F: Fs> Inner<F> {
         records.iter_mut().for_each(Payload::settle);
         let (len, limit) = (body_len(records), self.home.options.max_record_bytes);
         if len <= limit { Ok(len) } else { self.reject(Reject::TooLarge { len, limit }) }
+    }
+
+    /// The body of a checkpoint of records below `upto`, as far as there are any.
+    pub(crate) fn checkpoint(&self, upto: Lsn, meta: &[u8]) -> Result<Bytes, AppendError> {
+        let lsn = upto.0.min(self.progress.appended());
+        checkpoint::body(lsn, meta, self.home.options.segment_bytes).or_else(|reason| self.reject(reason))
     }
 
     /// The numbers of no records.

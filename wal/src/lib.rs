@@ -92,6 +92,7 @@ mod adopt;
 pub mod aio;
 mod anew;
 mod carried;
+mod checkpoint;
 mod commit;
 mod compressed;
 mod confirm;

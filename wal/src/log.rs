@@ -3,17 +3,18 @@
 //! Order of a rotation: the successor is durable with its name, then the seal that names it is written and
 //! synced, then the successor gets its first group (I1, I2).
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::directory::Entry;
 use crate::error::{AppendError, Pinned, Reject};
 use crate::format::MAX_NUMBER;
-use crate::frame::Kind;
+use crate::frame::{Kind, frame_len};
 use crate::frames::Frames;
 use crate::fs::Fs;
 use crate::home::Home;
 use crate::reserve::Reserve;
-use crate::segment::{Link, Place, Segment};
+use crate::segment::{CONTROL_RESERVE, Link, Place, SEAL_LEN, Segment};
 
 /// Who pins the log, asked only when its size is at the limit; `None` where the limit does not count.
 pub(crate) type Quota<'a> = Option<&'a dyn Fn() -> Option<Pinned>>;
@@ -44,12 +45,16 @@ pub(crate) struct Log<F: Fs> {
     pub(crate) epoch: u64,
     /// Whether the last frame says that the log was closed cleanly.
     pub(crate) clean: bool,
+    /// The body of the newest checkpoint.
+    pub(crate) carried: Option<Bytes>,
 }
 
 /// Room is needed for records, or for the control frames that may use the last of a segment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Need {
     Records(u64),
+    /// Leaves the last of a segment to low watermarks.
+    Checkpoint(u64),
     Control(u64),
 }
 
@@ -57,7 +62,7 @@ impl<F: Fs> Log<F> {
     /// A log whose records are all on the media.
     pub(crate) fn new(tail: Tail<F>, next_lsn: u64, low: u64, epoch: u64, clean: bool) -> Self {
         let (durable, attempted) = (next_lsn, next_lsn);
-        Self { tail, next_lsn, durable, attempted, released: false, low, epoch, clean }
+        Self { tail, next_lsn, durable, attempted, released: false, low, epoch, clean, carried: None }
     }
 
     fn place(&self) -> Place {
@@ -98,9 +103,11 @@ impl<F: Fs> Log<F> {
     ) -> Result<(), AppendError> {
         let (bytes, control) = match need {
             Need::Records(bytes) => (bytes, false),
+            Need::Checkpoint(bytes) => (bytes + CONTROL_RESERVE - SEAL_LEN, true),
             Need::Control(bytes) => (bytes, true),
         };
-        let capacity = home.options.segment_bytes.max(Segment::<F>::capacity_for(bytes));
+        let carried = self.carried.as_ref().map_or(0, |body| frame_len(body.len() as u64));
+        let capacity = home.options.segment_bytes.max(Segment::<F>::capacity_for(bytes + carried));
         loop {
             if let Tail::Active(segment) = &self.tail
                 && segment.room(control) >= bytes
@@ -150,6 +157,7 @@ impl<F: Fs> Log<F> {
         match link {
             Ok(link) => {
                 next.link = link;
+                next.carried.clone_from(&self.carried);
                 next.hold_back(home.options.segment_bytes);
             }
             Err(error) => {

@@ -9,10 +9,10 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::Lsn;
-use crate::damage::untouched;
+use crate::damage::{unsupported, untouched};
 use crate::directory::segment_path;
 use crate::error::{Damage, OpenError};
-use crate::format::{HEADER_LEN, Header};
+use crate::format::{HEADER_LEN, Header, Kind, Unsupported};
 use crate::fs::Fs;
 use crate::home::Salts;
 use crate::options::{Options, RepairPolicy};
@@ -34,6 +34,11 @@ impl<F: Fs> Survey<'_, F> {
         let Some(all) = self.pieces()? else { return Err(OpenError::Corrupt(first)) };
         for piece in &all.pieces {
             untouched(piece.found.as_ref(), piece.frames.walks.iter())?;
+            // The newest could be lost with what is cut or burned, and an older one come back in its place.
+            let checkpoint = piece.frames.walks.iter().any(|walk| walk.carried.checkpoint.is_some());
+            if let Some(found) = piece.found.as_ref().filter(|_| checkpoint) {
+                return Err(unsupported(found, Unsupported::Writing(Kind::CHECKPOINT.0)));
+            }
         }
         // One wrong read must not take away what is whole.
         let again = self.pieces()?.map(|again| again.damage());

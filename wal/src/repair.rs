@@ -81,7 +81,10 @@ impl<F: Fs> Survey<'_, F> {
         let quarantined = self.set_aside(&mut verdict)?;
         let pool = self.tidy(&mut verdict, options)?;
         let mut recovered = assemble(verdict);
+        let checkpoint = recovered.report.checkpoint.as_ref();
+        recovered.log.carried = checkpoint.map(|checkpoint| checkpoint.encode().into());
         if let Tail::Active(segment) | Tail::Frozen(segment) = &mut recovered.log.tail {
+            segment.carried.clone_from(&recovered.log.carried);
             segment.hold_back(options.segment_bytes);
         }
         recovered.directory.pool = pool;

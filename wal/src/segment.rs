@@ -7,6 +7,8 @@
 
 use std::io::{self, IoSlice};
 
+use bytes::Bytes;
+
 use crate::control::{Seal, SegmentStart};
 use crate::error::{AppendError, Failure, Reject};
 use crate::format::{Digest, Features, HEADER_LEN, Header};
@@ -21,7 +23,7 @@ pub(crate) const SEAL_LEN: u64 = 32 + Seal::LEN as u64;
 pub(crate) const START_LEN: u64 = 32 + SegmentStart::LEN as u64;
 /// Bytes at the end of a segment that records leave free: for the seal, and for low watermarks of truncations
 /// that give back a segment while no further one can be had.
-const CONTROL_RESERVE: u64 = 1024;
+pub(crate) const CONTROL_RESERVE: u64 = 1024;
 /// Most bytes at the end of a segment that records leave free while no further one is there: some sixty checkpoints.
 const LAST_RESERVE: u64 = 4 << 20;
 
@@ -46,6 +48,8 @@ pub(crate) struct Segment<F: Fs> {
     pub(crate) header: Header,
     pub(crate) digest: Digest,
     pub(crate) link: Link,
+    /// The body of the checkpoint that it begins with.
+    pub(crate) carried: Option<Bytes>,
     /// Whether its start frame is written.
     pub(crate) started: bool,
     pub(crate) end: u64,
@@ -68,6 +72,7 @@ impl<F: Fs> Segment<F> {
             digest: header.digest(),
             header,
             link: Link::default(),
+            carried: None,
             started: false,
             end: HEADER_LEN,
             synced: HEADER_LEN,
@@ -94,7 +99,8 @@ impl<F: Fs> Segment<F> {
     }
 
     fn room_but(&self, left_free: u64) -> u64 {
-        let start = if self.started { 0 } else { START_LEN };
+        let carried = self.carried.as_ref().map_or(0, |body| frame_len(body.len() as u64));
+        let start = if self.started { 0 } else { START_LEN + carried };
         self.header.capacity.saturating_sub(self.end + start + left_free)
     }
 
@@ -122,7 +128,7 @@ impl<F: Fs> Segment<F> {
         (HEADER_LEN + START_LEN + need + CONTROL_RESERVE).next_multiple_of(HEADER_LEN)
     }
 
-    /// The start frame, where that is still due, and what it adds.
+    /// The start frame and a copy of the checkpoint, where they are still due, and what they add.
     fn start(&self, place: Place) -> (Vec<u8>, Tally) {
         if self.started {
             return (Vec::new(), Tally::default());
@@ -137,15 +143,23 @@ impl<F: Fs> Segment<F> {
             low_watermark: place.low,
             epoch: place.epoch,
         };
-        let frame = (Kind::SEGMENT_START, &start.encode()[..]);
-        control(control_frame(frame, place.next_lsn, &self.digest, self.synced))
+        let frame = |kind, body: &[u8]| {
+            control(control_frame((kind, body), place.next_lsn, &self.digest, self.synced))
+        };
+        let (mut bytes, mut tally) = frame(Kind::SEGMENT_START, &start.encode());
+        if let Some(body) = &self.carried {
+            let (copy, more) = frame(Kind::CHECKPOINT, body);
+            bytes.extend_from_slice(&copy);
+            tally = tally.then(more);
+        }
+        (bytes, tally)
     }
 
     /// Seals the segment and syncs it; `next` is durable. Answers how the next is tied to it.
     pub(crate) fn seal(&mut self, home: &Home<F>, place: Place, next: &Header) -> Result<Link, AppendError> {
         let seal = Seal {
             end_lsn: place.next_lsn,
-            frames: self.frames + u64::from(!self.started),
+            frames: self.frames + self.start(place).1.frames,
             data_bytes: self.data_bytes,
             next_segment: next.segment,
             next_salt: next.salt,

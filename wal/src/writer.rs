@@ -210,6 +210,20 @@ impl<F: Fs> Wal<F> {
         self.inner.pin(name.into(), lsn)
     }
 
+    /// Keeps `meta`, at most 64 KiB and an eighth of a segment, in the log, durably, and returns: the newest is in the
+    /// [`RecoveryReport`] of every later opening. `upto` says of which records it speaks, those below it; it removes none,
+    /// see [`truncate_before`](Self::truncate_before). Comes after all records appended before it. Costs a sync, and its
+    /// bytes once more with every segment. On a full disk there is room for some, and for more when a truncation has
+    /// given back a segment.
+    ///
+    /// # Errors
+    /// [`AppendError::Rejected`]: the one before stays. [`AppendError::Indeterminate`]: the log is poisoned, and the next
+    /// opening has either.
+    pub fn checkpoint(&self, upto: Lsn, meta: &[u8]) -> Result<(), AppendError> {
+        let body = self.inner.checkpoint(upto, meta)?;
+        self.inner.submit(Work::Checkpoint(body)).map(drop)
+    }
+
     /// Ends the segment that is being written, so that its records can be given back without later ones.
     ///
     /// # Errors

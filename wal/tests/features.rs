@@ -264,7 +264,6 @@ fn what_is_read_and_not_written_is_refused_untouched() {
     let mut named = Segment::new(IEEE, 1, 11, 0, "");
     named.start(1, Tie::default(), 1).stream(1, 0, 1, "s");
     assert_eq!(refused(&vec![named.file()]), Unsupported::Kind(7), "no bit of the header announces it");
-    assert_eq!(refused(&checkpoint()), Unsupported::Writing(Kind::CHECKPOINT.0));
     assert_eq!(refused(&streams()), Unsupported::Writing(Kind::STREAM_DEF.0));
     assert_eq!(refused(&aligned()), Unsupported::CommitAlign(512));
 }

@@ -1,0 +1,169 @@
+//! What the caller keeps in the log about it: it outlives rotation, truncation, crashes and full disks.
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod harness;
+
+use forebay_wal::fs::sim::{SimFs, Survive};
+use forebay_wal::{AppendError, Lsn, OpenError, Options, RecoveryReport, Reject, Wal};
+use harness::{DIR, options, record};
+
+fn open(disk: &SimFs, options: Options) -> Result<(Wal<SimFs>, RecoveryReport), OpenError> {
+    Wal::open_in(disk.clone(), DIR, options)
+}
+
+fn kept(report: &RecoveryReport) -> Option<(u64, Vec<u8>)> {
+    report.checkpoint.as_ref().map(|checkpoint| (checkpoint.lsn, checkpoint.meta.to_vec()))
+}
+
+#[test]
+fn the_newest_checkpoint_is_what_the_next_opening_tells() {
+    let disk = SimFs::new(0);
+    let (wal, report) = open(&disk, options()).unwrap();
+    assert_eq!(kept(&report), None);
+    wal.append_batch(["a", "b"]).unwrap();
+    wal.checkpoint(Lsn(2), b"first").unwrap();
+    wal.checkpoint(Lsn(99), b"second").unwrap();
+    let newest = Some((3, b"second".to_vec()));
+    for disk in [disk.restart(), disk.crash(Survive::Nothing)] {
+        assert_eq!(kept(&open(&disk, options()).unwrap().1), newest, "of no records that are not there");
+    }
+    wal.close().unwrap();
+    let (wal, report) = open(&disk, options()).unwrap();
+    assert_eq!((kept(&report), report.clean), (newest, true));
+    wal.checkpoint(Lsn(3), b"").unwrap();
+    assert_eq!(kept(&open(&disk.crash(Survive::Nothing), options()).unwrap().1), Some((3, Vec::new())));
+}
+
+#[test]
+fn every_segment_begins_with_a_copy_of_it() {
+    let disk = SimFs::new(0);
+    let (wal, _) = open(&disk, options()).unwrap();
+    wal.append("a").unwrap();
+    wal.checkpoint(Lsn(1), b"kept").unwrap();
+    for id in 0..50 {
+        wal.append(record(id, 900)).unwrap();
+        if id % 9 == 0 {
+            // The segment with the frame that was written for it goes.
+            wal.truncate_before(wal.next_lsn()).unwrap();
+        }
+        let (_, report) = open(&disk.crash(Survive::Nothing), options()).unwrap();
+        assert_eq!(kept(&report), Some((1, b"kept".to_vec())), "record {id}");
+    }
+    assert!(wal.stats().rotations > 9);
+    // Also a segment that gets no record before its seal.
+    for _ in 0..3 {
+        wal.rotate().unwrap();
+        wal.checkpoint(Lsn(7), b"again").unwrap();
+        wal.rotate().unwrap();
+        wal.truncate_before(wal.next_lsn()).unwrap();
+        let (_, report) = open(&disk.crash(Survive::Nothing), options()).unwrap();
+        assert_eq!(kept(&report), Some((7, b"again".to_vec())));
+    }
+}
+
+#[test]
+fn a_record_longer_than_a_segment_finds_room_behind_the_copy() {
+    let disk = SimFs::new(0);
+    let (wal, _) = open(&disk, options()).unwrap();
+    wal.append("a").unwrap();
+    wal.checkpoint(Lsn(1), &[7; 1024]).unwrap();
+    for len in [3000, 8000, 12_000, 20_000] {
+        wal.append(record(1, len)).unwrap();
+        wal.rotate().unwrap();
+    }
+    let (_, report) = open(&disk.crash(Survive::Nothing), options()).unwrap();
+    assert_eq!((report.next_lsn, kept(&report)), (Lsn(6), Some((1, vec![7; 1024]))));
+}
+
+/// A life with checkpoints, up to its end or the disk's; what the last one said, and what one said whose fate is open.
+fn live(disk: &SimFs) -> Result<(), (Option<u8>, Option<u8>)> {
+    let Ok((wal, _)) = open(disk, options()) else { return Err((None, None)) };
+    let mut said = None;
+    for id in 0..24_u8 {
+        let done = match id % 4 {
+            0 => wal.checkpoint(wal.next_lsn(), &[id; 300]).map_err(|error| (error, Some(id))),
+            1 | 2 => wal.append(record(id.into(), 900)).map(drop).map_err(|error| (error, None)),
+            _ => wal.truncate_before(wal.next_lsn()).map(drop).map_err(|error| (error, None)),
+        };
+        match done {
+            Ok(()) if id % 4 == 0 => said = Some(id),
+            Ok(()) => {}
+            Err((AppendError::Rejected(_), _)) => return Err((said, None)),
+            Err((_, open)) => return Err((said, open)),
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn wherever_the_power_goes_one_of_two_checkpoints_is_there() {
+    let mut undecided = 0;
+    for op in 0.. {
+        let disk = SimFs::new(op);
+        disk.crash_at(op);
+        let Err((said, open_one)) = live(&disk) else { break };
+        undecided += usize::from(open_one.is_some());
+        for survive in [Survive::Nothing, Survive::Everything].into_iter().chain((0..6).map(Survive::Seeded))
+        {
+            let (_, report) = open(&disk.crash(survive), options()).unwrap();
+            let found = report.checkpoint.map(|checkpoint| checkpoint.meta[0]);
+            assert!(
+                found == said || open_one.is_some() && found == open_one,
+                "died at {op}, {survive:?}: {found:?}"
+            );
+        }
+    }
+    assert!(undecided > 10, "{undecided} deaths in a checkpoint");
+}
+
+#[test]
+fn a_checkpoint_that_is_too_long_is_refused_with_the_limit() {
+    let longest = |segment_bytes, fits: usize| {
+        let (wal, _) = open(&SimFs::new(0), Options { segment_bytes, ..options() }).unwrap();
+        wal.checkpoint(Lsn(1), &vec![1; fits]).unwrap();
+        let refused = wal.checkpoint(Lsn(1), &vec![1; fits + 1]).unwrap_err();
+        let (len, limit) = (fits as u64 + 1, fits as u64);
+        assert!(
+            matches!(refused, AppendError::Rejected(reason) if reason == Reject::TooLarge { len, limit })
+        );
+        assert_eq!(wal.stats().rejected.too_large, 1);
+    };
+    longest(8192, 1024);
+    longest(1 << 20, 64 << 10);
+}
+
+#[test]
+fn a_thousand_checkpoints_and_truncations_find_room_on_a_full_disk() {
+    let disk = SimFs::new(0);
+    let options = || Options { segment_bytes: 1 << 20, max_frame: 1 << 16, ..options() };
+    let (wal, _) = open(&disk, options()).unwrap();
+    disk.set_budget(Some(3 << 20));
+    let fill = || (0..).take_while(|id| wal.append(record(*id, 20_000)).is_ok()).count();
+    assert!(fill() > 80);
+    disk.set_budget(Some(0));
+    for round in 0..1000_u64 {
+        wal.checkpoint(wal.next_lsn(), &vec![round.to_le_bytes()[0]; 64 << 10]).unwrap();
+        wal.truncate_before(wal.next_lsn()).unwrap();
+        if round % 100 == 0 {
+            assert!(fill() > 0, "round {round}");
+        }
+    }
+    let (_, report) = open(&disk.crash(Survive::Nothing), options()).unwrap();
+    assert_eq!(kept(&report).unwrap().1, vec![231; 64 << 10]);
+}
+
+/// Checkpoints that give back nothing find room for some, and leave some for truncations.
+#[test]
+fn checkpoints_do_not_use_up_what_truncations_need() {
+    let disk = SimFs::new(0);
+    let (wal, _) = open(&disk, Options { segment_bytes: 1 << 16, max_frame: 4096, ..options() }).unwrap();
+    disk.set_budget(Some(3 << 16));
+    while wal.append(record(1, 500)).is_ok() {}
+    disk.set_budget(Some(0));
+    let made = (0..100).take_while(|_| wal.checkpoint(Lsn(1), &[1; 1000]).is_ok()).count();
+    assert!((10..50).contains(&made), "{made}");
+    assert!(wal.truncate_before(wal.next_lsn()).unwrap().segments > 0);
+    wal.checkpoint(wal.next_lsn(), &[2; 1000]).unwrap();
+    wal.append(record(1, 500)).unwrap();
+}
