@@ -172,6 +172,7 @@ impl Queue {
     }
 
     /// Why nothing more is taken from anybody, or from tasks.
+    #[inline]
     pub(crate) fn refusal(&self, by_task: bool) -> Option<Reject> {
         if self.closing || by_task && self.tasks_closed {
             Some(Reject::Closed)
@@ -182,6 +183,7 @@ impl Queue {
 
     /// Whether `bytes` more are too many; one record always goes when nothing else is in flight. Where nobody waits
     /// for a sync, only memory counts.
+    #[inline]
     pub(crate) fn overfull(&self, bytes: u64, level: Durability) -> Option<Reject> {
         let inflight = match level {
             Durability::Buffered => self.intake.bytes() + self.held,
@@ -192,6 +194,7 @@ impl Queue {
     }
 
     /// Takes records in, for which there is room; whether they are the first for whose sync a time is set.
+    #[inline]
     pub(crate) fn push(
         &mut self,
         records: &mut [Payload<'_>],
@@ -226,6 +229,7 @@ impl Queue {
     }
 
     /// Whether the policy wants a sync because there is so much to be synced.
+    #[inline]
     pub(crate) fn is_due(&self) -> bool {
         // What cannot be written is not tried for ever.
         let stuck = self.intake.is_idle();
@@ -260,6 +264,7 @@ impl Queue {
     }
 
     /// Makes the caller the leader, of all there is; nobody else leads.
+    #[inline]
     pub(crate) fn take(&mut self) -> Taken {
         self.leading = true;
         self.taken = (self.intake.next_lsn(), self.intake.bytes());
@@ -270,6 +275,7 @@ impl Queue {
     }
 
     /// Answers those whose records have come as far as they want; whether somebody, or the policy, wants a sync.
+    #[inline]
     pub(crate) fn reached(
         &mut self,
         (written, durable): (u64, u64),
@@ -325,6 +331,7 @@ impl Queue {
     }
 
     /// What the leader took is written.
+    #[inline]
     pub(crate) fn landed(&mut self, frames: Frames, room: u64) {
         self.intake.landed(frames, room);
         self.held = 0;
@@ -344,6 +351,7 @@ impl Queue {
     }
 
     /// Ends the lead.
+    #[inline]
     pub(crate) fn leave(&mut self) -> Handoff {
         self.leading = false;
         self.taken.1 = 0;

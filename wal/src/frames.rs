@@ -17,6 +17,7 @@ use crate::payload::{Payload, SHARED_FROM};
 use crate::record::{put_uvarint, uvarint_len};
 
 /// Bytes of the body that these records are encoded to.
+#[inline]
 pub(crate) fn body_len(records: &[Payload<'_>]) -> u64 {
     let len = |record: &Payload<'_>| record.as_slice().len() as u64;
     records.iter().map(|record| uvarint_len(len(record)) + len(record)).sum()
@@ -78,26 +79,31 @@ pub(crate) struct Frames {
 
 impl Frames {
     /// What is not done with.
+    #[inline]
     pub(crate) fn spans(&self) -> &[Span] {
         &self.spans[self.first..]
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.spans().is_empty()
     }
 
     /// Bytes of all bodies, about what they take in memory.
+    #[inline]
     pub(crate) fn body(&self) -> u64 {
         self.body
     }
 
     /// Body of the open frame, where it takes such records.
+    #[inline]
     pub(crate) fn open_body(&self, told: bool) -> Option<u64> {
         let last = self.spans.last().filter(|last| self.is_open && last.told == told)?;
         Some(last.body)
     }
 
     /// Ends the open frame; answers its length in the file.
+    #[inline]
     pub(crate) fn close(&mut self) -> u64 {
         if !std::mem::take(&mut self.is_open) {
             return 0;
@@ -107,6 +113,7 @@ impl Frames {
     }
 
     /// Adds records to the open frame, or to a new one.
+    #[inline]
     pub(crate) fn add(&mut self, lsn: u64, told: bool, records: &mut [Payload<'_>]) {
         if !self.is_open {
             self.begin(Kind::DATA, Frag::Whole, lsn, told);
@@ -220,6 +227,7 @@ impl Frames {
     }
 
     /// Forgets everything but the memory, and of that more than `keep` bytes too.
+    #[inline]
     pub(crate) fn clear(&mut self, keep: usize) {
         self.bytes.clear();
         if self.bytes.capacity() > 4 * keep {
@@ -234,6 +242,7 @@ impl Frames {
 
     /// Makes room for a record or a piece of one, its length, and a header. Large memory grows by an eighth and not to
     /// the double, so that what waits takes about what it may.
+    #[inline]
     fn make_room(&mut self, len: usize) {
         const LARGE: usize = 64 << 10;
         let need = len + FRAME_HEADER_LEN + 18;
@@ -242,6 +251,7 @@ impl Frames {
         }
     }
 
+    #[inline]
     fn begin(&mut self, kind: Kind, frag: Frag, first_lsn: u64, told: bool) {
         let (at, shared) = (self.bytes.len(), self.shared.len());
         self.bytes.extend_from_slice(&[0; FRAME_HEADER_LEN]);
@@ -249,6 +259,7 @@ impl Frames {
     }
 
     /// Fills the last frame up to where the next one starts.
+    #[inline]
     fn pad(&mut self) {
         let Some(last) = self.spans.last() else { return };
         let shared: u64 = self.shared[last.shared..].iter().map(|(_, bytes)| bytes.len() as u64).sum();

@@ -70,6 +70,7 @@ impl Intake {
 
     /// Takes records in that stand or fall together and answers their numbers; `told` says that the caller knows
     /// them from now on.
+    #[inline]
     pub(crate) fn push(&mut self, records: &mut [Payload<'_>], told: bool) -> Result<Range<u64>, Reject> {
         let lsn = self.next_lsn;
         let next = lsn.checked_add(records.len() as u64).filter(|next| *next <= MAX_NUMBER);
@@ -93,6 +94,7 @@ impl Intake {
     }
 
     /// What comes now begins a frame, of at least this length, perhaps in another segment.
+    #[inline]
     fn begin(&mut self, len: u64) {
         self.close();
         if self.room < len {
@@ -101,17 +103,20 @@ impl Intake {
     }
 
     /// What is taken in from now on comes in another frame.
+    #[inline]
     pub(crate) fn close(&mut self) {
         self.room = self.room.saturating_sub(self.frames.close());
     }
 
     /// Gives out everything to be written.
+    #[inline]
     pub(crate) fn take(&mut self) -> Frames {
         self.close();
         std::mem::replace(&mut self.frames, std::mem::take(&mut self.spare))
     }
 
     /// What was taken is written, and the segment has room for so many bytes of frames more.
+    #[inline]
     pub(crate) fn landed(&mut self, mut frames: Frames, room: u64) {
         frames.clear(self.max_frame as usize);
         self.spare = frames;

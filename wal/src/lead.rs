@@ -92,7 +92,9 @@ impl<F: Fs> Turn<'_, F> {
         }
         queue.synced_but(self.log.unsynced());
         let others_sync = queue.reached((self.log.next_lsn, self.log.durable), self.answers);
-        if own_sync || others_sync {
+        // A sync of a log that broke could succeed and mean nothing.
+        let broke = matches!(self.outcome, Err(AppendError::Indeterminate(_)));
+        if (own_sync || others_sync) && !broke {
             let (waiting, _) = queue.waiting_for_sync();
             queue.serves(waiting + usize::from(own_sync));
             drop(queue);

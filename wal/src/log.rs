@@ -190,9 +190,7 @@ impl<F: Fs> Log<F> {
         quota: Quota<'_>,
         (frames, upto): (&mut Frames, u64),
     ) -> Result<(), AppendError> {
-        while let Some(len) = frames.first_len()
-            && frames.fitting(0, upto) > 0
-        {
+        while let Some(len) = frames.first_len(upto) {
             self.make_room(home, reserve, Need::Records(len), quota)?;
             let place = self.place();
             let count = frames.fitting(self.room(), upto);

@@ -20,6 +20,7 @@ enum Source<'a> {
 pub(crate) const SHARED_FROM: usize = 16 << 10;
 
 impl Payload<'_> {
+    #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
         match &self.0 {
             Source::Borrowed(bytes) => bytes,
@@ -29,6 +30,7 @@ impl Payload<'_> {
     }
 
     /// Makes a long record one that outlives the call, so that this is not done under a lock.
+    #[inline]
     pub(crate) fn settle(&mut self) {
         if self.as_slice().len() < SHARED_FROM {
             return;
@@ -42,6 +44,7 @@ impl Payload<'_> {
     }
 
     /// Takes out a long record that was settled.
+    #[inline]
     pub(crate) fn take_shared(&mut self) -> Option<Bytes> {
         match &mut self.0 {
             Source::Shared(bytes) if bytes.len() >= SHARED_FROM => Some(std::mem::take(bytes)),

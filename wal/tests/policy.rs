@@ -144,6 +144,33 @@ fn the_async_front_keeps_it_where_the_log_has_no_thread() {
     }
 }
 
+/// Two writes without a sync between them, of which the second breaks the log: the bytes of the first were due.
+#[cfg(feature = "tokio")]
+#[test]
+fn what_is_due_is_not_synced_in_a_log_that_broke() {
+    let disk = SimFs::new(0);
+    let wal = open(&disk, SyncPolicy::Bytes(1));
+    let (log, mut committer) = forebay_wal::aio::AsyncWal::unstarted(wal.clone());
+    let mut nothing_to_do = Box::pin(log.truncate_before(Lsn(1)));
+    let poll = |future: &mut std::pin::Pin<Box<_>>| {
+        let noop = std::task::Waker::noop();
+        std::future::Future::poll(future.as_mut(), &mut std::task::Context::from_waker(noop)).is_ready()
+    };
+    let first = log.append_with("a", Written);
+    assert!(!poll(&mut nothing_to_do));
+    let second = log.append_with("b", Written);
+    let kind = std::io::ErrorKind::Other;
+    wal.reserve().unwrap();
+    let syncs = disk.count(Op::Sync);
+    disk.fail_next(Op::Write, 1, Fault::Late(kind));
+    disk.fail_next(Op::Sync, 0, Fault::Error(kind));
+    assert!(committer.step());
+    assert!(poll(&mut nothing_to_do));
+    drop((first, second));
+    assert_eq!(wal.poisoned().unwrap().operation, "taking back a write");
+    assert_eq!((wal.watermarks().durable, disk.count(Op::Sync)), (Lsn(1), syncs + 1));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -35,14 +35,17 @@ impl Tally {
 }
 
 impl Frames {
-    /// Length in the file of the first frame, or of all fragments of the first batch.
-    pub(crate) fn first_len(&self) -> Option<u64> {
+    /// Length in the file of the first frame, or of all fragments of the first batch, if its number is below `upto`.
+    #[inline]
+    pub(crate) fn first_len(&self, upto: u64) -> Option<u64> {
         let spans = self.spans();
-        (!spans.is_empty()).then(|| spans[..batch(spans)].iter().map(Span::len).sum())
+        let first = spans.first().filter(|first| first.first_lsn < upto)?;
+        Some(if first.goes_on() { spans[..batch(spans)].iter().map(Span::len).sum() } else { first.len() })
     }
 
     /// How many frames with numbers below `upto` fit into so many bytes of file; at least the first batch is
     /// counted.
+    #[inline]
     pub(crate) fn fitting(&self, mut room: u64, upto: u64) -> usize {
         let spans = self.spans();
         let mut count = 0;
@@ -60,6 +63,7 @@ impl Frames {
     }
 
     /// Gives the first `count` frames their headers, for a segment that is synced up to byte `synced`.
+    #[inline]
     pub(crate) fn seal(&mut self, count: usize, digest: &Digest, synced: u64) -> Tally {
         let mut tally = Tally::default();
         for index in self.first..self.first + count {
@@ -87,6 +91,7 @@ impl Frames {
     }
 
     /// The first `count` frames, where they lie in one piece.
+    #[inline]
     pub(crate) fn flat(&self, count: usize) -> Option<&[u8]> {
         let (from, to) = self.pieces(count);
         (from.1 == to.1).then(|| &self.bytes[from.0..to.0])
@@ -104,22 +109,26 @@ impl Frames {
     }
 
     /// The first `count` frames are done with; answers the LSN after them.
+    #[inline]
     pub(crate) fn advance(&mut self, count: usize) -> Option<u64> {
         self.first += count;
         self.first.checked_sub(1).and_then(|last| self.spans.get(last)).map(Span::end_lsn)
     }
 
     /// LSN after the first `count` frames.
+    #[inline]
     pub(crate) fn end_lsn(&self, count: usize) -> Option<u64> {
         count.checked_sub(1).and_then(|last| self.spans().get(last)).map(Span::end_lsn)
     }
 
+    #[inline]
     fn pieces(&self, count: usize) -> ((usize, usize), (usize, usize)) {
         let start = self.spans.get(self.first).map_or((0, 0), |span| (span.at, span.shared));
         let end = if count == 0 { start } else { self.end(self.first + count - 1) };
         (start, end)
     }
 
+    #[inline]
     fn sum(&self, index: usize, digest: &Digest) -> u32 {
         let span = &self.spans[index];
         let mut sum = digest.start();

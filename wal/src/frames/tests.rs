@@ -80,7 +80,8 @@ fn a_long_batch_becomes_fragments_of_full_frames() {
     assert_eq!(fragments, alone(body, 512));
     assert_eq!((frames.fitting(u64::MAX, u64::MAX), frames.fitting(0, u64::MAX)), (5, 1));
     frames.advance(1);
-    assert_eq!((frames.first_len(), frames.fitting(0, u64::MAX)), (Some(fragments), 3), "all or none");
+    assert_eq!((frames.first_len(9), frames.fitting(0, u64::MAX)), (Some(fragments), 3), "all or none");
+    assert_eq!(frames.first_len(2), None);
     assert_eq!(frames.fitting(u64::MAX, 4), 3, "what comes from a number on waits");
 }
 
