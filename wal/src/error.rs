@@ -144,7 +144,9 @@ pub enum OpenError {
         /// The log's directory.
         dir: PathBuf,
     },
-    /// Records that were durable are damaged or missing. Restore the files from elsewhere.
+    /// Records that were durable are damaged or missing. Restore the files from elsewhere, or open with
+    /// [`RepairPolicy::Salvage`](crate::RepairPolicy::Salvage); [`verify`](crate::verify) tells what that would leave,
+    /// and what else is damaged.
     #[error(transparent)]
     Corrupt(Damage),
     /// The last segment has a torn tail, and [`RepairPolicy::Fail`](crate::RepairPolicy::Fail) was asked for.

@@ -39,7 +39,8 @@
 //! - **G1** `Ok(lsn)`: after any crash every record up to `lsn`, from the low watermark on, is read back, or an
 //!   error names the damaged range (`tests/crash.rs`, `tests/golden.rs`).
 //! - **G2** What is read back is one contiguous run of LSNs, but for numbers that were rejected in front of ones that
-//!   somebody had been told (`tests/crash.rs`, `tests/model.rs`, `tests/levels.rs`).
+//!   somebody had been told (`tests/crash.rs`, `tests/model.rs`, `tests/levels.rs`). Where a repair was asked for that
+//!   leaves gaps, [`RecoveryReport::lost`] lists each (`tests/repair.rs`).
 //! - **G3** [`AppendError::Rejected`]: the records never appear. [`AppendError::Indeterminate`]: once or not at
 //!   all (`tests/faults.rs`, `tests/levels.rs`).
 //! - **G4** A batch appears whole or not at all (`tests/crash.rs`).
@@ -52,9 +53,9 @@
 //! - **G8** Reopened after that, the log does not trust the page cache: what no later frame proves to have been
 //!   synced is written and synced again (`tests/faults.rs`).
 //! - **G9** Only bytes that no sync had confirmed are cut off; all else that is not whole refuses to open
-//!   (`tests/golden.rs`).
+//!   (`tests/golden.rs`, `tests/repair.rs`), unless [`RepairPolicy`] says what to do with it.
 //! - **G10** Repair is idempotent, may itself be interrupted anywhere, and keeps what it cuts in `quarantine/`
-//!   (`tests/crash.rs`). Looking at a log with [`View`] or [`verify`] writes nothing (`tests/view.rs`).
+//!   (`tests/crash.rs`, `tests/repair.rs`). Looking at a log with [`View`] or [`verify`] writes nothing (`tests/view.rs`).
 //! - **G11** After [`Wal::truncate_before`] records below the watermark it returned never come back, and no other
 //!   is removed (`tests/truncate.rs`, `tests/crash.rs`).
 //! - **G12** On a full disk appends are refused, while opening, reading and truncating work, for which room is kept;
@@ -65,7 +66,8 @@
 //!   (`tests/golden.rs`).
 //! - **G16** Dropping an append future neither loses nor duplicates a record and blocks nobody
 //!   (`tests/append.rs`).
-//! - **G17** Logs of every format version ever written stay readable (`tests/golden.rs`).
+//! - **G17** Logs of every format version ever written stay readable (`tests/golden.rs`, `tests/features.rs`). One that
+//!   needs a later version is refused and left as it is to the byte (`tests/features.rs`).
 //!
 //! # Limits
 //!

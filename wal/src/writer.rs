@@ -42,7 +42,8 @@ impl Wal {
     /// Opens or makes a log in `dir`, with a thread that makes segments ahead and syncs when [`Options::sync`] says so.
     ///
     /// # Errors
-    /// [`OpenError`]; its variants say what to do. Damage to durable records always refuses to open.
+    /// [`OpenError`]; its variants say what to do. Damage to durable records refuses to open, unless
+    /// [`Options::repair`] asks for more.
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<(Self, RecoveryReport), OpenError> {
         let dir = dir.as_ref();
         let (mut wal, report) = Self::open_in(StdFs, dir, options)?;

@@ -2,16 +2,20 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "golden/checker.rs"]
+#[allow(dead_code, reason = "only its classes are used here")]
+mod checker;
 mod harness;
 #[path = "golden/writer.rs"]
 mod writer;
 
 use std::path::PathBuf;
 
+use checker::{Finding, finding};
 use forebay_wal::format::{Features, Kind, StreamDef, Unsupported};
 use forebay_wal::fs::Fs;
 use forebay_wal::fs::sim::SimFs;
-use forebay_wal::{Lsn, OpenError, RecoveryReport, Torn, View, Wal};
+use forebay_wal::{DamageClass, Lsn, OpenError, RecoveryReport, Torn, View, Wal};
 use harness::{DIR, options, path, read_all};
 use writer::{ALIGNED, CASTAGNOLI, IEEE, RECYCLED, STREAMS, Segment, Tie};
 
@@ -266,4 +270,30 @@ fn what_is_read_and_not_written_is_refused_untouched() {
     assert_eq!(refused(&vec![named.file()]), Unsupported::Kind(7), "no bit of the header announces it");
     assert_eq!(refused(&streams()), Unsupported::Writing(Kind::STREAM_DEF.0));
     assert_eq!(refused(&aligned()), Unsupported::CommitAlign(512));
+}
+
+#[test]
+fn a_flipped_bit_in_any_of_them_is_told_for_what_it_is() {
+    for (name, log) in logs() {
+        for (segment, bytes) in log.iter().enumerate() {
+            let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 16;
+            for at in (0..128).chain(4096..end) {
+                let mut log = log.clone();
+                log[segment][at] ^= 1 << (at % 8);
+                let found = match View::open_in(plant(&log), DIR) {
+                    Ok((view, report)) => {
+                        assert!(view.reader(Lsn(0)).all(|record| record.is_ok()), "{name} {segment} {at}");
+                        Finding::Opens(report.next_lsn.0)
+                    }
+                    Err(OpenError::Corrupt(damage)) => match damage.class {
+                        DamageClass::BadHeader(_) => Finding::BadHeader(damage.segment),
+                        DamageClass::DamagedDurable => Finding::Damaged(damage.segment),
+                        class => panic!("{name} {segment} {at}: {class}"),
+                    },
+                    Err(error) => panic!("{name} {segment} {at}: {error}"),
+                };
+                assert_eq!(found, finding(&(1..).zip(log).collect()), "{name}, segment {segment}, byte {at}");
+            }
+        }
+    }
 }

@@ -202,7 +202,10 @@ fn chain(files: &Files, last: &Head, found: &[Vec<Frame>]) -> Finding {
         }
         let named = seal.body.clone().unwrap();
         let tied = (number(&named, 24, 8), number(&named, 32, 8)) == (before + 1, salt);
-        if !tied || (seal.end as u64, seal.hcrc) != (number(&body, 32, 8), number(&body, 40, 4)) {
+        // A segment that was made anew has another seal than the next one remembers.
+        let anew = number(&named, 40, 4) & 2 != 0;
+        let remembered = (seal.end as u64, seal.hcrc) == (number(&body, 32, 8), number(&body, 40, 4));
+        if !tied || !(anew || remembered) {
             return Finding::Foreign(before);
         }
         (body, salt) = (start(&found), head.salt);
