@@ -110,9 +110,11 @@ impl<F: Fs> Log<F> {
         let capacity = home.options.segment_bytes.max(Segment::<F>::capacity_for(bytes + carried));
         loop {
             if let Tail::Active(segment) = &self.tail
-                && segment.room(control) >= bytes
+                && segment.room(control) >= bytes + if self.clean { frame_len(0) } else { 0 }
             {
-                return Ok(());
+                // The next opening takes a CleanClose for the end of all that was written, so nothing that may stay
+                // behind it when its write fails may be more than this.
+                return if self.clean { self.control(home, (Kind::PAD, &[])) } else { Ok(()) };
             }
             if let Tail::Active(segment) = &mut self.tail
                 && !control

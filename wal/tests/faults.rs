@@ -161,6 +161,21 @@ mod ghosts {
         }
     }
 
+    /// The next opening takes the CleanClose for the end, and writes no zeros behind it.
+    #[test]
+    fn behind_a_clean_close() {
+        for (seed, appends) in (0..32).flat_map(|seed| [(seed, 0), (seed, 1)]) {
+            let disk = SimFs::new(seed);
+            let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+            wal.append(vec![0; TO_PAGE_END - 32]).unwrap();
+            wal.close().unwrap();
+            let (wal, report) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+            assert!(report.clean);
+            haunt(wal, &disk, [PAGE; 3]);
+            lays_them_to_rest(&disk, &[PAGE; 1][..appends], &format!("seed {seed}"));
+        }
+    }
+
     #[test]
     fn behind_the_end_where_no_other_segment_can_be_had() {
         for seed in 0..32 {
