@@ -3,11 +3,13 @@
 //! Every step may be interrupted: the next opening comes to the same verdict, or to what is left of the work.
 //! Nothing here needs space, except what is kept in `quarantine/`.
 
+use std::io;
+
 use crate::confirm::confirm;
 use crate::directory::{Directory, Entry, segment_path, spare_path};
 use crate::error::OpenError;
-use crate::format::HEADER_LEN;
-use crate::fs::{File, Fs, sync_above, write_zeros};
+use crate::format::{HEADER_LEN, Header};
+use crate::fs::{File, Fs, is_full, sync_above, write_zeros};
 use crate::log::{Log, Tail};
 use crate::options::{Options, RepairPolicy};
 use crate::pool::Pool;
@@ -15,7 +17,7 @@ use crate::recovery::Verdict;
 use crate::report::RecoveryReport;
 use crate::reserve::Reserve;
 use crate::segment::{Link, Segment};
-use crate::survey::{Survey, cannot};
+use crate::survey::{Found, Survey, cannot};
 
 /// A log that can be written and read.
 pub(crate) struct Recovered<F: Fs> {
@@ -71,11 +73,8 @@ impl<F: Fs> Survey<'_, F> {
             let zeros = if clean { None } else { Some(torn.map_or(walk.end, |torn| torn.bytes.end)) };
             confirm(found, walk, zeros).map_err(cannot("repair", &found.path))?;
         }
-        if let Some(next) = &verdict.next {
-            // Its first group may have been written and taken back where only the media knows.
-            write_zeros(&next.file, HEADER_LEN, next.size)
-                .and_then(|()| next.file.sync_data())
-                .map_err(cannot("repair", &next.path))?;
+        if let Some(next) = &mut verdict.next {
+            self.clear(next, options).map_err(cannot("repair", &next.path))?;
         }
         // The frames that say so are durable only now.
         let quarantined = self.set_aside(&mut verdict)?;
@@ -91,6 +90,28 @@ impl<F: Fs> Survey<'_, F> {
         recovered.report.quarantined = quarantined;
         recovered.salt_ahead = salt_ahead;
         Ok(recovered)
+    }
+
+    /// Removes what the media may have of a first group that was written and taken back. A file that is larger than
+    /// segments are now, and may be full of holes, gives way to one that is not.
+    fn clear(&self, next: &mut Found<F>, options: &Options) -> io::Result<()> {
+        if next.size > options.segment_bytes {
+            let header = Header { capacity: options.segment_bytes, ..next.header.clone() };
+            let made = self.anew(&header).and_then(|anew| anew.finish(header.capacity).map(|()| anew));
+            match made {
+                Ok(anew) => {
+                    self.fs.rename(&anew.path, &next.path)?;
+                    self.fs.sync_dir(self.dir)?;
+                    (next.file, next.size, next.header) =
+                        (self.fs.open(&next.path)?, header.capacity, header);
+                    return Ok(());
+                }
+                Err(error) if is_full(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        write_zeros(&next.file, HEADER_LEN, next.size)?;
+        next.file.sync_data()
     }
 
     /// Judging only reads, and so were the files opened.

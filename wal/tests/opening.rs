@@ -351,3 +351,18 @@ fn every_refusal_names_its_file() {
     let damaged = message(&clean, options());
     assert!(damaged.starts_with(&format!("{first} is corrupt at bytes 0..4096: ")), "{damaged}");
 }
+
+/// A file of holes took as much space as it claimed to have.
+#[test]
+fn a_first_segment_that_is_much_too_large_is_not_filled() {
+    let disk = SimFs::new(0);
+    let mut file = Header::new([1; 16], 1, 9, 1 << 20).encode().to_vec();
+    file.resize(1 << 20, 0);
+    disk.plant(path(1), &file).unwrap();
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+    assert_eq!(disk.peek(path(1)).unwrap().len(), 8192);
+    assert_eq!(wal.append("a").unwrap(), Lsn(1));
+    drop(wal);
+    let (wal, _) = Wal::open_in(disk.crash(Survive::Nothing), DIR, options()).unwrap();
+    assert_eq!(read_all(&wal), [(1, b"a".to_vec())]);
+}
