@@ -118,7 +118,7 @@ impl Crew<'_> {
         let mut ran = Ran { calls: 0, payload_bytes: 0, ended: begun, latencies: histogram() };
         while ran.calls < self.calls && !self.stop.load(Ordering::Relaxed) {
             let records = self.records.get(at..at + batch).unwrap_or_default();
-            if ran.calls % self.drive.every == 0 {
+            if ran.calls.is_multiple_of(self.drive.every) {
                 let called = Instant::now();
                 writer.append(records)?;
                 let returned = Instant::now();

@@ -5,6 +5,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
 use crate::Outcome;
 use crate::load::{Load, files};
 use crate::log::{Log, Writer};
@@ -77,6 +80,12 @@ fn chunks(file: &File, mut each: impl FnMut(u64, &[u8]) -> Outcome<()>) -> Outco
     let mut chunk = vec![0; CHUNK];
     let mut at = 0;
     loop {
+        at = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+            Ok(data) => data,
+            // Holes to the end.
+            Err(Errno::NXIO) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        };
         let n = file.read_at(&mut chunk, at)?;
         if n == 0 {
             return Ok(());

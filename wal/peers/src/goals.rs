@@ -76,7 +76,7 @@ pub fn render(rows: &[Row]) -> String {
     let mut text = String::from("| | beside | aim | reached | |\n|---|---|---|---|---|\n");
     let measured = |id: &&str| rows.iter().find(|row| row.cell.id() == **id);
     for goal in &GOALS {
-        let of_goal: Vec<&Row> = goal.rows.iter().filter_map(|id| measured(&id)).collect();
+        let of_goal: Vec<&Row> = goal.rows.iter().filter_map(measured).collect();
         for &(peer, aim) in goal.aims {
             let ratios: Vec<f64> =
                 of_goal.iter().filter_map(|row| against(row, peer)).map(|ratio| ratio.value).collect();

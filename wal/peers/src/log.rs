@@ -68,12 +68,13 @@ pub trait Log: Writers + Sized {
         (setup.writers, setup.batch)
     }
 
-    /// All that a restart does: opens the log in `dir` and looks at every record, in order.
+    /// All that a restart does: opens the log in `dir` and looks at every record, in order. What is open then stays so,
+    /// as its end is not a part of it.
     fn replay(dir: &Path, setup: &Setup) -> Outcome<Replayed>;
 
-    /// Opens the log that a crash left in `dir`, and no more than that.
+    /// Opens the log that a crash left in `dir`, and no more than that; its end is not a part of it either.
     fn recover(dir: &Path, setup: &Setup) -> Outcome<()> {
-        Self::open(dir, setup).map(drop)
+        Self::open(dir, setup).map(std::mem::forget)
     }
 
     /// Gives back what is older than the record of this number, counted from 0.

@@ -1,5 +1,6 @@
 //! The processes that sample, in turn: A, B, C, then B, C, A, and so on, all on the same file system.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -41,7 +42,7 @@ impl Row {
     /// Takes all samples.
     pub fn measure(cell: Cell, contenders: &[Contender], scale: &Scale) -> Outcome<Self> {
         let place = tempfile::Builder::new().prefix("forebay-wal-peers-").tempdir_in(&scale.dir)?;
-        let stage = Stage { cell: &cell, scale, place: &place };
+        let stage = Stage { cell: &cell, scale, place: &place, filled: RefCell::default() };
         let mut able: Vec<Contender> = contenders.iter().copied().filter(|&who| cell.has(who)).collect();
         let mut failures = BTreeMap::new();
         let mut samples: BTreeMap<Contender, Vec<Sample>> = BTreeMap::new();
@@ -69,10 +70,15 @@ impl Row {
     }
 }
 
+/// Rows in which segments are filled end when enough are.
+const LONG: Duration = Duration::from_secs(60);
+
 struct Stage<'a> {
     cell: &'a Cell,
     scale: &'a Scale,
     place: &'a TempDir,
+    /// Of each log that was filled to be read.
+    filled: RefCell<BTreeMap<Contender, u64>>,
 }
 
 impl Stage<'_> {
@@ -80,7 +86,11 @@ impl Stage<'_> {
     fn prepare(&self, who: Contender) -> Outcome<()> {
         let dir = self.place.path().join(who.name());
         match self.cell.kind {
-            Kind::Replay => self.run(who, Kind::Fill, &dir).map(drop),
+            Kind::Replay => {
+                let records = self.run(who, Kind::Fill, &dir)?.records;
+                self.filled.borrow_mut().insert(who, records);
+                Ok(())
+            }
             Kind::Recover => {
                 self.run(who, Kind::Abandon, &dir)?;
                 fill::tear(&dir)
@@ -92,7 +102,11 @@ impl Stage<'_> {
     fn sample(&self, who: Contender) -> Outcome<Sample> {
         let prepared = self.place.path().join(who.name());
         if self.cell.kind == Kind::Replay {
-            return self.run(who, Kind::Replay, &prepared);
+            let sample = self.run(who, Kind::Replay, &prepared)?;
+            return match self.filled.borrow().get(&who) {
+                Some(&filled) if filled == sample.records => Ok(sample),
+                filled => Err(format!("gave back {} records of {filled:?}", sample.records).into()),
+            };
         }
         let fresh = tempfile::Builder::new().prefix(who.name()).tempdir_in(self.place)?;
         if self.cell.kind == Kind::Recover {
@@ -129,8 +143,9 @@ impl Stage<'_> {
             Kind::Append | Kind::Calls if cell.rotates => 8 * segment_bytes,
             Kind::Replay => replay_bytes,
             Kind::Truncate => 8 * segment_bytes,
+            Kind::Recover => replay_bytes / 32,
             // Each of them may be synced.
-            Kind::Fill if cell.batch == 1 => 4_096 * 64,
+            Kind::Fill => 4_096 * 64 * cell.batch.min(16) as u64,
             _ => segment_bytes / 2,
         };
         // A log that is only filled is filled as fast as it can be.
@@ -161,7 +176,7 @@ impl Stage<'_> {
             record: cell.record,
             lines: self.scale.lines.clone(),
             sync_cost: cell.sync_cost,
-            time: self.scale.time,
+            time: if cell.rotates { LONG } else { self.scale.time },
             payload_bytes,
         }
     }

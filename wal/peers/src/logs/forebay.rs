@@ -7,19 +7,23 @@ use forebay_wal::{Lsn, Options, Wal};
 
 use crate::Outcome;
 use crate::log::{Level, Log, Replayed, Setup, Writer, Writers};
+use crate::ticker::Ticker;
 
 /// What its appends can promise.
 pub const LEVELS: &[Level] = &[Level::Synced];
 
 pub struct Forebay<F: Fs = StdFs> {
     wal: Wal<F>,
+    _ticker: Option<Ticker>,
 }
 
 impl<F: Fs> Forebay<F> {
-    /// The same log on a file system that is watched; it has no thread that makes segments ahead, so rotation does.
+    /// The same log on a file system that is watched. Of itself it would have no thread that makes segments ahead.
     pub fn over(fs: F, dir: &Path, setup: &Setup) -> Outcome<Self> {
         let (wal, _) = Wal::open_in(fs, dir, options(setup))?;
-        Ok(Self { wal })
+        let ahead = wal.clone();
+        let ticker = Ticker::start(move || drop(ahead.reserve()));
+        Ok(Self { wal, _ticker: Some(ticker) })
     }
 }
 
@@ -44,7 +48,7 @@ impl<F: Fs> Writers for Forebay<F> {
 impl Log for Forebay {
     fn open(dir: &Path, setup: &Setup) -> Outcome<Self> {
         let (wal, _) = Wal::open(dir, options(setup))?;
-        Ok(Self { wal })
+        Ok(Self { wal, _ticker: None })
     }
 
     fn replay(dir: &Path, setup: &Setup) -> Outcome<Replayed> {
@@ -53,12 +57,8 @@ impl Log for Forebay {
         for record in wal.reader(Lsn::FIRST) {
             replayed.see(&record?.bytes);
         }
+        std::mem::forget(wal);
         Ok(replayed)
-    }
-
-    fn recover(dir: &Path, setup: &Setup) -> Outcome<()> {
-        Wal::open(dir, options(setup))?;
-        Ok(())
     }
 
     fn truncate(&self, before: u64) -> Outcome<()> {

@@ -49,10 +49,12 @@ impl Log for MRecordLog {
     }
 
     fn replay(dir: &Path, _: &Setup) -> Outcome<Replayed> {
-        let log = runtime()?.block_on(MultiRecordLog::open(dir))?;
+        let runtime = runtime()?;
+        let log = runtime.block_on(MultiRecordLog::open(dir))?;
         let mut replayed = Replayed::default();
         let records = log.range(QUEUE, ..).map_err(|_| "its queue is not there any more")?;
         records.for_each(|(_, record)| replayed.see(&record));
+        std::mem::forget((log, runtime));
         Ok(replayed)
     }
 

@@ -38,7 +38,8 @@ impl Log for OkayWal {
 
     fn replay(dir: &Path, setup: &Setup) -> Outcome<Replayed> {
         let seen = Arc::new(Mutex::new(Replayed::default()));
-        configuration(dir, setup)?.open(Recovering { seen: Arc::clone(&seen), record: Vec::new() })?;
+        let recovering = Recovering { seen: Arc::clone(&seen), record: Vec::new() };
+        std::mem::forget(configuration(dir, setup)?.open(recovering)?);
         let replayed = *seen.lock().expect("nobody panics with it");
         Ok(replayed)
     }
@@ -68,7 +69,8 @@ impl Writer for Handle<'_> {
     }
 }
 
-/// Looks at every chunk of every entry and checks its sum, as whoever restores from it has to.
+/// Looks at every chunk of every entry and checks its sum, as whoever restores from it has to. What is torn is left
+/// out.
 #[derive(Debug)]
 struct Recovering {
     seen: Arc<Mutex<Replayed>>,
@@ -82,7 +84,7 @@ impl LogManager for Recovering {
             self.record.clear();
             chunk.read_to_end(&mut self.record)?;
             if !chunk.check_crc()? {
-                return Err(io::ErrorKind::InvalidData.into());
+                return Ok(());
             }
             seen.see(&self.record);
         }

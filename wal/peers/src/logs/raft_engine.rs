@@ -31,7 +31,8 @@ impl MessageExt for Numbered {
     }
 }
 
-/// Not compressed, and all files after the first are made ahead, full of zeros.
+/// Not compressed. Where it syncs, all files after the first are made ahead, full of zeros; where it does not, that
+/// would only cost it time.
 fn config(dir: &Path, setup: &Setup) -> Outcome<Config> {
     let size = ReadableSize(setup.segment_bytes);
     Ok(Config {
@@ -39,10 +40,14 @@ fn config(dir: &Path, setup: &Setup) -> Outcome<Config> {
         target_file_size: size,
         purge_threshold: ReadableSize(setup.keep_bytes.max(setup.segment_bytes)),
         batch_compression_threshold: ReadableSize(0),
-        prefill_for_recycle: true,
-        prefill_limit: Some(ReadableSize(2 * setup.segment_bytes)),
+        prefill_for_recycle: prefilled(setup),
+        prefill_limit: prefilled(setup).then_some(ReadableSize(2 * setup.segment_bytes)),
         ..Config::default()
     })
+}
+
+fn prefilled(setup: &Setup) -> bool {
+    setup.level == Level::Synced
 }
 
 impl Writers for RaftEngine {
@@ -64,7 +69,7 @@ impl Writers for RaftEngine {
 impl Log for RaftEngine {
     fn open(dir: &Path, setup: &Setup) -> Outcome<Self> {
         let engine = Arc::new(Engine::open(config(dir, setup)?)?);
-        if engine.is_empty() {
+        if prefilled(setup) && engine.is_empty() {
             // The first file is the one that is not full of zeros: a large record fills it.
             let mut batch = LogBatch::default();
             batch.put(SPARE_GROUP, b"fill".to_vec(), vec![0; usize::try_from(setup.segment_bytes)?])?;
@@ -104,6 +109,7 @@ impl Log for RaftEngine {
                 entries.drain(..).for_each(|entry| replayed.see(entry.get_string_value()));
             }
         }
+        std::mem::forget(engine);
         Ok(replayed)
     }
 

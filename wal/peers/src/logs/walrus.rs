@@ -49,6 +49,7 @@ impl Log for Walrus {
         loop {
             let entries = log.batch_read_for_topic(FIRST, READ_BYTES, true)?;
             if entries.is_empty() {
+                std::mem::forget(log);
                 return Ok(replayed);
             }
             entries.iter().for_each(|entry| replayed.see(&entry.data));
