@@ -151,13 +151,11 @@ impl Contender {
     /// Whether it can append with this promise.
     pub fn keeps(self, level: Level) -> bool {
         match self {
-            Self::Forebay => crate::logs::forebay::LEVELS.contains(&level),
-            Self::Floor => true,
+            Self::Forebay | Self::Floor | Self::Durability => true,
             Self::OkayWal => level == Level::Synced,
             // `OnDelay` is a delay of the flush to the kernel; it never syncs.
             Self::MRecordLog => matches!(level, Level::Buffered | Level::Written),
             Self::RaftEngine | Self::Walrus => level != Level::Buffered,
-            Self::Durability => true,
         }
     }
 

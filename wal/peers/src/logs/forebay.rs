@@ -3,17 +3,15 @@
 use std::path::Path;
 
 use forebay_wal::fs::{Fs, StdFs};
-use forebay_wal::{Lsn, Options, Wal};
+use forebay_wal::{Durability, Lsn, Options, Wal};
 
 use crate::Outcome;
 use crate::log::{Level, Log, Replayed, Setup, Writer, Writers};
 use crate::ticker::Ticker;
 
-/// What its appends can promise.
-pub const LEVELS: &[Level] = &[Level::Synced];
-
 pub struct Forebay<F: Fs = StdFs> {
     wal: Wal<F>,
+    level: Durability,
     _ticker: Option<Ticker>,
 }
 
@@ -23,7 +21,16 @@ impl<F: Fs> Forebay<F> {
         let (wal, _) = Wal::open_in(fs, dir, options(setup))?;
         let ahead = wal.clone();
         let ticker = Ticker::start(move || drop(ahead.reserve()));
-        Ok(Self { wal, _ticker: Some(ticker) })
+        Ok(Self { wal, level: durability(setup.level), _ticker: Some(ticker) })
+    }
+}
+
+/// What an append waits for; an interval is kept by the ticker.
+fn durability(level: Level) -> Durability {
+    match level {
+        Level::Buffered => Durability::Buffered,
+        Level::Written | Level::Interval => Durability::Written,
+        Level::Synced => Durability::Synced,
     }
 }
 
@@ -35,11 +42,13 @@ impl<F: Fs> Writers for Forebay<F> {
     type Writer<'log> = Handle<'log, F>;
 
     fn writer(&self, _: usize) -> Outcome<Handle<'_, F>> {
-        Ok(Handle { wal: &self.wal })
+        Ok(Handle { wal: &self.wal, level: self.level })
     }
 
-    /// Makes the next segment, or waits for the thread that does.
+    /// Goes on to the first segment, where records may so far be in memory only, and makes the next one, or waits for
+    /// the thread that does.
     fn settle(&self) -> Outcome<()> {
+        self.wal.sync()?;
         self.wal.reserve()?;
         Ok(())
     }
@@ -48,7 +57,13 @@ impl<F: Fs> Writers for Forebay<F> {
 impl Log for Forebay {
     fn open(dir: &Path, setup: &Setup) -> Outcome<Self> {
         let (wal, _) = Wal::open(dir, options(setup))?;
-        Ok(Self { wal, _ticker: None })
+        let ticker = (setup.level == Level::Interval).then(|| {
+            let wal = wal.clone();
+            Ticker::start(move || {
+                wal.sync().expect("a disk that syncs");
+            })
+        });
+        Ok(Self { wal, level: durability(setup.level), _ticker: ticker })
     }
 
     fn replay(dir: &Path, setup: &Setup) -> Outcome<Replayed> {
@@ -73,13 +88,14 @@ impl Log for Forebay {
 
 pub struct Handle<'log, F: Fs> {
     wal: &'log Wal<F>,
+    level: Durability,
 }
 
 impl<F: Fs> Writer for Handle<'_, F> {
     fn append(&mut self, records: &[&[u8]]) -> Outcome<()> {
         match records {
-            [record] => self.wal.append(*record).map(drop)?,
-            records => self.wal.append_batch(records.iter().copied()).map(drop)?,
+            [record] => self.wal.append_with(*record, self.level).map(drop)?,
+            records => self.wal.append_batch_with(records.iter().copied(), self.level).map(drop)?,
         }
         Ok(())
     }
