@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use forebay_wal::fs::{Fs, StdFs};
-use forebay_wal::{Durability, Lsn, Options, Wal};
+use forebay_wal::{Durability, Lsn, Options, SyncPolicy, Wal};
 
 use crate::Outcome;
 use crate::log::{Level, Log, Replayed, Setup, Writer, Writers};
-use crate::ticker::Ticker;
+use crate::ticker::{INTERVAL, Ticker};
 
 pub struct Forebay<F: Fs = StdFs> {
     wal: Wal<F>,
@@ -25,7 +25,7 @@ impl<F: Fs> Forebay<F> {
     }
 }
 
-/// What an append waits for; an interval is kept by the ticker.
+/// What an append waits for; an interval is kept by the log.
 fn durability(level: Level) -> Durability {
     match level {
         Level::Buffered => Durability::Buffered,
@@ -35,7 +35,11 @@ fn durability(level: Level) -> Durability {
 }
 
 fn options(setup: &Setup) -> Options {
-    Options { segment_bytes: setup.segment_bytes, ..Options::default() }
+    let sync = match setup.level {
+        Level::Interval => SyncPolicy::Interval(INTERVAL),
+        _ => SyncPolicy::default(),
+    };
+    Options { segment_bytes: setup.segment_bytes, sync, ..Options::default() }
 }
 
 impl<F: Fs> Writers for Forebay<F> {
@@ -57,13 +61,7 @@ impl<F: Fs> Writers for Forebay<F> {
 impl Log for Forebay {
     fn open(dir: &Path, setup: &Setup) -> Outcome<Self> {
         let (wal, _) = Wal::open(dir, options(setup))?;
-        let ticker = (setup.level == Level::Interval).then(|| {
-            let wal = wal.clone();
-            Ticker::start(move || {
-                wal.sync().expect("a disk that syncs");
-            })
-        });
-        Ok(Self { wal, level: durability(setup.level), _ticker: ticker })
+        Ok(Self { wal, level: durability(setup.level), _ticker: None })
     }
 
     fn replay(dir: &Path, setup: &Setup) -> Outcome<Replayed> {
