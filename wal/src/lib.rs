@@ -58,9 +58,9 @@
 //!   (`tests/crash.rs`, `tests/repair.rs`). Looking at a log with [`View`] or [`verify`] writes nothing (`tests/view.rs`).
 //! - **G11** After [`Wal::truncate_before`] records below the watermark it returned never come back, and no other
 //!   is removed (`tests/truncate.rs`, `tests/crash.rs`).
-//! - **G12** On a full disk appends are refused, while opening, reading and truncating work, for which room is kept;
-//!   appends resume by themselves, also in the files that truncations gave back (`tests/faults.rs`,
-//!   `tests/recycle.rs`).
+//! - **G12** On a full disk appends are refused, while opening, reading, truncating and checkpoints work, for which
+//!   room is kept; appends resume by themselves, also in the files that truncations gave back (`tests/faults.rs`,
+//!   `tests/recycle.rs`, `tests/checkpoint.rs`).
 //! - **G13** One opener at a time, in all processes (`tests/append.rs`).
 //! - **G15** Any bytes on disk: no panic, no endless loop, no allocation beyond what the file holds
 //!   (`tests/golden.rs`).
