@@ -18,6 +18,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::error::ParseStateError;
+use crate::features::Features;
 use crate::token::TokenSet;
 
 /// What an instance says about itself. A clone shares its texts and tokens.
@@ -54,6 +55,9 @@ pub struct Instance {
     /// Whether tenants may be placed on it anew. Carried for those who place tenants; the ring itself never
     /// looks at it.
     pub read_only: ReadOnly,
+    /// What its software can do. Carried for those who wait until all can; the ring itself never looks at it.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub features: Features,
 }
 
 impl Instance {
@@ -68,6 +72,7 @@ impl Instance {
             version: Version::default(),
             registered_at_ns: 0,
             read_only: ReadOnly::default(),
+            features: Features::default(),
         }
     }
 
@@ -76,7 +81,8 @@ impl Instance {
     /// even a record at the highest version can be buried, and after that the content in a fixed order.
     pub(crate) fn precedence(&self) -> impl Ord + '_ {
         let texts: (&str, &str) = (&self.addr, &self.zone);
-        (self.version, self.state, texts, &self.tokens, self.registered_at_ns, self.read_only)
+        let placing = (self.registered_at_ns, self.read_only);
+        (self.version, self.state, texts, &self.tokens, placing, &self.features)
     }
 }
 
@@ -253,6 +259,14 @@ mod tests {
         let text = serde_json::to_string(&instance).unwrap();
         assert!(text.contains(r#""state":"PENDING""#), "{text}");
         assert_eq!(serde_json::from_str::<Instance>(&text).unwrap(), instance);
+
+        let earlier = text.replace(r#","features":[]"#, "");
+        assert_ne!(earlier, text);
+        assert_eq!(
+            serde_json::from_str::<Instance>(&earlier).unwrap(),
+            instance,
+            "written before there were any"
+        );
 
         let shuffled = text.replace("[1,2]", "[2,1,2]");
         assert_eq!(serde_json::from_str::<Instance>(&shuffled).unwrap(), instance);

@@ -84,6 +84,7 @@
 
 pub mod disk;
 mod error;
+mod features;
 mod generate;
 mod instance;
 mod membership;
@@ -96,9 +97,10 @@ mod shared;
 mod token;
 
 pub use error::{BuildError, Error, GenerateError, ParseStateError};
+pub use features::{Features, TooManyFeatures};
 pub use generate::{DEFAULT_TOKENS, MAX_TOKENS_PER_INSTANCE, random_tokens};
 pub use instance::{Instance, ReadOnly, State, Version};
-pub use membership::{Member, Membership};
+pub use membership::{Member, Membership, MembershipFull};
 pub use operation::Operation;
 pub use replication::{ParseRequireError, ReplicationSet, Require};
 pub use ring::{Options, Ring};

@@ -100,7 +100,12 @@ impl TokenSet {
 
     /// Whether both are the same set; O(1) if one is a clone of the other.
     pub(crate) fn same_as(&self, other: &TokenSet) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+        self.is(other) || self.0 == other.0
+    }
+
+    /// Whether one is a clone of the other.
+    pub(crate) fn is(&self, other: &TokenSet) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
