@@ -82,6 +82,7 @@
 //! - `tokio`: the module `quorum`, writes to replica sets.
 //! - `serde`: `Serialize` and `Deserialize` for options and the records of instances.
 
+pub mod codec;
 pub mod disk;
 mod error;
 mod features;
