@@ -40,7 +40,7 @@ mod writer;
 use xxhash_rust::xxh3::xxh3_64;
 
 pub use instance::{InstanceRecord, TokensRef, decode_instance, encode_instance};
-pub(crate) use instance::{put_fields, take_fields};
+pub(crate) use instance::{put_fields, take_fields, take_state};
 pub use key::{RecordKey, RecordKind};
 pub use members::{MAX_MEMBERS, decode_members, encode_members};
 pub(crate) use reader::Reader;
@@ -67,6 +67,7 @@ pub(crate) enum Kind {
     Instance,
     Tokens,
     Members,
+    TokenFile,
 }
 
 impl Kind {
@@ -75,6 +76,7 @@ impl Kind {
             Kind::Instance => b'I',
             Kind::Tokens => b'T',
             Kind::Members => b'M',
+            Kind::TokenFile => b'F',
         }
     }
 }

@@ -96,6 +96,7 @@ mod replication;
 mod ring;
 mod shared;
 mod token;
+pub mod token_file;
 
 pub use error::{BuildError, Error, GenerateError, ParseStateError};
 pub use features::{Features, TooManyFeatures};
