@@ -95,6 +95,7 @@ pub mod quorum;
 mod replication;
 mod ring;
 mod shared;
+pub mod spread;
 mod token;
 pub mod token_file;
 
