@@ -108,7 +108,7 @@ pub use operation::Operation;
 pub use replication::{ParseRequireError, ReplicationSet, Require};
 pub use ring::{Options, Ring};
 pub use shared::SharedRing;
-pub use token::{Token, TokenSet, fnv1_32, token_for};
+pub use token::{KeyHash, Token, TokenSet, fnv1_32, token_for};
 
 #[cfg(test)]
 mod tests {

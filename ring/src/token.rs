@@ -68,10 +68,43 @@ pub fn token_for(tenant: &str, stream: &[u8]) -> Token {
 /// 64 parts of the ring have a chi² per degree of freedom of 55, where a good hash has 1), and nothing
 /// separates tenant and labels.
 pub fn fnv1_32(tenant: &str, labels: &str) -> Token {
+    fnv1(tenant, labels.as_bytes())
+}
+
+fn fnv1(tenant: &str, labels: &[u8]) -> Token {
     const OFFSET_BASIS: u32 = 0x811c_9dc5;
     const PRIME: u32 = 0x0100_0193;
-    let bytes = tenant.bytes().chain(labels.bytes());
+    let bytes = tenant.bytes().chain(labels.iter().copied());
     Token(bytes.fold(OFFSET_BASIS, |hash, byte| hash.wrapping_mul(PRIME) ^ u32::from(byte)))
+}
+
+/// Which hash makes keys, for a configuration to name. All that share a ring must have the same.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
+pub enum KeyHash {
+    /// [`token_for`].
+    #[default]
+    Xxh3,
+    /// [`fnv1_32`], for a ring shared with Loki.
+    Fnv1,
+}
+
+impl KeyHash {
+    /// The key of a stream of a tenant.
+    ///
+    /// ```
+    /// use forebay_ring::{KeyHash, fnv1_32, token_for};
+    ///
+    /// assert_eq!(KeyHash::default().token("a", b"{}"), token_for("a", b"{}"));
+    /// assert_eq!(KeyHash::Fnv1.token("a", b"{}"), fnv1_32("a", "{}"));
+    /// ```
+    pub fn token(self, tenant: &str, stream: &[u8]) -> Token {
+        match self {
+            KeyHash::Xxh3 => token_for(tenant, stream),
+            KeyHash::Fnv1 => fnv1(tenant, stream),
+        }
+    }
 }
 
 /// Sorted tokens without repetition; a clone shares them.

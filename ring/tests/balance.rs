@@ -1,7 +1,7 @@
 //! How evenly random tokens share the key space, against the formula for it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use forebay_ring::{Instance, Membership, Options, Ring, Token, fnv1_32, random_tokens, token_for};
+use forebay_ring::{Instance, KeyHash, Membership, Options, Ring, Token, random_tokens};
 
 /// Shares of the key space in a ring of `instances` with `tokens` random ones each.
 fn shares(instances: usize, tokens: usize, seed: u64) -> Vec<f64> {
@@ -49,27 +49,37 @@ fn a_single_token_owns_everything() {
     assert_eq!(shares(2, 0, 0), [0.0, 0.0]);
 }
 
-/// Chi-squared per degree of freedom of the keys of `stream-00000` and so on over 64 equal parts of the ring.
-fn unevenness(key: impl Fn(&str) -> Token) -> f64 {
+/// Chi-squared per degree of freedom of 64,000 keys over 64 equal parts of the ring.
+fn unevenness(key: impl Fn(u32) -> Token) -> f64 {
     let mut buckets = [0_u32; 64];
     let keys = 64_000_u32;
     for number in 0..keys {
-        buckets[(key(&format!("stream-{number:05}")).0 >> 26) as usize] += 1;
+        buckets[(key(number).0 >> 26) as usize] += 1;
     }
     let mean = f64::from(keys) / 64.0;
     let chi2: f64 = buckets.iter().map(|&count| (f64::from(count) - mean).powi(2) / mean).sum();
     chi2 / 63.0
 }
 
+/// What else keys are made of than random bytes: names that differ at their end, and numbers for tenants.
+const KEYS: [fn(KeyHash, u32) -> Token; 3] = [
+    |hash, number| hash.token("tenant", format!("stream-{number:05}").as_bytes()),
+    |hash, number| hash.token(&number.to_string(), br#"{app="api"}"#),
+    |hash, number| hash.token(&number.to_string(), b""),
+];
+
 #[test]
-fn keys_of_streams_that_differ_only_at_the_end_spread_over_the_ring() {
-    let found = unevenness(|stream| token_for("tenant", stream.as_bytes()));
-    assert!(found < 1.5, "chi2 per degree of freedom is {found}");
+fn keys_that_differ_only_at_the_end_or_in_a_number_spread_over_the_ring() {
+    for key in KEYS {
+        let found = unevenness(|number| key(KeyHash::Xxh3, number));
+        assert!(found < 1.5, "chi2 per degree of freedom is {found}");
+    }
 }
 
 /// Not a promise but the warning in the docs of `fnv1_32`.
 #[test]
 fn keys_of_the_hash_for_a_shared_ring_spread_badly_over_names_that_differ_only_at_the_end() {
-    let found = unevenness(|stream| fnv1_32("tenant", stream));
-    assert!((54.0..56.0).contains(&found), "chi2 per degree of freedom is {found}");
+    let found = KEYS.map(|key| unevenness(|number| key(KeyHash::Fnv1, number)));
+    assert!((54.0..56.0).contains(&found[0]), "chi2 per degree of freedom is {found:?}");
+    assert!(found[1] < 1.5 && found[2] > 20.0, "whole labels behind the number make up for it: {found:?}");
 }

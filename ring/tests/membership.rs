@@ -1,6 +1,7 @@
 //! Merging is a semilattice over arbitrary records (R5), forged ones with equal versions included.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use forebay_ring::{Instance, Membership, ReadOnly, State, Version};
+use forebay_ring::{Features, Instance, Membership, Operation, Options, ReadOnly, Ring, State, Version};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ fn any_instance() -> impl Strategy<Value = Instance> {
             version: Version { incarnation, sequence },
             registered_at_ns,
             read_only: ReadOnly { enabled, changed_at_ns: registered_at_ns },
+            features: if enabled { Features::default() } else { Features::new([(1, 1)]).unwrap() },
             ..Instance::new(id.to_string(), addr.to_string())
         },
     )
@@ -78,6 +80,87 @@ proptest! {
         let here = observed(&heard);
         let there = observed(shuffled.into_iter().map(|(_, instance)| instance));
         prop_assert_eq!(records(&here), records(&there));
+    }
+
+    #[test]
+    fn replicas_that_lost_or_repeated_messages_agree_after_one_full_exchange(
+        heard in proptest::collection::vec((any_instance(), 0..4_usize), 1..20),
+        messages in proptest::collection::vec((0..4_usize, 0..4_usize, any::<u8>()), 0..30),
+    ) {
+        let mut replicas = vec![Membership::default(); 4];
+        for (instance, at) in &heard {
+            replicas[*at].observe(instance.clone(), 0);
+        }
+        // A message carries some of the sender's records, in its order; the others are lost.
+        for (from, to, carried) in messages {
+            let sent: Vec<_> = replicas[from].iter().map(|member| Arc::clone(&member.instance)).collect();
+            for (at, record) in sent.into_iter().enumerate() {
+                if carried & (1 << (at % 8)) != 0 {
+                    replicas[to].observe(record, 1);
+                }
+            }
+        }
+        let all = replicas.clone();
+        for replica in &mut replicas {
+            for other in &all {
+                replica.merge(other, 2);
+            }
+        }
+        let told = observed(heard.iter().map(|(instance, _)| instance));
+        for replica in &replicas {
+            prop_assert_eq!(records(replica), records(&told));
+        }
+    }
+
+    #[test]
+    fn nothing_heard_before_a_tombstone_comes_back_while_it_is_kept(
+        past in proptest::collection::vec(any_instance(), 0..12),
+        order in any::<u64>(),
+    ) {
+        let left = Version { incarnation: 2, sequence: 0 };
+        let tombstone = Instance { state: State::Left, version: left, ..Instance::new("0", "") };
+        let mut members = Membership::default();
+        for (at, instance) in past.iter().enumerate() {
+            if order & (1 << at) != 0 {
+                members.observe(instance.clone(), 1);
+            }
+        }
+        members.observe(tombstone, 2);
+        for instance in past {
+            members.observe(instance, 3);
+            members.drop_tombstones(2);
+            prop_assert_eq!(members.member("0").unwrap().instance.state, State::Left);
+        }
+    }
+
+    #[test]
+    fn wall_clocks_a_day_apart_change_nothing_about_who_is_alive(
+        skews in proptest::collection::vec(-86_400_000_000_000..86_400_000_000_000_i64, 1..6),
+        silent_ns in 0..120_000_000_000_u64,
+    ) {
+        const START_NS: u64 = 1_000_000_000_000;
+        let mut members = Membership::default();
+        for (number, &skew_ns) in skews.iter().enumerate() {
+            let wall_ns = 1_700_000_000_000_000_000 + skew_ns;
+            members.observe(Instance {
+                state: State::Active,
+                tokens: (7..=7).collect(),
+                registered_at_ns: wall_ns,
+                read_only: ReadOnly { enabled: false, changed_at_ns: wall_ns },
+                ..Instance::new(number.to_string(), "")
+            }, START_NS);
+        }
+        let ring = Ring::build(&Options::default(), &members, START_NS + silent_ns).unwrap();
+        for number in 0..skews.len() {
+            let alive = silent_ns <= 60_000_000_000;
+            prop_assert_eq!(ring.is_healthy(&number.to_string(), Operation::WRITE), alive);
+            // And whoever is dead can be buried, whatever time it wrote.
+            let record = Arc::clone(&members.member(&number.to_string()).unwrap().instance);
+            let version = record.version.next();
+            let left = Instance { state: State::Left, version, ..(*record).clone() };
+            prop_assert!(members.observe(left, START_NS + silent_ns));
+        }
+        prop_assert!(Ring::build(&Options::default(), &members, 0).unwrap().instances().len() == 0);
     }
 
     #[test]
