@@ -40,7 +40,7 @@ mod writer;
 use xxhash_rust::xxh3::xxh3_64;
 
 pub use instance::{InstanceRecord, TokensRef, decode_instance, encode_instance};
-pub(crate) use instance::{put_fields, take_fields, take_state};
+pub(crate) use instance::{put_fields, take_fields};
 pub use key::{RecordKey, RecordKind};
 pub use members::{MAX_MEMBERS, decode_members, encode_members};
 pub(crate) use reader::Reader;

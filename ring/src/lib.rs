@@ -88,6 +88,7 @@ mod error;
 mod features;
 mod generate;
 mod instance;
+pub mod lifecycle;
 mod membership;
 mod operation;
 #[cfg(feature = "tokio")]

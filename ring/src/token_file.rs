@@ -2,18 +2,15 @@
 //! cannot be read, is told as such and never taken for a missing one: new tokens would move stored data.
 //!
 //! The record is of kind `F` in the format of [`codec`](crate::codec); its body is id text ≤ 255, zone text ≤ 255,
-//! epoch varint, list of tokens, incarnation varint, state `u8`, registered at signed, read-only `u8` 0 or 1, its
-//! change signed.
+//! epoch varint, list of tokens, incarnation varint, read-only `u8` 0 or 1, its change signed.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::codec::{
-    DecodeError, EncodeError, Kind, MAX_NAME_BYTES, open, put_tokens, seal, take_state, take_tokens,
-};
+use crate::codec::{DecodeError, EncodeError, Kind, MAX_NAME_BYTES, open, put_tokens, seal, take_tokens};
 use crate::disk::{Disk, replace};
-use crate::instance::{ReadOnly, State};
+use crate::instance::ReadOnly;
 use crate::token::TokenSet;
 
 /// No file that [`TokenFile::save`] writes is longer: 65,536 tokens of up to 5 bytes and the rest.
@@ -25,7 +22,7 @@ pub const MAX_FILE_BYTES: usize = 1 << 19;
 /// use std::path::Path;
 /// use forebay_ring::disk::MemoryDisk;
 /// use forebay_ring::token_file::{Loaded, TokenFile};
-/// use forebay_ring::{ReadOnly, State};
+/// use forebay_ring::ReadOnly;
 ///
 /// let (disk, path) = (MemoryDisk::default(), Path::new("/tokens"));
 /// let file = TokenFile {
@@ -34,8 +31,6 @@ pub const MAX_FILE_BYTES: usize = 1 << 19;
 ///     epoch: 0,
 ///     tokens: vec![10, 20].into(),
 ///     incarnation: 1,
-///     state: State::Active,
-///     registered_at_ns: 1_700_000_000_000_000_000,
 ///     read_only: ReadOnly::default(),
 /// };
 /// file.save(&disk, path)?;
@@ -57,11 +52,8 @@ pub struct TokenFile {
     pub tokens: TokenSet,
     /// The incarnation that wrote this.
     pub incarnation: u64,
-    /// The state it was in.
-    pub state: State,
-    /// When the instance first joined; wall time, nanoseconds since 1970.
-    pub registered_at_ns: i64,
-    /// The flag and its stamp, which a ring that is lost would lose too.
+    /// The flag and its stamp, which a ring that is lost loses. (When the instance joined is not here: to a ring that
+    /// was lost it joins anew.)
     pub read_only: ReadOnly,
 }
 
@@ -140,8 +132,6 @@ impl TokenFile {
             writer.varint(self.epoch);
             put_tokens(writer, &self.tokens)?;
             writer.varint(self.incarnation);
-            writer.byte(self.state as u8);
-            writer.signed(self.registered_at_ns);
             writer.byte(self.read_only.enabled.into());
             writer.signed(self.read_only.changed_at_ns);
             Ok(())
@@ -161,8 +151,6 @@ impl TokenFile {
             epoch: reader.varint("epoch")?,
             tokens: take_tokens(&mut reader)?,
             incarnation: reader.varint("incarnation")?,
-            state: take_state(&mut reader)?,
-            registered_at_ns: reader.signed("registration")?,
             read_only: ReadOnly {
                 enabled: reader.flag("read-only flag")?,
                 changed_at_ns: reader.signed("read-only change")?,
@@ -185,8 +173,6 @@ mod tests {
             epoch: 2,
             tokens: vec![5, 70_000, u32::MAX].into(),
             incarnation,
-            state: State::Leaving,
-            registered_at_ns: -7,
             read_only: ReadOnly { enabled: true, changed_at_ns: 9 },
         }
     }

@@ -144,7 +144,7 @@ proptest! {
             let wall_ns = 1_700_000_000_000_000_000 + skew_ns;
             members.observe(Instance {
                 state: State::Active,
-                tokens: (7..=7).collect(),
+                tokens: vec![7].into(),
                 registered_at_ns: wall_ns,
                 read_only: ReadOnly { enabled: false, changed_at_ns: wall_ns },
                 ..Instance::new(number.to_string(), "")

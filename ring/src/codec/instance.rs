@@ -146,7 +146,7 @@ pub(crate) fn take_fields(reader: &mut Reader<'_>) -> Result<Instance, DecodeErr
     })
 }
 
-pub(crate) fn take_state(reader: &mut Reader<'_>) -> Result<State, DecodeError> {
+fn take_state(reader: &mut Reader<'_>) -> Result<State, DecodeError> {
     let number = reader.byte("state")?;
     match State::ALL.into_iter().find(|state| *state as u8 == number) {
         Some(state) => Ok(state),

@@ -1,0 +1,36 @@
+//! From a start to a stop: how an instance comes into the ring, stays in it and leaves it. Pure: events go in,
+//! actions come out, and time is an argument; whoever drives it owns the store, the disk and the timer.
+//!
+//! ```text
+//! New -> Loading -> Pending -> Joining -> Active -> Leaving -> Lingering -> Stopped
+//!                      |                    ^ |        |
+//!                      +--------------------+ +<-------+ (a stop that is called off)
+//! ```
+//!
+//! | phase | announces | until |
+//! |---|---|---|
+//! | Loading | nothing | file and records were read |
+//! | Pending | PENDING | the log is replayed, and in a fleet it is its turn; then Joining, or Active if it was ACTIVE or LEAVING with these tokens before |
+//! | Joining | JOINING | nobody else claimed its tokens for a while; those that somebody did are drawn anew |
+//! | Active | ACTIVE | told to stop; ready after a while |
+//! | Leaving | LEAVING | what it holds is drained; heartbeats go on |
+//! | Lingering | LEAVING, then LEFT if it unregisters | a while, and until LEFT is written |
+//!
+//! Invariants, whatever happens in whatever order:
+//! - L1: ACTIVE is announced with the tokens that were wanted, and only after the file held them durably, and the
+//!   store's record of tokens.
+//! - L2: the version of what is announced rises, over crashes too, unless file and store are both lost.
+//! - L3: nothing is written after LEFT was.
+//! - L4: within an incarnation states follow [`State::can_become`](crate::State::can_become).
+
+mod change;
+mod forget;
+mod machine;
+mod observe;
+mod options;
+
+pub use change::{Decision, Wish};
+pub use forget::{Forget, OwnView};
+pub use machine::{Action, Actions, Event, Lifecycler, NotSaved, Notice, Now, Phase, Written};
+pub use observe::{Observer, Remark};
+pub use options::{LifecyclerOptions, OptionsError, Tokens};

@@ -1,0 +1,294 @@
+//! From the records of a store to the members. Invariants: a record that cannot be read leaves what was known of
+//! its key; an instance is shown with the tokens its record means or, while those are not known, with none; who
+//! vanishes from the store without having left stays until it has been silent for long.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::codec::{
+    DecodeError, InstanceRecord, RecordKey, RecordKind, TokensRef, decode_instance, decode_tokens,
+};
+use crate::instance::{Instance, State};
+use crate::membership::{Membership, MembershipFull};
+use crate::token::TokenSet;
+
+/// What an operator should know about a record. What was known before stands.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remark {
+    /// It cannot be read.
+    Undecodable {
+        /// Its key.
+        key: String,
+        /// Why.
+        error: DecodeError,
+    },
+    /// It lies under another's key.
+    Misplaced {
+        /// Its key.
+        key: String,
+        /// Whose it is.
+        id: Arc<str>,
+    },
+    /// The tokens it means are not known (yet): the instance is shown without any.
+    TokensMissing {
+        /// The instance.
+        id: Arc<str>,
+        /// Their epoch.
+        epoch: u64,
+    },
+    /// There is no room for it.
+    Full(MembershipFull),
+}
+
+/// Watches the records of all instances and keeps the members. Give it every record of a listing and every change
+/// after it, in the store's order; records of other kinds are passed over.
+///
+/// ```
+/// use forebay_ring::Instance;
+/// use forebay_ring::codec::{RecordKind, TokensRecord, encode_instance, encode_tokens};
+/// use forebay_ring::lifecycle::Observer;
+///
+/// let instance = Instance { tokens: vec![10, 20].into(), ..Instance::new("a", "10.0.0.1:9095") };
+/// let (mut record, mut tokens) = (Vec::new(), Vec::new());
+/// encode_instance(&instance, 0, &mut record)?;
+/// encode_tokens(&TokensRecord { id: "a".into(), epoch: 0, tokens: instance.tokens.clone() }, &mut tokens)?;
+///
+/// let mut observer = Observer::default();
+/// assert_eq!(observer.put(&RecordKind::Tokens.key("a"), &tokens, 1_000), None);
+/// assert_eq!(observer.put(&RecordKind::Instance.key("a"), &record, 1_000), None);
+/// assert_eq!(*observer.members().member("a").unwrap().instance, instance);
+/// # Ok::<(), forebay_ring::codec::EncodeError>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Observer {
+    members: Membership,
+    /// The newest tokens of each instance, and what a record says that means them.
+    tokens: BTreeMap<Arc<str>, (TokensRef, TokenSet)>,
+    /// Instances shown without the tokens that their record means.
+    bare: BTreeMap<Arc<str>, InstanceRecord>,
+    /// Those that the store no longer has.
+    vanished: BTreeSet<Arc<str>>,
+}
+
+impl Observer {
+    /// The members as they are known.
+    pub fn members(&self) -> &Membership {
+        &self.members
+    }
+
+    /// The same, to observe what came another way or to drop tombstones.
+    pub fn members_mut(&mut self) -> &mut Membership {
+        &mut self.members
+    }
+
+    /// Takes a record that was written. O(log members) for a heartbeat.
+    pub fn put(&mut self, key: &str, value: &[u8], now_ns: u64) -> Option<Remark> {
+        let undecodable = |error| Some(Remark::Undecodable { key: key.to_owned(), error });
+        let misplaced = |id: &Arc<str>| Some(Remark::Misplaced { key: key.to_owned(), id: Arc::clone(id) });
+        let RecordKey { kind, name } = RecordKey::parse(key)?;
+        match kind {
+            RecordKind::Instance => match decode_instance(value) {
+                Err(error) => undecodable(error),
+                Ok(record) if *record.instance.id != *name => misplaced(&record.instance.id),
+                Ok(record) => self.put_instance(record, now_ns),
+            },
+            RecordKind::Tokens => match decode_tokens(value) {
+                Err(error) => undecodable(error),
+                Ok(record) if *record.id != *name => misplaced(&record.id),
+                Ok(record) => {
+                    let meant = TokensRef::of(record.epoch, &record.tokens);
+                    self.tokens.insert(Arc::clone(&record.id), (meant, record.tokens));
+                    let record = self.bare.remove(&record.id)?;
+                    self.put_instance(record, now_ns)
+                }
+            },
+            RecordKind::Partition | RecordKind::Owner => None,
+        }
+    }
+
+    fn put_instance(&mut self, record: InstanceRecord, now_ns: u64) -> Option<Remark> {
+        let id = Arc::clone(&record.instance.id);
+        let meant = record.tokens;
+        let tokens = if meant.count == 0 {
+            Some(TokenSet::default())
+        } else {
+            // By digest and number: which epoch they are of does not matter.
+            let known = self.tokens.get(&id).filter(|(known, _)| same_set(*known, meant));
+            known.map(|(_, tokens)| tokens.clone())
+        };
+        let remark = match &tokens {
+            Some(_) => {
+                self.bare.remove(&id);
+                None
+            }
+            None => {
+                self.bare.insert(Arc::clone(&id), record.clone());
+                Some(Remark::TokensMissing { id: Arc::clone(&id), epoch: meant.epoch })
+            }
+        };
+        let instance = Instance { tokens: tokens.unwrap_or_default(), ..record.instance };
+        self.vanished.remove(&id);
+        match self.members.try_observe(instance, now_ns) {
+            Ok(_) => remark,
+            Err(full) => {
+                self.tokens.remove(&id);
+                self.bare.remove(&id);
+                Some(Remark::Full(full))
+            }
+        }
+    }
+
+    /// Takes it that a record was deleted. An instance that had left is gone; any other stays until
+    /// [`drop_vanished`](Self::drop_vanished), so that a store that loses everything does not empty the ring.
+    pub fn delete(&mut self, key: &str) {
+        let Some(RecordKey { kind: RecordKind::Instance, name }) = RecordKey::parse(key) else { return };
+        let Some(member) = self.members.member(&name) else { return };
+        if member.instance.state == State::Left {
+            self.forget(&name);
+        } else {
+            let id = Arc::clone(&member.instance.id);
+            self.vanished.insert(id);
+        }
+    }
+
+    /// Takes a whole listing in place of what was missed: records that are not in it were deleted.
+    pub fn resync<'l>(
+        &mut self,
+        listing: impl IntoIterator<Item = (&'l str, &'l [u8])>,
+        now_ns: u64,
+    ) -> Vec<Remark> {
+        let mut missing: BTreeSet<String> =
+            self.members.iter().map(|member| RecordKind::Instance.key(&member.instance.id)).collect();
+        let mut remarks = Vec::new();
+        for (key, value) in listing {
+            missing.remove(key);
+            remarks.extend(self.put(key, value, now_ns));
+        }
+        // Listed in any order, tokens may have come after the instance that was without them.
+        remarks.retain(|remark| match remark {
+            Remark::TokensMissing { id, .. } => self.bare.contains_key(id),
+            _ => true,
+        });
+        for key in missing {
+            self.delete(&key);
+        }
+        remarks
+    }
+
+    /// Drops those that vanished from the store and were last heard of before `heard_before_ns`; returns how many.
+    pub fn drop_vanished(&mut self, heard_before_ns: u64) -> usize {
+        let is_old =
+            |id: &&Arc<str>| self.members.member(id).is_none_or(|member| member.heard_ns < heard_before_ns);
+        let old: Vec<Arc<str>> = self.vanished.iter().filter(is_old).cloned().collect();
+        for id in &old {
+            self.forget(id);
+        }
+        old.len()
+    }
+
+    fn forget(&mut self, id: &str) {
+        self.members.remove(id);
+        self.tokens.remove(id);
+        self.bare.remove(id);
+        self.vanished.remove(id);
+    }
+}
+
+fn same_set(a: TokensRef, b: TokensRef) -> bool {
+    (a.count, a.digest) == (b.count, b.digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{TokensRecord, encode_instance, encode_tokens};
+    use crate::instance::Version;
+
+    fn instance(sequence: u64, tokens: Vec<u32>) -> Instance {
+        let version = Version { incarnation: 1, sequence };
+        Instance { version, state: State::Active, tokens: tokens.into(), ..Instance::new("a", "addr") }
+    }
+
+    fn record(instance: &Instance) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode_instance(instance, 0, &mut bytes).unwrap();
+        bytes
+    }
+
+    fn tokens(of: &Instance) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let record = TokensRecord { id: of.id.clone(), epoch: 0, tokens: of.tokens.clone() };
+        encode_tokens(&record, &mut bytes).unwrap();
+        bytes
+    }
+
+    fn shown(observer: &Observer) -> Instance {
+        (*observer.members().member("a").unwrap().instance).clone()
+    }
+
+    #[test]
+    fn an_instance_is_shown_with_the_tokens_it_means_in_whatever_order_they_come() {
+        let one = instance(1, vec![1, 2]);
+        let mut observer = Observer::default();
+        let missing = Remark::TokensMissing { id: "a".into(), epoch: 0 };
+        assert_eq!(observer.put("instances/a", &record(&one), 10), Some(missing));
+        assert!(shown(&observer).tokens.is_empty());
+        assert_eq!(observer.put("tokens/a", &tokens(&one), 20), None);
+        assert_eq!(shown(&observer), one);
+        assert_eq!(observer.members().member("a").unwrap().heard_ns, 10, "tokens are no sign of life");
+        // A heartbeat, then other tokens before the record that means them.
+        assert_eq!(observer.put("instances/a", &record(&instance(2, vec![1, 2])), 30), None);
+        assert_eq!(observer.put("tokens/a", &tokens(&instance(3, vec![7])), 40), None);
+        assert_eq!(shown(&observer), instance(2, vec![1, 2]));
+        assert_eq!(observer.put("instances/a", &record(&instance(3, vec![7])), 50), None);
+        assert_eq!(shown(&observer), instance(3, vec![7]));
+    }
+
+    #[test]
+    fn what_cannot_be_read_or_lies_elsewhere_leaves_what_was_known() {
+        let one = instance(1, vec![]);
+        let mut observer = Observer::default();
+        observer.put("instances/a", &record(&one), 0);
+        let mut broken = record(&instance(2, vec![]));
+        broken[5] ^= 1;
+        assert!(matches!(observer.put("instances/a", &broken, 0), Some(Remark::Undecodable { .. })));
+        assert!(matches!(observer.put("instances/b", &record(&one), 0), Some(Remark::Misplaced { .. })));
+        assert!(matches!(observer.put("tokens/b", &tokens(&one), 0), Some(Remark::Misplaced { .. })));
+        for other in ["partitions/1", "elsewhere/a", "instances"] {
+            assert_eq!(observer.put(other, b"", 0), None);
+        }
+        assert_eq!((shown(&observer), observer.members().len()), (one, 1));
+    }
+
+    #[test]
+    fn a_store_that_loses_everything_does_not_empty_the_ring() {
+        let one = instance(1, vec![1, 2]);
+        let (tokens, record) = (tokens(&one), record(&one));
+        let mut observer = Observer::default();
+        let listing = [("instances/a", &record[..]), ("tokens/a", &tokens[..])];
+        assert_eq!(observer.resync(listing, 10), []);
+        assert_eq!(observer.resync([], 20), []);
+        assert_eq!(shown(&observer), one);
+        assert_eq!(observer.drop_vanished(10), 0);
+        assert_eq!(observer.drop_vanished(11), 1);
+        assert!(observer.members().is_empty());
+        // Back before it is dropped, it is as if it had not been away.
+        observer.resync(listing, 30);
+        observer.delete("instances/a");
+        observer.resync(listing, 40);
+        assert_eq!(observer.drop_vanished(u64::MAX), 0);
+    }
+
+    #[test]
+    fn who_had_left_is_gone_when_its_record_is() {
+        let mut observer = Observer::default();
+        let left = Instance { state: State::Left, ..instance(1, vec![]) };
+        observer.put("instances/a", &record(&left), 0);
+        observer.delete("tokens/a");
+        assert_eq!(observer.members().len(), 1);
+        observer.delete("instances/a");
+        observer.delete("instances/a");
+        assert!(observer.members().is_empty());
+    }
+}
