@@ -24,13 +24,15 @@
 //! - L4: within an incarnation states follow [`State::can_become`](crate::State::can_become).
 
 mod change;
+mod event;
 mod forget;
 mod machine;
 mod observe;
 mod options;
 
 pub use change::{Decision, Wish};
+pub use event::{Action, Actions, Event, NotSaved, Notice, Now, Phase, Written};
 pub use forget::{Forget, OwnView};
-pub use machine::{Action, Actions, Event, Lifecycler, NotSaved, Notice, Now, Phase, Written};
+pub use machine::Lifecycler;
 pub use observe::{Observer, Remark};
 pub use options::{LifecyclerOptions, OptionsError, Tokens};

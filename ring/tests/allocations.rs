@@ -4,6 +4,7 @@
 use std::hint::black_box;
 
 use allocation_counter::measure;
+use forebay_ring::codec::{decode_members, decode_tokens, encode_members, mend};
 use forebay_ring::{Instance, Membership, Operation, Options, Ring, State, random_tokens};
 
 fn count(work: impl FnOnce()) -> u64 {
@@ -129,4 +130,29 @@ fn a_token_costs_the_bytes_that_the_front_page_says() {
             "{found}, not {bytes}: {factor} replicas, {tokens} tokens"
         );
     }
+}
+
+#[test]
+fn a_record_that_claims_more_than_it_has_is_refused_before_room_is_made() {
+    // An id, an epoch, and 65,536 tokens of which none follows.
+    let mut record = [b'T', 1, 1, b'a', 0, 0x80, 0x80, 0x04, 0, 0, 0, 0, 0, 0, 0, 0];
+    mend(&mut record);
+    let mut refused = None;
+    let read = measure(|| refused = decode_tokens(&record).err());
+    assert!(refused.is_some() && read.bytes_max < 256, "{refused:?}, {} bytes", read.bytes_max);
+}
+
+#[test]
+fn decoding_allocates_in_proportion_to_the_bytes_it_is_given() {
+    let mut members = Membership::default();
+    for number in 0..5_000 {
+        members.observe(Instance::new(format!("{number:x}"), ""), 0);
+    }
+    let mut record = Vec::new();
+    encode_members(&members, &mut record).unwrap();
+    let mut decoded = None;
+    let read = measure(|| decoded = decode_members(&record).ok());
+    assert_eq!(decoded.unwrap().len(), 5_000);
+    let factor = read.bytes_max as f64 / record.len() as f64;
+    assert!(factor < 32.0, "{factor} times the bytes of the smallest members");
 }

@@ -1,0 +1,127 @@
+//! Which tokens an instance has: those it had, and never one that somebody else has a better right to.
+
+use super::{Due, Lifecycler, after};
+use crate::codec::{InstanceRecord, TokensRecord, TokensRef};
+use crate::generate::random_tokens;
+use crate::instance::{Instance, State, Version};
+use crate::lifecycle::event::{Action, Actions, Notice, Now, Phase};
+use crate::lifecycle::options::Tokens;
+use crate::membership::Membership;
+use crate::token::TokenSet;
+use crate::token_file::{Loaded, TokenFile};
+
+impl Lifecycler {
+    pub(super) fn load(
+        &mut self,
+        file: Loaded,
+        record: Option<InstanceRecord>,
+        stored: Option<TokensRecord>,
+        now: Now,
+        actions: &mut Actions,
+    ) {
+        let file = match file {
+            Loaded::Mine(file) => Some(file),
+            Loaded::Absent => None,
+            Loaded::Foreign { owner } => {
+                actions.push(Action::Report(Notice::ForeignFile { owner }));
+                None
+            }
+            Loaded::Broken(error) => {
+                actions.push(Action::Report(Notice::BrokenFile(error)));
+                None
+            }
+        };
+        let known = record.as_ref().map(|record| record.instance.version).unwrap_or_default();
+        let incarnation = file.as_ref().map_or(0, |file| file.incarnation).max(known.incarnation);
+        self.version = Version { incarnation, sequence: known.sequence }.restarted();
+        let present = record.as_ref().filter(|record| record.instance.state != State::Left);
+        self.registered_at_ns = present.map_or(now.unix_ns, |record| record.instance.registered_at_ns);
+        // The flag may have been set while this was loaded.
+        let flags =
+            [record.as_ref().map(|record| record.instance.read_only), file.as_ref().map(|f| f.read_only)];
+        let newest =
+            flags.into_iter().flatten().chain([self.read_only]).max_by_key(|flag| flag.changed_at_ns);
+        self.read_only = newest.unwrap_or_default();
+
+        self.choose_tokens(file.as_ref(), record.as_ref(), stored.as_ref());
+        let current = TokensRef::of(self.epoch, &self.tokens);
+        self.returning = present.is_some_and(|record| {
+            matches!(record.instance.state, State::Active | State::Leaving) && record.tokens == current
+        });
+        let is_stored =
+            stored.is_some_and(|stored| stored.epoch == self.epoch && stored.tokens == self.tokens);
+        self.due = Due { file: true, tokens: !is_stored, record: true };
+        self.enter(Phase::Pending, Some(after(now, self.options.join_wait)));
+    }
+
+    /// The file's tokens or the store's, of the later epoch; or derived ones. A set never changes within an epoch.
+    fn choose_tokens(
+        &mut self,
+        file: Option<&TokenFile>,
+        record: Option<&InstanceRecord>,
+        stored: Option<&TokensRecord>,
+    ) {
+        let of_file = file.map(|file| (file.epoch, &file.tokens));
+        let of_store = stored.map(|stored| (stored.epoch, &stored.tokens));
+        let kept = [of_store, of_file].into_iter().flatten().filter(|(_, tokens)| !tokens.is_empty());
+        if let Some((epoch, tokens)) = kept.max_by_key(|(epoch, _)| *epoch) {
+            (self.epoch, self.tokens) = (epoch, tokens.clone());
+            if let Tokens::Random { count } = self.options.tokens {
+                self.resize(count.get());
+            }
+            return;
+        }
+        let told = record.map(|record| record.tokens).unwrap_or_default();
+        self.epoch = told.epoch;
+        self.tokens = self.options.derive(self.epoch).expect("checked when the life was made");
+        if told.count > 0 && !told.is_of(&self.tokens) {
+            self.epoch = self.epoch.saturating_add(1);
+        }
+    }
+
+    /// Drops tokens, evenly, or adds random ones; another set is another epoch.
+    fn resize(&mut self, wanted: usize) {
+        let has = self.tokens.len();
+        if has == wanted {
+            return;
+        }
+        self.epoch = self.epoch.saturating_add(1);
+        if has < wanted {
+            self.add_random(wanted - has, &TokenSet::default());
+            return;
+        }
+        let keep =
+            |(at, &token): (usize, &u32)| ((at + 1) * wanted / has > at * wanted / has).then_some(token);
+        self.tokens = self.tokens.iter().enumerate().filter_map(keep).collect();
+    }
+
+    fn add_random(&mut self, missing: usize, taken: &TokenSet) {
+        let avoid: TokenSet = taken.iter().chain(&*self.tokens).copied().collect();
+        let (id, zone) = (&self.options.id, &self.options.zone);
+        let fresh = random_tokens(id, zone, self.epoch, missing, &avoid)
+            .expect("a membership holds at most 2^27 tokens, an instance 2^16");
+        self.tokens = self.tokens.iter().chain(&*fresh).copied().collect();
+    }
+
+    /// Draws those tokens anew that somebody else has a better right to.
+    pub(super) fn give_way(&mut self, members: &Membership, actions: &mut Actions) {
+        let yields_to = |other: &Instance| match other.state {
+            State::Active => true,
+            State::Pending | State::Joining => other.id < self.options.id,
+            State::Leaving | State::Left => false,
+        };
+        let others = members.iter().map(|member| &*member.instance);
+        let rivals = others.filter(|other| other.id != self.options.id && yields_to(other));
+        let lost: TokenSet =
+            rivals.flat_map(|other| &*other.tokens).copied().filter(|&t| self.tokens.contains(t)).collect();
+        if lost.is_empty() {
+            return;
+        }
+        self.tokens = self.tokens.iter().copied().filter(|&token| !lost.contains(token)).collect();
+        self.epoch = self.epoch.saturating_add(1);
+        self.add_random(lost.len(), &members.tokens());
+        self.start_over();
+        self.enter(Phase::Joining, None);
+        actions.push(Action::Report(Notice::Redrawn { lost: lost.len() }));
+    }
+}
