@@ -28,12 +28,12 @@ fn no_acknowledged_write_is_ever_missing_from_a_read_that_succeeds() {
         return;
     }
     let mut counts = world::Counts::default();
-    for seed in 0..80 {
+    for seed in 0..60 {
         counts += World::run(seed, false).counts;
     }
     // A simulation in which nothing happens proves nothing.
     println!("{counts:?}");
-    assert!(counts.acknowledged > 10_000 && counts.reads > 5_000, "{counts:?}");
+    assert!(counts.acknowledged > 5_000 && counts.reads > 10_000, "{counts:?}");
     assert!(counts.refused_writes > 100 && counts.failed_reads > 100, "{counts:?}");
     assert!(counts.joined > 300 && counts.left > 50 && counts.crashed > 200, "{counts:?}");
     assert!(counts.stalls > 50 && counts.losses > 20, "{counts:?}");

@@ -141,7 +141,9 @@ impl World {
             }
         }
         self.write();
-        self.read(seed);
+        for client in 0..self.clients.len() {
+            self.read(client, seed);
+        }
     }
 
     fn drain(&mut self, at: usize, latency_ns: u64) {
@@ -172,7 +174,7 @@ impl World {
         let alive = self.nodes[at].life.is_some();
         let live = self.nodes.iter().filter(|node| node.life.is_some()).count();
         match self.chance.below(12) {
-            0 if live < 9 => self.join(),
+            0 | 4 if live < 9 => self.join(),
             1 if alive && live > 4 => {
                 let unregister = [None, Some(false), Some(true)][self.chance.one_of(3)];
                 self.nodes[at].on(Event::Shutdown { unregister }, self.true_ns, latency_ns);
@@ -189,7 +191,7 @@ impl World {
                 self.note("crashes", at);
             }
             // The dead come back sooner than others die.
-            4..=7 => {
+            5..=7 => {
                 let Some(dead) = self.nodes.iter().position(|node| node.life.is_none()) else { return };
                 self.nodes[dead].start(self.true_ns, latency_ns);
                 self.note("comes back", dead);
@@ -231,8 +233,8 @@ impl World {
         let (chance, nodes) = (&mut self.chance, &mut self.nodes);
         let done = self.clients[client].write(key, self.true_ns, |instance| {
             let node = &mut nodes[instance.addr.parse::<usize>().unwrap()];
-            // One call in twenty does not come through.
-            let takes = node.phase() == Some(Phase::Active) && chance.below(20) > 0;
+            // One call in three does not come through, so that many writes have no copy to spare.
+            let takes = node.phase() == Some(Phase::Active) && chance.below(3) > 0;
             if takes {
                 node.stored.insert(write);
             }
@@ -247,8 +249,7 @@ impl World {
         (write, key, done).hash(&mut self.history);
     }
 
-    fn read(&mut self, seed: u64) {
-        let client = self.chance.one_of(self.clients.len());
+    fn read(&mut self, client: usize, seed: u64) {
         let (chance, nodes) = (&mut self.chance, &self.nodes);
         let answers = self.clients[client].read(self.true_ns, |instance| {
             let node = &nodes[instance.addr.parse::<usize>().unwrap()];
