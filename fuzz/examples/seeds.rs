@@ -8,6 +8,9 @@ use std::path::Path;
 use forebay_chunk::loki::Envelope;
 use forebay_chunk::{Builder, BuilderOptions, Codec, EncodedChunk, Entry, Format};
 use forebay_examples::record::Writer;
+use forebay_ring::codec::{RecordKind, TokensRecord, encode_instance, encode_members, encode_tokens};
+use forebay_ring::token_file::TokenFile;
+use forebay_ring::{Features, Instance, Membership, ReadOnly, State, Version};
 use forebay_wal::format::MAX_NUMBER;
 use forebay_wal::fs::sim::SimFs;
 use forebay_wal::{Lsn, Options, Time, Wal};
@@ -18,6 +21,7 @@ fn main() {
     frames();
     records();
     pushes();
+    ring_records();
 }
 
 #[expect(clippy::disallowed_methods, reason = "a program's edge: it writes the corpus")]
@@ -151,4 +155,43 @@ fn pushes() {
     let pack = |message: &[u8]| snap::raw::Encoder::new().compress_vec(message).expect("a short message");
     write("push_protobuf", "empty-entries", &pack(&empty(0x12)));
     write("push_protobuf", "empty-streams", &pack(&[0x0a, 0].repeat(32 << 10)));
+}
+
+/// One of each kind of record behind the byte that says so, and keys.
+fn ring_records() {
+    let instance = Instance {
+        zone: "zone-a".into(),
+        state: State::Active,
+        tokens: vec![7, 300, 1 << 31, u32::MAX].into(),
+        version: Version { incarnation: 2, sequence: 300 },
+        registered_at_ns: 1_700_000_000_000_000_000,
+        read_only: ReadOnly { enabled: true, changed_at_ns: -1 },
+        features: Features::new([(1, 2), (300, 0)]).expect("two features"),
+        ..Instance::new("ingester-0", "10.0.0.1:9095")
+    };
+    let save = |name: &str, kind: u8, encode: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = vec![kind];
+        encode(&mut bytes);
+        write("ring_records", name, &bytes);
+        bytes[0] |= 0x80;
+        write("ring_records", &format!("{name}-mended"), &bytes);
+    };
+    save("instance", 0, &|out| encode_instance(&instance, 3, out).expect("within bounds"));
+    let tokens = TokensRecord { id: instance.id.clone(), epoch: 3, tokens: instance.tokens.clone() };
+    save("tokens", 1, &|out| encode_tokens(&tokens, out).expect("within bounds"));
+    let mut members = Membership::default();
+    members.observe(instance.clone(), 0);
+    members.observe(Instance { state: State::Left, ..Instance::new("ingester-1", "") }, 0);
+    save("members", 2, &|out| encode_members(&members, out).expect("within bounds"));
+    let file = TokenFile {
+        id: instance.id.clone(),
+        zone: instance.zone.clone(),
+        epoch: 3,
+        tokens: instance.tokens.clone(),
+        incarnation: 2,
+        read_only: instance.read_only,
+    };
+    save("file", 3, &|out| file.encode(out).expect("within bounds"));
+    let key = RecordKind::Tokens.key("zone a/7");
+    write("ring_records", "key", &[&[4], key.as_bytes()].concat());
 }

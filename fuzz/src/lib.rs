@@ -7,6 +7,7 @@
 pub mod chunk;
 pub mod pipeline;
 pub mod retention;
+pub mod ring;
 pub mod tenant;
 pub mod trace;
 pub mod wal;
@@ -15,7 +16,7 @@ pub mod wal;
 pub type Body = fn(&[u8]);
 
 /// Every body under the name of its target and of its directory in `corpus/`.
-pub const BODIES: [(&str, Body); 16] = [
+pub const BODIES: [(&str, Body); 17] = [
     ("baggage", trace::baggage),
     ("chunk_envelope", chunk::chunk_envelope),
     ("chunk_key", chunk::chunk_key),
@@ -25,6 +26,7 @@ pub const BODIES: [(&str, Body); 16] = [
     ("push_protobuf", pipeline::push_protobuf),
     ("push_record", pipeline::push_record),
     ("retention_selector", retention::retention_selector),
+    ("ring_records", ring::ring_records),
     ("tenant_labels", tenant::tenant_labels),
     ("tenant_org", tenant::tenant_org),
     ("tenant_yaml", tenant::tenant_yaml),
