@@ -18,6 +18,9 @@ const MAX_TAKEN: usize = 1 << 31;
 
 /// `count` random tokens for the instance `id` in `zone`, none of them in `taken`.
 ///
+/// An instance's share of the keys is proportional to its `count` beside those of the others: give a larger machine
+/// more.
+///
 /// A pure function: the sequence drawn from depends on id, zone and `epoch` only, and a draw that is in
 /// `taken` is skipped. Raise `epoch` to get other tokens for the same instance. Expected O(count · log
 /// taken).

@@ -46,7 +46,7 @@
 //!   gives keys to others and moves none between them.
 //! - R4: the answers are those of the ring that runs below Loki and Mimir, checked against recorded
 //!   ones: which instances are selected, which serve, and how many errors are tolerated.
-//! - R5: merging memberships is commutative, associative and idempotent. No clock but the observer's
+//! - R5: merging memberships is commutative, associative and idempotent until one is full. No clock but the observer's
 //!   decides who is alive, so no forged or skewed time keeps a dead instance in the ring. A forged
 //!   version would: records must come from authenticated peers.
 //! - R6: a token claimed twice has one owner for every observer of the same records, and no record is

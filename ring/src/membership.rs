@@ -183,6 +183,8 @@ impl Membership {
 mod tests {
     use super::*;
     use crate::instance::Version;
+    use crate::operation::Operation;
+    use crate::ring::Options;
 
     fn at(sequence: u64, state: State) -> Instance {
         Instance { state, version: Version { incarnation: 1, sequence }, ..Instance::new("a", "addr") }
@@ -221,6 +223,22 @@ mod tests {
         assert_eq!(members.drop_tombstones(100), 0);
         assert_eq!(members.drop_tombstones(101), 1);
         assert!(members.is_empty());
+    }
+
+    #[test]
+    fn a_record_from_before_a_tombstone_that_was_dropped_too_early_looks_alive_for_one_timeout() {
+        let mut members = Membership::default();
+        members.observe(at(9, State::Left), 100);
+        assert_eq!(members.drop_tombstones(101), 1);
+        // From an observer that was cut off all the while.
+        assert!(members.observe(Instance { tokens: vec![1].into(), ..at(8, State::Active) }, 200));
+        let options = Options::default();
+        let timeout_ns = u64::try_from(options.heartbeat_timeout.as_nanos()).unwrap();
+        let is_alive =
+            |now_ns| Ring::build(&options, &members, now_ns).unwrap().is_healthy("a", Operation::WRITE);
+        assert!(is_alive(200 + timeout_ns) && !is_alive(201 + timeout_ns));
+        // And then it is forgotten once more, at the version that came back.
+        assert!(members.observe(at(9, State::Left), 300));
     }
 
     #[test]

@@ -5,10 +5,9 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::event::{Action, Actions, Event, Notice, Now, Phase};
-use super::options::{LifecyclerOptions, OptionsError, Tokens};
+use super::options::{LifecyclerOptions, OptionsError};
 use crate::instance::{ReadOnly, State, Version};
 use crate::membership::Membership;
-use crate::spread::can_join;
 use crate::token::TokenSet;
 
 mod tokens;
@@ -112,7 +111,7 @@ impl Lifecycler {
             until_ns: None,
             recovered: false,
             returning: false,
-            turn: matches!(options.tokens, Tokens::Random { .. }),
+            turn: false,
             seen: false,
             ready: false,
             unregister: options.unregister,
@@ -187,9 +186,7 @@ impl Lifecycler {
             }
         }
         match self.phase {
-            Phase::Pending => {
-                self.turn = self.turn || can_join(&self.options.id, &self.options.zone, members).is_ok();
-            }
+            Phase::Pending => self.take_turn(members),
             Phase::Joining => self.give_way(members, actions),
             _ => {}
         }
@@ -244,7 +241,7 @@ impl Lifecycler {
                 if self.returning {
                     self.announce(State::Active);
                     self.enter(Phase::Active, None);
-                } else if self.turn || is_due {
+                } else if self.turn || (is_due && !self.tokens.is_empty()) {
                     if !self.turn {
                         actions.push(Action::Report(Notice::OutOfTurn));
                     }

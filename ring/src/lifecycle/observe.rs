@@ -9,7 +9,7 @@ use crate::codec::{
     DecodeError, InstanceRecord, RecordKey, RecordKind, TokensRef, decode_instance, decode_tokens,
 };
 use crate::instance::{Instance, State};
-use crate::membership::{Membership, MembershipFull};
+use crate::membership::{Member, Membership, MembershipFull};
 use crate::token::TokenSet;
 
 /// What an operator should know about a record. What was known before stands.
@@ -187,6 +187,19 @@ impl Observer {
         old.len()
     }
 
+    /// The keys of what instances that left have in the store, if they were last heard of before `heard_before_ns`:
+    /// to be deleted there by whoever looks after it, each only while it is as it was. Nothing is dropped here
+    /// before the deletion is heard of. For how long to keep them see
+    /// [`Membership::drop_tombstones`].
+    pub fn expired(&self, heard_before_ns: u64) -> Vec<String> {
+        let is_over =
+            |member: &&Member| member.instance.state == State::Left && member.heard_ns < heard_before_ns;
+        // The tokens first: an instance's record is what tells of them.
+        let keys =
+            |member: &Member| [RecordKind::Tokens, RecordKind::Instance].map(|k| k.key(&member.instance.id));
+        self.members.iter().filter(is_over).flat_map(keys).collect()
+    }
+
     fn forget(&mut self, id: &str) {
         self.members.remove(id);
         self.tokens.remove(id);
@@ -284,7 +297,9 @@ mod tests {
     fn who_had_left_is_gone_when_its_record_is() {
         let mut observer = Observer::default();
         let left = Instance { state: State::Left, ..instance(1, vec![]) };
-        observer.put("instances/a", &record(&left), 0);
+        observer.put("instances/a", &record(&left), 7);
+        assert_eq!(observer.expired(7), Vec::<String>::new());
+        assert_eq!(observer.expired(8), ["tokens/a", "instances/a"]);
         observer.delete("tokens/a");
         assert_eq!(observer.members().len(), 1);
         observer.delete("instances/a");

@@ -59,6 +59,13 @@ pub enum Tokens {
         /// How many.
         count: NonZeroU16,
     },
+    /// See [`join`](crate::spread::join): an even share of the ring of its zone as it then is, of which it first
+    /// has to have seen a view. Those it has already are kept, whatever their number. Two of a zone that join at
+    /// the same moment choose the same, of which one draws random ones instead: start them one by one.
+    Even {
+        /// How many.
+        count: NonZeroU16,
+    },
 }
 
 /// Why an instance cannot be run with these options.
@@ -121,13 +128,14 @@ impl LifecyclerOptions {
         self.derive(0).map(drop)
     }
 
-    /// The tokens of an epoch if nobody else had any.
+    /// The tokens of an epoch if nobody else had any; none if they depend on what others have.
     pub(super) fn derive(&self, epoch: u64) -> Result<TokenSet, OptionsError> {
         Ok(match self.tokens {
             Tokens::Random { count } => {
                 random_tokens(&self.id, &self.zone, epoch, count.get(), &TokenSet::default())?
             }
             Tokens::Spread { ordinal, zone, count } => spread_tokens(ordinal, zone, count)?,
+            Tokens::Even { .. } => TokenSet::default(),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Lives against a store and a disk that fail at will: random histories, and a crash after every single action.
 
-use std::num::{NonZeroU16, NonZeroUsize};
+use std::num::{NonZeroU8, NonZeroU16, NonZeroUsize};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -8,8 +8,9 @@ use proptest::prelude::*;
 use self::world::{COUNT, SECOND, World, options};
 use crate::codec::DecodeError;
 use crate::lifecycle::{Action, Event, LifecyclerOptions, Notice, Phase, Tokens};
+use crate::spread::{Holder, in_zone, join, spread_tokens};
 use crate::token_file::{Loaded, TokenFile};
-use crate::{Instance, ReadOnly, State};
+use crate::{Instance, ReadOnly, State, TokenSet};
 
 mod world;
 
@@ -160,6 +161,44 @@ fn a_fleet_s_member_waits_its_turn_but_not_for_ever() {
     }
     assert!(alone.is_served());
     assert_eq!(alone.notices, [Notice::OutOfTurn]);
+}
+
+#[test]
+fn an_even_share_is_chosen_from_the_ring_that_is_seen_and_kept() {
+    let count = NonZeroU16::new(u16::try_from(COUNT).unwrap()).unwrap();
+    let tokens = Tokens::Even { count };
+    let mut world = World::new(LifecyclerOptions { tokens, zone: "near".into(), ..options() });
+    let mut holders = Vec::new();
+    for number in 0..3 {
+        let tokens = spread_tokens(number, 0, count).unwrap();
+        let id = format!("other-{number}");
+        let other = |zone: &str, tokens| Instance {
+            zone: zone.into(),
+            state: State::Active,
+            tokens,
+            ..Instance::new(format!("{id}-{zone}"), "")
+        };
+        world.others.observe(other("near", tokens.clone()), 0);
+        world.others.observe(other("far", in_zone(&tokens, 1).unwrap()), 0);
+        holders.push(Holder { id: id.into(), weight: NonZeroU8::MIN, tokens });
+    }
+    world.on(Event::Start);
+    world.on(Event::Recovered);
+    while world.out.is_some() {
+        world.carry_out(true, true);
+    }
+    assert_eq!(world.record.as_ref().unwrap().tokens.count, 0, "without a view there is no share");
+    world.run();
+    assert!(world.is_served());
+    let chosen = world.tokens.clone().unwrap().tokens;
+    assert_eq!(chosen, join(&holders, NonZeroU8::MIN, count, &TokenSet::default()).unwrap());
+    // More have joined since: what it has, it keeps.
+    let late = Instance { zone: "near".into(), tokens: vec![5].into(), ..Instance::new("late", "") };
+    world.others.observe(late, 0);
+    world.crash();
+    world.run();
+    assert!(world.is_served());
+    assert_eq!(world.tokens.clone().unwrap().tokens, chosen);
 }
 
 #[test]

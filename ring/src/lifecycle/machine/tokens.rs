@@ -1,5 +1,8 @@
 //! Which tokens an instance has: those it had, and never one that somebody else has a better right to.
 
+use std::num::{NonZeroU8, NonZeroU16};
+use std::sync::Arc;
+
 use super::{Due, Lifecycler, after};
 use crate::codec::{InstanceRecord, TokensRecord, TokensRef};
 use crate::generate::random_tokens;
@@ -7,6 +10,7 @@ use crate::instance::{Instance, State, Version};
 use crate::lifecycle::event::{Action, Actions, Notice, Now, Phase};
 use crate::lifecycle::options::Tokens;
 use crate::membership::Membership;
+use crate::spread::{Holder, can_join, join};
 use crate::token::TokenSet;
 use crate::token_file::{Loaded, TokenFile};
 
@@ -44,6 +48,11 @@ impl Lifecycler {
         self.read_only = newest.unwrap_or_default();
 
         self.choose_tokens(file.as_ref(), record.as_ref(), stored.as_ref());
+        self.turn = match self.options.tokens {
+            Tokens::Random { .. } => true,
+            Tokens::Spread { .. } => false,
+            Tokens::Even { .. } => !self.tokens.is_empty(),
+        };
         let current = TokensRef::of(self.epoch, &self.tokens);
         self.returning = present.is_some_and(|record| {
             matches!(record.instance.state, State::Active | State::Leaving) && record.tokens == current
@@ -101,6 +110,42 @@ impl Lifecycler {
         let fresh = random_tokens(id, zone, self.epoch, missing, &avoid)
             .expect("a membership holds at most 2^27 tokens, an instance 2^16");
         self.tokens = self.tokens.iter().chain(&*fresh).copied().collect();
+    }
+
+    /// Whether it is its turn to join, by a view that shows its own record: in a fleet after the one before it, and
+    /// for an even share once it is chosen.
+    pub(super) fn take_turn(&mut self, members: &Membership) {
+        match self.options.tokens {
+            Tokens::Random { .. } => {}
+            Tokens::Spread { .. } => {
+                self.turn = self.turn || can_join(&self.options.id, &self.options.zone, members).is_ok();
+            }
+            Tokens::Even { count } if self.seen && self.tokens.is_empty() => {
+                self.choose_share(count, members);
+                self.turn = true;
+            }
+            Tokens::Even { .. } => {}
+        }
+    }
+
+    fn choose_share(&mut self, count: NonZeroU16, members: &Membership) {
+        let others = members.iter().map(|member| &*member.instance);
+        let (near, far): (Vec<_>, Vec<_>) = others
+            .filter(|other| other.state != State::Left && other.id != self.options.id)
+            .partition(|other| other.zone == self.options.zone);
+        let holder = |other: &Instance| {
+            let (id, tokens) = (Arc::clone(&other.id), other.tokens.clone());
+            Holder { id, weight: NonZeroU8::MIN, tokens }
+        };
+        let holders: Vec<Holder> = near.into_iter().map(holder).collect();
+        let taken = far.into_iter().flat_map(|other| &*other.tokens).copied().collect();
+        self.epoch = self.epoch.saturating_add(1);
+        match join(&holders, NonZeroU8::MIN, count, &taken) {
+            Ok(tokens) => self.tokens = tokens,
+            // Somebody's tokens leave no room between them.
+            Err(_) => self.add_random(count.get().into(), &members.tokens()),
+        }
+        self.start_over();
     }
 
     /// Draws those tokens anew that somebody else has a better right to.
