@@ -115,18 +115,13 @@ impl Lifecycler {
             self.out = Some(Out::Tokens);
             let (id, tokens) = (Arc::clone(&self.options.id), self.tokens.clone());
             actions.push(Action::PutTokens(TokensRecord { id, epoch: self.epoch, tokens }));
-        } else if self.due.record || (self.heartbeat_at_ns <= now.mono_ns && !self.is_gone()) {
+        } else if self.due.record || self.heartbeat_at_ns <= now.mono_ns {
             self.due.record = false;
             self.version = self.version.next();
             self.out = Some(Out::Record(self.version, self.state, now.unix_ns));
             self.heartbeat_at_ns = after(now, self.options.heartbeat_period);
             actions.push(Action::Apply(Wish::Announce { record: self.record(), now_ns: now.unix_ns }));
         }
-    }
-
-    /// Whether the store has it that it left: after that nothing is written (L3).
-    fn is_gone(&self) -> bool {
-        self.acked.is_some_and(|(_, state)| state == State::Left)
     }
 
     fn file(&self) -> TokenFile {

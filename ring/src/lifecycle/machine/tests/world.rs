@@ -30,6 +30,8 @@ pub(super) struct World {
     /// Whether the store has had it ACTIVE in this life.
     pub(super) was_active: bool,
     pub(super) left: bool,
+    /// Which tokens it is JOINING with, and since when.
+    pub(super) claim: Option<(TokensRef, u64)>,
     pub(super) stopped: bool,
     /// The highest version sent, or what is known of it after a loss.
     pub(super) sent: Option<Version>,
@@ -58,6 +60,7 @@ impl World {
             draining: false,
             was_active: false,
             left: false,
+            claim: None,
             stopped: false,
             sent: None,
             notices: Vec::new(),
@@ -70,7 +73,7 @@ impl World {
         self.life = Lifecycler::new(self.options.clone()).unwrap();
         (self.out, self.wake_at_ns) = (None, None);
         (self.ready, self.draining, self.was_active) = (false, false, false);
-        (self.left, self.stopped) = (false, false);
+        (self.left, self.stopped, self.claim) = (false, false, None);
         self.on(Event::Start);
     }
 
@@ -153,8 +156,10 @@ impl World {
         }
     }
 
-    /// A set never changes within its epoch.
+    /// The file first (L1), and a set never changes within its epoch.
     fn check_tokens(&self, new: &TokensRecord) {
+        let Loaded::Mine(file) = &self.file else { panic!("no file, but {new:?}") };
+        assert_eq!((file.epoch, &file.tokens), (new.epoch, &new.tokens));
         if let Some(old) = &self.tokens {
             assert!(old.epoch != new.epoch || old.tokens == new.tokens, "epoch {} is reused", new.epoch);
         }
@@ -174,8 +179,20 @@ impl World {
         }
     }
 
-    /// L4, and the store's tokens before the record.
-    fn check_step(&self, new: &InstanceRecord) {
+    /// L4, the store's tokens before the record, and what it serves with it has claimed for a while.
+    fn check_step(&mut self, new: &InstanceRecord) {
+        if new.instance.state == State::Joining {
+            if self.claim.is_none_or(|(tokens, _)| tokens != new.tokens) {
+                self.claim = Some((new.tokens, self.now.mono_ns));
+            }
+        } else if let Some((tokens, since_ns)) = self.claim.take_if(|_| new.instance.state == State::Active) {
+            assert_eq!(tokens, new.tokens);
+            assert!(
+                self.now.mono_ns - since_ns >= 5 * SECOND,
+                "claimed for {} ns",
+                self.now.mono_ns - since_ns
+            );
+        }
         if let Some(tokens) = &self.tokens {
             assert_eq!(TokensRef::of(tokens.epoch, &tokens.tokens), new.tokens);
         }
