@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::codec::{
-    DecodeError, InstanceRecord, RecordKey, RecordKind, TokensRef, decode_instance, decode_tokens,
+    DecodeError, InstanceRecord, RecordKey, RecordKind, TokensRecord, TokensRef, decode_instance,
+    decode_tokens,
 };
 use crate::instance::{Instance, State};
 use crate::membership::{Member, Membership, MembershipFull};
@@ -65,6 +66,8 @@ pub struct Observer {
     members: Membership,
     /// The newest tokens of each instance, and what a record says that means them.
     tokens: BTreeMap<Arc<str>, (TokensRef, TokenSet)>,
+    /// How many tokens those are, for records of tokens may come of instances that never do.
+    held: usize,
     /// Instances shown without the tokens that their record means.
     bare: BTreeMap<Arc<str>, InstanceRecord>,
     /// Those that the store no longer has.
@@ -96,15 +99,24 @@ impl Observer {
             RecordKind::Tokens => match decode_tokens(value) {
                 Err(error) => undecodable(error),
                 Ok(record) if *record.id != *name => misplaced(&record.id),
-                Ok(record) => {
-                    let meant = TokensRef::of(record.epoch, &record.tokens);
-                    self.tokens.insert(Arc::clone(&record.id), (meant, record.tokens));
-                    let record = self.bare.remove(&record.id)?;
-                    self.put_instance(record, now_ns)
-                }
+                Ok(record) => self.put_tokens(record, now_ns),
             },
             RecordKind::Partition | RecordKind::Owner => None,
         }
+    }
+
+    fn put_tokens(&mut self, record: TokensRecord, now_ns: u64) -> Option<Remark> {
+        let TokensRecord { id, epoch, tokens } = record;
+        let known = self.tokens.get(&id).map(|(_, known)| known.len());
+        let held = self.held - known.unwrap_or(0) + tokens.len();
+        let is_one_more = known.is_none() && self.tokens.len() >= Membership::MAX_MEMBERS;
+        if is_one_more || held > Membership::MAX_TOKENS {
+            return Some(Remark::Full(MembershipFull { members: self.tokens.len(), tokens: self.held }));
+        }
+        self.held = held;
+        self.tokens.insert(Arc::clone(&id), (TokensRef::of(epoch, &tokens), tokens));
+        let waiting = self.bare.remove(&id)?;
+        self.put_instance(waiting, now_ns)
     }
 
     fn put_instance(&mut self, record: InstanceRecord, now_ns: u64) -> Option<Remark> {
@@ -132,8 +144,9 @@ impl Observer {
         match self.members.try_observe(instance, now_ns) {
             Ok(_) => remark,
             Err(full) => {
-                self.tokens.remove(&id);
-                self.bare.remove(&id);
+                if self.members.member(&id).is_none() {
+                    self.forget(&id);
+                }
                 Some(Remark::Full(full))
             }
         }
@@ -142,13 +155,18 @@ impl Observer {
     /// Takes it that a record was deleted. An instance that had left is gone; any other stays until
     /// [`drop_vanished`](Self::drop_vanished), so that a store that loses everything does not empty the ring.
     pub fn delete(&mut self, key: &str) {
-        let Some(RecordKey { kind: RecordKind::Instance, name }) = RecordKey::parse(key) else { return };
-        let Some(member) = self.members.member(&name) else { return };
-        if member.instance.state == State::Left {
-            self.forget(&name);
-        } else {
-            let id = Arc::clone(&member.instance.id);
-            self.vanished.insert(id);
+        let Some(RecordKey { kind, name }) = RecordKey::parse(key) else { return };
+        match (kind, self.members.member(&name)) {
+            // Tokens of nobody.
+            (RecordKind::Tokens, None) => self.forget(&name),
+            (RecordKind::Instance, Some(member)) if member.instance.state == State::Left => {
+                self.forget(&name)
+            }
+            (RecordKind::Instance, Some(member)) => {
+                let id = Arc::clone(&member.instance.id);
+                self.vanished.insert(id);
+            }
+            _ => {}
         }
     }
 
@@ -202,7 +220,9 @@ impl Observer {
 
     fn forget(&mut self, id: &str) {
         self.members.remove(id);
-        self.tokens.remove(id);
+        if let Some((_, tokens)) = self.tokens.remove(id) {
+            self.held -= tokens.len();
+        }
         self.bare.remove(id);
         self.vanished.remove(id);
     }
@@ -215,7 +235,7 @@ fn same_set(a: TokensRef, b: TokensRef) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::{TokensRecord, encode_instance, encode_tokens};
+    use crate::codec::{encode_instance, encode_tokens};
     use crate::instance::Version;
 
     fn instance(sequence: u64, tokens: Vec<u32>) -> Instance {
@@ -291,6 +311,24 @@ mod tests {
         observer.delete("instances/a");
         observer.resync(listing, 40);
         assert_eq!(observer.drop_vanished(u64::MAX), 0);
+    }
+
+    #[test]
+    fn tokens_of_instances_that_never_come_are_bounded() {
+        // As if others had brought all but ten of the tokens there may be.
+        let held = Membership::MAX_TOKENS - 10;
+        let mut observer = Observer { held, ..Observer::default() };
+        let put = |observer: &mut Observer, id: &str, count: u32| {
+            let (id, tokens) = (id.into(), (0..count).collect());
+            observer.put_tokens(TokensRecord { id, epoch: 0, tokens }, 0)
+        };
+        assert_eq!(put(&mut observer, "a", 9), None);
+        let full = MembershipFull { members: 1, tokens: held + 9 };
+        assert_eq!(put(&mut observer, "b", 2), Some(Remark::Full(full)));
+        assert_eq!(put(&mut observer, "a", 10), None, "in place of the nine");
+        observer.delete("tokens/a");
+        assert_eq!(observer.held, held);
+        assert_eq!(put(&mut observer, "b", 2), None);
     }
 
     #[test]
