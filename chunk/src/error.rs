@@ -129,8 +129,8 @@ pub(crate) fn to_u64(length: usize) -> u64 {
 
 /// A part of an object.
 ///
-/// Offsets count from the start of the bytes that were given, except in [`Section::Entries`] and
-/// [`Section::SymbolList`], where they count from the start of the decompressed bytes.
+/// Offsets count from the start of the bytes that were given, except in [`Section::Entries`],
+/// [`Section::Values`] and [`Section::SymbolList`], where they count from the start of the decompressed bytes.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Section {
@@ -144,8 +144,26 @@ pub enum Section {
     Block(usize),
     /// The same, decompressed.
     Entries(usize),
+    /// The head and directory of a columnar group, by its number from 0.
+    Group(usize),
+    /// A stream of a columnar group, as stored.
+    Stream {
+        /// The group's number.
+        group: usize,
+        /// What the stream holds, by the numbers in `FORMAT.md`.
+        kind: u8,
+    },
+    /// The same, decompressed.
+    Values {
+        /// The group's number.
+        group: usize,
+        /// What the stream holds.
+        kind: u8,
+    },
     /// The index of blocks.
     Index,
+    /// The footer of a columnar chunk.
+    Footer,
     /// The offsets at the end of a chunk.
     Trailer,
     /// What is around a chunk in an object, as stored.
@@ -166,7 +184,11 @@ impl fmt::Display for Section {
             Self::SymbolList => f.write_str("symbol list"),
             Self::Block(number) => write!(f, "block {number}"),
             Self::Entries(number) => write!(f, "entry list of block {number}"),
+            Self::Group(number) => write!(f, "group {number}"),
+            Self::Stream { group, kind } => write!(f, "stream {kind} of group {group}"),
+            Self::Values { group, kind } => write!(f, "value list of stream {kind} of group {group}"),
             Self::Index => f.write_str("block index"),
+            Self::Footer => f.write_str("footer"),
             Self::Trailer => f.write_str("trailer"),
             Self::Envelope => f.write_str("envelope"),
             Self::EnvelopeText => f.write_str("envelope text"),

@@ -91,6 +91,8 @@
 mod builder;
 mod chunk;
 mod codec;
+#[allow(dead_code, reason = "nothing writes or reads this format yet")]
+mod columnar;
 mod damage;
 mod entry;
 mod error;
@@ -105,6 +107,7 @@ mod symbols;
 pub use builder::{Append, Builder, BuilderOptions, EncodedBlock, EncodedChunk, PendingBlock, Snapshot};
 pub use chunk::{BlockMeta, Chunk};
 pub use codec::{Codec, UnknownCodec};
+pub use columnar::profile::Profile;
 pub use damage::{CorruptionPolicy, Damage, DamageKind};
 pub use entry::{Entry, Metadata, MetadataIter};
 pub use error::{Error, Section};

@@ -1,0 +1,174 @@
+//! Lines that are stored as they are, in pages: whoever reads some of them decompresses the pages they are in.
+//!
+//! `FORMAT.md` draws both streams. A line never crosses the end of a page.
+
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use super::fault::Fault;
+use super::stream::{Kind, Streams};
+use crate::Limits;
+
+/// A page ends with the first line that reaches this size: as much as one of Loki's blocks holds.
+const PAGE: usize = 256 << 10;
+
+/// Writes lines that have no skeleton, in the order of their rows.
+///
+/// Lines are shorter than 2^32 bytes.
+pub(crate) fn encode<'a>(lines: impl Iterator<Item = &'a [u8]> + Clone, out: &mut Streams) {
+    let Some(longest) = lines.clone().map(<[u8]>::len).max() else { return };
+    let width =
+        longest.to_le_bytes().iter().rposition(|&byte| byte > 0).map_or(1, |last| last.saturating_add(1));
+    let lengths = out.out(Kind::RawLengths);
+    lengths.push(u8::try_from(width).expect("at most eight"));
+    for plane in 0..width {
+        lengths.extend(lines.clone().map(|line| line.len().to_le_bytes().get(plane).copied().unwrap_or(0)));
+    }
+    let mut page = Vec::new();
+    for line in lines {
+        page.extend_from_slice(line);
+        if page.len() >= PAGE {
+            out.push(Kind::RawLines, std::mem::take(&mut page));
+        }
+    }
+    if !page.is_empty() {
+        out.push(Kind::RawLines, page);
+    }
+}
+
+/// Where the lines are that have no skeleton. Pages are decompressed only as their lines are asked for.
+#[derive(Debug, Default)]
+pub(crate) struct RawLines {
+    /// Where each line ends, counted over all pages.
+    ends: Vec<u32>,
+    /// Where each page ends, counted so too.
+    pages: Vec<u32>,
+}
+
+impl RawLines {
+    /// Reads the lengths of the lines, of which there may be at most `max`.
+    pub(crate) fn open(streams: &Streams, max: usize, limits: &Limits) -> Result<Self, Fault> {
+        let corrupt = |offset, what: String| Fault::corrupt(Kind::RawLengths, offset, what);
+        let pages = running(streams.lens(Kind::RawLines))
+            .ok_or_else(|| Fault::corrupt(Kind::RawLines, 0, "pages of more than 2^32 bytes"))?;
+        let Some((&width, planes)) = streams.get(Kind::RawLengths)?.split_first() else {
+            return if pages.is_empty() {
+                Ok(Self::default())
+            } else {
+                Err(corrupt(0, "lines without lengths".into()))
+            };
+        };
+        let width = usize::from(width);
+        let count = planes.len().checked_div(width).unwrap_or(0);
+        if !(1..=4).contains(&width) || planes.len().checked_rem(width) != Some(0) || count > max {
+            let what = format!("lengths of {width} bytes in {} bytes, for {max} rows", planes.len());
+            return Err(corrupt(0, what));
+        }
+        let mut lengths = vec![0usize; count];
+        for plane in planes.chunks(count.max(1)).rev() {
+            for (length, &byte) in lengths.iter_mut().zip(plane) {
+                *length = *length << 8 | usize::from(byte);
+            }
+        }
+        if let Some(&longest) = lengths.iter().max().filter(|longest| **longest > limits.max_line_bytes) {
+            return Err(Fault::limit("max_line_bytes", longest, limits.max_line_bytes));
+        }
+        let ends =
+            running(lengths.into_iter()).ok_or_else(|| corrupt(0, "lines of more than 2^32 bytes".into()))?;
+        let (lines, stored) = (ends.last().unwrap_or(&0), pages.last().unwrap_or(&0));
+        if lines != stored {
+            return Err(corrupt(0, format!("lines of {lines} bytes in pages of {stored}")));
+        }
+        Ok(Self { ends, pages })
+    }
+
+    /// How many lines there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The bytes of all lines before this one.
+    pub(crate) fn start(&self, number: usize) -> usize {
+        let end = number.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        usize::try_from(end).unwrap_or(usize::MAX)
+    }
+
+    /// The line of that number.
+    pub(crate) fn line<'a>(&self, streams: &'a Streams, number: usize) -> Result<&'a [u8], Fault> {
+        let (start, end) = (self.start(number), self.start(number.saturating_add(1)));
+        if start == end {
+            return Ok(&[]);
+        }
+        let page = self.pages.partition_point(|page| usize::try_from(*page).is_ok_and(|page| page <= start));
+        let before = page.checked_sub(1).and_then(|before| self.pages.get(before)).copied().unwrap_or(0);
+        let within = |offset: usize| offset.checked_sub(usize::try_from(before).ok()?);
+        let bytes = streams.nth(Kind::RawLines, page)?;
+        let line = within(start).zip(within(end)).and_then(|(start, end)| bytes.get(start..end));
+        line.ok_or_else(|| Fault::corrupt(Kind::RawLines, start, "a line that crosses the end of a page"))
+    }
+}
+
+/// The sums of all numbers up to each, if they stay below 2^32.
+fn running(numbers: impl Iterator<Item = usize>) -> Option<Vec<u32>> {
+    let sums = numbers.scan(0u32, |sum, number| {
+        let next = u32::try_from(number).ok().and_then(|number| sum.checked_add(number));
+        *sum = next.unwrap_or(*sum);
+        Some(next)
+    });
+    sums.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(streams: &Streams, rows: usize) -> Result<Vec<Vec<u8>>, Fault> {
+        let lines = RawLines::open(streams, rows, &Limits::default())?;
+        (0..lines.len()).map(|number| lines.line(streams, number).map(<[u8]>::to_vec)).collect()
+    }
+
+    fn written(lines: &[Vec<u8>]) -> Streams {
+        let mut streams = Streams::default();
+        encode(lines.iter().map(Vec::as_slice), &mut streams);
+        streams
+    }
+
+    #[test]
+    fn lines_come_back_whatever_their_lengths() {
+        for lengths in
+            [vec![], vec![0], vec![0, 1, 255, 0], vec![256, 65_535, 0, 3], vec![300_000, 1, 70_000, 0]]
+        {
+            let lines: Vec<Vec<u8>> =
+                (0u8..).zip(&lengths).map(|(fill, length)| vec![fill; *length]).collect();
+            let streams = written(&lines);
+            assert_eq!(read(&streams, lines.len()), Ok(lines.clone()));
+            assert_eq!(read(&streams, lines.len().wrapping_sub(1)).is_err(), !lines.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_page_ends_with_the_line_that_fills_it() {
+        let streams = written(&vec![vec![b'x'; 100_000]; 7]);
+        assert_eq!(streams.lens(Kind::RawLines).collect::<Vec<_>>(), [300_000, 300_000, 100_000]);
+    }
+
+    #[test]
+    fn lengths_that_lie_are_refused() {
+        let honest = written(&[b"one".to_vec(), b"three".to_vec()]);
+        assert_eq!(honest.get(Kind::RawLengths).unwrap(), [1, 3, 5]);
+        for lengths in
+            [&[][..], &[0], &[1], &[1, 3], &[1, 3, 6], &[2, 3, 5], &[5, 0, 0, 0, 0, 0], &[1, 3, 5, 0]]
+        {
+            let mut streams = written(&[b"one".to_vec(), b"three".to_vec()]);
+            *streams.out(Kind::RawLengths) = lengths.to_vec();
+            assert!(read(&streams, 2).is_err(), "{lengths:?}");
+        }
+        let mut crossing = Streams::default();
+        crossing.out(Kind::RawLengths).extend([1, 3, 5]);
+        crossing.push(Kind::RawLines, b"onet".to_vec());
+        crossing.push(Kind::RawLines, b"hree".to_vec());
+        assert!(read(&crossing, 2).is_err());
+        let mut long = Streams::default();
+        long.out(Kind::RawLengths).extend([4, 255, 255, 255, 255]);
+        assert!(matches!(read(&long, 1), Err(Fault::Limit { limit: "max_line_bytes", .. })));
+    }
+}
