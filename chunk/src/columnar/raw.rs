@@ -5,6 +5,7 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::fault::Fault;
+use super::planes;
 use super::stream::{Kind, Streams};
 use crate::Limits;
 
@@ -15,14 +16,8 @@ const PAGE: usize = 256 << 10;
 ///
 /// Lines are shorter than 2^32 bytes.
 pub(crate) fn encode<'a>(lines: impl Iterator<Item = &'a [u8]> + Clone, out: &mut Streams) {
-    let Some(longest) = lines.clone().map(<[u8]>::len).max() else { return };
-    let width =
-        longest.to_le_bytes().iter().rposition(|&byte| byte > 0).map_or(1, |last| last.saturating_add(1));
-    let lengths = out.out(Kind::RawLengths);
-    lengths.push(u8::try_from(width).expect("at most eight"));
-    for plane in 0..width {
-        lengths.extend(lines.clone().map(|line| line.len().to_le_bytes().get(plane).copied().unwrap_or(0)));
-    }
+    let length = |line: &[u8]| u32::try_from(line.len()).expect("a block has less than 2^32 bytes");
+    planes::put(lines.clone().map(length), out.out(Kind::RawLengths));
     let mut page = Vec::new();
     for line in lines {
         page.extend_from_slice(line);
@@ -47,36 +42,24 @@ pub(crate) struct RawLines {
 impl RawLines {
     /// Reads the lengths of the lines, of which there may be at most `max`.
     pub(crate) fn open(streams: &Streams, max: usize, limits: &Limits) -> Result<Self, Fault> {
-        let corrupt = |offset, what: String| Fault::corrupt(Kind::RawLengths, offset, what);
-        let pages = running(streams.lens(Kind::RawLines))
+        let corrupt = |what: String| Fault::corrupt(Kind::RawLengths, 0, what);
+        let lens = streams.lens(Kind::RawLines).map(|len| u32::try_from(len).ok());
+        let pages = running(lens)
             .ok_or_else(|| Fault::corrupt(Kind::RawLines, 0, "pages of more than 2^32 bytes"))?;
-        let Some((&width, planes)) = streams.get(Kind::RawLengths)?.split_first() else {
-            return if pages.is_empty() {
-                Ok(Self::default())
-            } else {
-                Err(corrupt(0, "lines without lengths".into()))
-            };
+        let lengths = streams.get(Kind::RawLengths)?;
+        let count = planes::count(lengths).filter(|count| *count <= max);
+        let Some(lengths) = count.and_then(|_| planes::numbers(lengths)) else {
+            return Err(corrupt(format!("{} bytes of lengths for {max} rows", lengths.len())));
         };
-        let width = usize::from(width);
-        let count = planes.len().checked_div(width).unwrap_or(0);
-        if !(1..=4).contains(&width) || planes.len().checked_rem(width) != Some(0) || count > max {
-            let what = format!("lengths of {width} bytes in {} bytes, for {max} rows", planes.len());
-            return Err(corrupt(0, what));
-        }
-        let mut lengths = vec![0usize; count];
-        for plane in planes.chunks(count.max(1)).rev() {
-            for (length, &byte) in lengths.iter_mut().zip(plane) {
-                *length = *length << 8 | usize::from(byte);
-            }
-        }
-        if let Some(&longest) = lengths.iter().max().filter(|longest| **longest > limits.max_line_bytes) {
+        let longest = usize::try_from(lengths.iter().max().copied().unwrap_or(0)).unwrap_or(usize::MAX);
+        if longest > limits.max_line_bytes {
             return Err(Fault::limit("max_line_bytes", longest, limits.max_line_bytes));
         }
-        let ends =
-            running(lengths.into_iter()).ok_or_else(|| corrupt(0, "lines of more than 2^32 bytes".into()))?;
+        let ends = running(lengths.into_iter().map(Some))
+            .ok_or_else(|| corrupt("lines of more than 2^32 bytes".into()))?;
         let (lines, stored) = (ends.last().unwrap_or(&0), pages.last().unwrap_or(&0));
         if lines != stored {
-            return Err(corrupt(0, format!("lines of {lines} bytes in pages of {stored}")));
+            return Err(corrupt(format!("lines of {lines} bytes in pages of {stored}")));
         }
         Ok(Self { ends, pages })
     }
@@ -108,13 +91,13 @@ impl RawLines {
 }
 
 /// The sums of all numbers up to each, if they stay below 2^32.
-fn running(numbers: impl Iterator<Item = usize>) -> Option<Vec<u32>> {
-    let sums = numbers.scan(0u32, |sum, number| {
-        let next = u32::try_from(number).ok().and_then(|number| sum.checked_add(number));
-        *sum = next.unwrap_or(*sum);
-        Some(next)
-    });
-    sums.collect()
+fn running(numbers: impl Iterator<Item = Option<u32>>) -> Option<Vec<u32>> {
+    let mut sum = 0u32;
+    let next = |number: Option<u32>| {
+        sum = sum.checked_add(number?)?;
+        Some(sum)
+    };
+    numbers.map(next).collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,358 @@
+//! The times of a group's rows, which are in order: evenly spaced, near a straight line, or gap by gap,
+//! whichever takes the least. `FORMAT.md` draws the stream.
+
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use super::bits;
+use super::stream::Kind;
+use crate::loki::format::{Reader, put_uvarint, put_varint};
+use crate::{Error, Section};
+
+/// Powers of ten that times may be multiples of: nanoseconds to seconds.
+const SCALES: [u8; 3] = [9, 6, 3];
+/// Gaps of one frame.
+const FRAME: usize = 128;
+/// Slopes are in units for so many rows.
+const SLOPE_ROWS: u32 = 16;
+
+const CONSTANT: u8 = 0;
+const LINEAR: u8 = 1;
+const DELTA: u8 = 2;
+
+/// Appends the stream of these times, which ascend.
+pub(crate) fn encode(times: &[i64], out: &mut Vec<u8>) {
+    let Some(&first) = times.first() else { return };
+    let fits = |scale: &u8| times.iter().all(|time| time.checked_rem(unit(*scale)) == Some(0));
+    let scale = SCALES.into_iter().find(fits).unwrap_or(0);
+    let unit = unit(scale);
+    let start = first.checked_div(unit).unwrap_or(first);
+    // From the first time, in units: up to 64 bits.
+    let since: Vec<u64> =
+        times.iter().map(|time| time.abs_diff(first).checked_div(unit.unsigned_abs()).unwrap_or(0)).collect();
+    let (mode, body) = [constant(&since), linear(&since), Some((DELTA, delta(&since)))]
+        .into_iter()
+        .flatten()
+        .min_by_key(|(mode, body)| (body.len(), *mode))
+        .expect("gaps can always be written");
+    out.extend_from_slice(&[scale, mode]);
+    put_varint(out, start);
+    out.extend_from_slice(&body);
+}
+
+fn unit(scale: u8) -> i64 {
+    10i64.saturating_pow(scale.into())
+}
+
+type Body = Option<(u8, Vec<u8>)>;
+
+fn constant(since: &[u64]) -> Body {
+    let mut gaps = gaps(since);
+    let gap = gaps.next().unwrap_or(0);
+    gaps.all(|other| other == gap).then(|| {
+        let mut body = Vec::new();
+        put_uvarint(&mut body, gap);
+        (CONSTANT, body)
+    })
+}
+
+fn gaps(since: &[u64]) -> impl Iterator<Item = u64> + Clone {
+    since.iter().zip(since.iter().skip(1)).map(|(before, after)| after.saturating_sub(*before))
+}
+
+/// The line that fits best, in the sense of least squares, and how far each time is above it.
+fn linear(since: &[u64]) -> Body {
+    let slope = slope(since)?;
+    let above = || since.iter().zip(line(slope)).map(|(&since, at)| i128::from(since).checked_sub(at));
+    let (mut least, mut most) = (0i128, 0i128);
+    for above in above() {
+        (least, most) = (least.min(above?), most.max(above?));
+    }
+    let width = bits::width(u64::try_from(most.checked_sub(least)?).ok()?);
+    let mut body = Vec::new();
+    put_varint(&mut body, slope);
+    put_varint(&mut body, i64::try_from(least).ok()?);
+    body.push(u8::try_from(width).ok()?);
+    let rest = above().map(|above| above?.checked_sub(least).and_then(|rest| u64::try_from(rest).ok()));
+    bits::pack(rest.map(Option::unwrap_or_default), width, &mut body);
+    Some((LINEAR, body))
+}
+
+/// The heights of a line at 0, 1, 2…
+fn line(slope: i64) -> impl Iterator<Item = i128> {
+    (0i128..).map(move |row| i128::from(slope).saturating_mul(row) >> SLOPE_ROWS)
+}
+
+fn slope(since: &[u64]) -> Option<i64> {
+    // With x = 2 i - (n - 1) the slope is 2 sum(x t) / sum(x x), and sum(x x) is n (n n - 1) / 3.
+    let n = i128::try_from(since.len()).ok()?;
+    let xs = (0i128..).map(|row| row.checked_mul(2)?.checked_sub(n.checked_sub(1)?));
+    let mut sum = 0i128;
+    for (x, &since) in xs.zip(since) {
+        sum = sum.checked_add(x?.checked_mul(i128::from(since))?)?;
+    }
+    let squares = n.checked_mul(n.checked_mul(n)?.checked_sub(1)?)?.checked_div(3)?;
+    let slope = sum.checked_mul(2i128.checked_shl(SLOPE_ROWS)?)?.checked_div(squares)?;
+    i64::try_from(slope).ok()
+}
+
+fn delta(since: &[u64]) -> Vec<u8> {
+    let mut body = Vec::new();
+    let gaps: Vec<u64> = gaps(since).collect();
+    for frame in gaps.chunks(FRAME) {
+        let width = frame_width(frame);
+        let over = |gap: u64| gap.checked_shr(width).unwrap_or(0);
+        let exceptions = || (0u8..).zip(frame).filter(|(_, gap)| over(**gap) > 0);
+        body.push(u8::try_from(width).expect("at most 64"));
+        body.push(u8::try_from(exceptions().count()).expect("at most 128"));
+        let mask = u64::MAX.checked_shr(64u32.saturating_sub(width)).unwrap_or(0);
+        bits::pack(frame.iter().map(|gap| gap & mask), width, &mut body);
+        for (place, gap) in exceptions() {
+            body.push(place);
+            put_uvarint(&mut body, over(*gap));
+        }
+    }
+    body
+}
+
+/// The width at which a frame takes the fewest bytes, its exceptions included.
+fn frame_width(frame: &[u64]) -> u32 {
+    let mut counts = [0u32; 65];
+    for gap in frame {
+        if let Some(count) = counts.get_mut(usize::try_from(bits::width(*gap)).unwrap_or(0)) {
+            *count = count.saturating_add(1);
+        }
+    }
+    let len = u32::try_from(frame.len()).expect("at most 128");
+    let cost = |width: u32| {
+        let packed = width.saturating_mul(len).div_ceil(8);
+        // An exception has a byte for its place, and one for each seven bits that are over.
+        let above = (0u32..).zip(&counts).filter(|(bits, _)| *bits > width);
+        above.fold(packed, |sum, (bits, count)| {
+            let bytes = bits.saturating_sub(width).div_ceil(7).saturating_add(1);
+            sum.saturating_add(count.saturating_mul(bytes))
+        })
+    };
+    (0..=64).min_by_key(|width| (cost(*width), *width)).unwrap_or(64)
+}
+
+/// The times of a group of `rows` rows, which the directory says to be from `min_ns` to `max_ns`.
+pub(crate) fn decode(
+    bytes: &[u8],
+    group: usize,
+    rows: usize,
+    (min_ns, max_ns): (i64, i64),
+) -> Result<Vec<i64>, Error> {
+    let mut reader = Reader::new(bytes, 0, Section::Values { group, kind: Kind::Time.byte() });
+    let [scale, mode] = reader.array()?;
+    if scale != 0 && !SCALES.contains(&scale) {
+        return Err(reader.corrupt(format!("times in units of 10^{scale} ns")));
+    }
+    let start = reader.varint()?;
+    let since = match mode {
+        CONSTANT => read_constant(&mut reader, rows),
+        LINEAR => read_linear(&mut reader, rows),
+        DELTA => read_delta(&mut reader, rows),
+        _ => Err(reader.corrupt(format!("times in mode {mode}"))),
+    }?;
+    if !reader.is_empty() {
+        return Err(reader.corrupt(format!("{} bytes behind the times", reader.rest().len())));
+    }
+    let unit = unit(scale);
+    let time = |since: u64| start.checked_add_unsigned(since)?.checked_mul(unit);
+    let times: Option<Vec<i64>> = since.into_iter().map(time).collect();
+    let times = times.ok_or_else(|| reader.corrupt("a time of more than 64 bits"))?;
+    let bounds = (times.first().copied(), times.last().copied());
+    if !times.is_sorted() || bounds != (Some(min_ns), Some(max_ns)) {
+        let what = format!("times from {bounds:?}, the directory says {min_ns} to {max_ns} ns");
+        return Err(reader.corrupt(what));
+    }
+    Ok(times)
+}
+
+fn read_constant(reader: &mut Reader<'_>, rows: usize) -> Result<Vec<u64>, Error> {
+    let gap = reader.uvarint()?;
+    let since: Option<Vec<u64>> = (0u64..).take(rows).map(|row| gap.checked_mul(row)).collect();
+    since.ok_or_else(|| reader.corrupt(format!("{rows} gaps of {gap}")))
+}
+
+fn read_linear(reader: &mut Reader<'_>, rows: usize) -> Result<Vec<u64>, Error> {
+    let (slope, least) = (reader.varint()?, i128::from(reader.varint()?));
+    let [width] = reader.array()?;
+    let at = reader.clone();
+    let corrupt = || at.corrupt(format!("{rows} times of {width} bits above a line"));
+    let width = u32::from(width);
+    let packed = bits::packed_len(rows, width).filter(|_| width <= 64).ok_or_else(corrupt)?;
+    let packed = reader.bytes(packed)?;
+    let mut since = Vec::new();
+    if !bits::unpack(packed, width, rows, &mut since) {
+        return Err(corrupt());
+    }
+    for (since, at) in since.iter_mut().zip(line(slope)) {
+        let time = least.checked_add(at).and_then(|base| base.checked_add(i128::from(*since)));
+        *since = time.and_then(|time| u64::try_from(time).ok()).ok_or_else(corrupt)?;
+    }
+    Ok(since)
+}
+
+fn read_delta(reader: &mut Reader<'_>, rows: usize) -> Result<Vec<u64>, Error> {
+    let mut since = Vec::with_capacity(rows.min(reader.rest().len().saturating_mul(64)));
+    since.push(0);
+    while since.len() < rows {
+        let at = reader.clone();
+        let first = since.len();
+        let len = rows.saturating_sub(first).min(FRAME);
+        let [width, exceptions] = reader.array()?;
+        let width = u32::from(width);
+        let corrupt =
+            || at.corrupt(format!("a frame of {len} gaps of {width} bits, {exceptions} exceptions"));
+        let packed = bits::packed_len(len, width).filter(|_| width <= 64).ok_or_else(corrupt)?;
+        let packed = reader.bytes(packed)?;
+        if !bits::unpack(packed, width, len, &mut since) {
+            return Err(corrupt());
+        }
+        let gaps = since.get_mut(first..).unwrap_or_default();
+        for _ in 0..exceptions {
+            let [place] = reader.array()?;
+            let over = reader.uvarint()?;
+            let gap = gaps.get_mut(usize::from(place)).ok_or_else(corrupt)?;
+            let high = over.checked_shl(width).filter(|high| high.checked_shr(width) == Some(over));
+            *gap |= high.ok_or_else(corrupt)?;
+        }
+    }
+    let mut sum = 0u64;
+    for gap in &mut since {
+        sum = sum.checked_add(*gap).ok_or_else(|| reader.corrupt("gaps of more than 64 bits"))?;
+        *gap = sum;
+    }
+    Ok(since)
+}
+
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encoded(times: &[i64]) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode(times, &mut out);
+        out
+    }
+
+    fn back(bytes: &[u8], times: &[i64]) -> Result<Vec<i64>, Error> {
+        decode(bytes, 0, times.len(), (times[0], times[times.len() - 1]))
+    }
+
+    /// As the 64 bits of splitmix64.
+    fn mix(n: i64) -> u64 {
+        let x = n.cast_unsigned().wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        x ^ x >> 31
+    }
+
+    #[test]
+    fn evenly_spaced_times_take_no_bytes_a_row() {
+        for (start, gap) in [(0, 0), (i64::MIN, 1), (1_772_884_800_000_000_000, 1_000_000_000)] {
+            let times: Vec<i64> = (0..5000).map(|row| start + gap * row).collect();
+            let bytes = encoded(&times);
+            assert_eq!(bytes[1], CONSTANT);
+            assert!(bytes.len() < 20);
+            assert_eq!(back(&bytes, &times), Ok(times));
+        }
+    }
+
+    #[test]
+    fn jitter_takes_the_bits_of_the_jitter_and_no_more() {
+        let times: Vec<i64> = (0..8000)
+            .map(|n| 1_772_884_800_000_000_000 + 5_000_000 * n + (mix(n) % 5_000_000).cast_signed())
+            .collect();
+        let bytes = encoded(&times);
+        assert_eq!(bytes[1], LINEAR);
+        // 5,000,000 are 23 bits.
+        assert!(bytes.len() <= 8000 * 23 / 8 + 32, "{} bytes", bytes.len());
+        assert_eq!(back(&bytes, &times), Ok(times));
+    }
+
+    #[test]
+    fn a_second_of_many_lines_takes_a_few_bits() {
+        let times: Vec<i64> = (0..8000).map(|row| 1_000_000_000 * (1_772_884_800 + row / 50)).collect();
+        let bytes = encoded(&times);
+        assert_eq!(bytes[0], 9, "in seconds");
+        assert!(bytes.len() < 8000 / 8, "{} bytes", bytes.len());
+        assert_eq!(back(&bytes, &times), Ok(times));
+    }
+
+    #[test]
+    fn the_ends_of_time_are_kept() {
+        for times in
+            [&[i64::MIN, i64::MAX][..], &[i64::MIN, -1, 0, 0, i64::MAX], &[i64::MAX], &[i64::MIN, i64::MIN]]
+        {
+            assert_eq!(back(&encoded(times), times).as_deref(), Ok(times));
+        }
+    }
+
+    #[test]
+    fn bursts_far_apart_go_gap_by_gap() {
+        let times: Vec<i64> =
+            (0..4000).map(|row: i64| row / 300 * 3_600_000_000_000 + row * 7 % 300).collect();
+        let mut times = times;
+        times.sort_unstable();
+        let bytes = encoded(&times);
+        assert_eq!(bytes[1], DELTA);
+        assert!(bytes.len() < 4000, "{} bytes", bytes.len());
+        assert_eq!(back(&bytes, &times), Ok(times));
+    }
+
+    #[test]
+    fn times_that_lie_are_refused() {
+        let times = [10, 12, 15];
+        let good = encoded(&times);
+        assert!(decode(&good, 0, 3, (10, 14)).is_err());
+        assert!(decode(&good, 0, 3, (9, 15)).is_err());
+        assert!(decode(&good, 0, 30, (10, 15)).is_err());
+        assert!(decode(&good, 0, 2, (10, 15)).is_err());
+        for broken in [
+            &[][..],
+            &[0],
+            &[1, 0, 20, 0],                                                     // scale
+            &[0, 3, 20, 0],                                                     // mode
+            &[0, CONSTANT, 20, 1, 0],                                           // something behind
+            &[9, CONSTANT, 20, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1], // gap of 64 bits
+            &[0, LINEAR, 20, 0, 0, 65, 0, 0, 0],                                // width
+            &[0, LINEAR, 20, 1, 0, 0],                                          // falls below its start
+            &[0, DELTA, 20, 2, 1, 0, 5, 1], // an exception behind the frame
+            &[0, DELTA, 20, 64, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], // and past 64 bits
+        ] {
+            assert!(decode(broken, 0, 3, (10, 10)).is_err(), "{broken:?}");
+        }
+        for end in 0..good.len() {
+            assert!(back(&good[..end], &times).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_times_come_back(
+            mut times in prop_oneof![
+                prop::collection::vec(any::<i64>(), 1..300),
+                prop::collection::vec(0i64..1000, 1..600),
+                prop::collection::vec((0i64..1000).prop_map(|n| n * 1_000_000), 1..300),
+            ],
+        ) {
+            times.sort_unstable();
+            prop_assert_eq!(back(&encoded(&times), &times), Ok(times));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..60), rows in 1usize..400) {
+            let mut bytes = bytes;
+            let _ = decode(&bytes, 0, rows, (0, 0));
+            if let [scale, mode, ..] = &mut bytes[..] {
+                (*scale, *mode) = (*scale % 4 * 3, *mode % 3);
+                let _ = decode(&bytes, 0, rows, (0, 0));
+            }
+        }
+    }
+}
