@@ -10,18 +10,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::block::{Block, Source, Target};
+use crate::columnar;
 use crate::damage::CorruptionPolicy;
 use crate::entry::{Entry, SymbolPair};
 use crate::error::to_u64;
 use crate::head::Head;
-use crate::iter::{Source, Stored};
-use crate::loki::decode::StoredBlock;
+use crate::iter::Reading;
 use crate::loki::encode;
 use crate::loki::entries::ROW_BYTES;
 use crate::loki::format::Format;
 use crate::range::TimeRange;
 use crate::symbols::Interner;
-use crate::{Codec, Error, Limits};
+use crate::{Codec, Error, Limits, Profile};
 
 pub use pending::{EncodedBlock, PendingBlock};
 pub use snapshot::Snapshot;
@@ -33,10 +34,12 @@ pub use snapshot::Snapshot;
 pub struct BuilderOptions {
     /// What to write. Default [`Format::LokiV4`]; versions 1 and 2 are only read.
     pub format: Format,
-    /// How to compress. Default [`Codec::Snappy`], fast; [`Codec::Gzip`] is smaller and slower.
+    /// How to compress Loki's formats. Default [`Codec::Snappy`], fast; [`Codec::Gzip`] is smaller and slower.
     pub codec: Codec,
-    /// Raw bytes at which a block is sealed. Default 256 KiB. Smaller blocks compress worse, larger ones are
-    /// decompressed for less.
+    /// How much work to put into [`Format::Columnar`]. Default [`Profile::Balanced`].
+    pub profile: Profile,
+    /// Raw bytes at which a block is sealed. Default 256 KiB, but see [`BuilderOptions::columnar`]. Smaller blocks
+    /// compress worse, larger ones are decompressed for less.
     pub block_size: usize,
     /// Encoded bytes at which the chunk is full. Default 1.5 MiB. Smaller chunks cost more requests and
     /// index, larger ones more memory for each stream.
@@ -51,9 +54,24 @@ impl Default for BuilderOptions {
         Self {
             format: Format::default(),
             codec: Codec::default(),
+            profile: Profile::default(),
             block_size: 256 << 10,
             target_size: 3 << 19,
             limits: Limits::default(),
+        }
+    }
+}
+
+impl BuilderOptions {
+    /// Those of a columnar chunk, with blocks of the size that the profile is meant for.
+    pub fn columnar(profile: Profile) -> Self {
+        Self { format: Format::Columnar, profile, block_size: profile.group_bytes(), ..Self::default() }
+    }
+
+    fn target(&self) -> Target {
+        match self.format {
+            Format::Columnar => Target::Columnar(self.profile),
+            format => Target::Loki { format, codec: self.codec },
         }
     }
 }
@@ -80,7 +98,7 @@ pub struct Builder {
     interner: Interner,
     /// Shared with snapshots; whoever appends while there is one appends to a copy.
     head: Arc<Head>,
-    blocks: Vec<Block>,
+    blocks: Vec<Stage>,
     pairs: Vec<SymbolPair>,
     entries: u64,
     raw_bytes: u64,
@@ -93,9 +111,9 @@ pub struct Builder {
 
 /// A block after it was cut.
 #[derive(Debug)]
-enum Block {
+enum Stage {
     Sealed { head: Arc<Head>, taken: bool },
-    Encoded(StoredBlock),
+    Encoded(Block),
 }
 
 /// Of the blocks that are encoded.
@@ -114,16 +132,19 @@ impl Builder {
     /// [`Error::InvalidOption`] for sizes of zero, for blocks larger than the limits, and for a
     /// [`max_ratio`](Limits::max_ratio) that the codec can exceed: 1032 for gzip, 22 for snappy.
     pub fn new(options: BuilderOptions) -> Result<Self, Error> {
-        let BuilderOptions { format, codec, block_size, target_size, limits } = options;
+        let BuilderOptions { format, codec, block_size, target_size, limits, .. } = options;
         if !format.is_writable() {
             return Err(Error::UnsupportedVersion { version: format.version() });
         }
-        codec.supported()?;
+        let max_ratio = match options.target() {
+            Target::Loki { .. } => codec.supported()?.max_ratio(),
+            Target::Columnar(_) => 0,
+        };
         for (option, value, min, max) in [
             ("block_size", block_size, 1, limits.block_bytes()),
             ("target_size", target_size, 1, limits.max_object_bytes),
             ("max_entries_per_block", limits.max_entries_per_block, 1, usize::MAX),
-            ("max_ratio", limits.max_ratio, codec.max_ratio(), usize::MAX),
+            ("max_ratio", limits.max_ratio, max_ratio, usize::MAX),
         ] {
             if value < min || value > max {
                 let [value, min, max] = [value, min, max].map(to_u64);
@@ -204,7 +225,7 @@ impl Builder {
             }
         }
         let max = self.options.limits.block_bytes();
-        let bound = encoded_bound(entry);
+        let bound = self.block_bound(&Head::default(), entry);
         if bound > max {
             return Err(Error::limit("max_block_bytes", bound, max));
         }
@@ -212,7 +233,7 @@ impl Builder {
         if value > max_decoded_bytes {
             return Err(Error::LimitExceeded { limit, value, max: max_decoded_bytes });
         }
-        let seals = !self.head.is_empty() && self.head.encoded_bound() + bound > max;
+        let seals = !self.head.is_empty() && self.block_bound(&self.head, entry) > max;
         let blocks = self.blocks.len() + usize::from(seals) + 1;
         if blocks > max_blocks {
             return Err(Error::limit("max_blocks", blocks, max_blocks));
@@ -223,15 +244,32 @@ impl Builder {
         Ok(())
     }
 
-    /// The most that decoding the chunk can cost its reader if it gets this entry.
-    fn decoded_with(&self, entry: &Entry<'_>) -> u64 {
-        self.decoded_bound.saturating_add(to_u64(encoded_bound(entry) + ROW_BYTES))
+    /// The most bytes that a block of these entries and one more decodes to.
+    fn block_bound(&self, head: &Head, entry: &Entry<'_>) -> usize {
+        let entries = head.encoded_bound() + encoded_bound(entry);
+        if self.options.format != Format::Columnar {
+            return entries;
+        }
+        // Lines in parts take no more than twice their length, and a group has the symbols that it needs.
+        let table = self.interner.table();
+        2 * entries + table.bytes() + 10 * table.len() + metadata_bytes(entry)
     }
 
-    /// A block is full by its raw bytes, or by entries too small to have any.
+    /// The most that decoding the chunk can cost its reader if it gets this entry.
+    fn decoded_with(&self, entry: &Entry<'_>) -> u64 {
+        let bound = match self.options.format {
+            // Besides its parts a line is made once.
+            Format::Columnar => 3 * encoded_bound(entry) + 2 * metadata_bytes(entry),
+            _ => encoded_bound(entry),
+        };
+        self.decoded_bound.saturating_add(to_u64(bound + ROW_BYTES))
+    }
+
+    /// A block is full by its raw bytes, or by entries too small to have many.
     fn head_is_full(&self) -> bool {
         let BuilderOptions { block_size, limits, .. } = self.options;
-        let max_entries = (block_size / 4).clamp(1, limits.max_entries_per_block.max(1));
+        let least_bytes = if self.options.format == Format::Columnar { 64 } else { 4 };
+        let max_entries = (block_size / least_bytes).clamp(1, limits.max_entries_per_block.max(1));
         self.head.raw_bytes() >= block_size || self.head.len() >= max_entries
     }
 
@@ -244,20 +282,17 @@ impl Builder {
             head.seal();
         }
         self.sealed_raw_bytes += head.raw_bytes();
-        self.blocks.push(Block::Sealed { head, taken: false });
+        self.blocks.push(Stage::Sealed { head, taken: false });
     }
 
     /// The oldest block that is full and was not handed out yet. Encode it, where no lock is held, and
     /// [`attach`](Builder::attach) the result.
     pub fn take_full(&mut self) -> Option<PendingBlock> {
-        let BuilderOptions { format, codec, .. } = self.options;
-        self.blocks.iter_mut().find_map(|block| match block {
-            Block::Sealed { head, taken } if !*taken => {
-                *taken = true;
-                Some(PendingBlock { head: Arc::clone(head), format, codec })
-            }
-            _ => None,
-        })
+        let head = self.blocks.iter_mut().find_map(|block| match block {
+            Stage::Sealed { head, taken } => (!std::mem::replace(taken, true)).then(|| Arc::clone(head)),
+            Stage::Encoded(_) => None,
+        })?;
+        Some(PendingBlock { head, symbols: self.interner.table().clone(), target: self.options.target() })
     }
 
     /// Seals the open block, however little it holds, and hands out the oldest block that was not yet; `None`
@@ -274,14 +309,14 @@ impl Builder {
     pub fn attach(&mut self, block: EncodedBlock) -> bool {
         let EncodedBlock { source, block } = block;
         let slot = self.blocks.iter_mut().find(|slot| match slot {
-            Block::Sealed { head, .. } => Arc::ptr_eq(head, &source),
-            Block::Encoded(_) => false,
+            Stage::Sealed { head, .. } => Arc::ptr_eq(head, &source),
+            Stage::Encoded(_) => false,
         });
         let Some(slot) = slot else { return false };
         self.sealed_raw_bytes -= source.raw_bytes();
         self.encoded.raw += source.raw_bytes();
-        self.encoded.stored += block.data.len();
-        *slot = Block::Encoded(block);
+        self.encoded.stored += block.data().len();
+        *slot = Stage::Encoded(block);
         true
     }
 
@@ -345,11 +380,11 @@ impl Builder {
     /// that, and blocks on their way to be attached, is not counted.
     pub fn memory_bytes(&self) -> usize {
         let blocks = self.blocks.iter().map(|block| match block {
-            Block::Sealed { head, .. } => head.memory_bytes(),
-            Block::Encoded(block) => block.data.len(),
+            Stage::Sealed { head, .. } => head.memory_bytes(),
+            Stage::Encoded(block) => block.data().len(),
         });
         size_of::<Self>()
-            + self.blocks.capacity() * size_of::<Block>()
+            + self.blocks.capacity() * size_of::<Stage>()
             + blocks.sum::<usize>()
             + self.head.memory_bytes()
             + self.interner.memory_bytes()
@@ -364,12 +399,12 @@ impl Builder {
         let range = range.into();
         let overlaps = |source: &Source| source.bounds().is_some_and(|(min, max)| range.overlaps(min, max));
         let sealed = self.blocks.iter().map(|block| match block {
-            Block::Sealed { head, .. } => Source::Memory(Arc::clone(head)),
-            Block::Encoded(block) => Source::Stored(block.clone()),
+            Stage::Sealed { head, .. } => Source::Memory(Arc::clone(head)),
+            Stage::Encoded(block) => Source::Stored(block.clone()),
         });
         let open = (!self.head.is_empty()).then(|| Source::Memory(Arc::clone(&self.head)));
         Snapshot {
-            stored: Stored { format, codec, limits, policy: CorruptionPolicy::Fail },
+            reading: Reading { format, codec, limits, policy: CorruptionPolicy::Fail },
             symbols: self.interner.table().clone(),
             sources: sealed.chain(open).filter(overlaps).collect(),
             range,
@@ -382,13 +417,16 @@ impl Builder {
     pub fn finish(mut self) -> Option<EncodedChunk> {
         self.seal();
         let (from_ns, through_ns) = self.bounds?;
-        let BuilderOptions { format, codec, .. } = self.options;
-        let encoded = |block| match block {
-            Block::Sealed { head, .. } => encode::block(&head, format, codec),
-            Block::Encoded(block) => block,
+        let (target, symbols) = (self.options.target(), self.interner.table());
+        let encoded = |stage| match stage {
+            Stage::Sealed { head, .. } => target.encode(&head, symbols),
+            Stage::Encoded(block) => block,
         };
-        let blocks: Vec<StoredBlock> = self.blocks.into_iter().map(encoded).collect();
-        let bytes = encode::chunk(format, codec, self.interner.table(), &blocks);
+        let blocks: Vec<Block> = self.blocks.into_iter().map(encoded).collect();
+        let bytes = match target {
+            Target::Loki { format, codec } => encode::chunk(format, codec, symbols, &blocks),
+            Target::Columnar(_) => columnar::assemble(&blocks),
+        };
         Some(EncodedChunk { bytes, from_ns, through_ns, entries: self.entries, raw_bytes: self.raw_bytes })
     }
 }

@@ -5,11 +5,14 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::block::{Block, Source};
+use crate::columnar;
 use crate::damage::{CorruptionPolicy, Damage, DamageKind};
-use crate::iter::{EntryIter, Source, Stored};
-use crate::loki::decode::{self, Parsed};
+use crate::iter::{EntryIter, Reading};
+use crate::loki::decode;
 use crate::loki::format::Format;
 use crate::range::{Direction, TimeRange};
+use crate::symbols::SymbolTable;
 use crate::{Codec, Error, Limits};
 
 /// A chunk of log lines. Shares the bytes it was opened from.
@@ -18,6 +21,19 @@ pub struct Chunk {
     parsed: Parsed,
     limits: Limits,
     policy: CorruptionPolicy,
+}
+
+/// A chunk whose index can be believed.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    pub(crate) format: Format,
+    pub(crate) codec: Codec,
+    pub(crate) symbols: SymbolTable,
+    /// All blocks that the index names.
+    pub(crate) index: Vec<BlockMeta>,
+    /// Those that can be read.
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) damage: Vec<Damage>,
 }
 
 /// What a chunk's index says of a block.
@@ -61,7 +77,11 @@ impl Chunk {
         policy: CorruptionPolicy,
     ) -> Result<Self, Error> {
         let bytes = bytes.into();
-        let parsed = decode::parse(&bytes, limits, policy)?;
+        let parsed = if columnar::is_columnar(&bytes) {
+            columnar::parse(&bytes, limits, policy)?
+        } else {
+            decode::parse(&bytes, limits, policy)?
+        };
         Ok(Self { bytes, parsed, limits: *limits, policy })
     }
 
@@ -71,9 +91,9 @@ impl Chunk {
     /// chunk's bytes and does not borrow the chunk.
     pub fn entries(&self, range: impl Into<TimeRange>, direction: Direction) -> EntryIter {
         let Parsed { format, codec, symbols, blocks, .. } = &self.parsed;
-        let stored = Stored { format: *format, codec: *codec, limits: self.limits, policy: self.policy };
+        let reading = Reading { format: *format, codec: *codec, limits: self.limits, policy: self.policy };
         let sources = blocks.iter().cloned().map(Source::Stored);
-        EntryIter::new(stored, symbols.clone(), sources, range.into(), direction)
+        EntryIter::new(reading, symbols.clone(), sources, range.into(), direction)
     }
 
     /// Every block that the index names, in the order they were cut, the lost ones too.
@@ -109,7 +129,7 @@ impl Chunk {
         self.parsed.format
     }
 
-    /// How its blocks are compressed.
+    /// How its blocks are compressed; [`Codec::Zstd`] for columnar ones, of which small parts are not.
     pub fn codec(&self) -> Codec {
         self.parsed.codec
     }

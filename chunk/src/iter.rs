@@ -5,12 +5,14 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
-use std::sync::Arc;
+use std::ops::Range;
 
+use crate::block::{Block, Body, Source};
+use crate::chunk::BlockMeta;
+use crate::columnar::rows::{Cost, Rows};
 use crate::damage::{CorruptionPolicy, Damage, DamageKind};
 use crate::entry::Entry;
 use crate::error::to_u64;
-use crate::head::Head;
 use crate::loki::decode::StoredBlock;
 use crate::loki::entries::{Context, Entries};
 use crate::loki::format::Format;
@@ -18,25 +20,9 @@ use crate::range::{Direction, TimeRange};
 use crate::symbols::SymbolTable;
 use crate::{Codec, Error, Limits};
 
-/// Where entries come from.
-#[derive(Debug, Clone)]
-pub(crate) enum Source {
-    Stored(StoredBlock),
-    Memory(Arc<Head>),
-}
-
-impl Source {
-    pub(crate) fn bounds(&self) -> Option<(i64, i64)> {
-        match self {
-            Self::Stored(block) => Some((block.meta.min_ns, block.meta.max_ns)),
-            Self::Memory(head) => head.bounds(),
-        }
-    }
-}
-
 /// How to read the sources that are stored.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Stored {
+pub(crate) struct Reading {
     pub(crate) format: Format,
     pub(crate) codec: Codec,
     pub(crate) limits: Limits,
@@ -75,7 +61,7 @@ pub struct ReadStats {
 /// # }
 /// ```
 pub struct EntryIter {
-    stored: Stored,
+    reading: Reading,
     symbols: SymbolTable,
     range: TimeRange,
     direction: Direction,
@@ -108,23 +94,32 @@ struct Cursor {
     body: Body,
     start: usize,
     end: usize,
+    /// What is told of the block if the rest of it is lost; `None` for one in memory.
+    lost: Option<Lost>,
+    /// What of its cost is in the statistics.
+    counted: Cost,
 }
 
-enum Body {
-    Decoded(Entries),
-    Memory(Arc<Head>),
+/// A block that is open and may still turn out to be damaged.
+#[derive(Clone, Copy)]
+struct Lost {
+    number: usize,
+    meta: BlockMeta,
+    /// The ranks that were asked for.
+    first: usize,
+    end: usize,
 }
 
 impl EntryIter {
     pub(crate) fn new(
-        stored: Stored,
+        reading: Reading,
         symbols: SymbolTable,
         sources: impl Iterator<Item = Source>,
         range: TimeRange,
         direction: Direction,
     ) -> Self {
         let mut iter = Self {
-            stored,
+            reading,
             symbols,
             range,
             direction,
@@ -153,7 +148,8 @@ impl EntryIter {
 
     /// The next entry; `None` after the last.
     ///
-    /// Takes constant time within a block, and the time to decompress a block when one is entered.
+    /// Takes constant time, but for the time to decompress a block when one is entered, and a thousand lines of
+    /// one where it is columnar.
     ///
     /// # Errors
     ///
@@ -221,9 +217,11 @@ impl EntryIter {
                         self.put_back(number);
                     }
                 }
-                Slot::Open(cursor) => {
+                Slot::Open(mut cursor) => {
                     let bound = self.heap.peek().map(|&Reverse(bound)| bound);
-                    self.run = self.run_of(&cursor, number, bound);
+                    let run = self.run_of(&cursor, number, bound);
+                    let Some(run) = self.prepare(&mut cursor, run)? else { continue };
+                    self.run = run;
                     self.current = Some(number);
                     if let Some(slot) = self.slots.get_mut(number) {
                         *slot = Slot::Open(cursor);
@@ -246,7 +244,7 @@ impl EntryIter {
         let timestamp = if cursor.start < cursor.end { cursor.body.timestamp(rank) } else { None };
         if let Some(timestamp) = timestamp {
             self.heap.push(Reverse(self.key(timestamp, number)));
-        } else if let Slot::Open(Cursor { body: Body::Decoded(entries), .. }) =
+        } else if let Slot::Open(Cursor { body: Body::Loki(entries), .. }) =
             std::mem::replace(slot, Slot::Done)
         {
             self.spare = Some(entries);
@@ -266,21 +264,25 @@ impl EntryIter {
         }
     }
 
-    /// Decodes a source, if its turn has come; `None` if it is damaged and the policy is to skip it.
+    /// Opens a source, if its turn has come; `None` if it is damaged and the policy is to skip it.
     fn open(&mut self, source: Source) -> Result<Option<Cursor>, Error> {
-        let body = match source {
-            Source::Memory(head) => Body::Memory(head),
-            Source::Stored(block) => match self.decode(&block) {
-                Ok(entries) => Body::Decoded(entries),
-                Err(cause @ (Error::Corrupt { .. } | Error::Truncated { .. }))
-                    if self.stored.policy == CorruptionPolicy::SkipBlock =>
-                {
-                    let kind = DamageKind::Lost { entries: block.meta.entries, cause };
-                    self.damage.push(block.meta.damage(block.number, kind));
-                    return Ok(None);
+        let (body, of) = match source {
+            Source::Memory(head) => (Body::Memory(head), None),
+            Source::Stored(block) => {
+                let body = match &block {
+                    Block::Loki(block) => self.decode(block).map(Body::Loki),
+                    Block::Columnar(group) => Rows::open(group, &self.reading.limits, self.budget())
+                        .map(|rows| Body::Columnar(Box::new(rows))),
+                };
+                let of = (block.number(), *block.meta());
+                match body {
+                    Ok(body) => (body, Some(of)),
+                    Err(cause) => {
+                        self.skip(of.1, of.0, cause)?;
+                        return Ok(None);
+                    }
                 }
-                Err(error) => return Err(error),
-            },
+            }
         };
         let len = body.len();
         let at = |rank| body.timestamp(rank);
@@ -288,13 +290,68 @@ impl EntryIter {
         let last = self.range.last().unwrap_or(i64::MIN);
         let start = partition(0, len, |rank| at(rank).is_some_and(|timestamp| timestamp < first));
         let end = partition(start, len, |rank| at(rank).is_some_and(|timestamp| timestamp <= last));
-        Ok(Some(Cursor { body, start, end }))
+        let lost = of.map(|(number, meta)| Lost { number, meta, first: start, end });
+        if let Body::Columnar(_) = body {
+            self.stats.blocks_decoded += 1;
+        }
+        let mut cursor = Cursor { body, start, end, lost, counted: Cost::default() };
+        self.count(&mut cursor)?;
+        Ok(Some(cursor))
+    }
+
+    /// Makes the next `run` entries of a cursor ready, or the first of them; says how many. `None` if they are
+    /// damaged and the policy is to skip the rest of their block.
+    fn prepare(&mut self, cursor: &mut Cursor, run: usize) -> Result<Option<usize>, Error> {
+        let run = run.min(cursor.body.piece());
+        let ranks: Range<usize> = match self.direction {
+            Direction::Forward => cursor.start..cursor.start + run,
+            Direction::Backward => cursor.end - run..cursor.end,
+        };
+        let prepared = cursor.body.prepare(ranks);
+        self.count(cursor)?;
+        let Err(cause) = prepared else { return Ok(Some(run)) };
+        let (number, meta) = cursor.rest(self.direction);
+        self.skip(meta, number, cause).inspect_err(|error| self.failure = Some(error.clone()))?;
+        Ok(None)
+    }
+
+    /// Reports a block, or what is left of it, as damaged, if that is the policy and `cause` is damage.
+    fn skip(&mut self, meta: BlockMeta, number: usize, cause: Error) -> Result<(), Error> {
+        let is_damage =
+            matches!(cause, Error::Corrupt { .. } | Error::Truncated { .. } | Error::ChecksumMismatch { .. });
+        if !is_damage || self.reading.policy == CorruptionPolicy::Fail {
+            return Err(cause);
+        }
+        let kind = DamageKind::Lost { entries: meta.entries, cause };
+        self.damage.push(meta.damage(number, kind));
+        Ok(())
+    }
+
+    /// Takes into account what a block has cost since it was last asked.
+    fn count(&mut self, cursor: &mut Cursor) -> Result<(), Error> {
+        let (now, before) = (cursor.body.cost(), cursor.counted);
+        self.stats.stored_bytes += to_u64(now.stored.saturating_sub(before.stored));
+        self.stats.decoded_bytes += to_u64(now.decoded.saturating_sub(before.decoded));
+        self.spent = self.spent.saturating_add(to_u64(now.memory.saturating_sub(before.memory)));
+        cursor.counted = now;
+        let max = self.reading.limits.max_decoded_bytes;
+        if self.spent > max {
+            let error = Error::LimitExceeded { limit: "max_decoded_bytes", value: self.spent, max };
+            self.failure = Some(error.clone());
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// What may still be decoded.
+    fn budget(&self) -> usize {
+        let left = self.reading.limits.max_decoded_bytes.saturating_sub(self.spent);
+        usize::try_from(left).unwrap_or(usize::MAX)
     }
 
     fn decode(&mut self, block: &StoredBlock) -> Result<Entries, Error> {
-        let Stored { format, codec, limits, .. } = self.stored;
-        let left = limits.max_decoded_bytes.saturating_sub(self.spent);
-        let budget = usize::try_from(left).unwrap_or(usize::MAX);
+        let Reading { format, codec, limits, .. } = self.reading;
+        let budget = self.budget();
         let mut entries = self.spare.take().unwrap_or_default();
         let context = Context { format, codec, symbols: &self.symbols, limits: &limits, budget };
         let decoded = entries.decode(block, context);
@@ -330,26 +387,25 @@ impl fmt::Debug for EntryIter {
     }
 }
 
-impl Body {
-    fn len(&self) -> usize {
-        match self {
-            Self::Decoded(entries) => entries.len(),
-            Self::Memory(head) => head.len(),
+impl Cursor {
+    /// The number of the block, and what its index says of it, but only of entries that were not handed out.
+    fn rest(&self, direction: Direction) -> (usize, BlockMeta) {
+        let Some(Lost { number, mut meta, first, end }) = self.lost else {
+            unreachable!("a block in memory is always ready");
+        };
+        if (self.start, self.end) != (first, end) {
+            match direction {
+                Direction::Forward => {
+                    meta.entries -= to_u64(self.start);
+                    meta.min_ns = self.body.timestamp(self.start).unwrap_or(meta.min_ns);
+                }
+                Direction::Backward => {
+                    meta.entries = to_u64(self.end);
+                    meta.max_ns = self.body.timestamp(self.end.wrapping_sub(1)).unwrap_or(meta.max_ns);
+                }
+            }
         }
-    }
-
-    fn timestamp(&self, rank: usize) -> Option<i64> {
-        match self {
-            Self::Decoded(entries) => entries.timestamp(rank),
-            Self::Memory(head) => head.timestamp(rank),
-        }
-    }
-
-    fn entry<'a>(&'a self, rank: usize, symbols: &'a SymbolTable) -> Option<Entry<'a>> {
-        match self {
-            Self::Decoded(entries) => entries.entry(rank, symbols),
-            Self::Memory(head) => head.entry(rank, symbols),
-        }
+        (number, meta)
     }
 }
 

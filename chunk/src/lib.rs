@@ -88,6 +88,7 @@
 //! - `gzip` (default): blocks in gzip, with zlib-rs. Snappy is always there, for the envelope needs it.
 //! - `serde`: `Serialize` and `Deserialize` for options, limits, policies and keys.
 
+mod block;
 mod builder;
 mod chunk;
 mod codec;

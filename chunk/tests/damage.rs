@@ -6,7 +6,7 @@
 use forebay_chunk::loki::{Envelope, Object};
 use forebay_chunk::{
     Builder, BuilderOptions, Chunk, Codec, CorruptionPolicy, Damage, DamageKind, Direction, EncodedChunk,
-    Error, Format, Limits, Section,
+    Error, Format, Limits, Profile, Section,
 };
 use proptest::prelude::*;
 
@@ -19,8 +19,8 @@ use owned::{Owned, collect};
 
 const POLICIES: [CorruptionPolicy; 2] = [CorruptionPolicy::Fail, CorruptionPolicy::SkipBlock];
 
-fn small(format: Format, codec: Codec) -> (EncodedChunk, Vec<Owned>) {
-    let options = BuilderOptions { format, codec, block_size: 40, ..BuilderOptions::default() };
+fn small(options: BuilderOptions) -> (EncodedChunk, Vec<Owned>) {
+    let format = options.format;
     let mut builder = Builder::new(options).unwrap();
     let entries: Vec<Owned> = (0..9i64)
         .map(|n| {
@@ -37,9 +37,28 @@ fn small(format: Format, codec: Codec) -> (EncodedChunk, Vec<Owned>) {
     (chunk, entries)
 }
 
-fn each_kind() -> impl Iterator<Item = (Format, Codec)> {
+/// Three or more blocks of the entries of [`small`], in every format and codec.
+fn each_kind() -> impl Iterator<Item = BuilderOptions> {
     let codecs = Codec::ALL.into_iter().filter(|codec| codec.is_supported());
-    codecs.flat_map(|codec| [(Format::LokiV3, codec), (Format::LokiV4, codec)])
+    let loki = codecs.flat_map(|codec| [(Format::LokiV3, codec), (Format::LokiV4, codec)]);
+    let columnar = [Profile::Fast, Profile::Archive].map(|profile| BuilderOptions {
+        // Three entries, or fewer if their lines are long.
+        block_size: 3 * 64,
+        ..BuilderOptions::columnar(profile)
+    });
+    loki.map(|(format, codec)| options(format, codec)).chain(columnar)
+}
+
+fn options(format: Format, codec: Codec) -> BuilderOptions {
+    BuilderOptions { format, codec, block_size: 40, ..BuilderOptions::default() }
+}
+
+/// What it is, for messages.
+fn name(options: &BuilderOptions) -> String {
+    match options.format {
+        Format::Columnar => format!("{:?}", options.profile),
+        format => format!("{format} {}", options.codec),
+    }
 }
 
 /// What can be read, with what is reported to be lost.
@@ -69,28 +88,28 @@ fn assert_honest(bytes: &[u8], entries: &[Owned], what: &str) {
 
 #[test]
 fn any_flipped_bit_is_an_error_or_is_reported() {
-    for (format, codec) in each_kind() {
-        let (chunk, entries) = small(format, codec);
+    for kind in each_kind() {
+        let (chunk, entries) = small(kind);
         let mut refused = 0;
         for bit in 0..chunk.bytes.len() * 8 {
             let mut broken = chunk.bytes.to_vec();
             broken[bit / 8] ^= 1 << (bit % 8);
-            assert_honest(&broken, &entries, &format!("{format} {codec}, bit {bit}"));
+            assert_honest(&broken, &entries, &format!("{}, bit {bit}", name(&kind)));
             refused += usize::from(read(&broken, CorruptionPolicy::Fail).is_err());
         }
         // Every bit of a chunk means something.
-        assert_eq!(refused, chunk.bytes.len() * 8, "{format} {codec}");
+        assert_eq!(refused, chunk.bytes.len() * 8, "{}", name(&kind));
     }
 }
 
 #[test]
 fn any_cut_is_an_error() {
-    for (format, codec) in each_kind() {
-        let (chunk, _) = small(format, codec);
+    for kind in each_kind() {
+        let (chunk, _) = small(kind);
         for policy in POLICIES {
             for end in 0..chunk.bytes.len() {
                 let error = read(&chunk.bytes[..end], policy).unwrap_err();
-                assert_eq!(error == Error::Empty, end == 0, "{format} {codec}, cut to {end}");
+                assert_eq!(error == Error::Empty, end == 0, "{}, cut to {end}", name(&kind));
                 assert!(read(&[&chunk.bytes[..end], &chunk.bytes[end + 1..]].concat(), policy).is_err());
             }
         }
@@ -99,7 +118,7 @@ fn any_cut_is_an_error() {
 
 #[test]
 fn any_flipped_bit_of_an_object_is_noticed_by_its_key() {
-    let (chunk, _) = small(Format::LokiV4, Codec::None);
+    let (chunk, _) = small(options(Format::LokiV4, Codec::None));
     let object = Envelope::new("t", &[("app", "x")], &chunk).encode(&chunk.bytes).unwrap();
     let limits = Limits::default();
     for bit in 0..object.bytes.len() * 8 {
@@ -116,7 +135,7 @@ fn any_flipped_bit_of_an_object_is_noticed_by_its_key() {
 
 #[test]
 fn an_object_that_is_not_the_one_of_its_key_is_refused() {
-    let (chunk, _) = small(Format::LokiV4, Codec::None);
+    let (chunk, _) = small(options(Format::LokiV4, Codec::None));
     let object = Envelope::new("t", &[("app", "x")], &chunk).encode(&chunk.bytes).unwrap();
     let field = |change: fn(&mut forebay_chunk::loki::Key)| {
         let mut key = object.key.clone();

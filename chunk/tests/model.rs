@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use forebay_chunk::{
     Append, Builder, BuilderOptions, Chunk, Codec, Direction, EncodedBlock, Format, Limits, PendingBlock,
-    TimeRange,
+    Profile, TimeRange,
 };
 use proptest::prelude::*;
 
@@ -13,7 +13,9 @@ use proptest::prelude::*;
 mod owned;
 use owned::{Owned, collect, directed};
 
-const BLOCK_SIZE: usize = 120;
+const LOKI_BLOCK_SIZE: usize = 120;
+/// So that a block has about as many entries.
+const COLUMNAR_BLOCK_SIZE: usize = 30 * 64;
 const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Backward];
 
 #[derive(Debug, Clone)]
@@ -72,12 +74,20 @@ fn step(metadata: bool) -> impl Strategy<Value = Step> {
 fn options() -> impl Strategy<Value = BuilderOptions> {
     let codecs: Vec<Codec> = Codec::ALL.into_iter().filter(|codec| codec.is_supported()).collect();
     let formats = prop::sample::select(vec![Format::LokiV3, Format::LokiV4]);
-    (formats, prop::sample::select(codecs)).prop_map(|(format, codec)| BuilderOptions {
+    let loki = (formats, prop::sample::select(codecs)).prop_map(|(format, codec)| BuilderOptions {
         format,
         codec,
-        block_size: BLOCK_SIZE,
+        block_size: LOKI_BLOCK_SIZE,
         ..BuilderOptions::default()
-    })
+    });
+    let profiles = prop::sample::select(vec![Profile::Fast, Profile::Balanced, Profile::Archive]);
+    let columnar = profiles.prop_map(|profile| BuilderOptions {
+        block_size: COLUMNAR_BLOCK_SIZE,
+        // What a chunk of this format says it is.
+        codec: Codec::Zstd,
+        ..BuilderOptions::columnar(profile)
+    });
+    prop_oneof![2 => loki, 1 => columnar]
 }
 
 fn case() -> impl Strategy<Value = (BuilderOptions, Vec<Step>)> {
@@ -88,21 +98,27 @@ fn case() -> impl Strategy<Value = (BuilderOptions, Vec<Step>)> {
 }
 
 /// What a builder should hold.
-#[derive(Default)]
 struct Model {
+    options: BuilderOptions,
     stored: Vec<Owned>,
     open: HashSet<Owned>,
     open_raw_bytes: usize,
 }
 
 impl Model {
+    fn new(options: BuilderOptions) -> Self {
+        Self { options, stored: Vec::new(), open: HashSet::new(), open_raw_bytes: 0 }
+    }
+
     fn append(&mut self, entry: &Owned) -> Append {
         if !self.open.insert(entry.clone()) {
             return Append::Duplicate;
         }
         self.stored.push(entry.clone());
         self.open_raw_bytes += entry.raw_bytes();
-        if self.open_raw_bytes >= BLOCK_SIZE || self.open.len() >= BLOCK_SIZE / 4 {
+        let BuilderOptions { format, block_size, .. } = self.options;
+        let most = block_size / if format == Format::Columnar { 64 } else { 4 };
+        if self.open_raw_bytes >= block_size || self.open.len() >= most {
             self.cut();
         }
         Append::Stored
@@ -180,7 +196,8 @@ fn check_index(chunk: &Chunk, model: &Model) -> Result<(), TestCaseError> {
     let mut rest = &model.stored[..];
     for block in chunk.blocks() {
         prop_assert!(block.offset >= end);
-        end = block.offset + block.size_bytes + 4;
+        let checksum = if chunk.format() == Format::Columnar { 0 } else { 4 };
+        end = block.offset + block.size_bytes + checksum;
         let (entries, after) =
             rest.split_at(usize::try_from(block.entries).expect("a count of entries in memory"));
         rest = after;
@@ -201,7 +218,7 @@ proptest! {
     #[test]
     fn a_read_gives_what_was_stored_at_every_step_and_from_the_finished_chunk((options, steps) in case()) {
         let mut builder = Builder::new(options).unwrap();
-        let mut model = Model::default();
+        let mut model = Model::new(options);
         run(&mut builder, &mut model, steps)?;
 
         let all = model.read(TimeRange::ALL, Direction::Forward);
@@ -238,7 +255,7 @@ proptest! {
         through in timestamp(),
     ) {
         let mut builder = Builder::new(options).unwrap();
-        let mut model = Model::default();
+        let mut model = Model::new(options);
         run(&mut builder, &mut model, steps)?;
         let Some(encoded) = builder.finish() else { return Ok(()) };
         let chunk = Chunk::open(encoded.bytes, &options.limits).unwrap();
@@ -292,11 +309,13 @@ fn a_line_may_have_65536_pairs() {
     let pairs: Vec<(Vec<u8>, Vec<u8>)> =
         (0..65_536u32).map(|n| (format!("name{}", n % 300).into_bytes(), n.to_le_bytes().to_vec())).collect();
     let entry = Owned { timestamp_ns: 1, line: b"x".to_vec(), metadata: pairs };
-    for codec in Codec::ALL.into_iter().filter(|codec| codec.is_supported()) {
-        let mut builder = Builder::new(BuilderOptions { codec, ..BuilderOptions::default() }).unwrap();
+    let codecs = Codec::ALL.into_iter().filter(|codec| codec.is_supported());
+    let loki = codecs.map(|codec| BuilderOptions { codec, ..BuilderOptions::default() });
+    for options in loki.chain([BuilderOptions::columnar(Profile::Balanced)]) {
+        let mut builder = Builder::new(options).unwrap();
         assert_eq!(entry.lend(|entry| builder.append(entry)), Ok(Append::Stored));
         let chunk = Chunk::open(builder.finish().unwrap().bytes, &Limits::default()).unwrap();
         let found = collect(&mut chunk.entries(.., Direction::Forward)).unwrap();
-        assert!(found == [entry.clone()], "{codec}");
+        assert!(found == [entry.clone()], "{options:?}");
     }
 }

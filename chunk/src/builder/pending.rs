@@ -4,25 +4,24 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::Codec;
+use crate::block::{Block, Target};
 use crate::head::Head;
-use crate::loki::decode::StoredBlock;
-use crate::loki::encode;
-use crate::loki::format::Format;
+use crate::symbols::SymbolTable;
 
 /// A sealed block that is to be encoded. It stays readable in its builder all the while; dropped, it is
 /// encoded when the chunk is finished.
 #[must_use = "encode it and attach the result"]
 pub struct PendingBlock {
     pub(super) head: Arc<Head>,
-    pub(super) format: Format,
-    pub(super) codec: Codec,
+    /// At least those that its entries refer to.
+    pub(super) symbols: SymbolTable,
+    pub(super) target: Target,
 }
 
 impl PendingBlock {
     /// Compresses the block. This is where the time goes: call it where nobody waits.
     pub fn encode(self) -> EncodedBlock {
-        let block = encode::block(&self.head, self.format, self.codec);
+        let block = self.target.encode(&self.head, &self.symbols);
         EncodedBlock { source: self.head, block }
     }
 
@@ -50,18 +49,18 @@ impl fmt::Debug for PendingBlock {
 #[must_use = "attach it to its builder"]
 pub struct EncodedBlock {
     pub(super) source: Arc<Head>,
-    pub(super) block: StoredBlock,
+    pub(super) block: Block,
 }
 
 impl EncodedBlock {
     /// Its compressed size in bytes.
     pub fn size_bytes(&self) -> usize {
-        self.block.data.len()
+        self.block.data().len()
     }
 }
 
 impl fmt::Debug for EncodedBlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EncodedBlock").field("meta", &self.block.meta).finish_non_exhaustive()
+        f.debug_struct("EncodedBlock").field("meta", self.block.meta()).finish_non_exhaustive()
     }
 }

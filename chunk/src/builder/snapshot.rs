@@ -2,14 +2,15 @@
 
 use std::fmt;
 
-use crate::iter::{EntryIter, Source, Stored};
+use crate::block::Source;
+use crate::iter::{EntryIter, Reading};
 use crate::range::{Direction, TimeRange};
 use crate::symbols::SymbolTable;
 
 /// The entries of a builder as they were at one moment. Sees nothing of what is appended later.
 #[derive(Clone)]
 pub struct Snapshot {
-    pub(super) stored: Stored,
+    pub(super) reading: Reading,
     pub(super) symbols: SymbolTable,
     pub(super) sources: Vec<Source>,
     pub(super) range: TimeRange,
@@ -24,7 +25,7 @@ impl Snapshot {
     /// The entries of `range`, as far as the snapshot was taken of it.
     pub fn entries_in(&self, range: impl Into<TimeRange>, direction: Direction) -> EntryIter {
         let range = self.range.intersection(range.into());
-        EntryIter::new(self.stored, self.symbols.clone(), self.sources.iter().cloned(), range, direction)
+        EntryIter::new(self.reading, self.symbols.clone(), self.sources.iter().cloned(), range, direction)
     }
 
     /// Times of the oldest and the newest entry of its blocks; `None` if there are none. Blocks reach beyond

@@ -7,25 +7,13 @@
 use bytes::Bytes;
 
 use super::format::{CRC, Format, MAGIC, Reader};
-use crate::chunk::BlockMeta;
+use crate::block::Block;
+use crate::chunk::{BlockMeta, Parsed};
 use crate::codec::Fault;
 use crate::damage::{CorruptionPolicy, Damage, DamageKind};
 use crate::error::to_u64;
 use crate::symbols::SymbolTable;
 use crate::{Codec, Error, Limits, Section};
-
-/// A chunk whose checksums are right, but for the blocks that `damage` reports.
-#[derive(Debug)]
-pub(crate) struct Parsed {
-    pub(crate) format: Format,
-    pub(crate) codec: Codec,
-    pub(crate) symbols: SymbolTable,
-    /// All blocks that the index names.
-    pub(crate) index: Vec<BlockMeta>,
-    /// Those that can be read.
-    pub(crate) blocks: Vec<StoredBlock>,
-    pub(crate) damage: Vec<Damage>,
-}
 
 /// A block as stored, without its checksum, which was verified.
 #[derive(Debug, Clone)]
@@ -226,7 +214,7 @@ fn locate(
     index: &[BlockMeta],
     layout: &Layout,
     policy: CorruptionPolicy,
-) -> Result<(Vec<StoredBlock>, Vec<Damage>), Error> {
+) -> Result<(Vec<Block>, Vec<Damage>), Error> {
     let area = bytes.get(..layout.index_start).unwrap_or_default();
     let mut blocks = Vec::with_capacity(index.len());
     let mut damage = Vec::new();
@@ -237,7 +225,8 @@ fn locate(
                 if to_u64(start) != meta.offset {
                     damage.push(meta.damage(number, DamageKind::Moved { found_offset: to_u64(start) }));
                 }
-                blocks.push(StoredBlock { number, meta: *meta, data: bytes.slice(start..end) });
+                let data = bytes.slice(start..end);
+                blocks.push(Block::Loki(StoredBlock { number, meta: *meta, data }));
                 previous_end = end + CRC;
             }
             Err(cause) if policy == CorruptionPolicy::SkipBlock => {

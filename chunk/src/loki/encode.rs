@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::decode::StoredBlock;
 use super::format::{CRC, Format, MAGIC, put_uvarint, put_varint, uvarint_bytes};
 use crate::Codec;
+use crate::block::Block;
 use crate::chunk::BlockMeta;
 use crate::entry::SymbolPair;
 use crate::error::to_u64;
@@ -58,8 +59,8 @@ pub(crate) fn entry(out: &mut Vec<u8>, format: Format, timestamp_ns: i64, line: 
 }
 
 /// Puts a chunk together from its blocks.
-pub(crate) fn chunk(format: Format, codec: Codec, symbols: &SymbolTable, blocks: &[StoredBlock]) -> Bytes {
-    let data: usize = blocks.iter().map(|block| block.data.len() + 64).sum();
+pub(crate) fn chunk(format: Format, codec: Codec, symbols: &SymbolTable, blocks: &[Block]) -> Bytes {
+    let data: usize = blocks.iter().map(|block| block.data().len() + 64).sum();
     let mut out = Vec::with_capacity(data + symbols.bytes() / 2 + 128);
     out.extend_from_slice(&MAGIC.to_be_bytes());
     out.push(format.version());
@@ -80,7 +81,7 @@ pub(crate) fn chunk(format: Format, codec: Codec, symbols: &SymbolTable, blocks:
 
     let mut index = Vec::with_capacity(blocks.len() * 40 + 10);
     put_uvarint(&mut index, to_u64(blocks.len()));
-    for StoredBlock { meta, data, .. } in blocks {
+    for (meta, data) in blocks.iter().map(|block| (block.meta(), block.data())) {
         put_uvarint(&mut index, meta.entries);
         put_varint(&mut index, meta.min_ns);
         put_varint(&mut index, meta.max_ns);

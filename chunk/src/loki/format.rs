@@ -37,12 +37,16 @@ pub enum Format {
     #[default]
     #[cfg_attr(feature = "serde", serde(rename = "loki-v4"))]
     LokiV4,
+    /// This crate's own: smaller, and read in parts. Loki does not read it.
+    #[cfg_attr(feature = "serde", serde(rename = "columnar"))]
+    Columnar,
 }
 
 impl Format {
-    /// The version byte.
+    /// The version byte; of the columnar format the major version.
     pub const fn version(self) -> u8 {
         match self {
+            Self::Columnar => crate::columnar::format::MAJOR,
             Self::LokiV1 => 1,
             Self::LokiV2 => 2,
             Self::LokiV3 => 3,
@@ -62,12 +66,12 @@ impl Format {
 
     /// Whether a builder can write it.
     pub const fn is_writable(self) -> bool {
-        matches!(self, Self::LokiV3 | Self::LokiV4)
+        matches!(self, Self::LokiV3 | Self::LokiV4 | Self::Columnar)
     }
 
     /// Whether its entries have structured metadata.
     pub const fn has_metadata(self) -> bool {
-        matches!(self, Self::LokiV4)
+        matches!(self, Self::LokiV4 | Self::Columnar)
     }
 
     /// Whether its index names the raw size of each block.
@@ -90,7 +94,10 @@ impl Format {
 
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "loki-v{}", self.version())
+        match self {
+            Self::Columnar => f.write_str("columnar"),
+            _ => write!(f, "loki-v{}", self.version()),
+        }
     }
 }
 

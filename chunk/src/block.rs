@@ -1,0 +1,142 @@
+//! A block at every stage it can be in: in memory, encoded for one format or the other, and open to be read. What
+//! builds and what reads chunks knows blocks only from here.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::chunk::BlockMeta;
+use crate::columnar::group::Group;
+use crate::columnar::profile::Profile;
+use crate::columnar::rows::{Cost, PIECE, Rows};
+use crate::entry::Entry;
+use crate::head::Head;
+use crate::loki::decode::StoredBlock;
+use crate::loki::encode;
+use crate::loki::entries::Entries;
+use crate::loki::format::Format;
+use crate::symbols::SymbolTable;
+use crate::{Codec, Error};
+
+/// What blocks are encoded to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Target {
+    Loki { format: Format, codec: Codec },
+    Columnar(Profile),
+}
+
+impl Target {
+    pub(crate) fn encode(self, head: &Head, symbols: &SymbolTable) -> Block {
+        match self {
+            Self::Loki { format, codec } => Block::Loki(encode::block(head, format, codec)),
+            Self::Columnar(profile) => Block::Columnar(Group::encode(head, symbols, profile)),
+        }
+    }
+}
+
+/// A block that is encoded.
+#[derive(Debug, Clone)]
+pub(crate) enum Block {
+    Loki(StoredBlock),
+    Columnar(Group),
+}
+
+impl Block {
+    pub(crate) fn meta(&self) -> &BlockMeta {
+        match self {
+            Self::Loki(block) => &block.meta,
+            Self::Columnar(group) => &group.meta,
+        }
+    }
+
+    /// Its place among the blocks of its chunk.
+    pub(crate) fn number(&self) -> usize {
+        match self {
+            Self::Loki(block) => block.number,
+            Self::Columnar(group) => group.number,
+        }
+    }
+
+    pub(crate) fn data(&self) -> &Bytes {
+        match self {
+            Self::Loki(block) => &block.data,
+            Self::Columnar(group) => group.data(),
+        }
+    }
+}
+
+/// Where entries come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    Stored(Block),
+    Memory(Arc<Head>),
+}
+
+impl Source {
+    pub(crate) fn bounds(&self) -> Option<(i64, i64)> {
+        match self {
+            Self::Stored(block) => Some((block.meta().min_ns, block.meta().max_ns)),
+            Self::Memory(head) => head.bounds(),
+        }
+    }
+}
+
+/// A block that is open, its entries by rank.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Loki(Entries),
+    Columnar(Box<Rows>),
+    Memory(Arc<Head>),
+}
+
+impl Body {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Loki(entries) => entries.len(),
+            Self::Columnar(rows) => rows.len(),
+            Self::Memory(head) => head.len(),
+        }
+    }
+
+    pub(crate) fn timestamp(&self, rank: usize) -> Option<i64> {
+        match self {
+            Self::Loki(entries) => entries.timestamp(rank),
+            Self::Columnar(rows) => rows.timestamp(rank),
+            Self::Memory(head) => head.timestamp(rank),
+        }
+    }
+
+    /// How many entries may be prepared at once.
+    pub(crate) fn piece(&self) -> usize {
+        match self {
+            Self::Loki(_) | Self::Memory(_) => usize::MAX,
+            Self::Columnar(_) => PIECE,
+        }
+    }
+
+    /// Makes the entries of these ranks ready to be lent out, and may forget others.
+    pub(crate) fn prepare(&mut self, ranks: Range<usize>) -> Result<(), Error> {
+        match self {
+            Self::Loki(_) | Self::Memory(_) => Ok(()),
+            Self::Columnar(rows) => rows.prepare(ranks),
+        }
+    }
+
+    /// The entry of a rank that was prepared. `symbols` are those of the chunk.
+    pub(crate) fn entry<'a>(&'a self, rank: usize, symbols: &'a SymbolTable) -> Option<Entry<'a>> {
+        match self {
+            Self::Loki(entries) => entries.entry(rank, symbols),
+            Self::Columnar(rows) => rows.entry(rank),
+            Self::Memory(head) => head.entry(rank, symbols),
+        }
+    }
+
+    /// What a block that is opened bit by bit has cost so far.
+    pub(crate) fn cost(&self) -> Cost {
+        match self {
+            Self::Loki(_) | Self::Memory(_) => Cost::default(),
+            Self::Columnar(rows) => rows.cost(),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The rows of a group that is read. Times are there from the start; lines and metadata are made for a range of
+//! rows when somebody is about to ask for them, from the streams that these rows need.
+
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use std::ops::Range;
+
+use super::fault::Fault;
+use super::group::Group;
+use super::metadata::RowMetadata;
+use super::raw::RawLines;
+use super::stream::{Kind, Streams};
+use super::time;
+use crate::entry::{Entry, Metadata};
+use crate::{Error, Limits};
+
+/// Rows that are made at once: enough that what it costs to begin does not count, and a small part of a group.
+pub(crate) const PIECE: usize = 1024;
+
+/// A group that is open.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    group: usize,
+    limits: Limits,
+    streams: Streams,
+    times: Vec<i64>,
+    lines: Option<RawLines>,
+    metadata: Option<RowMetadata>,
+    /// The rows that are made.
+    ready: Range<usize>,
+    text: Vec<u8>,
+    /// Where the line of each of them ends in the text.
+    ends: Vec<u32>,
+    /// Bytes of text that were made so far.
+    made: usize,
+}
+
+impl Rows {
+    /// Opens a group, within `budget` bytes of memory that it may take in its life.
+    pub(crate) fn open(group: &Group, limits: &Limits, budget: usize) -> Result<Self, Error> {
+        let rows = usize::try_from(group.meta.entries).unwrap_or(usize::MAX);
+        let taken = rows.saturating_mul(size_of::<i64>());
+        let left = budget.checked_sub(taken).ok_or(Error::limit("max_decoded_bytes", taken, budget))?;
+        let streams = group.streams(left)?;
+        let bounds = (group.meta.min_ns, group.meta.max_ns);
+        let stream = streams.get(Kind::Time).map_err(|fault| fault.into_error(group.number))?;
+        let times = time::decode(stream, group.number, rows, bounds)?;
+        Ok(Self {
+            group: group.number,
+            limits: *limits,
+            streams,
+            times,
+            lines: None,
+            metadata: None,
+            ready: 0..0,
+            text: Vec::new(),
+            ends: Vec::new(),
+            made: 0,
+        })
+    }
+
+    /// Makes the lines and the metadata of these rows, and forgets others.
+    pub(crate) fn prepare(&mut self, rows: Range<usize>) -> Result<(), Error> {
+        if self.ready.start <= rows.start && rows.end <= self.ready.end {
+            return Ok(());
+        }
+        self.ready = 0..0;
+        self.text.clear();
+        self.ends.clear();
+        self.make(rows.clone()).map_err(|fault| fault.into_error(self.group))?;
+        self.made = self.made.saturating_add(self.text.len());
+        self.ready = rows;
+        Ok(())
+    }
+
+    fn make(&mut self, rows: Range<usize>) -> Result<(), Fault> {
+        let (count, limits) = (self.times.len(), &self.limits);
+        if self.metadata.is_none() {
+            self.metadata = Some(RowMetadata::open(&self.streams, self.group, count, limits)?);
+        }
+        if self.lines.is_none() {
+            self.lines = Some(self.open_lines()?);
+        }
+        let lines = self.lines.as_ref().expect("they were just opened");
+        for row in rows {
+            self.text.extend_from_slice(lines.line(&self.streams, row)?);
+            self.ends.push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
+        }
+        Ok(())
+    }
+
+    fn open_lines(&self) -> Result<RawLines, Fault> {
+        let rows = self.times.len();
+        let lines = RawLines::open(&self.streams, rows, &self.limits)?;
+        if lines.len() != rows {
+            return Err(Fault::corrupt(Kind::RawLengths, 0, format!("{} lines of {rows} rows", lines.len())));
+        }
+        Ok(lines)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    pub(crate) fn timestamp(&self, row: usize) -> Option<i64> {
+        self.times.get(row).copied()
+    }
+
+    /// A row that is made.
+    pub(crate) fn entry(&self, row: usize) -> Option<Entry<'_>> {
+        let place = row.checked_sub(self.ready.start)?;
+        let end = usize::try_from(*self.ends.get(place)?).ok()?;
+        let start = match place.checked_sub(1) {
+            Some(before) => usize::try_from(*self.ends.get(before)?).ok()?,
+            None => 0,
+        };
+        let metadata = self.metadata.as_ref()?;
+        Some(Entry {
+            timestamp_ns: self.timestamp(row)?,
+            line: self.text.get(start..end)?,
+            metadata: Metadata::interned(metadata.symbols(), metadata.pairs(row)),
+        })
+    }
+
+    /// What it has cost so far.
+    pub(crate) fn cost(&self) -> Cost {
+        let (stored, decoded) = self.streams.opened();
+        let metadata = self.metadata.as_ref().map_or(0, RowMetadata::memory_bytes);
+        let times = self.times.len().saturating_mul(size_of::<i64>());
+        let memory = [decoded, self.made, metadata, times].into_iter().fold(0, usize::saturating_add);
+        Cost { stored, decoded, memory }
+    }
+}
+
+/// Bytes that were read, that were decompressed, and that were made in all.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cost {
+    pub(crate) stored: usize,
+    pub(crate) decoded: usize,
+    pub(crate) memory: usize,
+}
