@@ -7,6 +7,8 @@ use bytes::Bytes;
 
 use crate::block::{Block, Source};
 use crate::columnar;
+use crate::columnar::footer::Identity;
+use crate::columnar::hash::ContentHash;
 use crate::damage::{CorruptionPolicy, Damage, DamageKind};
 use crate::iter::{EntryIter, Reading};
 use crate::loki::decode;
@@ -34,6 +36,10 @@ pub(crate) struct Parsed {
     /// Those that can be read.
     pub(crate) blocks: Vec<Block>,
     pub(crate) damage: Vec<Damage>,
+    /// Whose it is, if it says so itself.
+    pub(crate) identity: Option<Identity>,
+    /// What it says that its content hash is.
+    pub(crate) content_hash: Option<u128>,
 }
 
 /// What a chunk's index says of a block.
@@ -77,7 +83,7 @@ impl Chunk {
         policy: CorruptionPolicy,
     ) -> Result<Self, Error> {
         let bytes = bytes.into();
-        let parsed = if columnar::is_columnar(&bytes) {
+        let parsed = if columnar::is_columnar(&bytes, policy) {
             columnar::parse(&bytes, limits, policy)?
         } else {
             decode::parse(&bytes, limits, policy)?
@@ -124,6 +130,30 @@ impl Chunk {
         self.blocks().iter().try_fold(0u64, |sum, block| Some(sum.saturating_add(block.raw_bytes?)))
     }
 
+    /// A hash of all entries in order, with their times, lines and metadata: two chunks that have the same hold the
+    /// same, whatever their format, codec, profile or sizes of blocks. Pairs of metadata count as a set.
+    ///
+    /// Reads every entry. It is a proof against damage and mistakes, not against somebody who makes two contents
+    /// of one hash.
+    ///
+    /// # Errors
+    ///
+    /// What a read of all entries has.
+    pub fn content_hash(&self) -> Result<u128, Error> {
+        let mut hash = ContentHash::default();
+        let mut entries = self.entries(.., Direction::Forward);
+        while let Some(entry) = entries.next()? {
+            hash.push(&entry);
+        }
+        Ok(hash.value())
+    }
+
+    /// What the chunk says that its [`content_hash`](Self::content_hash) is. Columnar chunks say it, unless their
+    /// blocks overlap in time.
+    pub fn stored_content_hash(&self) -> Option<u128> {
+        self.parsed.content_hash
+    }
+
     /// The format it is written in.
     pub fn format(&self) -> Format {
         self.parsed.format
@@ -139,7 +169,6 @@ impl Chunk {
         &self.bytes
     }
 
-    #[cfg(test)]
     pub(crate) fn parsed(&self) -> &Parsed {
         &self.parsed
     }

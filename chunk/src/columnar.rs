@@ -9,7 +9,7 @@ use crate::damage::{CorruptionPolicy, DamageKind};
 use crate::error::to_u64;
 use crate::{Codec, Error, Format, Limits};
 
-use footer::Footer;
+use footer::{Footer, Identity};
 use group::Group;
 
 pub(crate) mod bits;
@@ -24,12 +24,17 @@ pub(crate) mod planes;
 pub(crate) mod profile;
 pub(crate) mod raw;
 pub(crate) mod rows;
+mod salvage;
 pub(crate) mod stream;
 pub(crate) mod time;
 
-/// Whether these are the first bytes of a columnar chunk.
-pub(crate) fn is_columnar(bytes: &[u8]) -> bool {
+/// Whether these are the bytes of a columnar chunk: they start like one or, if they are to be salvaged, look like
+/// one otherwise.
+pub(crate) fn is_columnar(bytes: &[u8], policy: CorruptionPolicy) -> bool {
+    let like_one =
+        || footer::is_end(bytes) || bytes.get(format::HEADER_BYTES..).is_some_and(format::is_group);
     bytes.starts_with(format::MAGIC.first_chunk::<4>().expect("eight bytes have four"))
+        || policy == CorruptionPolicy::Salvage && like_one()
 }
 
 /// Puts a chunk together from its groups.
@@ -44,6 +49,22 @@ pub(crate) fn assemble(blocks: &[Block]) -> Bytes {
     }
     Footer { groups, content_hash: content_hash(blocks), identity: None }.append(&mut file);
     file.into()
+}
+
+/// Times of an oldest and a newest entry.
+type Bounds = (i64, i64);
+
+/// The same chunk with this for its identity, and its bounds. Its groups are not looked into.
+pub(crate) fn identified(chunk: &[u8], identity: Identity) -> Result<(Vec<u8>, Option<Bounds>), Error> {
+    let all = usize::MAX;
+    let limits = Limits { max_blocks: all, max_entries_per_block: all, max_labels: all, ..Limits::default() };
+    format::check_header(chunk)?;
+    let (footer, start) = Footer::read(chunk, to_u64(chunk.len()), &limits)?;
+    let bounds = footer.groups.iter().map(|group| (group.min_ns, group.max_ns));
+    let bounds = bounds.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+    let mut file = chunk.get(..usize::try_from(start).unwrap_or(all)).unwrap_or_default().to_vec();
+    Footer { identity: Some(identity), ..footer }.append(&mut file);
+    Ok((file, bounds))
 }
 
 /// The hash of all entries, if each group ends before the next starts; otherwise it takes a read to know it.
@@ -64,21 +85,44 @@ pub(crate) fn parse(bytes: &Bytes, limits: &Limits, policy: CorruptionPolicy) ->
     if bytes.len() > limits.max_object_bytes {
         return Err(Error::limit("max_object_bytes", bytes.len(), limits.max_object_bytes));
     }
-    format::check_header(bytes)?;
-    let (footer, _) = Footer::read(bytes, to_u64(bytes.len()), limits)?;
-    let (mut blocks, mut damage) = (Vec::with_capacity(footer.groups.len()), Vec::new());
+    let mut damage = Vec::new();
+    if let Err(cause) = format::check_header(bytes) {
+        salvage::allowed(policy, &cause)?;
+        damage.push(salvage::unknown(0, 0, format::HEADER_BYTES.min(bytes.len()), cause));
+    }
+    let (format, codec, symbols) = (Format::Columnar, Codec::Zstd, Default::default());
+    let footer = match Footer::read(bytes, to_u64(bytes.len()), limits) {
+        Ok((footer, _)) => footer,
+        Err(cause) => {
+            salvage::allowed(policy, &cause)?;
+            let found = salvage::groups(bytes, &cause, limits, &mut damage)?;
+            let index = found.iter().map(|group| group.meta).collect();
+            let blocks = found.into_iter().map(Block::Columnar).collect();
+            return Ok(Parsed {
+                format,
+                codec,
+                symbols,
+                index,
+                blocks,
+                damage,
+                identity: None,
+                content_hash: None,
+            });
+        }
+    };
+    let mut blocks = Vec::with_capacity(footer.groups.len());
     for (number, meta) in footer.groups.iter().enumerate() {
         match group(bytes, number, meta, limits) {
             Ok(group) => blocks.push(Block::Columnar(group)),
             Err(cause @ Error::LimitExceeded { .. }) => return Err(cause),
-            Err(cause) if policy == CorruptionPolicy::SkipBlock => {
+            Err(cause) if policy != CorruptionPolicy::Fail => {
                 damage.push(meta.damage(number, DamageKind::Lost { entries: meta.entries, cause }));
             }
             Err(cause) => return Err(cause),
         }
     }
-    let (format, codec, symbols) = (Format::Columnar, Codec::Zstd, Default::default());
-    Ok(Parsed { format, codec, symbols, index: footer.groups, blocks, damage })
+    let Footer { groups: index, content_hash, identity } = footer;
+    Ok(Parsed { format, codec, symbols, index, blocks, damage, identity, content_hash })
 }
 
 /// The group that the footer says to be there.

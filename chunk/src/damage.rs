@@ -15,6 +15,11 @@ pub enum CorruptionPolicy {
     /// Read the other blocks and report this one as [`Damage`]. A damaged index or symbol section is an error
     /// all the same: without them no block can be trusted. So is a block that exceeds the limits.
     SkipBlock,
+    /// As [`SkipBlock`](Self::SkipBlock), and where the footer of a columnar chunk is gone, look for its groups in
+    /// all of its bytes. How much was lost is not known then: see [`DamageKind::Unknown`]. What has the right
+    /// checksums is taken for a group, so do not do this to bytes that somebody may have made up; log lines can
+    /// hold chunks. In Loki's formats, whose blocks say nothing of themselves, nothing is looked for.
+    Salvage,
 }
 
 /// A block that is not as the chunk's index says.
@@ -51,13 +56,20 @@ pub enum DamageKind {
         /// Why.
         cause: Error,
     },
+    /// Nothing in these bytes can be read, and nothing says what was in them: neither how many entries nor of what
+    /// time, so the damage has all times there are. The block's number is that of the group behind them. Only with
+    /// [`CorruptionPolicy::Salvage`].
+    Unknown {
+        /// Why the chunk cannot be read as a whole.
+        cause: Error,
+    },
 }
 
 impl Damage {
-    /// How many entries are lost by it.
+    /// How many entries are lost by it, as far as is known.
     pub fn entries_lost(&self) -> u64 {
         match self.kind {
-            DamageKind::Moved { .. } => 0,
+            DamageKind::Moved { .. } | DamageKind::Unknown { .. } => 0,
             DamageKind::Lost { entries, .. } => entries,
         }
     }

@@ -38,6 +38,11 @@ pub(crate) struct Identity {
     pub(crate) ingested_at_ms: i64,
 }
 
+/// Whether a file ends as a columnar chunk does.
+pub(crate) fn is_end(bytes: &[u8]) -> bool {
+    bytes.ends_with(&END_MAGIC)
+}
+
 impl Footer {
     /// Appends footer and trailer to a file that has its head and its groups.
     pub(crate) fn append(&self, file: &mut Vec<u8>) {

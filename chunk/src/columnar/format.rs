@@ -59,6 +59,11 @@ pub(crate) fn check_header(bytes: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a group may start here.
+pub(crate) fn is_group(bytes: &[u8]) -> bool {
+    bytes.starts_with(&GROUP_MAGIC)
+}
+
 /// What a group says of itself.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Directory {

@@ -37,6 +37,15 @@ impl Group {
         Ok(Self { number, meta: meta(&directory, offset, length), directory: Arc::new(directory), data })
     }
 
+    /// How many bytes [`Group::read`] hashes to find out whether these are a group.
+    pub(crate) fn hashed_bytes(bytes: &[u8]) -> usize {
+        let length = bytes
+            .get(4..)
+            .and_then(|rest| rest.first_chunk())
+            .map_or(0, |length| u32::from_le_bytes(*length));
+        usize::try_from(length).unwrap_or(usize::MAX)
+    }
+
     /// The entries of a block.
     pub(crate) fn encode(head: &Head, symbols: &SymbolTable, profile: Profile) -> Self {
         let rows = || (0..head.len()).filter_map(|rank| head.ranked(rank));

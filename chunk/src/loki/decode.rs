@@ -40,7 +40,7 @@ pub(crate) fn parse(bytes: &Bytes, limits: &Limits, policy: CorruptionPolicy) ->
     let symbols = symbols(bytes, format, codec, &layout, limits)?;
     let index = index(bytes, format, &layout, limits)?;
     let (blocks, damage) = locate(bytes, &index, &layout, policy)?;
-    Ok(Parsed { format, codec, symbols, index, blocks, damage })
+    Ok(Parsed { format, codec, symbols, index, blocks, damage, identity: None, content_hash: None })
 }
 
 fn header(bytes: &[u8]) -> Result<(Format, Codec), Error> {
@@ -229,7 +229,7 @@ fn locate(
                 blocks.push(Block::Loki(StoredBlock { number, meta: *meta, data }));
                 previous_end = end + CRC;
             }
-            Err(cause) if policy == CorruptionPolicy::SkipBlock => {
+            Err(cause) if policy != CorruptionPolicy::Fail => {
                 damage.push(meta.damage(number, DamageKind::Lost { entries: meta.entries, cause }));
                 let size = usize::try_from(meta.size_bytes).unwrap_or(usize::MAX);
                 previous_end = previous_end.saturating_add(size).saturating_add(CRC).min(area.len());

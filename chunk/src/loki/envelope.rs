@@ -1,4 +1,4 @@
-//! The object in a bucket: a chunk with a description of its stream around it. Times are read and written as
+//! The object in a bucket: a chunk with a description of its stream around it, or in its footer if it is columnar. Times are read and written as
 //! decimals, digit by digit; in floating point one millisecond in four would come out wrong.
 //! `FORMAT.md` has the bytes.
 
@@ -12,6 +12,9 @@ use super::key::{Key, fingerprint};
 use crate::builder::EncodedChunk;
 use crate::chunk::Chunk;
 use crate::codec::{Fault, snappy};
+use crate::columnar;
+use crate::columnar::footer::Identity;
+use crate::damage::CorruptionPolicy;
 use crate::error::to_u64;
 use crate::{Error, Limits, Section};
 
@@ -55,23 +58,28 @@ impl Envelope {
         let mut all: Vec<(Vec<u8>, Vec<u8>)> =
             named.iter().chain(own).map(|(name, value)| ((*name).into(), (*value).into())).collect();
         all.sort_unstable();
+        let (from_ms, through_ms) = rounded((chunk.from_ns, chunk.through_ns));
         Self {
             fingerprint: fingerprint(labels),
             tenant: tenant.to_owned(),
-            from_ms: chunk.from_ns.div_euclid(NS_PER_MS),
-            through_ms: chunk.through_ns.div_euclid(NS_PER_MS)
-                + i64::from(chunk.through_ns.rem_euclid(NS_PER_MS) > 0),
+            from_ms,
+            through_ms,
             labels: all,
             ingested_at_ms: 0,
         }
     }
 
-    /// Puts a chunk and its description together. `chunk` is not looked into.
+    /// Puts a chunk and its description together. Blocks are not looked into: a columnar chunk gets another
+    /// footer, and one of Loki's stays as it is.
     ///
     /// # Errors
     ///
-    /// [`Error::LimitExceeded`] if either is longer than 4 GiB.
+    /// [`Error::LimitExceeded`] if either is longer than 4 GiB. Of a columnar chunk also those that its footer
+    /// has, and [`Error::WrongMetadata`] if its entries are of another time than the description.
     pub fn encode(&self, chunk: &[u8]) -> Result<EncodedObject, Error> {
+        if columnar::is_columnar(chunk, CorruptionPolicy::Fail) {
+            return self.encode_columnar(chunk);
+        }
         let mut text = self.text();
         // A frame of its own for the line feed is something Loki's reader trips over.
         if !text.len().is_multiple_of(SNAPPY_FRAME) {
@@ -94,6 +102,31 @@ impl Envelope {
         out.extend_from_slice(chunk);
         let checksum = crc32c::crc32c(&out);
         Ok(EncodedObject { bytes: out.into(), key: self.key(checksum) })
+    }
+
+    fn encode_columnar(&self, chunk: &[u8]) -> Result<EncodedObject, Error> {
+        let Self { fingerprint, ref tenant, from_ms, through_ms, ref labels, ingested_at_ms } = *self;
+        let identity =
+            Identity { tenant: tenant.clone(), fingerprint, labels: labels.clone(), ingested_at_ms };
+        let (bytes, bounds) = columnar::identified(chunk, identity)?;
+        let (from, through) = rounded(bounds.unwrap_or_default());
+        for (field, expected, found) in [("from_ms", from_ms, from), ("through_ms", through_ms, through)] {
+            if expected != found {
+                let (expected, found) = (expected.to_string(), found.to_string());
+                return Err(Error::WrongMetadata { field, expected, found });
+            }
+        }
+        let checksum = crc32c::crc32c(&bytes);
+        Ok(EncodedObject { bytes: bytes.into(), key: self.key(checksum) })
+    }
+
+    /// What a columnar chunk says in its footer.
+    fn of_columnar(chunk: &Chunk) -> Result<Self, Error> {
+        let missing = || Error::corrupt(Section::Footer, chunk.bytes().len(), "a chunk without identity");
+        let identity = chunk.parsed().identity.clone().ok_or_else(missing)?;
+        let (from_ms, through_ms) = rounded(chunk.bounds().unwrap_or_default());
+        let Identity { tenant, fingerprint, labels, ingested_at_ms } = identity;
+        Ok(Self { fingerprint, tenant, from_ms, through_ms, labels, ingested_at_ms })
     }
 
     /// The key of the object that has this checksum.
@@ -191,7 +224,8 @@ pub struct Object {
 }
 
 impl Object {
-    /// Opens an object and the chunk in it, of which every checksum is verified.
+    /// Opens an object and the chunk in it, in Loki's form or columnar. Every checksum of Loki's chunks is verified,
+    /// and of columnar ones those of footer and directories.
     ///
     /// # Errors
     ///
@@ -200,6 +234,10 @@ impl Object {
     pub fn open(bytes: impl Into<Bytes>, limits: &Limits) -> Result<Self, Error> {
         let bytes = bytes.into();
         let checksum = crc32c::crc32c(&bytes);
+        if columnar::is_columnar(&bytes, CorruptionPolicy::Fail) {
+            let chunk = Chunk::open(bytes, limits)?;
+            return Ok(Self { envelope: Envelope::of_columnar(&chunk)?, chunk, checksum });
+        }
         let (envelope, data) = split(&bytes, limits)?;
         let chunk = Chunk::open(bytes.slice_ref(data), limits)?;
         Ok(Self { envelope, chunk, checksum })
@@ -278,6 +316,12 @@ fn split<'a>(bytes: &'a Bytes, limits: &Limits) -> Result<(Envelope, &'a [u8]), 
 }
 
 const NS_PER_MS: i64 = 1_000_000;
+
+/// Nanoseconds from and through as milliseconds, rounded outwards.
+fn rounded((from_ns, through_ns): (i64, i64)) -> (i64, i64) {
+    let through_ms = through_ns.div_euclid(NS_PER_MS) + i64::from(through_ns.rem_euclid(NS_PER_MS) > 0);
+    (from_ns.div_euclid(NS_PER_MS), through_ms)
+}
 
 /// Milliseconds as decimal seconds: no fraction, or three digits of it.
 fn seconds(milliseconds: i64) -> String {

@@ -1,0 +1,184 @@
+//! Columnar chunks as a whole: what they hold is the same in every format and profile, objects say whose they are,
+//! and a read opens no more than it needs.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use forebay_chunk::loki::{Envelope, Object, Schema};
+use forebay_chunk::{
+    Builder, BuilderOptions, Chunk, Codec, Direction, EncodedChunk, Error, Format, Limits, Profile,
+};
+use proptest::prelude::*;
+
+#[path = "support/owned.rs"]
+mod owned;
+use owned::{Owned, collect};
+
+const PROFILES: [Profile; 3] = [Profile::Fast, Profile::Balanced, Profile::Archive];
+
+fn built(options: BuilderOptions, entries: &[Owned]) -> EncodedChunk {
+    let mut builder = Builder::new(options).unwrap();
+    for entry in entries {
+        entry.lend(|entry| builder.append(entry)).unwrap();
+    }
+    builder.finish().unwrap()
+}
+
+fn open(chunk: &EncodedChunk) -> Chunk {
+    Chunk::open(chunk.bytes.clone(), &Limits::default()).unwrap()
+}
+
+/// Five thousand lines, five a second, with metadata on some.
+fn service() -> Vec<Owned> {
+    let entry = |n: i64| {
+        let line = format!(
+            "level=info method=GET path=/api/v1/items/{} status=200 took={}ms",
+            n % 97,
+            n * 7919 % 1000
+        );
+        let mut entry = Owned::new(1_700_000_000_000_000_000 + n * 200_000_000, line.as_bytes());
+        if n % 3 == 0 {
+            entry.metadata.push((b"pod".to_vec(), format!("web-{}", n % 5).into_bytes()));
+        }
+        entry
+    };
+    (0..5000).map(entry).collect()
+}
+
+#[test]
+fn the_content_hash_is_that_of_the_entries_and_of_nothing_else() {
+    let entries = service();
+    let hash = open(&built(BuilderOptions::default(), &entries)).content_hash().unwrap();
+    for profile in PROFILES {
+        for block_size in [1 << 14, 1 << 16, 1 << 23] {
+            let options = BuilderOptions { block_size, ..BuilderOptions::columnar(profile) };
+            let chunk = open(&built(options, &entries));
+            assert_eq!(chunk.content_hash(), Ok(hash));
+            assert_eq!(chunk.stored_content_hash(), Some(hash));
+        }
+    }
+    for format in [Format::LokiV3, Format::LokiV4] {
+        let options = BuilderOptions { format, codec: Codec::None, ..BuilderOptions::default() };
+        let bare: Vec<Owned> =
+            entries.iter().map(|entry| Owned { metadata: Vec::new(), ..entry.clone() }).collect();
+        assert_ne!(open(&built(options, &bare)).content_hash(), Ok(hash));
+    }
+    let other = [&entries[1..], &entries[..1]].concat();
+    assert_eq!(open(&built(BuilderOptions::default(), &other)).content_hash(), Ok(hash), "time orders them");
+}
+
+#[test]
+fn chunks_whose_groups_overlap_do_not_say_their_hash_but_have_it() {
+    let mut entries = service();
+    entries.truncate(600);
+    let whole = open(&built(BuilderOptions::columnar(Profile::Fast), &entries));
+    let (late, early) = entries.split_at(1);
+    let options = BuilderOptions { block_size: 1 << 13, ..BuilderOptions::columnar(Profile::Fast) };
+    let chunk = open(&built(options, &[early, late].concat()));
+    assert!(chunk.blocks().len() > 1);
+    assert_eq!(chunk.stored_content_hash(), None);
+    assert_eq!(chunk.content_hash(), Ok(whole.stored_content_hash().unwrap()));
+}
+
+#[test]
+fn an_object_says_whose_chunk_it_is_and_leaves_its_groups_alone() {
+    let chunk = built(BuilderOptions::columnar(Profile::Balanced), &service());
+    let mut envelope = Envelope::new("tenant-a", &[("app", "web"), ("env", "\u{fc}")], &chunk);
+    for ingested_at_ms in [0, 1_700_000_001_000] {
+        envelope.ingested_at_ms = ingested_at_ms;
+        let object = envelope.encode(&chunk.bytes).unwrap();
+        let opened = Object::open_keyed(object.bytes.clone(), &object.key, &Limits::default()).unwrap();
+        assert_eq!(opened.envelope, envelope);
+        assert_eq!(opened.key(), object.key);
+        assert_eq!(opened.chunk.format(), Format::Columnar);
+        let (plain, found) = (open(&chunk), opened.chunk);
+        assert_eq!(found.blocks(), plain.blocks());
+        let end = plain.blocks().last().map(|block| block.offset + block.size_bytes).unwrap();
+        let end = usize::try_from(end).unwrap();
+        assert!(object.bytes[..end] == chunk.bytes[..end]);
+        assert_eq!(found.content_hash(), plain.content_hash());
+        // Once more with another owner: nothing of the first stays.
+        let other = Envelope { tenant: "b".into(), ..envelope.clone() };
+        assert_eq!(other.encode(&object.bytes).unwrap(), other.encode(&chunk.bytes).unwrap());
+        assert!(object.key.text(Schema::V13).starts_with("tenant-a/"));
+    }
+}
+
+#[test]
+fn an_object_whose_description_and_times_differ_is_not_written_and_one_without_owner_not_opened() {
+    let chunk = built(BuilderOptions::columnar(Profile::Balanced), &service());
+    let envelope = Envelope::new("t", &[], &chunk);
+    let late = Envelope { through_ms: envelope.through_ms + 1, ..envelope };
+    assert!(matches!(late.encode(&chunk.bytes), Err(Error::WrongMetadata { field: "through_ms", .. })));
+    let error = Object::open(chunk.bytes, &Limits::default()).unwrap_err();
+    assert!(error.to_string().contains("without identity"), "{error}");
+}
+
+#[test]
+fn any_flipped_bit_of_a_columnar_object_is_noticed_by_its_key() {
+    let chunk = built(BuilderOptions::columnar(Profile::Balanced), &service()[..5]);
+    let object = Envelope::new("t", &[("app", "x")], &chunk).encode(&chunk.bytes).unwrap();
+    for bit in 0..object.bytes.len() * 8 {
+        let mut broken = object.bytes.to_vec();
+        broken[bit / 8] ^= 1 << (bit % 8);
+        assert!(Object::open_keyed(broken.clone(), &object.key, &Limits::default()).is_err());
+        let _ = Object::open(broken, &Limits::default());
+    }
+}
+
+#[test]
+fn times_alone_are_read_without_the_lines() {
+    let chunk = open(&built(BuilderOptions::columnar(Profile::Balanced), &service()));
+    // Past the last entry of the only group, but not past what its index could say of any.
+    let first = chunk.bounds().unwrap().0;
+    let mut entries = chunk.entries(first + 1..first + 2, Direction::Forward);
+    assert_eq!(entries.next(), Ok(None));
+    let stats = entries.stats();
+    assert_eq!((stats.blocks_decoded, stats.entries), (1, 0));
+    assert!(stats.decoded_bytes < 1000, "{stats:?}");
+}
+
+#[test]
+fn a_backward_read_makes_only_the_lines_at_the_end() {
+    let entries = service();
+    let chunk = open(&built(BuilderOptions::columnar(Profile::Balanced), &entries));
+    let mut backward = chunk.entries(.., Direction::Backward);
+    for expected in entries.iter().rev().take(3000) {
+        assert_eq!(&Owned::from(backward.next().unwrap().unwrap()), expected);
+    }
+}
+
+fn noise() -> impl Strategy<Value = Vec<Owned>> {
+    let line = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..200),
+        "(GET|PUT) /[a-c]{1,3} [0-9]{1,5} took [0-9]{1,3}ms".prop_map(String::into_bytes),
+        Just(b"one line repeated".to_vec()),
+    ];
+    let pairs = prop::collection::vec(("[a-c]", "[0-9a-f]{0,8}"), 0..3);
+    let entry = (0i64..1 << 40, line, pairs).prop_map(|(timestamp_ns, line, pairs)| Owned {
+        timestamp_ns,
+        line,
+        metadata: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+    });
+    prop::collection::vec(entry, 1..300)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// And what comes back does not depend on the profile.
+    #[test]
+    fn the_same_entries_make_the_same_bytes(entries in noise(), block_size in 500usize..20_000) {
+        for profile in PROFILES {
+            let options = BuilderOptions { block_size, ..BuilderOptions::columnar(profile) };
+            let (one, other) = (built(options, &entries), built(options, &entries));
+            prop_assert_eq!(&one.bytes, &other.bytes);
+            let chunk = open(&one);
+            let mut sorted = entries.clone();
+            sorted.sort_by_key(|entry| entry.timestamp_ns);
+            prop_assert_eq!(collect(&mut chunk.entries(.., Direction::Forward)), Ok(sorted));
+            if let Some(stored) = chunk.stored_content_hash() {
+                prop_assert_eq!(chunk.content_hash(), Ok(stored));
+            }
+        }
+    }
+}
