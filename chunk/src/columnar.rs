@@ -13,20 +13,26 @@ use footer::{Footer, Identity};
 use group::Group;
 
 pub(crate) mod bits;
+pub(crate) mod class;
 pub(crate) mod codec;
+pub(crate) mod column;
 pub(crate) mod fault;
 pub(crate) mod footer;
 pub(crate) mod format;
 pub(crate) mod group;
 pub(crate) mod hash;
+pub(crate) mod lines;
 pub(crate) mod metadata;
 pub(crate) mod planes;
 pub(crate) mod profile;
 pub(crate) mod raw;
 pub(crate) mod rows;
 mod salvage;
+pub(crate) mod skeleton;
 pub(crate) mod stream;
 pub(crate) mod time;
+pub(crate) mod timestamp;
+pub(crate) mod tokenize;
 
 /// Whether these are the bytes of a columnar chunk: they start like one or, if they are to be salvaged, look like
 /// one otherwise.

@@ -1,0 +1,68 @@
+//! Numbers of a fixed number of bits, back to back, lowest bits first.
+
+/// Bytes of `count` numbers of `width` bits.
+pub(crate) fn packed_bytes(count: usize, width: u8) -> Option<usize> {
+    Some(count.checked_mul(usize::from(width))?.div_ceil(8))
+}
+
+/// Bits that hold every number up to `greatest`.
+pub(crate) fn width_of(greatest: u64) -> u8 {
+    (64 - greatest.leading_zeros()).to_le_bytes()[0]
+}
+
+/// Appends numbers, each below 2^`width`.
+pub(crate) fn pack(values: impl Iterator<Item = u64>, width: u8, out: &mut Vec<u8>) {
+    let width = u32::from(width);
+    let (mut pending, mut bits) = (0u128, 0u32);
+    for value in values {
+        pending |= u128::from(value) << bits;
+        bits += width;
+        while bits >= 8 {
+            out.push(pending.to_le_bytes()[0]);
+            pending >>= 8;
+            bits -= 8;
+        }
+    }
+    if bits > 0 {
+        out.push(pending.to_le_bytes()[0]);
+    }
+}
+
+/// The numbers of [`pack`], `count` of them. Missing bytes are zero.
+pub(crate) fn unpack(packed: &[u8], width: u8, count: usize) -> impl Iterator<Item = u64> {
+    let mask = if width >= 64 { u64::MAX } else { (1 << width) - 1 };
+    (0..count).map(move |index| {
+        let bit = index * usize::from(width);
+        let (at, shift) = (bit / 8, bit % 8);
+        let word = match packed.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+            Some(&bytes) => u64::from_le_bytes(bytes),
+            None => packed.iter().skip(at).take(8).rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+        };
+        let mut value = word >> shift;
+        if usize::from(width) + shift > 64
+            && let Some(&byte) = packed.get(at + 8)
+        {
+            value |= u64::from(byte) << (64 - shift);
+        }
+        value & mask
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_width_packs_and_unpacks() {
+        for width in 0..=64u8 {
+            let mask = if width == 64 { u64::MAX } else { (1 << width) - 1 };
+            let values: Vec<u64> =
+                (1..=67u64).map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15) & mask).chain([mask, 0]).collect();
+            let mut packed = Vec::new();
+            pack(values.iter().copied(), width, &mut packed);
+            assert_eq!(Some(packed.len()), packed_bytes(values.len(), width));
+            let back: Vec<_> = unpack(&packed, width, values.len()).collect();
+            assert_eq!(back, values, "width {width}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The lines of a group as skeletons, columns, and what is left as it is.
+
+mod decode;
+mod encode;
+mod gather;
+#[cfg(test)]
+mod tests;
+
+#[cfg_attr(not(test), expect(unused_imports, reason = "for the groups, which are not there yet"))]
+pub(crate) use {decode::Decoder, encode::encode};
+
+/// Skeletons of a group at most: numbers take two bytes, and 0 is a line without one.
+const MAX_SKELETONS: usize = 4095;
+/// Values of a group at most; the reader holds eight bytes for each.
+const MAX_VALUES: usize = 4 << 20;

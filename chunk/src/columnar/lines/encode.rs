@@ -1,0 +1,190 @@
+//! Finds what lines have in common. Each is cut where digits are; a line whose skeleton few others have is cut
+//! again, more coarsely; what is left then is kept as it is.
+
+use super::gather::{Gathered, gather};
+use super::{MAX_SKELETONS, MAX_VALUES};
+use crate::columnar::column::Encoder;
+use crate::columnar::profile::ColumnarOptions;
+use crate::columnar::raw;
+use crate::columnar::skeleton::{Part, Table, parts};
+use crate::columnar::stream::{Kind, Streams};
+use crate::columnar::tokenize::{Level, Lexer, Words};
+use crate::loki::format::put_uvarint;
+
+/// Rows that make a skeleton of digits worth its columns.
+const LEAST_ROWS: u32 = 8;
+/// The same where nothing but plain text is left as a choice.
+const LEAST_ROWS_OF_FIELDS: u32 = 4;
+/// A row without a skeleton.
+const NONE: u32 = u32::MAX;
+
+/// The skeleton and the values of every row.
+pub(super) struct Rows {
+    pub(super) skeletons: Table,
+    /// The number of each row's skeleton.
+    pub(super) of_row: Vec<u32>,
+    /// Where each row's values start.
+    pub(super) starts: Vec<u32>,
+    pub(super) values: Vec<u64>,
+}
+
+/// Writes the streams of these lines, whose times are given, but for `Time`. `false`: they have too little in
+/// common, and nothing was written.
+///
+/// Time is linear in the bytes of the lines; memory is eight bytes for each value in them.
+pub(crate) fn encode(lines: &[&[u8]], times: &[i64], options: &ColumnarOptions, out: &mut Streams) -> bool {
+    let Some(mut rows) = cut(lines, options.relex) else { return false };
+    let ranked =
+        rows.skeletons.ranked(if options.relex { LEAST_ROWS_OF_FIELDS } else { LEAST_ROWS }, MAX_SKELETONS);
+    let mut rank_of = vec![NONE; rows.skeletons.rows.len()];
+    for (rank, &number) in (0..).zip(&ranked) {
+        if let Some(place) = rank_of.get_mut(number as usize) {
+            *place = rank;
+        }
+    }
+    let mut raw = 0usize;
+    for of_row in &mut rows.of_row {
+        *of_row = rank_of.get(*of_row as usize).copied().unwrap_or(NONE);
+        raw += usize::from(*of_row == NONE);
+    }
+    if lines.is_empty() || raw > lines.len() / 8 * 7 {
+        return false;
+    }
+    let keys: Vec<&[u8]> = ranked.iter().map(|&number| rows.skeletons.key(number)).collect();
+    let gathered = gather(&keys, &rows, lines, times);
+    let columns = put_columns(&gathered, out);
+    put_skeletons(&keys, &gathered, &columns, out);
+    put_ids(&rows.of_row, ranked.len(), out);
+    let raw = rows.of_row.iter().zip(lines).filter(|(of_row, _)| **of_row == NONE);
+    raw::encode(raw.map(|(_, line)| *line), out);
+    true
+}
+
+/// Cuts all lines; `None` if they have more values than a group may.
+fn cut(lines: &[&[u8]], relex: bool) -> Option<Rows> {
+    let mut rows = Rows {
+        skeletons: Table::default(),
+        of_row: Vec::with_capacity(lines.len()),
+        starts: Vec::with_capacity(lines.len()),
+        values: Vec::with_capacity(lines.len() * 8),
+    };
+    let mut lexer = Lexer::default();
+    let mut words = Words::new();
+    for line in lines {
+        rows.starts.push(u32::try_from(rows.values.len()).ok()?);
+        let fits = lexer.cut(line, Level::Digits, &words);
+        rows.of_row.push(if fits { rows.skeletons.add(&lexer.key) } else { NONE });
+        if fits {
+            rows.values.extend_from_slice(&lexer.values);
+        }
+        if rows.values.len() > MAX_VALUES {
+            return None;
+        }
+    }
+    if !relex {
+        return Some(rows);
+    }
+    let is_rare = |rows: &Rows, skeleton: u32| {
+        rows.skeletons.rows.get(skeleton as usize).is_some_and(|&count| count < LEAST_ROWS)
+    };
+    let rare: Vec<usize> =
+        (0..).zip(&rows.of_row).filter(|&(_, &of)| is_rare(&rows, of)).map(|(row, _)| row).collect();
+    for count in rows.skeletons.rows.iter_mut().filter(|count| **count < LEAST_ROWS) {
+        *count = 0;
+    }
+    rare.iter().filter_map(|&row| lines.get(row)).for_each(|line| words.count(line));
+    words.frequent = u16::try_from(rare.len() / 64).unwrap_or(u16::MAX).max(8);
+    for row in rare {
+        let Some(line) = lines.get(row) else { continue };
+        let fits = lexer.cut(line, Level::Fields, &words);
+        let start = u32::try_from(rows.values.len()).ok()?;
+        if let (Some(of_row), Some(place)) = (rows.of_row.get_mut(row), rows.starts.get_mut(row)) {
+            *of_row = if fits { rows.skeletons.add(&lexer.key) } else { NONE };
+            *place = start;
+        }
+        if fits {
+            rows.values.extend_from_slice(&lexer.values);
+        }
+        if rows.values.len() > MAX_VALUES {
+            return None;
+        }
+    }
+    Some(rows)
+}
+
+/// Writes the columns that have more than one value, and gives the number of each of all.
+fn put_columns(gathered: &Gathered, out: &mut Streams) -> Vec<Option<u32>> {
+    let mut encoder = Encoder::new(out);
+    let mut numbers = Vec::with_capacity(gathered.columns.len());
+    for column in &gathered.columns {
+        if column.is_constant() {
+            numbers.push(None);
+            continue;
+        }
+        numbers.push(u32::try_from(encoder.columns()).ok());
+        let values = gathered.values_of(column);
+        if let Some(slot) = column.same_as() {
+            encoder.same(column.class, values.len(), gathered.kept_before(column, slot));
+        } else if let Some((exponent, delta)) = column.row_time() {
+            encoder.row_time(column.class, values.len(), exponent, delta);
+        } else if column.class.is_numeric() {
+            encoder.numbers(column.class, values);
+        } else {
+            encoder.strings(column.class, values, &gathered.strings);
+        }
+    }
+    encoder.finish();
+    numbers
+}
+
+/// Writes the skeletons; a slot whose column has one value becomes literal text.
+fn put_skeletons(keys: &[&[u8]], gathered: &Gathered, columns: &[Option<u32>], out: &mut Streams) {
+    let out = out.out(Kind::Skeletons);
+    put_uvarint(out, keys.len() as u64);
+    let (mut literal, mut body) = (Vec::new(), Vec::new());
+    for (rank, key) in keys.iter().enumerate() {
+        let mut slots = gathered.columns_of(rank).iter();
+        let mut count = 0u64;
+        body.clear();
+        for part in parts(key) {
+            match part {
+                Part::Literal(text) => literal.extend_from_slice(text),
+                Part::Slot(..) => {
+                    let Some(&number) = slots.next() else { break };
+                    match columns.get(number as usize) {
+                        Some(&Some(number)) => {
+                            count += put_literal(&mut literal, &mut body) + 1;
+                            put_uvarint(&mut body, u64::from(number) + 1);
+                        }
+                        _ => gathered.put_constant(number, &mut literal),
+                    }
+                }
+            }
+        }
+        count += put_literal(&mut literal, &mut body);
+        put_uvarint(out, count);
+        out.extend_from_slice(&body);
+    }
+}
+
+/// Writes a literal part and empties it. Gives the number of parts written.
+fn put_literal(literal: &mut Vec<u8>, out: &mut Vec<u8>) -> u64 {
+    if literal.is_empty() {
+        return 0;
+    }
+    out.push(0);
+    put_uvarint(out, literal.len() as u64);
+    out.append(literal);
+    1
+}
+
+/// Writes the number of each row's skeleton, 0 for none.
+fn put_ids(of_row: &[u32], skeletons: usize, out: &mut Streams) {
+    let out = out.out(Kind::SkeletonIds);
+    let ids = || of_row.iter().map(|&rank| rank.wrapping_add(1).to_le_bytes());
+    out.push(if skeletons < 256 { 1 } else { 2 });
+    out.extend(ids().map(|bytes| bytes[0]));
+    if skeletons >= 256 {
+        out.extend(ids().map(|bytes| bytes[1]));
+    }
+}

@@ -1,0 +1,275 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::Limits;
+use crate::columnar::fault::Fault;
+use crate::columnar::profile::{ColumnarOptions, Profile};
+use crate::columnar::stream::{Kind, Streams};
+
+pub(super) fn options() -> ColumnarOptions {
+    Profile::Balanced.options()
+}
+
+/// Encodes lines a second apart, reads them back whole and in pieces, and gives the streams.
+fn round_trip(lines: &[&[u8]]) -> Option<Streams> {
+    let times: Vec<i64> =
+        (0..).map(|n| 1_772_884_800_000_000_000 + n * 1_000_000_000).take(lines.len()).collect();
+    let mut streams = Streams::default();
+    if !encode(lines, &times, &options(), &mut streams) {
+        assert_eq!(streams.written().count(), 0);
+        return None;
+    }
+    let decoder = Decoder::new(&streams, lines.len(), &Limits::default()).unwrap();
+    let (mut out, mut ends) = (b"before".to_vec(), Vec::new());
+    decoder.materialise(&streams, &times, 0..lines.len(), &mut out, &mut ends).unwrap();
+    let mut start = 6;
+    for (line, &end) in lines.iter().zip(&ends) {
+        assert_eq!(out[start..end as usize].escape_ascii().to_string(), line.escape_ascii().to_string());
+        start = end as usize;
+    }
+    assert_eq!((ends.len(), start), (lines.len(), out.len()));
+    for first in (0..lines.len()).step_by(lines.len() / 7 + 1) {
+        let last = lines.len().min(first + 5);
+        let (mut out, mut ends) = (Vec::new(), Vec::new());
+        decoder.materialise(&streams, &times, first..last, &mut out, &mut ends).unwrap();
+        assert_eq!(out, lines[first..last].concat());
+    }
+    Some(streams)
+}
+
+fn round_trip_text(lines: &[String]) -> Option<Streams> {
+    let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
+    round_trip(&lines)
+}
+
+#[test]
+fn lines_of_one_kind_come_back() {
+    let lines: Vec<String> = (0..3000)
+        .map(|n| {
+            format!(
+                "Mar {:>2} 12:03:{:02} host sshd[{}]: user u{} took {}ms",
+                n % 30 + 1,
+                n % 60,
+                n * 7,
+                n % 5,
+                n * n
+            )
+        })
+        .collect();
+    assert!(round_trip_text(&lines).is_some());
+}
+
+#[test]
+fn lines_that_begin_alike_share_columns() {
+    let lines: Vec<String> = (0..400usize)
+        .map(|n| {
+            let ends = ["accepted", "refused", "closed after 5 s", "lost"][n % 4];
+            format!("Mar  1 12:03:{:02} host sshd[{}]: {ends}", n % 60, n * n * 7 % 9973)
+        })
+        .collect();
+    let streams = round_trip_text(&lines).unwrap();
+    let decoder = Decoder::new(&streams, lines.len(), &Limits::default()).unwrap();
+    assert_eq!(decoder.columns().len(), 2);
+    assert!(decoder.columns().iter().all(|column| column.rows == 400));
+}
+
+#[test]
+fn a_value_that_is_there_twice_is_stored_once() {
+    let lines: Vec<String> =
+        (0..300u64).map(|n| format!("from {} to {} and 7", n * n * n % 7919, n * n * n % 7919)).collect();
+    let streams = round_trip_text(&lines).unwrap();
+    let decoder = Decoder::new(&streams, lines.len(), &Limits::default()).unwrap();
+    let same = decoder
+        .columns()
+        .iter()
+        .filter(|column| matches!(column.encoding, crate::columnar::column::Encoding::Same { slot: 0 }));
+    assert_eq!((decoder.columns().len(), same.count()), (2, 1));
+}
+
+#[test]
+fn times_that_follow_the_rows_take_no_bytes() {
+    let lines: Vec<String> = (0..600)
+        .map(|n| {
+            format!(
+                "2026-03-07T{:02}:{:02}:{:02}Z and {}",
+                13 + n / 3600,
+                n / 60 % 60,
+                n % 60,
+                1_772_884_801 + n
+            )
+        })
+        .collect();
+    let streams = round_trip_text(&lines).unwrap();
+    assert_eq!(streams.len(Kind::Bits) + streams.len(Kind::Numbers), 0);
+}
+
+#[test]
+fn lines_without_anything_in_common_are_text_or_left_to_the_caller() {
+    let lines: Vec<String> = (0..70_000u64)
+        .map(|n| format!("{:x}", u128::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)))
+        .map(|text| text.bytes().map(|byte| char::from(b'g' + byte % 16)).collect())
+        .collect();
+    // Each is one field: a column of text.
+    assert_eq!(round_trip_text(&lines).unwrap().lens(Kind::Column).len(), 1);
+    assert!(round_trip(&[]).is_none());
+    assert!(round_trip(&[&b"a\0b"[..]; 20]).is_none());
+}
+
+#[test]
+fn a_few_odd_lines_are_kept_as_they_are() {
+    let odd: [&[u8]; 6] = [b"", b"\0", b"\x11\xFF\xFE", b"nobody says this twice", &[b'7'; 70_000], b"\n\n"];
+    let mut lines: Vec<Vec<u8>> = (0..500).map(|n| format!("the {n} usual").into_bytes()).collect();
+    for (index, line) in odd.iter().enumerate() {
+        lines.insert(index * 77, line.to_vec());
+    }
+    let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+    assert!(round_trip(&lines).is_some());
+}
+
+#[test]
+fn long_values_are_put_together_piece_by_piece() {
+    let lines: Vec<String> = (0..40usize)
+        .map(|n| format!("note {n} {n} \"{} {}\"", "long ".repeat(20_000), ["a", "b", "c"][n % 3]))
+        .collect();
+    round_trip_text(&lines);
+    let lines: Vec<String> = (0..40u64).map(|n| format!("x {} {}", "9".repeat(70_000), n)).collect();
+    assert!(round_trip_text(&lines).is_some());
+}
+
+#[test]
+fn the_same_lines_make_the_same_bytes() {
+    let lines: Vec<String> = (0..2000u64)
+        .map(|n| {
+            format!(
+                "w{} {} of {:x} by user{} at 10.0.{}.{}",
+                n % 13,
+                n * n,
+                n * 77_777_777,
+                n % 7,
+                n % 3,
+                n % 250
+            )
+        })
+        .collect();
+    let first = round_trip_text(&lines).unwrap();
+    let second = round_trip_text(&lines).unwrap();
+    assert!(first.written().eq(second.written()));
+}
+
+#[test]
+fn streams_that_contradict_each_other_are_refused() {
+    let lines: Vec<String> =
+        (0..200u64).map(|n| format!("user {} of {} did {}", n % 9, n * n, n % 2)).collect();
+    let read = |streams: &Streams| {
+        let decoder = Decoder::new(streams, lines.len(), &Limits::default())?;
+        let (mut out, mut ends) = (Vec::new(), Vec::new());
+        decoder.materialise(streams, &[0; 200], 0..200, &mut out, &mut ends)
+    };
+    let mut streams = round_trip_text(&lines).unwrap();
+    assert_eq!(read(&streams), Ok(()));
+    for kind in [Kind::Skeletons, Kind::SkeletonIds, Kind::Columns] {
+        let whole = streams.out(kind).clone();
+        for length in 0..whole.len() {
+            *streams.out(kind) = whole[..length].to_vec();
+            assert!(read(&streams).is_err(), "{kind:?} of {length}");
+        }
+        *streams.out(kind) = [&whole[..], &[0]].concat();
+        assert!(read(&streams).is_err(), "{kind:?} and a byte");
+        *streams.out(kind) = whole;
+    }
+    streams.out(Kind::SkeletonIds)[5] = 2;
+    assert!(read(&streams).is_err());
+    streams.out(Kind::SkeletonIds)[5] = 0;
+    assert!(read(&streams).is_err());
+}
+
+#[test]
+fn lines_are_no_longer_than_the_reader_allows() {
+    // One value of a thousand bytes, a hundred times in each line.
+    let mut streams = Streams::default();
+    streams.out(Kind::Skeletons).extend([1, 100]);
+    streams.out(Kind::Skeletons).extend([1; 100]);
+    streams.out(Kind::SkeletonIds).extend([1, 1, 1]);
+    streams.out(Kind::Columns).extend([1, 0, 0, 0, 0xC8, 1, 0xE8, 7]);
+    streams.out(Kind::Values).extend([b'x'; 1000]);
+    let read = |limits: Limits| {
+        let decoder = Decoder::new(&streams, 2, &limits)?;
+        let (mut out, mut ends) = (Vec::new(), Vec::new());
+        decoder.materialise(&streams, &[0; 2], 0..2, &mut out, &mut ends).map(|()| out.len())
+    };
+    assert_eq!(read(Limits::default()), Ok(200_000));
+    let line = Limits { max_line_bytes: 99_999, ..Limits::default() };
+    assert!(matches!(read(line), Err(Fault::Limit { limit: "max_line_bytes", .. })));
+    let block = Limits { max_block_bytes: 150_000, ..Limits::default() };
+    assert!(matches!(read(block), Err(Fault::Limit { .. })));
+}
+
+fn piece() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("word".to_owned()),
+        Just(" [".to_owned()),
+        "[a-z]{1,5}",
+        "[0-9]{1,21}",
+        "0[0-9]{0,19}",
+        "[0-9a-f]{7,40}",
+        "[0-9A-F]{7,17}",
+        "0x[0-9a-fA-F]{1,18}",
+        "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+        "[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}",
+        "(Jan|Feb|Sun|Mon Dec) [ 0-3][0-9] [0-2][0-9]:[0-6][0-9]:[0-6][0-9]( 20[0-9]{2})?",
+        "(19|20|99)[0-9]{2}-[01][0-9]-[0-3][0-9][ T][0-2][0-9]:[0-5][0-9]:[0-6][0-9]([.,][0-9]{1,10})?Z?",
+        "[0-3][0-9]/(May|Feb)/20[0-9]{2}:[0-2][0-9]:00:[0-6][0-9]",
+        "[01][0-9]{5} [0-2][0-9]{5}",
+        "[A-Za-z0-9+/]{1,30}=",
+        "\"[a-z ]{0,9}\"",
+        "[\\x00\\x11\u{e4}\u{fe}]",
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_lines_come_back(
+        templates in prop::collection::vec(prop::collection::vec(piece(), 0..6), 1..6),
+        fill in prop::collection::vec((0usize..6, 0usize..6, piece()), 8..120),
+    ) {
+        let lines: Vec<String> = fill
+            .into_iter()
+            .map(|(template, place, value)| {
+                let mut pieces = templates[template % templates.len()].clone();
+                if place < pieces.len() {
+                    pieces[place] = value;
+                }
+                pieces.join(if place % 2 == 0 { " " } else { "" })
+            })
+            .collect();
+        round_trip_text(&lines);
+    }
+
+    #[test]
+    fn any_bytes_come_back(lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..12), 0..60)) {
+        let repeated: Vec<&[u8]> = lines.iter().chain(&lines).chain(&lines).chain(&lines).map(Vec::as_slice).collect();
+        round_trip(&repeated);
+    }
+
+    #[test]
+    fn any_streams_are_read_or_refused(
+        skeletons in prop::collection::vec(0u8..6, 0..30),
+        ids in prop::collection::vec(0u8..4, 0..12),
+        columns in prop::collection::vec(0u8..12, 0..40),
+        others in prop::collection::vec(any::<u8>(), 0..12),
+    ) {
+        let mut streams = Streams::default();
+        streams.out(Kind::Skeletons).extend(&skeletons);
+        streams.out(Kind::SkeletonIds).extend(&ids);
+        streams.out(Kind::Columns).extend(&columns);
+        streams.out(Kind::Values).extend(&others);
+        streams.out(Kind::Bits).extend(&others);
+        let rows = ids.len().saturating_sub(1);
+        if let Ok(decoder) = Decoder::new(&streams, rows, &Limits::default()) {
+            let (mut out, mut ends) = (Vec::new(), Vec::new());
+            let _ = decoder.materialise(&streams, &vec![0; rows], 0..rows, &mut out, &mut ends);
+        }
+    }
+}

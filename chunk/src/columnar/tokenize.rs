@@ -1,0 +1,361 @@
+//! Cuts a line into the text that lines of its kind have in common and the values that differ. One pass over
+//! a table of byte classes; nothing is allocated for a line.
+//!
+//! The *key* of a line is its text with three bytes for each value: 0, and those of the value's class. Lines
+//! of one key have one skeleton. A line with a zero byte has none.
+
+use super::class::{Class, MAX_DIGITS, UUID_BYTES, digits_code, hex_value, scan_ip4, starts_with_uuid};
+use super::timestamp::{self, Stamp};
+
+/// Values of one line at most: a line of more is no line to tabulate.
+pub(crate) const MAX_SLOTS: usize = 255;
+
+const DIGIT: u8 = 1;
+const HEX_LOWER: u8 = 2;
+const HEX_UPPER: u8 = 4;
+/// A letter that is no hex digit, or a byte beyond ASCII.
+const LETTER: u8 = 8;
+/// What runs are made of.
+const RUN: u8 = DIGIT | HEX_LOWER | HEX_UPPER | LETTER;
+/// What ends a field: blanks, quotes, brackets, and what stands between names and values.
+const FIELD_END: u8 = 16;
+
+const KINDS: [u8; 256] = {
+    let mut all = [0; 256];
+    let mut byte = 0u8;
+    loop {
+        all[byte as usize] = match byte {
+            b'0'..=b'9' => DIGIT,
+            b'a'..=b'f' => HEX_LOWER,
+            b'A'..=b'F' => HEX_UPPER,
+            b'g'..=b'z' | b'G'..=b'Z' | 0x80.. => LETTER,
+            b' ' | b'\t' | b'"' | b'=' | b',' | b';' | b':' | b'[' | b']' | b'(' | b')' | b'{' | b'}'
+            | b'<' | b'>' | b'|' => FIELD_END,
+            _ => 0,
+        };
+        if byte == u8::MAX {
+            break;
+        }
+        byte += 1;
+    }
+    all
+};
+
+fn kind(byte: u8) -> u8 {
+    KINDS[usize::from(byte)]
+}
+
+/// How much of a line counts as values.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Level {
+    /// What has digits.
+    Digits,
+    /// Also fields with words that few lines have, and quoted text of several words.
+    Fields,
+}
+
+/// How often words occur, by a hash of them: words that share a place are counted together, which costs a
+/// worse skeleton and no line.
+pub(crate) struct Words {
+    counts: Vec<u16>,
+    pub(crate) frequent: u16,
+}
+
+impl Words {
+    const PLACES: usize = 1 << 15;
+
+    pub(crate) fn new() -> Self {
+        Self { counts: vec![0; Self::PLACES], frequent: 1 }
+    }
+
+    fn place(word: &[u8]) -> usize {
+        let mut hash = 0xCBF2_9CE4_8422_2325u64;
+        for &byte in word {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+        }
+        usize::try_from((hash ^ hash >> 29) % Self::PLACES as u64).unwrap_or(0)
+    }
+
+    /// Counts the words of a line.
+    pub(crate) fn count(&mut self, line: &[u8]) {
+        for word in runs(line).filter(|(_, seen)| seen & DIGIT == 0).map(|(run, _)| run) {
+            if let Some(count) = self.counts.get_mut(Self::place(word)) {
+                *count = count.saturating_add(1);
+            }
+        }
+    }
+
+    fn are_frequent(&self, field: &[u8]) -> bool {
+        runs(field).all(|(run, seen)| {
+            seen & DIGIT != 0 && switches(run) <= 2
+                || seen & DIGIT == 0
+                    && self.counts.get(Self::place(run)).is_some_and(|&count| count >= self.frequent)
+        })
+    }
+}
+
+/// The runs of letters and digits in some text, and which kinds of bytes each has.
+fn runs(text: &[u8]) -> impl Iterator<Item = (&[u8], u8)> {
+    text.split(|&byte| kind(byte) & RUN == 0)
+        .filter(|run| !run.is_empty())
+        .map(|run| (run, run.iter().fold(0, |seen, &byte| seen | kind(byte))))
+}
+
+/// How often letters and digits take turns in a run.
+fn switches(run: &[u8]) -> usize {
+    run.windows(2).filter(|pair| (kind(pair[0]) ^ kind(pair[1])) & DIGIT != 0).count()
+}
+
+/// Cuts lines, one after the other.
+#[derive(Default)]
+pub(crate) struct Lexer {
+    /// The key of the line.
+    pub(crate) key: Vec<u8>,
+    /// Its values: numbers as they are, bytes as [`span`]s of the line.
+    pub(crate) values: Vec<u64>,
+    written: usize,
+    zero_padded: bool,
+}
+
+/// A part of a line as one number.
+pub(crate) fn span(start: usize, end: usize) -> u64 {
+    (start as u64) << 32 | end as u64
+}
+
+/// The bytes that a [`span`] names.
+pub(crate) fn spanned(line: &[u8], span: u64) -> &[u8] {
+    let end = usize::try_from(span & 0xFFFF_FFFF).unwrap_or(usize::MAX);
+    let start = usize::try_from(span >> 32).unwrap_or(usize::MAX);
+    line.get(start..end).unwrap_or_default()
+}
+
+impl Lexer {
+    /// Cuts a line. `false`: it has no skeleton, and `key` and `values` mean nothing.
+    pub(crate) fn cut(&mut self, line: &[u8], level: Level, words: &Words) -> bool {
+        self.key.clear();
+        self.values.clear();
+        self.written = 0;
+        if line.contains(&0) || line.len() > 1 << 20 {
+            return false;
+        }
+        match level {
+            Level::Digits => {
+                self.digits(line, 0, line.len());
+            }
+            Level::Fields => self.fields(line, words),
+        }
+        self.key.extend_from_slice(line.get(self.written..).unwrap_or_default());
+        self.values.len() <= MAX_SLOTS
+    }
+
+    fn slot(&mut self, line: &[u8], class: Class, value: u64, start: usize, end: usize) {
+        self.key.extend_from_slice(line.get(self.written..start).unwrap_or_default());
+        let [class, width] = class.to_bytes();
+        self.key.extend_from_slice(&[0, class, width]);
+        self.values.push(value);
+        self.written = end;
+    }
+
+    fn text(&mut self, line: &[u8], start: usize, end: usize) {
+        self.slot(line, Class::Text, span(start, end), start, end);
+    }
+
+    fn stamp(&mut self, line: &[u8], stamp: Stamp, start: usize) -> usize {
+        let end = start + stamp.bytes;
+        self.slot(line, Class::Time(stamp.format), stamp.value, start, end);
+        end
+    }
+
+    /// Cuts `line[at..until]`; gives where it came to, which is behind a value that goes on beyond.
+    fn digits(&mut self, line: &[u8], mut at: usize, until: usize) -> usize {
+        while at < until {
+            let Some(&first) = line.get(at) else { break };
+            let mut seen = kind(first);
+            if seen & RUN == 0 {
+                at += 1;
+                continue;
+            }
+            let start = at;
+            at += 1;
+            while let Some(&byte) = line.get(at) {
+                let kind = kind(byte);
+                if kind & RUN == 0 {
+                    break;
+                }
+                seen |= kind;
+                at += 1;
+            }
+            if seen & DIGIT == 0 {
+                if at - start == 3
+                    && first.is_ascii_uppercase()
+                    && line.get(at) == Some(&b' ')
+                    && let Some(stamp) = timestamp::after_letters(line, start, &mut self.zero_padded)
+                {
+                    at = self.stamp(line, stamp, start);
+                }
+            } else {
+                at = self.run(line, start, at, seen);
+            }
+        }
+        at
+    }
+
+    /// A run with a digit in it.
+    fn run(&mut self, line: &[u8], start: usize, end: usize, seen: u8) -> usize {
+        let width = end - start;
+        let next = line.get(end).copied().unwrap_or_default();
+        let rest = line.get(start..).unwrap_or_default();
+        if seen & (HEX_UPPER | LETTER) == 0 && width == 8 && next == b'-' && starts_with_uuid(rest) {
+            let end = start + UUID_BYTES;
+            self.slot(line, Class::Uuid, span(start, end), start, end);
+            return end;
+        }
+        if seen == DIGIT {
+            return self.decimal(line, start, end, next);
+        }
+        let run = line.get(start..end).unwrap_or_default();
+        if seen & LETTER == 0 && seen != DIGIT | HEX_LOWER | HEX_UPPER && width >= 8 {
+            self.hex(line, run, start, end);
+        } else if width > 2
+            && run.starts_with(b"0x")
+            && run.iter().skip(2).all(|&byte| hex_value(byte).is_some())
+        {
+            self.hex(line, run.get(2..).unwrap_or_default(), start + 2, end);
+        } else if switches(run) > 2 {
+            self.text(line, start, end);
+        } else {
+            self.mixed(line, start, end);
+        }
+        end
+    }
+
+    fn decimal(&mut self, line: &[u8], start: usize, end: usize, next: u8) -> usize {
+        let width = end - start;
+        match (width, next) {
+            (4, b'-' | b'/') | (2, b'/' | b':') | (6, b' ') => {
+                if let Some(stamp) = timestamp::after_digits(line, start, width) {
+                    return self.stamp(line, stamp, start);
+                }
+            }
+            (1..=3, b'.') => {
+                let inside = start.checked_sub(1).and_then(|before| line.get(before)) == Some(&b'.');
+                if !inside && let Some((address, width)) = scan_ip4(line.get(start..).unwrap_or_default()) {
+                    self.slot(line, Class::Ip4, address, start, start + width);
+                    return start + width;
+                }
+            }
+            _ => {}
+        }
+        self.number(line, start, end);
+        end
+    }
+
+    /// Digits, as a number if there are not too many.
+    fn number(&mut self, line: &[u8], start: usize, end: usize) {
+        let width = end - start;
+        if width > MAX_DIGITS {
+            return self.text(line, start, end);
+        }
+        let digits = line.get(start..end).unwrap_or_default();
+        let value = digits.iter().fold(0u64, |value, byte| value * 10 + u64::from(byte & 15));
+        self.slot(line, Class::Digits, digits_code(value, width), start, end);
+    }
+
+    fn hex(&mut self, line: &[u8], run: &[u8], start: usize, end: usize) {
+        let lower = !run.iter().any(u8::is_ascii_uppercase);
+        let upper = !run.iter().any(u8::is_ascii_lowercase);
+        let width = u8::try_from(run.len()).unwrap_or(u8::MAX);
+        match width {
+            1..=16 if lower || upper => {
+                let value = run.iter().filter_map(|&byte| hex_value(byte));
+                let value = value.fold(0u64, |value, digit| value << 4 | u64::from(digit));
+                let class = if lower { Class::Hex(width) } else { Class::HexUpper(width) };
+                self.slot(line, class, value, start, end);
+            }
+            18..=254 if lower && width % 2 == 0 => {
+                self.slot(line, Class::HexBytes(width), span(start, end), start, end);
+            }
+            _ => self.text(line, start, end),
+        }
+    }
+
+    /// Letters stay, digits are values.
+    fn mixed(&mut self, line: &[u8], start: usize, end: usize) {
+        let mut at = start;
+        for part in
+            line.get(start..end).unwrap_or_default().chunk_by(|a, b| (kind(*a) ^ kind(*b)) & DIGIT == 0)
+        {
+            if part.first().is_some_and(u8::is_ascii_digit) {
+                self.number(line, at, at + part.len());
+            }
+            at += part.len();
+        }
+    }
+
+    fn fields(&mut self, line: &[u8], words: &Words) {
+        let mut at = 0;
+        while let Some(&first) = line.get(at) {
+            let kind_of_first = kind(first);
+            if kind_of_first & FIELD_END != 0 {
+                at += 1;
+                if first == b'"' {
+                    at = self.quoted(line, at);
+                }
+                continue;
+            }
+            let end = line
+                .iter()
+                .skip(at)
+                .position(|&byte| kind(byte) & FIELD_END != 0)
+                .map_or(line.len(), |length| at + length);
+            if kind_of_first & RUN != 0
+                && let Some(stamp) = self.time_at(line, at)
+            {
+                at = self.stamp(line, stamp, at);
+                continue;
+            }
+            let field = line.get(at..end).unwrap_or_default();
+            if self.is_value(field) || words.are_frequent(field) {
+                at = self.digits(line, at, end);
+            } else {
+                self.text(line, at, end);
+                at = end;
+            }
+        }
+    }
+
+    /// Behind a quotation mark: where to go on, behind the quoted text if that is one value.
+    fn quoted(&mut self, line: &[u8], at: usize) -> usize {
+        let rest = line.get(at..).unwrap_or_default();
+        let Some(length) = rest.iter().position(|&byte| byte == b'"') else { return at };
+        let text = rest.get(..length).unwrap_or_default();
+        if text.contains(&b' ') && self.time_at(line, at).is_none() {
+            self.text(line, at, at + length);
+            // The second quotation mark must not be taken for a first one.
+            return at + length + 1;
+        }
+        at
+    }
+
+    fn time_at(&mut self, line: &[u8], at: usize) -> Option<Stamp> {
+        let rest = line.get(at..)?;
+        let digits = rest.iter().take(7).take_while(|byte| byte.is_ascii_digit()).count();
+        match digits {
+            0 if rest.get(3) == Some(&b' ') => timestamp::after_letters(line, at, &mut self.zero_padded),
+            2 | 4 | 6 => timestamp::after_digits(line, at, digits),
+            _ => None,
+        }
+    }
+
+    /// Whether a field is one value that has a class of its own.
+    fn is_value(&self, field: &[u8]) -> bool {
+        let seen =
+            field.iter().fold(0, |seen, &byte| seen | if kind(byte) == 0 { LETTER } else { kind(byte) });
+        starts_with_uuid(field)
+            || scan_ip4(field).is_some()
+            || seen & LETTER == 0 && seen & DIGIT != 0 && field.len() >= 8
+    }
+}
+
+#[cfg(test)]
+mod tests;
