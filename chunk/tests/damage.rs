@@ -102,6 +102,42 @@ fn any_flipped_bit_is_an_error_or_is_reported() {
     }
 }
 
+/// The lines of the small chunks are stored whole; these are split.
+#[test]
+fn any_flipped_bit_of_a_column_costs_its_group_and_no_other() {
+    let options = BuilderOptions { block_size: 16 * 64, ..BuilderOptions::columnar(Profile::Balanced) };
+    let mut builder = Builder::new(options).unwrap();
+    let entries: Vec<Owned> = (0..32i64)
+        .map(|n| {
+            let line =
+                format!("2026-11-30 06:{n:02}:00 user {} took {} ms, trace {:012x}", n % 4, n * 71, n * n);
+            Owned::new(n * 60, line.as_bytes())
+        })
+        .collect();
+    for entry in &entries {
+        entry.lend(|entry| builder.append(entry)).unwrap();
+    }
+    let bytes = builder.finish().unwrap().bytes;
+    assert!(bytes.len() < 32 * 25, "{} bytes", bytes.len());
+    let chunk = Chunk::open(bytes.clone(), &Limits::default()).unwrap();
+    assert!(chunk.blocks().len() >= 2);
+    for bit in 0..bytes.len() * 8 {
+        let mut broken = bytes.to_vec();
+        broken[bit / 8] ^= 1 << (bit % 8);
+        assert!(read(&broken, CorruptionPolicy::Fail).is_err(), "bit {bit}");
+        let hit = chunk
+            .blocks()
+            .iter()
+            .find(|block| (block.offset..block.offset + block.size_bytes).contains(&(bit as u64 / 8)));
+        let found = read(&broken, CorruptionPolicy::SkipBlock);
+        let Some(hit) = hit else { continue };
+        let (found, damage) = found.unwrap();
+        let kept = entries.iter().filter(|entry| !(hit.min_ns..=hit.max_ns).contains(&entry.timestamp_ns));
+        assert!(found.iter().eq(kept), "bit {bit}");
+        assert_eq!(damage.iter().map(Damage::entries_lost).sum::<u64>(), hit.entries, "bit {bit}");
+    }
+}
+
 #[test]
 fn any_cut_is_an_error() {
     for kind in each_kind() {

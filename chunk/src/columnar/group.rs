@@ -12,7 +12,7 @@ use super::format::{Directory, StreamMeta};
 use super::hash::ContentHash;
 use super::profile::{ColumnarOptions, Profile};
 use super::stream::{Kind, Stored, Streams};
-use super::{metadata, raw, time};
+use super::{lines, metadata, raw, time};
 use crate::chunk::BlockMeta;
 use crate::entry::{Entry, Metadata};
 use crate::error::to_u64;
@@ -56,9 +56,9 @@ impl Group {
         time::encode(&times, streams.out(Kind::Time));
         metadata::encode(rows().map(|(.., pairs)| pairs), symbols, &mut streams);
         let options = profile.options();
+        let (mut split, mut whole) = (Streams::default(), Streams::default());
         let mut packed = pack(&streams, &options);
-        let split = split_lines(&lines, &times, &options);
-        packed.extend(pack(&split, &options));
+        packed.extend(pack_lines(&lines, &times, head.raw_bytes(), &options, &mut split, &mut whole));
 
         let mut hash = ContentHash::default();
         for (timestamp_ns, line, pairs) in rows() {
@@ -125,11 +125,48 @@ fn meta(directory: &Directory, offset: usize, length: usize) -> BlockMeta {
     }
 }
 
-/// The streams of the lines, as it takes the fewest bytes.
-fn split_lines(lines: &[&[u8]], _times: &[i64], _options: &ColumnarOptions) -> Streams {
-    let mut streams = Streams::default();
-    raw::encode(lines.iter().copied(), &mut streams);
-    streams
+/// The streams of the lines, split into columns or whole, whichever takes fewer bytes.
+fn pack_lines<'a>(
+    lines: &[&[u8]],
+    times: &[i64],
+    raw_bytes: usize,
+    options: &ColumnarOptions,
+    split: &'a mut Streams,
+    whole: &'a mut Streams,
+) -> Vec<Packed<'a>> {
+    let stored = |packed: &[Packed<'_>]| packed.iter().map(|part| part.size()).fold(0, usize::saturating_add);
+    let plain = |packed: &[Packed<'_>]| packed.iter().map(|part| part.raw_len).fold(0, usize::saturating_add);
+    let split = if lines::encode(lines, times, options, split) { pack(split, options) } else { Vec::new() };
+    // What a builder counts on: `Builder::block_bound`.
+    let most = raw_bytes.saturating_mul(2).saturating_add(lines.len().saturating_mul(40));
+    let is_fit = !split.is_empty() && plain(&split) <= most;
+    let size = stored(&split);
+    if is_fit && size.saturating_mul(5) < sampled(lines, raw_bytes, options).saturating_mul(3) {
+        return split;
+    }
+    raw::encode(lines.iter().copied(), whole);
+    let whole = pack(whole, options);
+    if is_fit && size < stored(&whole) { split } else { whole }
+}
+
+/// Lines that are compressed to guess what all of them would take.
+const SAMPLE: usize = 64 << 10;
+
+/// About what whole lines would take, by some of them. To compress them all would take as long as the rest
+/// of the work, and is seldom needed to know better.
+fn sampled(lines: &[&[u8]], raw_bytes: usize, options: &ColumnarOptions) -> usize {
+    let quarter = lines.len().saturating_div(4);
+    let mut sample = Vec::with_capacity(SAMPLE);
+    for line in lines.iter().skip(quarter) {
+        if sample.len() >= SAMPLE {
+            break;
+        }
+        sample.extend_from_slice(line);
+    }
+    let level = options.level.min(3);
+    let stored = codec::compress(&sample, level).map_or(sample.len(), |stored| stored.len());
+    let scaled = stored.saturating_mul(raw_bytes).checked_div(sample.len());
+    scaled.unwrap_or(0)
 }
 
 /// A stream as it is going to be stored.
@@ -149,8 +186,87 @@ fn pack<'a>(streams: &'a Streams, options: &ColumnarOptions) -> Vec<Packed<'a>> 
 }
 
 impl Packed<'_> {
+    /// About what it takes in a group, its place in the directory included.
+    fn size(&self) -> usize {
+        self.data.len().saturating_add(10)
+    }
+
     fn meta(&self) -> StreamMeta {
         let Self { kind, codec, raw_len, ref data } = *self;
         StreamMeta { kind, codec, raw_len, stored_len: data.len(), crc: crc32fast::hash(data), start: 0 }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn group(lines: impl Iterator<Item = Vec<u8>>, profile: Profile) -> Group {
+        let mut head = Head::default();
+        for (time, line) in (0..).zip(lines) {
+            assert!(head.append(time, &line, &[]));
+        }
+        Group::encode(&head, &SymbolTable::default(), profile)
+    }
+
+    fn has(group: &Group, kind: Kind) -> bool {
+        group.directory().streams.iter().any(|stream| stream.kind == kind)
+    }
+
+    /// What whole lines take, and the rest of the group as it is.
+    fn whole_bytes(group: &Group, lines: &[Vec<u8>], profile: Profile) -> usize {
+        let mut streams = Streams::default();
+        raw::encode(lines.iter().map(Vec::as_slice), &mut streams);
+        let lines: usize = pack(&streams, &profile.options()).iter().map(Packed::size).sum();
+        let time = group.directory().streams.iter().find(|stream| stream.kind == Kind::Time);
+        lines + time.map_or(0, |stream| stream.stored_len) + 64
+    }
+
+    #[test]
+    fn lines_that_have_much_in_common_are_split_and_others_are_not() {
+        let alike =
+            |n: u64| format!("took {} ms for request {n} of user {}", n * 7919 % 1000, n % 50).into_bytes();
+        let noise = |n: u64| hash_bytes(n, 60);
+        for profile in [Profile::Fast, Profile::Balanced] {
+            let split = group((0..2000).map(alike), profile);
+            assert!(has(&split, Kind::Skeletons) && !has(&split, Kind::RawLines));
+            let whole = group((0..2000).map(noise), profile);
+            assert!(has(&whole, Kind::RawLines) && !has(&whole, Kind::Skeletons));
+        }
+    }
+
+    fn hash_bytes(n: u64, length: usize) -> Vec<u8> {
+        let words =
+            (0u64..).flat_map(|word| xxhash_rust::xxh3::xxh3_64_with_seed(&[], n << 20 | word).to_le_bytes());
+        words.take(length).collect()
+    }
+
+    /// Property 6 of the format.
+    #[test]
+    fn a_group_is_never_larger_than_one_of_whole_lines() {
+        let words = ["GET", "PUT", "/a/b", "error", "{}", "x=1", "0042", "deadbeefcafe"];
+        let line = |kind: usize, n: usize| match kind {
+            0 => format!("{} {} {n}", words[n % 8], words[n / 3 % 8]).into_bytes(),
+            1 => hash_bytes(to_u64(n), 10 + n % 90),
+            2 => format!("id={:x} {}", to_u64(n).wrapping_mul(0x9E37_79B9_7F4A_7C15), words[n % 7])
+                .into_bytes(),
+            3 => vec![b'a'; n % 30],
+            _ => format!("{{\"n\":{n},\"path\":\"/{}/{}\"}}", n % 13, n * n % 1009).into_bytes(),
+        };
+        for kind in 0..5 {
+            for rows in [1, 7, 60, 1500] {
+                let lines: Vec<Vec<u8>> = (0..rows).map(|n| line(kind, n)).collect();
+                for profile in [Profile::Fast, Profile::Balanced] {
+                    let group = group(lines.iter().cloned(), profile);
+                    let most = whole_bytes(&group, &lines, profile);
+                    assert!(
+                        group.data().len() <= most,
+                        "kind {kind}, {rows} rows: {} > {most}",
+                        group.data().len()
+                    );
+                }
+            }
+        }
     }
 }

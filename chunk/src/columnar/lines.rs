@@ -6,7 +6,6 @@ mod gather;
 #[cfg(test)]
 mod tests;
 
-#[cfg_attr(not(test), expect(unused_imports, reason = "for the groups, which are not there yet"))]
 pub(crate) use {decode::Decoder, encode::encode};
 
 /// Skeletons of a group at most: numbers take two bytes, and 0 is a line without one.

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use super::fault::Fault;
 use super::group::Group;
+use super::lines::Decoder;
 use super::metadata::RowMetadata;
 use super::raw::RawLines;
 use super::stream::{Kind, Streams};
@@ -24,7 +25,7 @@ pub(crate) struct Rows {
     limits: Limits,
     streams: Streams,
     times: Vec<i64>,
-    lines: Option<RawLines>,
+    lines: Option<Lines>,
     metadata: Option<RowMetadata>,
     /// The rows that are made.
     ready: Range<usize>,
@@ -33,6 +34,12 @@ pub(crate) struct Rows {
     ends: Vec<u32>,
     /// Bytes of text that were made so far.
     made: usize,
+}
+
+#[derive(Debug)]
+enum Lines {
+    Split(Box<Decoder>),
+    Raw(RawLines),
 }
 
 impl Rows {
@@ -81,21 +88,31 @@ impl Rows {
         if self.lines.is_none() {
             self.lines = Some(self.open_lines()?);
         }
-        let lines = self.lines.as_ref().expect("they were just opened");
-        for row in rows {
-            self.text.extend_from_slice(lines.line(&self.streams, row)?);
-            self.ends.push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
+        match self.lines.as_ref().expect("they were just opened") {
+            Lines::Split(lines) => {
+                lines.materialise(&self.streams, &self.times, rows, &mut self.text, &mut self.ends)?;
+            }
+            Lines::Raw(lines) => {
+                for row in rows {
+                    self.text.extend_from_slice(lines.line(&self.streams, row)?);
+                    self.ends.push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
+                }
+            }
         }
         Ok(())
     }
 
-    fn open_lines(&self) -> Result<RawLines, Fault> {
+    fn open_lines(&self) -> Result<Lines, Fault> {
         let rows = self.times.len();
+        if self.streams.len(Kind::SkeletonIds) > 0 {
+            return Decoder::new(&self.streams, rows, &self.limits)
+                .map(|lines| Lines::Split(Box::new(lines)));
+        }
         let lines = RawLines::open(&self.streams, rows, &self.limits)?;
         if lines.len() != rows {
             return Err(Fault::corrupt(Kind::RawLengths, 0, format!("{} lines of {rows} rows", lines.len())));
         }
-        Ok(lines)
+        Ok(Lines::Raw(lines))
     }
 
     pub(crate) fn len(&self) -> usize {
