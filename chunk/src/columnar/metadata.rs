@@ -79,7 +79,7 @@ impl RowMetadata {
         }
         let mut reader = Reader::new(stream, 0, section(Kind::Metadata));
         let symbols = symbols(&mut reader, limits)?;
-        let (pairs, ends) = sets(&mut reader, &symbols)?;
+        let (pairs, ends) = sets(&mut reader, &symbols, rows, limits)?;
 
         let stream = streams.get(Kind::MetadataIds)?;
         let corrupt = |what| Fault::corrupt(Kind::MetadataIds, 0, what);
@@ -133,8 +133,18 @@ fn symbols(reader: &mut Reader<'_>, limits: &Limits) -> Result<SymbolTable, Faul
 }
 
 /// All pairs, and where those of each set end.
-fn sets(reader: &mut Reader<'_>, symbols: &SymbolTable) -> Result<(Vec<SymbolPair>, Vec<usize>), Fault> {
+fn sets(
+    reader: &mut Reader<'_>,
+    symbols: &SymbolTable,
+    rows: usize,
+    limits: &Limits,
+) -> Result<(Vec<SymbolPair>, Vec<usize>), Fault> {
+    let at = reader.clone();
     let count = reader.size()?;
+    if count > rows {
+        return Err(at.corrupt(format!("{count} sets of {rows} rows")).into());
+    }
+    let max_pairs = limits.block_bytes() / size_of::<SymbolPair>();
     let (mut pairs, mut ends) = (Vec::new(), vec![0]);
     for _ in 0..count {
         for _ in 0..reader.size()? {
@@ -147,6 +157,9 @@ fn sets(reader: &mut Reader<'_>, symbols: &SymbolTable) -> Result<(Vec<SymbolPai
                 }
             };
             pairs.push(SymbolPair { name: symbol()?, value: symbol()? });
+            if pairs.len() > max_pairs {
+                return Err(Fault::limit("max_block_bytes", size_of_val(&pairs[..]), limits.block_bytes()));
+            }
         }
         ends.push(pairs.len());
     }
@@ -230,7 +243,7 @@ mod tests {
         for end in 0..stream.len() {
             assert!(with(&stream[..end], &[1, 1, 0]).is_err());
         }
-        for (at, byte) in [(0, 3), (0, 1), (1, 9), (5, 2), (5, 0), (6, 200), (7, 2), (8, 2)] {
+        for (at, byte) in [(0, 3), (0, 1), (1, 9), (5, 2), (5, 0), (6, 200), (7, 2), (8, 2), (5, 3)] {
             let mut broken = stream.to_vec();
             broken[at] = byte;
             assert!(with(&broken, &[1, 1, 0]).is_err(), "{broken:?}");

@@ -1,0 +1,189 @@
+//! Columnar chunks whose bytes lie under checksums that are right. They are refused, or read as what they say: never
+//! with a panic, never in another order backward than forward, and never for more than the limits.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use forebay_chunk::{
+    Builder, BuilderOptions, Chunk, CorruptionPolicy, Direction, Error, Limits, Profile, Section,
+};
+use proptest::prelude::*;
+
+#[path = "support/lcf.rs"]
+mod lcf;
+#[path = "support/owned.rs"]
+mod owned;
+use lcf::{File, crc};
+use owned::{Owned, collect};
+
+const MAX_DECODED: u64 = 1 << 22;
+
+fn limits() -> Limits {
+    Limits {
+        max_block_bytes: 1 << 18,
+        max_entries_per_block: 1 << 12,
+        max_symbols: 1 << 10,
+        max_decoded_bytes: MAX_DECODED,
+        ..Limits::default()
+    }
+}
+
+fn read(bytes: &[u8], policy: CorruptionPolicy, direction: Direction) -> Result<Vec<Owned>, Error> {
+    let chunk = Chunk::open_with(bytes.to_vec(), &limits(), policy)?;
+    let mut entries = chunk.entries(.., direction);
+    let found = collect(&mut entries);
+    assert!(entries.stats().decoded_bytes <= MAX_DECODED);
+    found
+}
+
+/// A chunk of two groups in columns, with metadata, whose streams are short enough to lie as they are.
+fn columns() -> Vec<u8> {
+    let line = |n: i64| match n % 3 {
+        0 => format!("2026-11-30 06:{n:02}:00 user {} took {} ms", n % 4, n * 71),
+        1 => format!("trace {:016x} from 10.0.{n}.7", n * 0x1234_5678_9ABC),
+        _ => format!("odd {}", "x".repeat(n as usize % 5)),
+    };
+    chunk(20 * 64, (0..40).map(line))
+}
+
+/// One of two groups of whole lines.
+fn whole_lines() -> Vec<u8> {
+    chunk(5 * 64, (0..9).map(|n| format!("{n}: {}", "ab".repeat(n as usize))))
+}
+
+fn chunk(block_size: usize, lines: impl Iterator<Item = String>) -> Vec<u8> {
+    let options = BuilderOptions { block_size, ..BuilderOptions::columnar(Profile::Balanced) };
+    let mut builder = Builder::new(options).unwrap();
+    for (n, line) in (0..).zip(lines) {
+        let mut entry = Owned::new(n * 60_000_000_000, line.as_bytes());
+        if n % 2 == 0 {
+            entry.metadata.push((b"pod".to_vec(), vec![b'0' + (n % 7) as u8]));
+        }
+        entry.lend(|entry| builder.append(entry)).unwrap();
+    }
+    builder.finish().unwrap().bytes.to_vec()
+}
+
+#[test]
+fn what_is_mended_is_what_it_was() {
+    for whole in [columns(), whole_lines()] {
+        let file = File::parse(&whole);
+        assert!(file.groups.len() >= 2);
+        let mut broken = whole.clone();
+        file.checksums().for_each(|at| broken[at] ^= 0xFF);
+        assert!(read(&broken, CorruptionPolicy::Fail, Direction::Forward).is_err());
+        file.mend(&mut broken);
+        assert!(broken == whole);
+    }
+}
+
+#[test]
+fn groups_that_contradict_the_footer_are_not_read() {
+    let whole = columns();
+    let file = File::parse(&whole);
+    let group = &file.groups[0];
+    // Rows, and the first byte of the directory: the oldest time.
+    for at in [group.start + 12, group.start + 20] {
+        let mut lying = whole.clone();
+        lying[at] ^= 2;
+        file.mend(&mut lying);
+        let error = Chunk::open(lying.clone(), &limits()).unwrap_err();
+        assert!(matches!(error, Error::Corrupt { section: Section::Group(0), .. }), "{error}");
+        let chunk = Chunk::open_with(lying, &limits(), CorruptionPolicy::SkipBlock).unwrap();
+        assert_eq!(chunk.damage().len(), 1);
+    }
+}
+
+#[test]
+fn a_stream_of_another_length_or_codec_is_found_out() {
+    let whole = columns();
+    let file = File::parse(&whole);
+    for group in &file.groups {
+        for stream in &group.streams {
+            for (at, change) in
+                [(stream.meta, 64), (stream.meta + 1, 1), (stream.meta + 1, 2), (stream.meta + 2, 1)]
+            {
+                let mut lying = whole.clone();
+                lying[at] ^= change;
+                file.mend(&mut lying);
+                assert!(
+                    read(&lying, CorruptionPolicy::Fail, Direction::Forward).is_err(),
+                    "{stream:?} at {at}"
+                );
+            }
+        }
+    }
+}
+
+/// Every byte of every stream, to each of a few values.
+#[test]
+fn no_byte_of_a_stream_makes_it_panic_or_read_differently_backward() {
+    for whole in [columns(), whole_lines()] {
+        let file = File::parse(&whole);
+        for at in 0..whole.len() {
+            for change in [1, 0x80, 0xFF] {
+                let mut lying = whole.clone();
+                lying[at] ^= change;
+                file.mend(&mut lying);
+                let forward = read(&lying, CorruptionPolicy::Fail, Direction::Forward);
+                let backward = read(&lying, CorruptionPolicy::Fail, Direction::Backward);
+                if let (Ok(forward), Ok(mut backward)) = (forward, backward) {
+                    backward.reverse();
+                    assert_eq!(forward, backward);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_frame_that_stands_for_more_than_is_allowed_is_not_decompressed() {
+    // A megabyte of one byte in a few bytes, which is more than a block may have.
+    let whole = chunk(1 << 20, (0..1).map(|_| "a".repeat(1_000_000)));
+    assert!(whole.len() < 1000);
+    let error = read(&whole, CorruptionPolicy::SkipBlock, Direction::Forward).unwrap_err();
+    assert!(matches!(error, Error::LimitExceeded { limit: "max_block_bytes", .. }), "{error}");
+    // And where a block may, but not a read.
+    let limits = Limits { max_decoded_bytes: 500_000, ..Limits::default() };
+    let chunk = Chunk::open(whole, &limits).unwrap();
+    let error = chunk.entries(.., Direction::Forward).next().unwrap_err();
+    assert!(matches!(error, Error::LimitExceeded { limit: "max_decoded_bytes", .. }), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn bytes_that_lie_under_right_checksums_do_not_make_it_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        columns in any::<bool>(),
+    ) {
+        let whole = if columns { self::columns() } else { whole_lines() };
+        let file = File::parse(&whole);
+        let mut lying = whole.clone();
+        for (index, value) in changes {
+            lying[index.index(whole.len())] = value;
+        }
+        file.mend(&mut lying);
+        for policy in [CorruptionPolicy::Fail, CorruptionPolicy::SkipBlock, CorruptionPolicy::Salvage] {
+            for direction in [Direction::Forward, Direction::Backward] {
+                let _ = read(&lying, policy, direction);
+            }
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_do_not_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..120), rows in 0u32..9) {
+        // As they are, behind a header, and as the directory of a group.
+        let header = &whole_lines()[..16];
+        let mut group = b"LCFR".to_vec();
+        group.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
+        group.extend([0; 4]);
+        group.extend(rows.to_le_bytes());
+        group.extend(crc(&[&group[..], &bytes].concat()));
+        group.extend(&bytes);
+        for bytes in [bytes.clone(), [header, &bytes].concat(), [header, &group].concat()] {
+            let _ = read(&bytes, CorruptionPolicy::Salvage, Direction::Forward);
+            let _ = read(&bytes, CorruptionPolicy::Fail, Direction::Backward);
+        }
+    }
+}
