@@ -91,6 +91,11 @@ impl Chunk {
         Ok(Self { bytes, parsed, limits: *limits, policy })
     }
 
+    /// A chunk of which not all blocks are at hand.
+    pub(crate) fn of_parts(parsed: Parsed, limits: &Limits, policy: CorruptionPolicy) -> Self {
+        Self { bytes: Bytes::new(), parsed, limits: *limits, policy }
+    }
+
     /// The entries of a range of time.
     ///
     /// Only blocks that overlap the range are decompressed, each when its turn comes. The iterator shares the
@@ -164,7 +169,7 @@ impl Chunk {
         self.parsed.codec
     }
 
-    /// The bytes it was opened from.
+    /// The bytes it was opened from; none if it was put together from [parts](crate::columnar::Index::open).
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }

@@ -1,5 +1,37 @@
 //! The columnar format: entries in groups, a group in streams, each stream of one kind of value and compressed
 //! apart. What a read does not ask for is not decompressed.
+//!
+//! Chunks of it are written by a [`Builder`](crate::Builder) and read by a [`Chunk`](crate::Chunk) as all others are.
+//! Here is how to read one from a store of objects without fetching all of it: the end of the object says which
+//! groups there are, and then the groups that are wanted.
+//!
+//! ```
+//! use forebay_chunk::columnar::{Index, Tail};
+//! use forebay_chunk::{Builder, BuilderOptions, CorruptionPolicy, Direction, Entry, Limits, Profile};
+//!
+//! # let mut builder = Builder::new(BuilderOptions { block_size: 256, ..BuilderOptions::columnar(Profile::Fast) })?;
+//! # for n in 0..20 {
+//! #     builder.append(Entry::new(n, &format!("line {n}")))?;
+//! # }
+//! # let object = builder.finish().expect("twenty entries").bytes;
+//! # let fetch = |start: u64, end: u64| object.slice(start as usize..end as usize);
+//! let limits = Limits::default();
+//! let object_len = object.len() as u64;
+//! let mut tail = 64 << 10;
+//! let index = loop {
+//!     let bytes = fetch(object_len.saturating_sub(tail), object_len);
+//!     match Index::read(&bytes, object_len, &limits)? {
+//!         Tail::Index(index) => break index,
+//!         Tail::More { size_bytes } => tail = size_bytes,
+//!     }
+//! };
+//! let wanted = index.groups().iter().enumerate().filter(|(_, group)| group.max_ns >= 15);
+//! let groups = wanted.map(|(number, group)| (number, fetch(group.offset, group.offset + group.size_bytes)));
+//! let chunk = index.open(groups, &limits, CorruptionPolicy::Fail)?;
+//! let mut entries = chunk.entries(15.., Direction::Forward);
+//! assert_eq!(entries.next()?.unwrap().line, b"line 15");
+//! # Ok::<(), forebay_chunk::Error>(())
+//! ```
 
 use bytes::Bytes;
 
@@ -7,10 +39,12 @@ use crate::block::Block;
 use crate::chunk::{BlockMeta, Parsed};
 use crate::damage::{CorruptionPolicy, DamageKind};
 use crate::error::to_u64;
-use crate::{Codec, Error, Format, Limits};
+use crate::{Codec, Error, Format, Limits, Section};
 
 use footer::{Footer, Identity};
 use group::Group;
+
+pub use index::{Index, Tail};
 
 pub(crate) mod bits;
 pub(crate) mod class;
@@ -21,6 +55,7 @@ pub(crate) mod footer;
 pub(crate) mod format;
 pub(crate) mod group;
 pub(crate) mod hash;
+mod index;
 pub(crate) mod lines;
 pub(crate) mod metadata;
 pub(crate) mod planes;
@@ -135,13 +170,18 @@ pub(crate) fn parse(bytes: &Bytes, limits: &Limits, policy: CorruptionPolicy) ->
 fn group(bytes: &Bytes, number: usize, meta: &BlockMeta, limits: &Limits) -> Result<Group, Error> {
     let [start, end] = [meta.offset, meta.offset.saturating_add(meta.size_bytes)]
         .map(|offset| usize::try_from(offset).unwrap_or(usize::MAX));
-    let section = crate::Section::Group(number);
-    let data =
-        bytes.get(start..end).ok_or_else(|| Error::corrupt(section, start, "it is not in the file"))?;
-    let group = Group::read(&bytes.slice_ref(data), number, start, limits)?;
+    let missing = || Error::corrupt(Section::Group(number), start, "it is not in the file");
+    let data = bytes.get(start..end).ok_or_else(missing)?;
+    group_at(&bytes.slice_ref(data), number, meta, limits)
+}
+
+/// The same, from its own bytes.
+fn group_at(data: &Bytes, number: usize, meta: &BlockMeta, limits: &Limits) -> Result<Group, Error> {
+    let start = usize::try_from(meta.offset).unwrap_or(usize::MAX);
+    let group = Group::read(data, number, start, limits)?;
     if group.meta != *meta {
         let what = format!("a group of {:?} where the footer names {meta:?}", group.meta);
-        return Err(Error::corrupt(section, start, what));
+        return Err(Error::corrupt(Section::Group(number), start, what));
     }
     Ok(group)
 }

@@ -92,8 +92,9 @@ mod block;
 mod builder;
 mod chunk;
 mod codec;
-#[allow(dead_code, reason = "nothing writes or reads this format yet")]
-mod columnar;
+
+#[allow(dead_code, reason = "scans are going to use what reads do not")]
+pub mod columnar;
 mod damage;
 mod entry;
 mod error;

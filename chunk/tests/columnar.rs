@@ -3,9 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use bytes::Bytes;
+use forebay_chunk::columnar::{Index, Tail};
 use forebay_chunk::loki::{Envelope, Object, Schema};
 use forebay_chunk::{
-    Builder, BuilderOptions, Chunk, Codec, Direction, EncodedChunk, Error, Format, Limits, Profile,
+    Builder, BuilderOptions, Chunk, Codec, CorruptionPolicy, Direction, EncodedChunk, Error, Format, Limits,
+    Profile,
 };
 use proptest::prelude::*;
 
@@ -145,6 +148,54 @@ fn a_backward_read_makes_only_the_lines_at_the_end() {
     for expected in entries.iter().rev().take(3000) {
         assert_eq!(&Owned::from(backward.next().unwrap().unwrap()), expected);
     }
+}
+
+#[test]
+fn an_object_is_read_by_its_end_and_the_groups_that_are_wanted() {
+    let options = BuilderOptions { block_size: 1 << 16, ..BuilderOptions::columnar(Profile::Balanced) };
+    let entries = service();
+    let chunk = built(options, &entries);
+    let envelope = Envelope::new("t", &[("app", "x")], &chunk);
+    let object = envelope.encode(&chunk.bytes).unwrap().bytes;
+    let (len, limits) = (object.len(), Limits::default());
+    let Ok(Tail::More { size_bytes }) = Index::read(&object[len - 30..], len as u64, &limits) else {
+        panic!("an index of 30 bytes");
+    };
+    let tail = &object[len - usize::try_from(size_bytes).unwrap()..];
+    let Tail::Index(index) = Index::read(tail, len as u64, &limits).unwrap() else {
+        panic!("still not enough")
+    };
+    assert_eq!(index.envelope(), Some(envelope));
+    assert_eq!(index.content_hash(), open(&chunk).stored_content_hash());
+    assert_eq!(index.groups(), open(&chunk).blocks());
+
+    let bytes_of = |number: usize| {
+        let group = index.groups()[number];
+        let start = usize::try_from(group.offset).unwrap();
+        object.slice(start..start + usize::try_from(group.size_bytes).unwrap())
+    };
+    let (first, last) = (index.groups()[1], index.groups()[3]);
+    let part = index.open([3, 1].map(|number| (number, bytes_of(number))), &limits, CorruptionPolicy::Fail);
+    let found = collect(&mut part.unwrap().entries(.., Direction::Forward)).unwrap();
+    let times = |entry: &&Owned| {
+        [first, last].iter().any(|group| (group.min_ns..=group.max_ns).contains(&entry.timestamp_ns))
+    };
+    assert!(found.iter().eq(entries.iter().filter(times)));
+
+    // Another group's bytes, no bytes, a number too high.
+    for (number, bytes) in [(1, bytes_of(2)), (1, Bytes::new()), (index.groups().len(), bytes_of(0))] {
+        assert!(index.open([(number, bytes)], &limits, CorruptionPolicy::Fail).is_err());
+    }
+    let skipped = index.open([(1, bytes_of(2).slice(..50))], &limits, CorruptionPolicy::SkipBlock).unwrap();
+    assert_eq!(skipped.damage().iter().map(|damage| damage.entries_lost()).sum::<u64>(), first.entries);
+}
+
+#[test]
+fn readers_can_be_sent_and_shared() {
+    fn shared<T: Send + Sync + 'static>() {}
+    shared::<Chunk>();
+    shared::<forebay_chunk::EntryIter>();
+    shared::<forebay_chunk::PendingBlock>();
 }
 
 fn noise() -> impl Strategy<Value = Vec<Owned>> {

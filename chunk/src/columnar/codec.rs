@@ -2,7 +2,7 @@
 //! written as they are, and those that are compressed are refused.
 
 use super::fault::Fault;
-use crate::{Codec, Error};
+use crate::Error;
 
 /// The codec byte of a stream that is stored as it is.
 pub(crate) const NONE: u8 = 0;
@@ -37,7 +37,7 @@ pub(crate) fn decompress(stored: &[u8], codec: u8, raw_len: usize) -> Result<Vec
 #[derive(Debug)]
 pub(crate) enum Failure {
     Malformed(&'static str),
-    /// Without the feature.
+    #[cfg(not(feature = "zstd"))]
     Unsupported,
 }
 
@@ -46,7 +46,8 @@ impl Failure {
     pub(crate) fn or(self, malformed: impl FnOnce(&'static str) -> Error) -> Fault {
         match self {
             Self::Malformed(what) => malformed(what).into(),
-            Self::Unsupported => Error::UnsupportedCodec { codec: Codec::Zstd.byte() }.into(),
+            #[cfg(not(feature = "zstd"))]
+            Self::Unsupported => Error::UnsupportedCodec { codec: crate::Codec::Zstd.byte() }.into(),
         }
     }
 }

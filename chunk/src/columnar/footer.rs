@@ -9,10 +9,10 @@ use crate::error::to_u64;
 use crate::loki::format::{CRC, Reader, put_uvarint, put_varint};
 use crate::{Error, Limits, Section};
 
-/// What a file ends with.
-const END_MAGIC: [u8; 8] = *b"LCFEND\r\n";
-/// Length and checksum of the footer, length of the file, magic.
-pub(crate) const TRAILER_BYTES: usize = 4 + CRC + 8 + END_MAGIC.len();
+/// What a file ends with: its major version is in it, for those who read no more than the end.
+const END_MAGIC: [u8; 8] = [b'L', b'C', b'F', MAJOR, b'E', b'N', b'D', b'\n'];
+/// Length of the footer, length of the file, checksum of all of this and the footer, magic.
+pub(crate) const TRAILER_BYTES: usize = 4 + 8 + CRC + END_MAGIC.len();
 
 // Those who do not know an even tag may pass it over.
 const GROUPS: u64 = 1;
@@ -67,9 +67,10 @@ impl Footer {
         let length = u32::try_from(footer.len()).expect("a footer is limited to 2^32 bytes");
         let file_len = file.len().saturating_add(footer.len()).saturating_add(TRAILER_BYTES);
         file.extend_from_slice(&footer);
-        file.extend_from_slice(&length.to_le_bytes());
-        file.extend_from_slice(&crc32fast::hash(&footer).to_le_bytes());
-        file.extend_from_slice(&to_u64(file_len).to_le_bytes());
+        let lengths = [&length.to_le_bytes()[..], &to_u64(file_len).to_le_bytes()].concat();
+        let crc = sum(&footer, &lengths, &END_MAGIC);
+        file.extend_from_slice(&lengths);
+        file.extend_from_slice(&crc.to_le_bytes());
         file.extend_from_slice(&END_MAGIC);
     }
 
@@ -102,15 +103,17 @@ impl Footer {
         })?;
         let (rest, trailer) = tail.split_at(at);
         let mut reader = Reader::new(trailer, offset(at), Section::Trailer);
-        let length = usize::try_from(u32::from_le_bytes(reader.array()?)).unwrap_or(usize::MAX);
+        let at = reader.clone();
+        let lengths = reader.bytes(4 + 8)?;
         let expected = u32::from_le_bytes(reader.array()?);
-        let declared = u64::from_le_bytes(reader.array()?);
-        if reader.array()? != END_MAGIC {
-            return Err(reader.corrupt("another magic than that of a columnar chunk"));
+        let magic: [u8; END_MAGIC.len()] = reader.array()?;
+        let [l, c, f, major, end @ ..] = magic;
+        if [l, c, f] != *b"LCF" || end != *b"END\n" {
+            return Err(at.corrupt("another magic than that of a columnar chunk"));
         }
-        if declared != file_len {
-            return Err(reader.corrupt(format!("a file of {declared} bytes has {file_len}")));
-        }
+        let mut sizes = Reader::new(lengths, at.offset(), Section::Trailer);
+        let length = usize::try_from(u32::from_le_bytes(sizes.array()?)).unwrap_or(usize::MAX);
+        let declared = u64::from_le_bytes(sizes.array()?);
         let Some((_, footer)) = rest.len().checked_sub(length).and_then(|start| rest.split_at_checked(start))
         else {
             let need = to_u64(length).saturating_add(to_u64(TRAILER_BYTES));
@@ -122,7 +125,7 @@ impl Footer {
             });
         };
         let start = offset(rest.len().saturating_sub(length));
-        let found = crc32fast::hash(footer);
+        let found = sum(footer, lengths, &magic);
         if found != expected {
             return Err(Error::ChecksumMismatch {
                 section: Section::Footer,
@@ -130,6 +133,12 @@ impl Footer {
                 expected,
                 found,
             });
+        }
+        if major != MAJOR {
+            return Err(Error::UnsupportedVersion { version: major });
+        }
+        if declared != file_len {
+            return Err(at.corrupt(format!("a file of {declared} bytes has {file_len}")));
         }
         Ok((Self::parse(&mut Reader::new(footer, start, Section::Footer), limits)?, to_u64(start)))
     }
@@ -171,6 +180,12 @@ impl Footer {
         }
         if known { Ok(footer) } else { Err(reader.corrupt("no list of groups")) }
     }
+}
+
+fn sum(footer: &[u8], lengths: &[u8], magic: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    [footer, lengths, magic].into_iter().for_each(|part| hasher.update(part));
+    hasher.finalize()
 }
 
 /// The list of groups, which fill the file up to the footer.
@@ -321,9 +336,11 @@ mod tests {
             let at = file.len() - TRAILER_BYTES;
             file.splice(at.., [tag, 1, 77]);
             let (body, length) = (file[60..].to_vec(), file.len() - 60);
-            file.extend(u32::try_from(length).unwrap().to_le_bytes());
-            file.extend(crc32fast::hash(&body).to_le_bytes());
-            file.extend(to_u64(60 + length + TRAILER_BYTES).to_le_bytes());
+            let file_len = to_u64(60 + length + TRAILER_BYTES);
+            let lengths =
+                [&u32::try_from(length).unwrap().to_le_bytes()[..], &file_len.to_le_bytes()].concat();
+            file.extend(&lengths);
+            file.extend(sum(&body, &lengths, &END_MAGIC).to_le_bytes());
             file.extend(END_MAGIC);
             assert_eq!(read(&file).map(|(_, start)| start), expected);
         }

@@ -92,6 +92,7 @@ impl Group {
         ContentHash::known(self.directory.hash, self.meta.entries)
     }
 
+    #[cfg(test)]
     pub(crate) fn directory(&self) -> &Directory {
         &self.directory
     }

@@ -144,7 +144,7 @@ fn sets(
     if count > rows {
         return Err(at.corrupt(format!("{count} sets of {rows} rows")).into());
     }
-    let max_pairs = limits.block_bytes() / size_of::<SymbolPair>();
+    let max_pairs = limits.block_bytes().checked_div(size_of::<SymbolPair>()).unwrap_or(0);
     let (mut pairs, mut ends) = (Vec::new(), vec![0]);
     for _ in 0..count {
         for _ in 0..reader.size()? {

@@ -150,18 +150,6 @@ impl Streams {
         true
     }
 
-    /// Removes what was written, but for these kinds.
-    pub(crate) fn retain(&mut self, kinds: &[Kind]) {
-        for kind in Kind::ONCE.into_iter().filter(|kind| !kinds.contains(kind)) {
-            self.out(kind).clear();
-        }
-        for kind in [Kind::RawLines, Kind::Column] {
-            if let Some(many) = self.many_mut(kind).filter(|_| !kinds.contains(&kind)) {
-                many.clear();
-            }
-        }
-    }
-
     /// The bytes of the stream of a kind that comes once, decompressed when first asked for.
     pub(crate) fn get(&self, kind: Kind) -> Result<&[u8], Fault> {
         match self.parts.get(usize::from(kind.byte())) {
@@ -321,8 +309,6 @@ mod tests {
             (Ok(&b""[..]), Ok(&b"alone"[..]))
         );
         assert!(streams.nth(Kind::Column, 1).is_err());
-        streams.retain(&[Kind::Bits]);
-        assert_eq!(streams.written().collect::<Vec<_>>(), expected[..1]);
     }
 
     #[test]

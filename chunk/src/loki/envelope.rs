@@ -123,10 +123,14 @@ impl Envelope {
     /// What a columnar chunk says in its footer.
     fn of_columnar(chunk: &Chunk) -> Result<Self, Error> {
         let missing = || Error::corrupt(Section::Footer, chunk.bytes().len(), "a chunk without identity");
-        let identity = chunk.parsed().identity.clone().ok_or_else(missing)?;
-        let (from_ms, through_ms) = rounded(chunk.bounds().unwrap_or_default());
-        let Identity { tenant, fingerprint, labels, ingested_at_ms } = identity;
-        Ok(Self { fingerprint, tenant, from_ms, through_ms, labels, ingested_at_ms })
+        let identity = chunk.parsed().identity.as_ref().ok_or_else(missing)?;
+        Ok(Self::identified(identity, chunk.bounds()))
+    }
+
+    pub(crate) fn identified(identity: &Identity, bounds: Option<(i64, i64)>) -> Self {
+        let (from_ms, through_ms) = rounded(bounds.unwrap_or_default());
+        let Identity { tenant, fingerprint, labels, ingested_at_ms } = identity.clone();
+        Self { fingerprint, tenant, from_ms, through_ms, labels, ingested_at_ms }
     }
 
     /// The key of the object that has this checksum.

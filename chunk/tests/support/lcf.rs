@@ -69,7 +69,7 @@ impl File {
             let streams = group.streams.iter().map(|stream| stream.crc);
             streams.chain([group.start + 16])
         });
-        groups.chain([12, self.end - 20])
+        groups.chain([12, self.end - 12])
     }
 
     /// Writes the checksums that the bytes have.
@@ -85,8 +85,8 @@ impl File {
             let sum = crc(&head.concat());
             bytes[group.start + 16..group.start + 20].copy_from_slice(&sum);
         }
-        let footer = crc(&bytes[self.footer..self.end - 24]);
-        bytes[self.end - 20..self.end - 16].copy_from_slice(&footer);
+        let footer = crc(&[&bytes[self.footer..self.end - 12], &bytes[self.end - 8..]].concat());
+        bytes[self.end - 12..self.end - 8].copy_from_slice(&footer);
     }
 }
 
