@@ -51,6 +51,7 @@ pub(crate) mod class;
 pub(crate) mod codec;
 pub(crate) mod column;
 pub(crate) mod fault;
+pub(crate) mod filter;
 pub(crate) mod footer;
 pub(crate) mod format;
 pub(crate) mod group;

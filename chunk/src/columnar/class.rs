@@ -189,8 +189,35 @@ const PAIRS: [[u8; 2]; 100] = {
     all
 };
 
+/// Numbers below 1000 in print, each followed by its width.
+const SMALL: [[u8; 4]; 1000] = {
+    let mut all = [[0; 4]; 1000];
+    let (mut hundreds, mut tens, mut ones) = (b'0', b'0', b'0');
+    let mut index = 0;
+    while index < 1000 {
+        all[index] = match index {
+            0..10 => [ones, 0, 0, 1],
+            10..100 => [tens, ones, 0, 2],
+            _ => [hundreds, tens, ones, 3],
+        };
+        index += 1;
+        ones += 1;
+        if ones > b'9' {
+            (tens, ones) = (tens + 1, b'0');
+        }
+        if tens > b'9' {
+            (hundreds, tens) = (hundreds + 1, b'0');
+        }
+    }
+    all
+};
+
 #[inline]
 fn print_number(value: u64, out: &mut [u8; 40]) -> usize {
+    if let Some(&[first, second, third, width]) = usize::try_from(value).ok().and_then(|at| SMALL.get(at)) {
+        (out[0], out[1], out[2]) = (first, second, third);
+        return usize::from(width);
+    }
     let width = decimal_digits(value);
     print_digits(value, width, out);
     width
@@ -241,12 +268,11 @@ fn print_ip4(value: u64, out: &mut [u8; 40]) -> usize {
             out[at.min(39)] = b'.';
             at += 1;
         }
-        let mut digits = [0; 40];
-        let width = print_number(u64::from(byte), &mut digits);
-        if let (Some(place), Some(digits)) = (out.get_mut(at..at + width), digits.get(..width)) {
-            place.copy_from_slice(digits);
+        let [first, second, third, width] = SMALL[usize::from(byte)];
+        if let Some(place) = out.get_mut(at..at + 3) {
+            place.copy_from_slice(&[first, second, third]);
         }
-        at += width;
+        at += usize::from(width);
     }
     at
 }

@@ -11,7 +11,7 @@ mod tests;
 
 use super::class::Class;
 
-pub(crate) use decode::{Values, decode, table};
+pub(crate) use decode::{PADDING, Text, Values, decode, table};
 pub(crate) use encode::Encoder;
 
 /// How the values of a column are written.

@@ -1,5 +1,6 @@
 //! The lines of a group as skeletons, columns, and what is left as it is.
 
+mod assemble;
 mod decode;
 mod encode;
 mod gather;

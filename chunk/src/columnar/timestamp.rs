@@ -106,6 +106,20 @@ impl Format {
         1_000_000_000 / power(self.layout().digits)
     }
 
+    /// [`print`](Self::print), where `out` has the `width` bytes that `before` prints as: of times within one
+    /// second only the fraction is written.
+    #[inline]
+    pub(crate) fn print_after(self, value: u64, before: u64, width: usize, out: &mut [u8; 40]) -> usize {
+        let layout = self.layout();
+        let scale = power(layout.digits);
+        if width > 0 && scale > 1 && value / scale == before / scale {
+            let at = width.saturating_sub(usize::from(layout.digits));
+            Printer { out, at }.fraction(value % scale, layout.digits);
+            return width;
+        }
+        self.print(value, out)
+    }
+
     /// Prints a value and gives the width, or 0 where no time has that value.
     #[inline]
     pub(crate) fn print(self, value: u64, out: &mut [u8; 40]) -> usize {

@@ -54,18 +54,21 @@ pub(crate) enum Level {
     Fields,
 }
 
-/// How often words occur, by a hash of them: words that share a place are counted together, which costs a
+/// How often words and fields occur, by a hash of them: what shares a place is counted together, which costs a
 /// worse skeleton and no line.
 pub(crate) struct Words {
     counts: Vec<u16>,
+    /// How often is often.
     pub(crate) frequent: u16,
+    /// Whether a field is frequent only as a whole, and not where all its words are.
+    pub(crate) whole: bool,
 }
 
 impl Words {
     const PLACES: usize = 1 << 15;
 
     pub(crate) fn new() -> Self {
-        Self { counts: vec![0; Self::PLACES], frequent: 1 }
+        Self { counts: vec![0; Self::PLACES], frequent: 1, whole: false }
     }
 
     fn place(word: &[u8]) -> usize {
@@ -76,21 +79,37 @@ impl Words {
         usize::try_from((hash ^ hash >> 29) % Self::PLACES as u64).unwrap_or(0)
     }
 
-    /// Counts the words of a line.
+    /// Counts the words and fields of a line.
     pub(crate) fn count(&mut self, line: &[u8]) {
-        for word in runs(line).filter(|(_, seen)| seen & DIGIT == 0).map(|(run, _)| run) {
-            if let Some(count) = self.counts.get_mut(Self::place(word)) {
-                *count = count.saturating_add(1);
+        for field in line.split(|&byte| kind(byte) & FIELD_END != 0).filter(|field| !field.is_empty()) {
+            self.add(field);
+            for (word, _) in runs(field).filter(|(word, seen)| seen & DIGIT == 0 && word.len() < field.len())
+            {
+                self.add(word);
             }
         }
     }
 
+    /// Forgets what was counted.
+    pub(crate) fn clear(&mut self) {
+        self.counts.fill(0);
+    }
+
+    fn add(&mut self, word: &[u8]) {
+        if let Some(count) = self.counts.get_mut(Self::place(word)) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    fn has(&self, word: &[u8]) -> bool {
+        self.counts.get(Self::place(word)).is_some_and(|&count| count >= self.frequent)
+    }
+
     fn are_frequent(&self, field: &[u8]) -> bool {
-        runs(field).all(|(run, seen)| {
-            seen & DIGIT != 0 && switches(run) <= 2
-                || seen & DIGIT == 0
-                    && self.counts.get(Self::place(run)).is_some_and(|&count| count >= self.frequent)
-        })
+        if self.whole && !field.first().is_some_and(u8::is_ascii_digit) {
+            return self.has(field);
+        }
+        runs(field).all(|(run, seen)| if seen & DIGIT != 0 { switches(run) <= 2 } else { self.has(run) })
     }
 }
 
@@ -347,13 +366,15 @@ impl Lexer {
         }
     }
 
-    /// Whether a field is one value that has a class of its own.
+    /// Whether a field has no letters, or is one value that has a class of its own.
     fn is_value(&self, field: &[u8]) -> bool {
-        let seen =
-            field.iter().fold(0, |seen, &byte| seen | if kind(byte) == 0 { LETTER } else { kind(byte) });
-        starts_with_uuid(field)
-            || scan_ip4(field).is_some()
-            || seen & LETTER == 0 && seen & DIGIT != 0 && field.len() >= 8
+        let seen = field.iter().fold(0, |seen, &byte| seen | kind(byte));
+        seen & (HEX_LOWER | HEX_UPPER | LETTER) == 0
+            || starts_with_uuid(field)
+            || seen & LETTER == 0
+                && seen & DIGIT != 0
+                && field.len() >= 8
+                && field.iter().all(|&byte| kind(byte) & RUN != 0)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::loki::format::{take_uvarint, take_varint};
 /// Columns of a group at most.
 const MAX_COLUMNS: usize = 1 << 16;
 /// Zero bytes behind all text, so that short pieces can be copied with a few behind them.
-pub(crate) const PADDING: usize = 32;
+pub(crate) const PADDING: usize = 64;
 
 /// The values of a column, ready to be put into lines.
 #[derive(Debug)]
@@ -35,24 +35,22 @@ pub(crate) enum Values {
 #[derive(Debug, Default)]
 pub(crate) struct Text {
     /// With [`PADDING`] at the end.
-    pub(crate) bytes: Vec<u8>,
-    /// Where each piece ends.
-    ends: Vec<u32>,
-    longest: usize,
+    bytes: Vec<u8>,
+    /// Where each piece starts, and its bytes.
+    pieces: Vec<(u32, u32)>,
 }
 
 impl Text {
     fn push(&mut self, piece: &[u8]) {
+        let start = self.bytes.len();
         self.bytes.extend_from_slice(piece);
-        self.end_piece();
+        self.piece_from(start);
     }
 
-    /// Makes what was appended since the last piece a piece.
-    fn end_piece(&mut self) {
-        let end = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-        let start = self.ends.last().copied().unwrap_or(0);
-        self.longest = self.longest.max(end.saturating_sub(start) as usize);
-        self.ends.push(end);
+    /// Makes what was appended from `start` on a piece.
+    fn piece_from(&mut self, start: usize) {
+        let bytes = self.bytes.len().saturating_sub(start);
+        self.pieces.push((u32::try_from(start).unwrap_or(u32::MAX), u32::try_from(bytes).unwrap_or(0)));
     }
 
     fn padded(mut self) -> Self {
@@ -60,31 +58,11 @@ impl Text {
         self
     }
 
-    /// Where a piece starts and ends.
+    /// Text that starts with the piece of that number, and how many bytes of it are the piece.
     #[inline]
-    pub(crate) fn piece(&self, number: usize) -> Option<(usize, usize)> {
-        let end = *self.ends.get(number)? as usize;
-        let start = match number.checked_sub(1) {
-            Some(before) => *self.ends.get(before)? as usize,
-            None => 0,
-        };
-        Some((start, end))
-    }
-
-    /// The bytes of the longest piece.
-    pub(crate) fn longest(&self) -> usize {
-        self.longest
-    }
-}
-
-impl Values {
-    /// The most bytes that one value takes in a line; `None` for those that repeat another.
-    pub(crate) fn longest(&self) -> Option<usize> {
-        match self {
-            Self::Const(text) | Self::Dict { text, .. } | Self::Text(text) => Some(text.longest),
-            Self::Numbers { .. } | Self::RowTime { .. } => Some(40),
-            Self::Same(_) => None,
-        }
+    pub(crate) fn piece(&self, number: usize) -> (&[u8], usize) {
+        let (start, bytes) = self.pieces.get(number).copied().unwrap_or_default();
+        (self.bytes.get(start as usize..).unwrap_or_default(), bytes as usize)
     }
 }
 
@@ -297,9 +275,9 @@ pub(crate) fn decode(column: &Column, streams: &Streams, max: usize) -> Result<V
     let memory = match column.encoding {
         Encoding::Const { bytes } => bytes,
         Encoding::Dict { distinct, bytes } => {
-            rows.saturating_mul(2).saturating_add(distinct.saturating_mul(4)).saturating_add(bytes)
+            rows.saturating_mul(2).saturating_add(distinct.saturating_mul(8)).saturating_add(bytes)
         }
-        Encoding::Text { bytes } => rows.saturating_mul(4).saturating_add(bytes),
+        Encoding::Text { bytes } => rows.saturating_mul(8).saturating_add(bytes),
         Encoding::Fixed => rows.saturating_mul(260),
         Encoding::FixedDict { distinct } => {
             rows.saturating_mul(2).saturating_add(distinct.saturating_mul(260))
@@ -405,14 +383,13 @@ fn text(column: &Column, streams: &Streams) -> Result<Values, Fault> {
     let whole = column.values.of(streams, Kind::Text)?;
     let corrupt = |what| Fault::corrupt(Kind::Text, column.values.start, what);
     let mut rest = whole;
-    let mut text = Text { bytes: Vec::new(), ends: Vec::with_capacity(column.rows), longest: 0 };
+    let mut text = Text { bytes: Vec::new(), pieces: Vec::with_capacity(column.rows.min(whole.len())) };
     let mut end = 0usize;
     for _ in 0..column.rows {
-        let length = take_uvarint(&mut rest).and_then(|length| usize::try_from(length).ok());
+        let length = take_uvarint(&mut rest).and_then(|length| u32::try_from(length).ok());
         let length = length.ok_or_else(|| corrupt("the lengths of values are cut short"))?;
-        end = end.saturating_add(length);
-        text.longest = text.longest.max(length);
-        text.ends.push(u32::try_from(end).unwrap_or(u32::MAX));
+        text.pieces.push((u32::try_from(end).unwrap_or(u32::MAX), length));
+        end = end.saturating_add(length as usize);
     }
     if end != rest.len() {
         return Err(corrupt("the lengths of values are not those of the text"));
@@ -442,8 +419,9 @@ fn deltas(column: &Column, streams: &Streams) -> Result<Vec<u64>, Fault> {
 fn fixed(class: Class, bytes: &[u8]) -> Text {
     let mut text = Text::default();
     for value in bytes.chunks_exact(class.fixed_bytes().unwrap_or(1)) {
+        let start = text.bytes.len();
         class.print_bytes(value, &mut text.bytes);
-        text.end_piece();
+        text.piece_from(start);
     }
     text.padded()
 }

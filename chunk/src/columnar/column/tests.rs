@@ -21,8 +21,8 @@ fn numbers(columns: &[(Class, Vec<u64>)]) -> Vec<(Class, Encoding, Vec<u64>)> {
         Values::Dict { ids, text } => ids
             .iter()
             .map(|&id| {
-                let (start, end) = text.piece(usize::from(id)).unwrap();
-                std::str::from_utf8(&text.bytes[start..end]).unwrap().parse().unwrap()
+                let (piece, bytes) = text.piece(usize::from(id));
+                std::str::from_utf8(&piece[..bytes]).unwrap().parse().unwrap()
             })
             .collect(),
         other => panic!("{other:?}"),
@@ -38,9 +38,9 @@ fn strings(class: Class, values: &[&str]) -> (Encoding, Vec<String>) {
     encoder.strings(class, &ids, &table_of);
     encoder.finish();
     let table = table(&streams).unwrap();
-    let text = |text: &decode::Text, number| {
-        let (start, end) = text.piece(number).unwrap();
-        String::from_utf8(text.bytes[start..end].to_vec()).unwrap()
+    let text = |text: &Text, number| {
+        let (piece, bytes) = text.piece(number);
+        String::from_utf8(piece[..bytes].to_vec()).unwrap()
     };
     let values = match decode(&table[0], &streams, MAX).unwrap() {
         Values::Dict { ids, text: all } => ids.iter().map(|&id| text(&all, usize::from(id))).collect(),

@@ -7,10 +7,10 @@ use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::assemble::{Cursor, Work};
 use super::{MAX_SKELETONS, MAX_VALUES};
 use crate::Limits;
-use crate::columnar::class::Class;
-use crate::columnar::column::{self, Column, Encoding, Values};
+use crate::columnar::column::{self, Column, Encoding, PADDING, Values};
 use crate::columnar::fault::Fault;
 use crate::columnar::raw::RawLines;
 use crate::columnar::stream::{Kind, Streams};
@@ -20,11 +20,6 @@ use crate::loki::format::take_uvarint;
 const MAX_PARTS: usize = 4096;
 /// Rows between two places where it is known how many values of each column come before.
 const STEP: usize = 1024;
-/// Room that short copies may write to beyond what they mean.
-const SLACK: usize = 40;
-/// Lines that may be longer than this are put together piece by piece.
-const LONG: usize = 64 << 10;
-
 /// Skeletons and columns of a group, and which row has which.
 #[derive(Debug)]
 pub(crate) struct Decoder {
@@ -46,26 +41,16 @@ pub(crate) struct Decoder {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Skeleton {
+pub(super) struct Skeleton {
     first: usize,
     end: usize,
-    literal_bytes: usize,
     rows: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Part {
+pub(super) enum Part {
     Literal { start: usize, bytes: usize },
     Slot { column: usize },
-}
-
-/// What a column printed last, and how far it is.
-#[derive(Clone)]
-struct Cursor {
-    next: usize,
-    printed: u64,
-    width: usize,
-    text: [u8; SLACK],
 }
 
 impl Decoder {
@@ -116,7 +101,6 @@ impl Decoder {
                 return Err(Fault::limit("parts of a skeleton", parts, MAX_PARTS));
             }
             let first = self.parts.len();
-            let literals = self.literals.len();
             let mut slots = 0usize;
             for _ in 0..parts {
                 let part = size(&mut rest)?;
@@ -139,10 +123,9 @@ impl Decoder {
                 self.literals.extend_from_slice(text);
                 rest = after;
             }
-            let literal_bytes = self.literals.len().saturating_sub(literals);
-            self.skeletons.push(Skeleton { first, end: self.parts.len(), literal_bytes, rows: 0 });
+            self.skeletons.push(Skeleton { first, end: self.parts.len(), rows: 0 });
         }
-        self.literals.resize(self.literals.len().saturating_add(SLACK), 0);
+        self.literals.resize(self.literals.len().saturating_add(PADDING), 0);
         if rest.is_empty() { Ok(()) } else { Err(corrupt(rest, "bytes behind the last skeleton")) }
     }
 
@@ -202,7 +185,7 @@ impl Decoder {
                 continue;
             }
             let rows = std::mem::take(rows);
-            for part in self.parts.get(skeleton.first..skeleton.end).unwrap_or_default() {
+            for part in self.parts(skeleton) {
                 if let Part::Slot { column } = *part {
                     add(column, rows);
                 }
@@ -210,7 +193,23 @@ impl Decoder {
         }
     }
 
-    fn values(&self, number: usize, streams: &Streams) -> Result<&Values, Fault> {
+    /// The parts of a skeleton.
+    pub(super) fn parts(&self, skeleton: &Skeleton) -> &[Part] {
+        self.parts.get(skeleton.first..skeleton.end).unwrap_or_default()
+    }
+
+    /// Literal text from there on, padded.
+    pub(super) fn literal(&self, start: usize) -> &[u8] {
+        self.literals.get(start..).unwrap_or_default()
+    }
+
+    /// Whether a column repeats an earlier slot.
+    pub(super) fn repeats(&self, column: usize) -> bool {
+        self.columns.get(column).is_some_and(|column| matches!(column.encoding, Encoding::Same { .. }))
+    }
+
+    /// The values of a column, read when first asked for.
+    pub(super) fn values(&self, number: usize, streams: &Streams) -> Result<&Values, Fault> {
         let (Some(place), Some(column)) = (self.values.get(number), self.columns.get(number)) else {
             return Err(Fault::corrupt(Kind::Columns, 0, format!("no column {number}")));
         };
@@ -257,42 +256,25 @@ impl Decoder {
             return Err(Fault::corrupt(Kind::SkeletonIds, 0, what));
         };
         let mut work = self.start(streams, of_row, rows.start)?;
-        let mut at = out.len();
-        let limit = at.saturating_add(self.limits.block_bytes());
+        let limit = out.len().saturating_add(self.limits.block_bytes());
         ends.reserve(of_row.len());
         for (row, &skeleton) in rows.zip(of_row) {
-            let bound = work.bounds.get(usize::from(skeleton)).copied().unwrap_or(usize::MAX);
-            let start = at;
+            let start = out.len();
             if skeleton == 0 {
-                out.truncate(at);
-                work.raw_line(self, streams, out)?;
-                at = out.len();
-            } else if bound <= LONG {
-                let need = at.saturating_add(bound);
-                if out.len() < need {
-                    out.resize(need.max(out.len().saturating_add(LONG).min(limit)), 0);
-                }
-                let time = times.get(row).copied().unwrap_or_default();
-                at = work.line(self, skeleton, time, out, at)?;
+                work.raw_line(streams, out)?;
             } else {
-                out.truncate(at);
                 let time = times.get(row).copied().unwrap_or_default();
-                work.long_line(self, skeleton, time, out)?;
-                at = out.len();
+                work.line(skeleton, time, out)?;
             }
-            if at > limit {
-                return Err(Fault::limit("max_block_bytes", at, limit));
+            let bytes = out.len().saturating_sub(start);
+            if bytes > self.limits.max_line_bytes {
+                return Err(Fault::limit("max_line_bytes", bytes, self.limits.max_line_bytes));
             }
-            if at.saturating_sub(start) > self.limits.max_line_bytes {
-                return Err(Fault::limit(
-                    "max_line_bytes",
-                    at.saturating_sub(start),
-                    self.limits.max_line_bytes,
-                ));
+            match u32::try_from(out.len()) {
+                Ok(end) if out.len() <= limit => ends.push(end),
+                _ => return Err(Fault::limit("max_block_bytes", out.len(), limit)),
             }
-            ends.push(u32::try_from(at).map_err(|_| Fault::limit("max_block_bytes", at, limit))?);
         }
-        out.truncate(at);
         Ok(())
     }
 
@@ -301,11 +283,7 @@ impl Decoder {
         let mark = first.checked_div(self.step).unwrap_or(0);
         let width = self.columns.len().saturating_add(1);
         let marks = self.marks.chunks_exact(width).nth(mark).unwrap_or_default();
-        let fresh = Cursor { next: 0, printed: 0, width: 0, text: [0; SLACK] };
-        let mut cursors = vec![fresh; width];
-        for (cursor, &before) in cursors.iter_mut().zip(marks) {
-            cursor.next = before as usize;
-        }
+        let mut cursors: Vec<Cursor> = marks.iter().map(|&before| Cursor::at(before as usize)).collect();
         let mut seen = vec![0u32; self.skeletons.len().saturating_add(1)];
         let before = self.of_row.get(mark.saturating_mul(self.step)..first).unwrap_or_default();
         for &skeleton in before {
@@ -323,261 +301,26 @@ impl Decoder {
                 *seen = 1;
             }
         }
-        let mut work =
-            Work { values: vec![None; width], cursors, bounds: vec![0], raw: None, starts: [(0, 0); 256] };
+        let mut work = Work {
+            cursors,
+            plans: vec![(0, 0)],
+            steps: Vec::new(),
+            raw: None,
+            places: Vec::new(),
+            max: self.limits.max_line_bytes.min(self.limits.block_bytes()),
+        };
         if seen.first() == Some(&1) {
             work.raw = Some(self.raw(streams)?);
         }
         for (skeleton, seen) in self.skeletons.iter().zip(seen.iter().skip(1)) {
-            let bound = if *seen == 0 { 0 } else { work.open(self, streams, skeleton)? };
-            work.bounds.push(bound);
+            let first = work.steps.len();
+            if *seen > 0 {
+                work.plan(self, streams, skeleton)?;
+            }
+            work.plans.push((first, work.steps.len()));
         }
         Ok(work)
     }
-}
-
-/// The columns that are open while lines are put together.
-struct Work<'a> {
-    values: Vec<Option<&'a Values>>,
-    cursors: Vec<Cursor>,
-    /// The most bytes that a line of each skeleton can have, and may write to.
-    bounds: Vec<usize>,
-    raw: Option<&'a RawLines>,
-    /// Where the slots of the line start and end in what was written.
-    starts: [(usize, usize); 256],
-}
-
-impl<'a> Work<'a> {
-    /// Opens the columns of a skeleton, and gives the most bytes that its lines take.
-    fn open(
-        &mut self,
-        decoder: &'a Decoder,
-        streams: &'a Streams,
-        skeleton: &Skeleton,
-    ) -> Result<usize, Fault> {
-        let mut bound = skeleton.literal_bytes.saturating_add(SLACK);
-        let mut longest = Vec::new();
-        for part in decoder.parts.get(skeleton.first..skeleton.end).unwrap_or_default() {
-            let Part::Slot { column } = *part else { continue };
-            let values = decoder.values(column, streams)?;
-            if let Some(place) = self.values.get_mut(column) {
-                *place = Some(values);
-            }
-            let bytes = match values {
-                Values::Same(slot) => longest.get(*slot).copied().unwrap_or(usize::MAX),
-                other => other.longest().unwrap_or(usize::MAX),
-            };
-            longest.push(bytes);
-            bound = bound.saturating_add(bytes);
-        }
-        // Only so many slots are remembered for others to repeat.
-        Ok(if longest.len() > self.starts.len() { usize::MAX } else { bound })
-    }
-
-    fn raw_line(&mut self, decoder: &Decoder, streams: &Streams, out: &mut Vec<u8>) -> Result<(), Fault> {
-        let (Some(lines), Some(cursor)) = (self.raw, self.cursors.get_mut(decoder.columns.len())) else {
-            return Ok(());
-        };
-        out.extend_from_slice(lines.line(streams, cursor.next)?);
-        cursor.next = cursor.next.saturating_add(1);
-        Ok(())
-    }
-
-    /// Writes a line at `at`, where there is room for the most that it can take.
-    #[inline]
-    fn line(
-        &mut self,
-        decoder: &Decoder,
-        skeleton: u16,
-        time: i64,
-        out: &mut [u8],
-        mut at: usize,
-    ) -> Result<usize, Fault> {
-        let number = usize::from(skeleton).saturating_sub(1);
-        let Some(skeleton) = decoder.skeletons.get(number) else { return Ok(at) };
-        let mut slots = 0usize;
-        for part in decoder.parts.get(skeleton.first..skeleton.end).unwrap_or_default() {
-            let column = match *part {
-                Part::Literal { start, bytes } => {
-                    at = put(out, at, &decoder.literals, start, bytes);
-                    continue;
-                }
-                Part::Slot { column } => column,
-            };
-            let (Some(cursor), Some(Some(values))) = (self.cursors.get_mut(column), self.values.get(column))
-            else {
-                continue;
-            };
-            let before = at;
-            let index = cursor.next;
-            cursor.next = index.wrapping_add(1);
-            at = match *values {
-                Values::Dict { ids, text } => {
-                    let id = ids.get(index).copied().unwrap_or_default();
-                    let (start, end) = text.piece(usize::from(id)).unwrap_or_default();
-                    put(out, at, &text.bytes, start, end.saturating_sub(start))
-                }
-                Values::Numbers { class, values } => {
-                    let value = values.get(index).copied().unwrap_or_default();
-                    cursor.number(*class, value, out, at)?
-                }
-                Values::Text(text) => {
-                    let (start, end) = text.piece(index).unwrap_or_default();
-                    put(out, at, &text.bytes, start, end.saturating_sub(start))
-                }
-                Values::Const(text) => {
-                    let (start, end) = text.piece(0).unwrap_or_default();
-                    put(out, at, &text.bytes, start, end.saturating_sub(start))
-                }
-                Values::RowTime { class, unit_ns, delta } => {
-                    let value = time.div_euclid(*unit_ns).wrapping_add(*delta).cast_unsigned();
-                    cursor.number(*class, value, out, at)?
-                }
-                Values::Same(slot) => {
-                    let (start, end) = self.starts.get(*slot).copied().unwrap_or_default();
-                    again(out, at, start, end)
-                }
-            };
-            if let Some(place) = self.starts.get_mut(slots) {
-                *place = (before, at);
-            }
-            slots = slots.wrapping_add(1);
-        }
-        Ok(at)
-    }
-
-    /// Appends a line of any length.
-    fn long_line(
-        &mut self,
-        decoder: &Decoder,
-        skeleton: u16,
-        time: i64,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
-        let number = usize::from(skeleton).saturating_sub(1);
-        let Some(skeleton) = decoder.skeletons.get(number) else { return Ok(()) };
-        let first = out.len();
-        let mut places = Vec::new();
-        for part in decoder.parts.get(skeleton.first..skeleton.end).unwrap_or_default() {
-            let before = out.len();
-            let column = match *part {
-                Part::Literal { start, bytes } => {
-                    let text = decoder.literals.get(start..start.saturating_add(bytes));
-                    out.extend_from_slice(text.unwrap_or_default());
-                    continue;
-                }
-                Part::Slot { column } => column,
-            };
-            let (Some(cursor), Some(Some(values))) = (self.cursors.get_mut(column), self.values.get(column))
-            else {
-                continue;
-            };
-            let index = cursor.next;
-            cursor.next = index.wrapping_add(1);
-            let piece = match *values {
-                Values::Dict { ids, text } => {
-                    let id = ids.get(index).copied().unwrap_or_default();
-                    text.piece(usize::from(id)).and_then(|(start, end)| text.bytes.get(start..end))
-                }
-                Values::Text(text) => text.piece(index).and_then(|(start, end)| text.bytes.get(start..end)),
-                Values::Const(text) => text.piece(0).and_then(|(start, end)| text.bytes.get(start..end)),
-                Values::Numbers { class, values } => {
-                    cursor.print(*class, values.get(index).copied().unwrap_or_default())?;
-                    cursor.text.get(..cursor.width)
-                }
-                Values::RowTime { class, unit_ns, delta } => {
-                    let value = time.div_euclid(*unit_ns).wrapping_add(*delta).cast_unsigned();
-                    cursor.print(*class, value)?;
-                    cursor.text.get(..cursor.width)
-                }
-                Values::Same(slot) => {
-                    let (start, end): (usize, usize) = places.get(*slot).copied().unwrap_or_default();
-                    within(decoder, first, before.saturating_add(end.saturating_sub(start)))?;
-                    out.extend_from_within(start..end);
-                    places.push((before, out.len()));
-                    continue;
-                }
-            };
-            let piece = piece.unwrap_or_default();
-            within(decoder, first, before.saturating_add(piece.len()))?;
-            out.extend_from_slice(piece);
-            places.push((before, out.len()));
-        }
-        Ok(())
-    }
-}
-
-/// Refuses a line that becomes longer than lines may be.
-fn within(decoder: &Decoder, first: usize, end: usize) -> Result<(), Fault> {
-    let bytes = end.saturating_sub(first);
-    let max = decoder.limits.max_line_bytes.min(decoder.limits.block_bytes());
-    if bytes > max { Err(Fault::limit("max_line_bytes", bytes, max)) } else { Ok(()) }
-}
-
-impl Cursor {
-    /// Prints a number where there is room, and gives where it ends.
-    #[inline]
-    fn number(&mut self, class: Class, value: u64, out: &mut [u8], at: usize) -> Result<usize, Fault> {
-        if !matches!(class, Class::Time(_)) {
-            let room = out.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<SLACK>);
-            let width = room.map_or(0, |room| class.print(value, room));
-            return if width == 0 { Err(unprintable(class, value)) } else { Ok(at.saturating_add(width)) };
-        }
-        // Times repeat: to print one costs more than to copy it.
-        self.print(class, value)?;
-        if let Some(room) = out.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<SLACK>) {
-            *room = self.text;
-        }
-        Ok(at.saturating_add(self.width))
-    }
-
-    fn print(&mut self, class: Class, value: u64) -> Result<(), Fault> {
-        if self.width == 0 || self.printed != value {
-            self.width = class.print(value, &mut self.text);
-            self.printed = value;
-        }
-        if self.width == 0 { Err(unprintable(class, value)) } else { Ok(()) }
-    }
-}
-
-#[cold]
-fn unprintable(class: Class, value: u64) -> Fault {
-    Fault::corrupt(Kind::Columns, 0, format!("{class:?} has no value {value}"))
-}
-
-/// Copies a piece of text to `at`, and gives where it ends. Short pieces are copied with what follows them.
-#[inline]
-fn put(out: &mut [u8], at: usize, from: &[u8], start: usize, bytes: usize) -> usize {
-    let end = at.saturating_add(bytes);
-    if bytes <= 32 {
-        let to = out.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<32>);
-        let from = from.get(start..).and_then(<[u8]>::first_chunk::<32>);
-        if let (Some(to), Some(from)) = (to, from) {
-            *to = *from;
-            return end;
-        }
-    }
-    let to = out.get_mut(at..end);
-    let from = from.get(start..start.saturating_add(bytes));
-    if let (Some(to), Some(from)) = (to, from) {
-        to.copy_from_slice(from);
-    }
-    end
-}
-
-/// Copies what was written before to `at`, and gives where it ends.
-#[inline]
-fn again(out: &mut [u8], at: usize, start: usize, end: usize) -> usize {
-    let bytes = end.saturating_sub(start);
-    if let Some(piece) = out.get(start..).and_then(<[u8]>::first_chunk::<32>).copied()
-        && bytes <= 32
-        && let Some(to) = out.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<32>)
-    {
-        *to = piece;
-    } else if end <= at && at.saturating_add(bytes) <= out.len() {
-        out.copy_within(start..end, at);
-    }
-    at.saturating_add(bytes)
 }
 
 /// The skeleton of each row.

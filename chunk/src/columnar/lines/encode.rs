@@ -60,56 +60,102 @@ pub(crate) fn encode(lines: &[&[u8]], times: &[i64], options: &ColumnarOptions, 
     true
 }
 
+/// Ways to cut lines that few others are like, from the one that leaves most of a line as it is to the one that
+/// leaves least: a field, or with `false` each word in it, stays if one in so many lines has it.
+const COARSER: [(bool, usize); 3] = [(false, 64), (true, 16), (true, 3)];
+/// Lines that are looked at to learn which words are frequent, and whether a way to cut lines fits them.
+const SAMPLE: usize = 1024;
+
 /// Cuts all lines; `None` if they have more values than a group may.
 fn cut(lines: &[&[u8]], relex: bool) -> Option<Rows> {
     let mut rows = Rows {
         skeletons: Table::default(),
-        of_row: Vec::with_capacity(lines.len()),
-        starts: Vec::with_capacity(lines.len()),
+        of_row: vec![NONE; lines.len()],
+        starts: vec![0; lines.len()],
         values: Vec::with_capacity(lines.len() * 8),
     };
     let mut lexer = Lexer::default();
     let mut words = Words::new();
-    for line in lines {
-        rows.starts.push(u32::try_from(rows.values.len()).ok()?);
-        let fits = lexer.cut(line, Level::Digits, &words);
-        rows.of_row.push(if fits { rows.skeletons.add(&lexer.key) } else { NONE });
-        if fits {
-            rows.values.extend_from_slice(&lexer.values);
-        }
-        if rows.values.len() > MAX_VALUES {
-            return None;
-        }
-    }
+    rows.cut(lines, 0..lines.len(), Level::Digits, &mut lexer, &words)?;
     if !relex {
         return Some(rows);
     }
-    let is_rare = |rows: &Rows, skeleton: u32| {
-        rows.skeletons.rows.get(skeleton as usize).is_some_and(|&count| count < LEAST_ROWS)
-    };
-    let rare: Vec<usize> =
-        (0..).zip(&rows.of_row).filter(|&(_, &of)| is_rare(&rows, of)).map(|(row, _)| row).collect();
-    for count in rows.skeletons.rows.iter_mut().filter(|count| **count < LEAST_ROWS) {
-        *count = 0;
-    }
-    rare.iter().filter_map(|&row| lines.get(row)).for_each(|line| words.count(line));
-    words.frequent = u16::try_from(rare.len() / 64).unwrap_or(u16::MAX).max(8);
-    for row in rare {
-        let Some(line) = lines.get(row) else { continue };
-        let fits = lexer.cut(line, Level::Fields, &words);
-        let start = u32::try_from(rows.values.len()).ok()?;
-        if let (Some(of_row), Some(place)) = (rows.of_row.get_mut(row), rows.starts.get_mut(row)) {
-            *of_row = if fits { rows.skeletons.add(&lexer.key) } else { NONE };
-            *place = start;
+    let mut least = LEAST_ROWS;
+    for (whole, share) in COARSER {
+        let rare = rows.rare(least);
+        if rare.is_empty() {
+            break;
         }
-        if fits {
-            rows.values.extend_from_slice(&lexer.values);
+        least = LEAST_ROWS_OF_FIELDS;
+        let sample = || rare.iter().step_by(rare.len().div_ceil(SAMPLE)).filter_map(|&row| lines.get(row));
+        words.clear();
+        sample().for_each(|line| words.count(line));
+        words.whole = whole;
+        words.frequent = u16::try_from(sample().count() / share).unwrap_or(u16::MAX).max(4);
+        if rare.len() > SAMPLE && !fits(sample(), &mut lexer, &words) {
+            continue;
         }
-        if rows.values.len() > MAX_VALUES {
-            return None;
-        }
+        rows.forget_rare(&rare);
+        rows.cut(lines, rare.iter().copied(), Level::Fields, &mut lexer, &words)?;
     }
     Some(rows)
+}
+
+/// Whether lines that are cut this way are alike: half of them have a skeleton that another one has.
+fn fits<'a>(sample: impl Iterator<Item = &'a &'a [u8]>, lexer: &mut Lexer, words: &Words) -> bool {
+    let mut skeletons = Table::default();
+    for line in sample {
+        if lexer.cut(line, Level::Fields, words) {
+            skeletons.add(&lexer.key);
+        }
+    }
+    let alike: u32 = skeletons.rows.iter().filter(|&&rows| rows > 1).sum();
+    alike as usize > SAMPLE / 4
+}
+
+impl Rows {
+    /// Cuts some of the lines. `None` if there are too many values then.
+    fn cut(
+        &mut self,
+        lines: &[&[u8]],
+        which: impl Iterator<Item = usize>,
+        level: Level,
+        lexer: &mut Lexer,
+        words: &Words,
+    ) -> Option<()> {
+        for row in which {
+            let line = lines.get(row)?;
+            let start = u32::try_from(self.values.len()).ok()?;
+            let fits = lexer.cut(line, level, words);
+            let number = if fits { self.skeletons.add(&lexer.key) } else { NONE };
+            *self.of_row.get_mut(row)? = number;
+            *self.starts.get_mut(row)? = start;
+            if fits {
+                self.values.extend_from_slice(&lexer.values);
+            }
+            if self.values.len() > MAX_VALUES {
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    /// The rows whose skeleton has fewer rows than these.
+    fn rare(&self, least: u32) -> Vec<usize> {
+        let is_rare =
+            |skeleton: u32| self.skeletons.rows.get(skeleton as usize).is_some_and(|&rows| rows < least);
+        (0..).zip(&self.of_row).filter(|&(_, &skeleton)| is_rare(skeleton)).map(|(row, _)| row).collect()
+    }
+
+    /// Takes rows from the count of their skeletons.
+    fn forget_rare(&mut self, rare: &[usize]) {
+        for row in rare {
+            let skeleton = self.of_row.get(*row).copied().unwrap_or(NONE);
+            if let Some(rows) = self.skeletons.rows.get_mut(skeleton as usize) {
+                *rows = 0;
+            }
+        }
+    }
 }
 
 /// Writes the columns that have more than one value, and gives the number of each of all.
