@@ -15,7 +15,7 @@ use crate::loki::decode;
 use crate::loki::format::Format;
 use crate::range::{Direction, TimeRange};
 use crate::symbols::SymbolTable;
-use crate::{Codec, Error, Limits};
+use crate::{Codec, Error, Limits, Section};
 
 /// A chunk of log lines. Shares the bytes it was opened from.
 pub struct Chunk {
@@ -151,6 +151,29 @@ impl Chunk {
             hash.push(&entry);
         }
         Ok(hash.value())
+    }
+
+    /// Checks all that can be checked: every checksum, also of what a read of the entries does not need, every entry,
+    /// and the content hash, if the chunk says it.
+    ///
+    /// # Errors
+    ///
+    /// What opening and reading the chunk have. What was damaged and is skipped is no error: ask
+    /// [`damage`](Self::damage) first.
+    pub fn verify(&self) -> Result<(), Error> {
+        for block in &self.parsed.blocks {
+            if let Block::Columnar(group) = block {
+                group.verify()?;
+            }
+        }
+        let found = self.content_hash()?;
+        match self.parsed.content_hash {
+            Some(expected) if expected != found && self.parsed.damage.is_empty() => {
+                let what = format!("content hash {expected:032x}, that of the entries is {found:032x}");
+                Err(Error::corrupt(Section::Footer, self.bytes.len(), what))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What the chunk says that its [`content_hash`](Self::content_hash) is. Columnar chunks say it, unless their

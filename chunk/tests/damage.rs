@@ -66,6 +66,9 @@ fn read(bytes: &[u8], policy: CorruptionPolicy) -> Result<(Vec<Owned>, Vec<Damag
     let chunk = Chunk::open_with(bytes.to_vec(), &Limits::default(), policy)?;
     let mut entries = chunk.entries(.., Direction::Forward);
     let found = collect(&mut entries)?;
+    if policy == CorruptionPolicy::Fail {
+        chunk.verify()?;
+    }
     Ok((found, [chunk.damage(), entries.damage()].concat()))
 }
 
@@ -132,6 +135,11 @@ fn any_flipped_bit_of_a_column_costs_its_group_and_no_other() {
         let found = read(&broken, CorruptionPolicy::SkipBlock);
         let Some(hit) = hit else { continue };
         let (found, damage) = found.unwrap();
+        if damage.is_empty() {
+            // In the filter, which no read of all entries asks.
+            assert!(found == entries, "bit {bit}");
+            continue;
+        }
         let kept = entries.iter().filter(|entry| !(hit.min_ns..=hit.max_ns).contains(&entry.timestamp_ns));
         assert!(found.iter().eq(kept), "bit {bit}");
         assert_eq!(damage.iter().map(Damage::entries_lost).sum::<u64>(), hit.entries, "bit {bit}");

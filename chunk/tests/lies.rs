@@ -40,7 +40,7 @@ fn columns() -> Vec<u8> {
     let line = |n: i64| match n % 3 {
         0 => format!("2026-11-30 06:{n:02}:00 user {} took {} ms", n % 4, n * 71),
         1 => format!("trace {:016x} from 10.0.{n}.7", n * 0x1234_5678_9ABC),
-        _ => format!("odd {}", "x".repeat(n as usize % 5)),
+        _ => format!("odd {}", "x".repeat(usize::try_from(n).unwrap() % 5)),
     };
     chunk(20 * 64, (0..40).map(line))
 }

@@ -12,13 +12,16 @@ use super::format::{Directory, StreamMeta};
 use super::hash::ContentHash;
 use super::profile::{ColumnarOptions, Profile};
 use super::stream::{Kind, Stored, Streams};
-use super::{lines, metadata, raw, time};
+use super::{filter, lines, metadata, raw, time};
 use crate::chunk::BlockMeta;
 use crate::entry::{Entry, Metadata};
 use crate::error::to_u64;
 use crate::head::Head;
 use crate::symbols::SymbolTable;
 use crate::{Error, Limits};
+
+/// A filter takes at most one in this many of a group's bytes.
+const FILTER_SHARE: usize = 25;
 
 /// A group as it is stored, of which head and directory were verified.
 #[derive(Debug, Clone)]
@@ -56,9 +59,18 @@ impl Group {
         time::encode(&times, streams.out(Kind::Time));
         metadata::encode(rows().map(|(.., pairs)| pairs), symbols, &mut streams);
         let options = profile.options();
-        let (mut split, mut whole) = (Streams::default(), Streams::default());
+        let [mut split, mut whole, mut tokens] = [(); 3].map(|()| Streams::default());
         let mut packed = pack(&streams, &options);
         packed.extend(pack_lines(&lines, &times, head.raw_bytes(), &options, &mut split, &mut whole));
+        let stored = packed.iter().map(Packed::size).fold(0, usize::saturating_add);
+        if options.filter {
+            filter::build(&lines, stored, &mut tokens);
+        }
+        let filter = pack(&tokens, &options);
+        // Whatever it is good for, it is not to be what the group is made of.
+        if filter.iter().all(|filter| filter.size() <= stored / FILTER_SHARE) {
+            packed.extend(filter);
+        }
 
         let mut hash = ContentHash::default();
         for (timestamp_ns, line, pairs) in rows() {
@@ -95,6 +107,11 @@ impl Group {
     #[cfg(test)]
     pub(crate) fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    /// Checks the checksum of every stream, also of those that a read of its entries does not open.
+    pub(crate) fn verify(&self) -> Result<(), Error> {
+        self.streams(usize::MAX)?.verify().map_err(|fault| fault.into_error(self.number))
     }
 
     /// Its streams, none of them opened. All together are decompressed to at most `budget` bytes.

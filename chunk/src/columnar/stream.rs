@@ -189,6 +189,12 @@ impl Streams {
         once.chain(many).filter(|(_, plain)| !plain.is_empty())
     }
 
+    /// Checks the checksums of all streams that are stored. Nothing is decompressed.
+    pub(crate) fn verify(&self) -> Result<(), Fault> {
+        let parts = self.parts.iter().chain(&self.raw_lines).chain(&self.columns);
+        parts.filter_map(|part| part.stored.as_ref()).try_for_each(Stored::check)
+    }
+
     /// Bytes that were read and bytes that were decompressed so far: `(stored, plain)`.
     pub(crate) fn opened(&self) -> (usize, usize) {
         let opened = self.parts.iter().chain(&self.raw_lines).chain(&self.columns);
@@ -262,12 +268,17 @@ impl Stored {
         Section::Stream { group: self.group, kind: self.kind.byte() }
     }
 
-    fn plain(&self, budget: &AtomicUsize) -> Result<Plain, Fault> {
-        let found = crc32fast::hash(&self.data);
-        if found != self.crc {
-            let (section, offset, expected) = (self.section(), to_u64(self.offset), self.crc);
-            return Err(Error::ChecksumMismatch { section, offset, expected, found }.into());
+    fn check(&self) -> Result<(), Fault> {
+        let (found, expected) = (crc32fast::hash(&self.data), self.crc);
+        if found == expected {
+            return Ok(());
         }
+        let (section, offset) = (self.section(), to_u64(self.offset));
+        Err(Error::ChecksumMismatch { section, offset, expected, found }.into())
+    }
+
+    fn plain(&self, budget: &AtomicUsize) -> Result<Plain, Fault> {
+        self.check()?;
         if self.codec == codec::NONE {
             return Ok(Plain::Shared(self.data.clone()));
         }
