@@ -250,9 +250,10 @@ impl Builder {
         if self.options.format != Format::Columnar {
             return entries;
         }
-        // Lines in parts take no more than twice their length, and a group has the symbols that it needs.
+        // Lines in parts take no more than twice their length. A group has the symbols that it needs, once or in columns
+        // of four times their length.
         let table = self.interner.table();
-        2 * entries + table.bytes() + 10 * table.len() + metadata_bytes(entry)
+        2 * entries + 5 * (table.bytes() + metadata_bytes(entry)) + 10 * table.len()
     }
 
     /// The most that decoding the chunk can cost its reader if it gets this entry.

@@ -190,6 +190,28 @@ fn an_object_is_read_by_its_end_and_the_groups_that_are_wanted() {
     assert_eq!(skipped.damage().iter().map(|damage| damage.entries_lost()).sum::<u64>(), first.entries);
 }
 
+/// Identifiers that differ in each entry take about the bits that they have.
+#[test]
+fn metadata_of_many_values_takes_what_its_values_have() {
+    let bare: Vec<Owned> =
+        service().into_iter().map(|entry| Owned { metadata: Vec::new(), ..entry }).collect();
+    let mut state = 1u64;
+    let traced = bare.iter().map(|entry| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let trace = u128::from(state).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+        Owned { metadata: vec![(b"trace".to_vec(), format!("{trace:032x}").into_bytes())], ..entry.clone() }
+    });
+    let traced: Vec<Owned> = traced.collect();
+    let options = BuilderOptions::columnar(Profile::Balanced);
+    let (without, with) = (built(options, &bare), built(options, &traced));
+    assert!(with.bytes.len() - without.bytes.len() < traced.len() * 17);
+    for direction in [Direction::Forward, Direction::Backward] {
+        let found = collect(&mut open(&with).entries(.., direction)).unwrap();
+        assert!(found == owned::directed(traced.clone(), direction));
+    }
+    open(&with).verify().unwrap();
+}
+
 #[test]
 fn readers_can_be_sent_and_shared() {
     fn shared<T: Send + Sync + 'static>() {}

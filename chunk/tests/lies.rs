@@ -58,6 +58,7 @@ fn chunk(block_size: usize, lines: impl Iterator<Item = String>) -> Vec<u8> {
         if n % 2 == 0 {
             entry.metadata.push((b"pod".to_vec(), vec![b'0' + (n % 7) as u8]));
         }
+        entry.metadata.push((b"span".to_vec(), format!("{:08x}", n * 0x0123_4567).into_bytes()));
         entry.lend(|entry| builder.append(entry)).unwrap();
     }
     builder.finish().unwrap().bytes.to_vec()

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use super::codec;
 use super::format::{Directory, StreamMeta};
 use super::hash::ContentHash;
+use super::metadata::MetadataWriter;
 use super::profile::{ColumnarOptions, Profile};
 use super::stream::{Kind, Stored, Streams};
-use super::{filter, lines, metadata, raw, time};
+use super::{filter, lines, raw, time};
 use crate::chunk::BlockMeta;
 use crate::entry::{Entry, Metadata};
 use crate::error::to_u64;
@@ -57,12 +58,12 @@ impl Group {
 
         let mut streams = Streams::default();
         time::encode(&times, streams.out(Kind::Time));
-        metadata::encode(rows().map(|(.., pairs)| pairs), symbols, &mut streams);
+        let metadata = MetadataWriter::new(rows().map(|(.., pairs)| pairs).collect(), symbols);
         let options = profile.options();
         let [mut split, mut whole, mut tokens] = [(); 3].map(|()| Streams::default());
         let mut packed = pack(&streams, &options);
-        packed.extend(pack_lines(&lines, &times, head.raw_bytes(), &options, &mut split, &mut whole));
-        let stored = packed.iter().map(Packed::size).fold(0, usize::saturating_add);
+        packed.extend(pack_rows(&lines, &times, &metadata, &options, &mut split, &mut whole));
+        let stored = stored(packed.iter());
         if options.filter {
             filter::build(&lines, stored, &mut tokens);
         }
@@ -143,28 +144,38 @@ fn meta(directory: &Directory, offset: usize, length: usize) -> BlockMeta {
     }
 }
 
-/// The streams of the lines, split into columns or whole, whichever takes fewer bytes.
-fn pack_lines<'a>(
+/// The streams of lines and metadata, lines split into columns or whole, whichever takes fewer bytes.
+fn pack_rows<'a>(
     lines: &[&[u8]],
     times: &[i64],
-    raw_bytes: usize,
+    metadata: &MetadataWriter<'_>,
     options: &ColumnarOptions,
     split: &'a mut Streams,
     whole: &'a mut Streams,
 ) -> Vec<Packed<'a>> {
-    let stored = |packed: &[Packed<'_>]| packed.iter().map(|part| part.size()).fold(0, usize::saturating_add);
-    let plain = |packed: &[Packed<'_>]| packed.iter().map(|part| part.raw_len).fold(0, usize::saturating_add);
-    let split = if lines::encode(lines, times, options, split) { pack(split, options) } else { Vec::new() };
+    let raw_bytes = lines.iter().map(|line| line.len()).fold(0, usize::saturating_add);
+    let is_split = lines::encode(lines, times, options, split);
     // What a builder counts on: `Builder::block_bound`.
     let most = raw_bytes.saturating_mul(2).saturating_add(lines.len().saturating_mul(40));
-    let is_fit = !split.is_empty() && plain(&split) <= most;
-    let size = stored(&split);
+    let plain = split.written().map(|(_, plain)| plain.len()).fold(0, usize::saturating_add);
+    let is_fit = is_split && plain <= most;
+    if is_fit {
+        metadata.write(split);
+    }
+    let packed = if is_fit { pack(split, options) } else { Vec::new() };
+    let of_lines = |part: &&Packed<'_>| !matches!(part.kind, Kind::Metadata | Kind::MetadataIds);
+    let size = stored(packed.iter().filter(of_lines));
     if is_fit && size.saturating_mul(5) < sampled(lines, raw_bytes, options).saturating_mul(3) {
-        return split;
+        return packed;
     }
     raw::encode(lines.iter().copied(), whole);
+    metadata.write(whole);
     let whole = pack(whole, options);
-    if is_fit && size < stored(&whole) { split } else { whole }
+    if is_fit && size < stored(whole.iter().filter(of_lines)) { packed } else { whole }
+}
+
+fn stored<'a>(packed: impl Iterator<Item = &'a Packed<'a>>) -> usize {
+    packed.map(Packed::size).fold(0, usize::saturating_add)
 }
 
 /// Lines that are compressed to guess what all of them would take.

@@ -3,68 +3,157 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use std::collections::HashMap;
+mod values;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 
+use self::values::ColumnValues;
 use super::fault::Fault;
-use super::planes;
 use super::stream::{Kind, Streams};
+use super::{column, planes};
 use crate::entry::SymbolPair;
 use crate::error::to_u64;
 use crate::loki::format::{Reader, put_uvarint};
 use crate::symbols::SymbolTable;
 use crate::{Limits, Section};
 
-/// Writes the metadata of rows, whose pairs are numbers in `symbols`. Nothing if no row has any.
-pub(crate) fn encode<'a>(
-    rows: impl Iterator<Item = &'a [SymbolPair]> + Clone,
-    symbols: &SymbolTable,
-    out: &mut Streams,
-) {
-    if rows.clone().all(<[SymbolPair]>::is_empty) {
-        return;
-    }
-    // Numbered by first appearance; the seeds of the maps reach nothing that is written.
-    let mut locals: HashMap<u32, u64, RandomState> = HashMap::default();
-    let mut list = Vec::new();
-    let mut sets: HashMap<&[SymbolPair], u32, RandomState> = HashMap::default();
-    let mut set_list = Vec::new();
-    let mut ids = Vec::new();
-    sets.insert(&[], 0);
-    for pairs in rows {
-        let next = u32::try_from(sets.len()).expect("a block has less than 2^32 rows");
-        let id = *sets.entry(pairs).or_insert(next);
-        ids.push(id);
-        if id < next {
-            continue;
+/// A name has a column of its own where it has more distinct values than a quarter of the rows, and more than this.
+const LEAST_DISTINCT: usize = 16;
+/// In a pair: not a symbol but the next value of its name's column. Limits keep symbols below.
+const IN_COLUMN: u32 = u32::MAX;
+
+/// Metadata of rows that is going to be written.
+pub(crate) struct MetadataWriter<'a> {
+    rows: Vec<&'a [SymbolPair]>,
+    symbols: &'a SymbolTable,
+    /// Names whose values have a column, by first appearance.
+    columns: Vec<u32>,
+}
+
+/// What is known of the values of a name.
+#[derive(Default)]
+struct Name {
+    symbol: u32,
+    distinct: HashSet<u32, RandomState>,
+    distinct_bytes: usize,
+    bytes: usize,
+}
+
+impl Name {
+    fn add(&mut self, value: u32, symbols: &SymbolTable) {
+        let bytes = symbols.lookup(value).map_or(0, <[u8]>::len);
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.distinct.insert(value) {
+            self.distinct_bytes = self.distinct_bytes.saturating_add(bytes);
         }
-        put_uvarint(&mut set_list, to_u64(pairs.len()));
-        for number in pairs.iter().flat_map(|pair| [pair.name, pair.value]) {
-            let next = to_u64(locals.len());
-            let local = *locals.entry(number).or_insert_with(|| {
-                let symbol = symbols.lookup(number).unwrap_or_default();
-                put_uvarint(&mut list, to_u64(symbol.len()));
-                list.extend_from_slice(symbol);
-                next
+    }
+
+    /// Whether its values differ so often that a column is better than sets, and not by much longer than them: a
+    /// builder counts on that, `Builder::block_bound`.
+    fn has_column(&self, rows: usize) -> bool {
+        let distinct = self.distinct.len();
+        distinct > LEAST_DISTINCT
+            && distinct.saturating_mul(4) > rows
+            && self.bytes <= self.distinct_bytes.saturating_mul(4)
+    }
+}
+
+impl<'a> MetadataWriter<'a> {
+    /// Looks at the metadata of rows, whose pairs are numbers in `symbols`.
+    pub(crate) fn new(mut rows: Vec<&'a [SymbolPair]>, symbols: &'a SymbolTable) -> Self {
+        if rows.iter().all(|pairs| pairs.is_empty()) {
+            rows.clear();
+        }
+        let mut names: Vec<Name> = Vec::new();
+        let mut places: HashMap<u32, usize, RandomState> = HashMap::default();
+        for pair in rows.iter().copied().flatten() {
+            let place = *places.entry(pair.name).or_insert_with(|| {
+                names.push(Name { symbol: pair.name, ..Name::default() });
+                names.len().saturating_sub(1)
             });
-            put_uvarint(&mut set_list, local);
+            if let Some(name) = names.get_mut(place) {
+                name.add(pair.value, symbols);
+            }
         }
+        let columns = names.iter().filter(|name| name.has_column(rows.len())).map(|name| name.symbol);
+        Self { columns: columns.collect(), rows, symbols }
     }
-    let stream = out.out(Kind::Metadata);
-    put_uvarint(stream, to_u64(locals.len()));
-    stream.extend_from_slice(&list);
-    put_uvarint(stream, to_u64(sets.len().saturating_sub(1)));
-    stream.extend_from_slice(&set_list);
-    planes::put(ids.iter().copied(), out.out(Kind::MetadataIds));
+
+    /// Writes the streams, and the columns behind those that `out` has. Nothing if no row has metadata.
+    pub(crate) fn write(&self, out: &mut Streams) {
+        if self.rows.is_empty() {
+            return;
+        }
+        let mut columns = column::Encoder::resume(out);
+        let first = to_u64(columns.columns());
+        for name in &self.columns {
+            let pairs = self.rows.iter().copied().flatten().filter(|pair| pair.name == *name);
+            values::encode(
+                pairs.map(|pair| self.symbols.lookup(pair.value).unwrap_or_default()),
+                &mut columns,
+            );
+        }
+        columns.finish();
+        let column_of = |name| self.columns.iter().zip(first..).find(|(known, _)| **known == name);
+
+        // Numbered by first appearance; the seeds of the maps reach nothing that is written.
+        let mut locals: HashMap<u32, u64, RandomState> = HashMap::default();
+        let mut list = Vec::new();
+        let mut sets: HashMap<Vec<SymbolPair>, u32, RandomState> = HashMap::default();
+        let (mut set, mut set_list, mut ids) = (Vec::new(), Vec::new(), Vec::new());
+        sets.insert(Vec::new(), 0);
+        for pairs in &self.rows {
+            set.clear();
+            set.extend(pairs.iter().map(|pair| match column_of(pair.name) {
+                Some(_) => SymbolPair { value: IN_COLUMN, ..*pair },
+                None => *pair,
+            }));
+            if let Some(id) = sets.get(&set[..]) {
+                ids.push(*id);
+                continue;
+            }
+            let id = u32::try_from(sets.len()).expect("a block has less than 2^32 rows");
+            ids.push(id);
+            sets.insert(set.clone(), id);
+            let mut local = |number: u32| {
+                let next = to_u64(locals.len());
+                *locals.entry(number).or_insert_with(|| {
+                    let symbol = self.symbols.lookup(number).unwrap_or_default();
+                    put_uvarint(&mut list, to_u64(symbol.len()));
+                    list.extend_from_slice(symbol);
+                    next
+                })
+            };
+            put_uvarint(&mut set_list, to_u64(set.len()));
+            for pair in &set {
+                put_uvarint(&mut set_list, local(pair.name));
+                match column_of(pair.name) {
+                    Some((_, column)) => {
+                        set_list.push(0);
+                        put_uvarint(&mut set_list, column);
+                    }
+                    None => put_uvarint(&mut set_list, local(pair.value).saturating_add(1)),
+                }
+            }
+        }
+        let stream = out.out(Kind::Metadata);
+        put_uvarint(stream, to_u64(locals.len()));
+        stream.extend_from_slice(&list);
+        put_uvarint(stream, to_u64(sets.len().saturating_sub(1)));
+        stream.extend_from_slice(&set_list);
+        planes::put(ids.iter().copied(), out.out(Kind::MetadataIds));
+    }
 }
 
 /// The metadata of a group's rows.
 #[derive(Debug, Default)]
 pub(crate) struct RowMetadata {
+    /// Those of the stream, and behind them the values out of columns.
     symbols: SymbolTable,
     pairs: Vec<SymbolPair>,
-    /// Where the pairs of each set end; the first set is empty.
+    /// Where the pairs of each set end; the first set is empty. A row with values out of columns has a set of its own.
     ends: Vec<usize>,
     /// The set of each row; empty if no row has metadata.
     ids: Vec<u32>,
@@ -79,7 +168,7 @@ impl RowMetadata {
         }
         let mut reader = Reader::new(stream, 0, section(Kind::Metadata));
         let symbols = symbols(&mut reader, limits)?;
-        let (pairs, ends) = sets(&mut reader, &symbols, rows, limits)?;
+        let sets = sets(&mut reader, &symbols, rows, limits)?;
 
         let stream = streams.get(Kind::MetadataIds)?;
         let corrupt = |what| Fault::corrupt(Kind::MetadataIds, 0, what);
@@ -87,10 +176,51 @@ impl RowMetadata {
         let Some(ids) = count.and_then(|_| planes::numbers(stream)) else {
             return Err(corrupt(format!("{} bytes for the sets of {rows} rows", stream.len())));
         };
-        match ids.iter().max().filter(|id| usize::try_from(**id).map_or(true, |id| id >= ends.len())) {
-            Some(id) => Err(corrupt(format!("set {id} of {}", ends.len()))),
-            None => Ok(Self { symbols, pairs, ends, ids }),
+        let known = sets.ends.len();
+        if let Some(id) = ids.iter().max().filter(|id| usize::try_from(**id).map_or(true, |id| id >= known)) {
+            return Err(corrupt(format!("set {id} of {known}")));
         }
+        let mut metadata = Self { symbols, pairs: sets.pairs, ends: sets.ends, ids };
+        if !sets.columns.is_empty() {
+            metadata.fill(streams, &sets.columns, limits)?;
+        }
+        Ok(metadata)
+    }
+
+    /// Gives each row that has values out of columns a set of its own.
+    fn fill(
+        &mut self,
+        streams: &Streams,
+        columns: &BTreeMap<usize, u32>,
+        limits: &Limits,
+    ) -> Result<(), Fault> {
+        let mut open = ColumnValues::new(streams, columns.values().copied(), limits)?;
+        let max_pairs = max_pairs(limits);
+        for row in 0..self.ids.len() {
+            let (start, end) = self.place(row);
+            if columns.range(start..end).next().is_none() {
+                continue;
+            }
+            for place in start..end {
+                let Some(mut pair) = self.pairs.get(place).copied() else { continue };
+                if let Some(column) = columns.get(&place) {
+                    pair.value = open.next(*column, &mut self.symbols)?;
+                }
+                self.pairs.push(pair);
+            }
+            if self.pairs.len() > max_pairs {
+                return Err(Fault::limit(
+                    "max_block_bytes",
+                    size_of_val(&self.pairs[..]),
+                    limits.block_bytes(),
+                ));
+            }
+            if let (Some(id), Ok(set)) = (self.ids.get_mut(row), u32::try_from(self.ends.len())) {
+                *id = set;
+            }
+            self.ends.push(self.pairs.len());
+        }
+        open.finish()
     }
 
     pub(crate) fn symbols(&self) -> &SymbolTable {
@@ -98,10 +228,15 @@ impl RowMetadata {
     }
 
     pub(crate) fn pairs(&self, row: usize) -> &[SymbolPair] {
+        let (start, end) = self.place(row);
+        self.pairs.get(start..end).unwrap_or_default()
+    }
+
+    /// Where the pairs of a row start and end.
+    fn place(&self, row: usize) -> (usize, usize) {
         let set = self.ids.get(row).and_then(|id| usize::try_from(*id).ok()).unwrap_or(0);
         let end = self.ends.get(set).copied().unwrap_or(0);
-        let start = set.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
-        self.pairs.get(start..end).unwrap_or_default()
+        (set.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0), end)
     }
 
     /// What it takes in memory, about.
@@ -132,43 +267,55 @@ fn symbols(reader: &mut Reader<'_>, limits: &Limits) -> Result<SymbolTable, Faul
     Ok(symbols)
 }
 
-/// All pairs, and where those of each set end.
-fn sets(
-    reader: &mut Reader<'_>,
-    symbols: &SymbolTable,
-    rows: usize,
-    limits: &Limits,
-) -> Result<(Vec<SymbolPair>, Vec<usize>), Fault> {
+/// All pairs, where those of each set end, and which of them have their value in which column.
+struct Sets {
+    pairs: Vec<SymbolPair>,
+    ends: Vec<usize>,
+    columns: BTreeMap<usize, u32>,
+}
+
+fn max_pairs(limits: &Limits) -> usize {
+    limits.block_bytes().checked_div(size_of::<SymbolPair>()).unwrap_or(0)
+}
+
+fn sets(reader: &mut Reader<'_>, symbols: &SymbolTable, rows: usize, limits: &Limits) -> Result<Sets, Fault> {
     let at = reader.clone();
     let count = reader.size()?;
     if count > rows {
         return Err(at.corrupt(format!("{count} sets of {rows} rows")).into());
     }
-    let max_pairs = limits.block_bytes().checked_div(size_of::<SymbolPair>()).unwrap_or(0);
-    let (mut pairs, mut ends) = (Vec::new(), vec![0]);
+    let mut sets = Sets { pairs: Vec::new(), ends: vec![0], columns: BTreeMap::new() };
+    let symbol = |reader: &Reader<'_>, symbol: u64| {
+        let known = u32::try_from(symbol).ok().filter(|symbol| symbols.lookup(*symbol).is_some());
+        known.ok_or_else(|| reader.corrupt(format!("symbol {symbol} of {}", symbols.len())))
+    };
     for _ in 0..count {
         for _ in 0..reader.size()? {
-            let mut symbol = || {
-                let at = reader.clone();
-                let symbol = u32::try_from(reader.uvarint()?).unwrap_or(u32::MAX);
-                match symbols.lookup(symbol) {
-                    Some(_) => Ok(symbol),
-                    None => Err(at.corrupt(format!("symbol {symbol} of {}", symbols.len()))),
+            let at = reader.clone();
+            let name = symbol(&at, reader.uvarint()?)?;
+            let value = match reader.uvarint()?.checked_sub(1) {
+                Some(value) => symbol(&at, value)?,
+                None => {
+                    let column = reader.uvarint()?;
+                    let number = u32::try_from(column);
+                    let number = number.map_err(|_| at.corrupt(format!("column {column}")))?;
+                    sets.columns.insert(sets.pairs.len(), number);
+                    IN_COLUMN
                 }
             };
-            pairs.push(SymbolPair { name: symbol()?, value: symbol()? });
-            if pairs.len() > max_pairs {
-                return Err(Fault::limit("max_block_bytes", size_of_val(&pairs[..]), limits.block_bytes()));
+            sets.pairs.push(SymbolPair { name, value });
+            if sets.pairs.len() > max_pairs(limits) {
+                let bytes = size_of_val(&sets.pairs[..]);
+                return Err(Fault::limit("max_block_bytes", bytes, limits.block_bytes()));
             }
         }
-        ends.push(pairs.len());
+        sets.ends.push(sets.pairs.len());
     }
     if !reader.is_empty() {
-        return Err(reader
-            .corrupt(format!("{} bytes behind the last of {count} sets", reader.rest().len()))
-            .into());
+        let what = format!("{} bytes behind the last of {count} sets", reader.rest().len());
+        return Err(reader.corrupt(what).into());
     }
-    Ok((pairs, ends))
+    Ok(sets)
 }
 
 #[cfg(test)]
@@ -190,7 +337,7 @@ mod tests {
         interner.intern(b"a symbol of another block");
         let rows: Vec<_> = rows.iter().map(|text| pairs(&mut interner, text)).collect();
         let mut streams = Streams::default();
-        encode(rows.iter().map(Vec::as_slice), interner.table(), &mut streams);
+        MetadataWriter::new(rows.iter().map(Vec::as_slice).collect(), interner.table()).write(&mut streams);
         (streams, interner)
     }
 
@@ -229,7 +376,7 @@ mod tests {
     fn metadata_that_lies_is_refused() {
         let (good, _) = written(&[&[("a", "1")], &[]]);
         let stream = good.get(Kind::Metadata).unwrap();
-        assert_eq!(stream, [2, 1, b'a', 1, b'1', 1, 1, 0, 1]);
+        assert_eq!(stream, [2, 1, b'a', 1, b'1', 1, 1, 0, 2]);
         let with = |metadata: &[u8], ids: &[u8]| {
             let mut streams = Streams::default();
             *streams.out(Kind::Metadata) = metadata.to_vec();
@@ -243,10 +390,42 @@ mod tests {
         for end in 0..stream.len() {
             assert!(with(&stream[..end], &[1, 1, 0]).is_err());
         }
-        for (at, byte) in [(0, 3), (0, 1), (1, 9), (5, 2), (5, 0), (6, 200), (7, 2), (8, 2), (5, 3)] {
+        for (at, byte) in [(0, 3), (0, 1), (1, 9), (5, 2), (5, 0), (6, 200), (7, 2), (8, 3), (8, 0), (5, 3)] {
             let mut broken = stream.to_vec();
             broken[at] = byte;
             assert!(with(&broken, &[1, 1, 0]).is_err(), "{broken:?}");
         }
+    }
+
+    /// A trace and a span a row, as text and as numbers; a pod of a few; some rows without.
+    #[test]
+    fn names_of_many_values_have_columns() {
+        let hex = |n: u64, width: usize| format!("{:0width$x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 1);
+        let text: Vec<Vec<(&str, String)>> = (0..400u64)
+            .map(|n| match n % 5 {
+                0 => vec![],
+                _ => vec![
+                    ("trace", format!("{}{}", hex(n, 16), hex(n + 1, 16))),
+                    ("pod", format!("web-{}", n % 3)),
+                    ("span", hex(n * 3, 16)),
+                    ("text", format!("a {n} b")),
+                    ("span", hex(n * 7, 16)),
+                ],
+            })
+            .collect();
+        let rows: Vec<Vec<(&str, &str)>> =
+            text.iter().map(|row| row.iter().map(|(name, value)| (*name, &value[..])).collect()).collect();
+        let rows: Vec<&[(&str, &str)]> = rows.iter().map(Vec::as_slice).collect();
+        let (streams, _) = written(&rows);
+        let expected: Vec<Vec<(String, String)>> =
+            rows.iter().map(|row| row.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect()).collect();
+        assert_eq!(read(&streams, 400), Ok(expected));
+        assert!(streams.len(Kind::Metadata) < 100);
+        assert_eq!(column::table(&streams).unwrap().len(), 3);
+        // A column that ends early, or that is not there.
+        assert!(read(&streams, 399).is_err());
+        let mut broken = written(&rows).0;
+        broken.out(Kind::Columns).clear();
+        assert!(read(&broken, 400).is_err());
     }
 }

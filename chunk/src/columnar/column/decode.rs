@@ -31,6 +31,24 @@ pub(crate) enum Values {
     Same(usize),
 }
 
+impl Values {
+    /// The text of the value of that number, which is printed to `room` if it is not there yet. `None` where it
+    /// depends on a line.
+    pub(crate) fn text<'a>(&'a self, number: usize, room: &'a mut [u8; 40]) -> Option<&'a [u8]> {
+        let (text, bytes) = match self {
+            Self::Const(text) => text.piece(0),
+            Self::Dict { ids, text } => text.piece(usize::from(*ids.get(number)?)),
+            Self::Text(text) => text.piece(number),
+            Self::Numbers { class, values } => {
+                let bytes = class.print(*values.get(number)?, room);
+                return room.get(..bytes).filter(|text| !text.is_empty());
+            }
+            Self::RowTime { .. } | Self::Same(_) => return None,
+        };
+        text.get(..bytes)
+    }
+}
+
 /// Pieces of text, one behind the other.
 #[derive(Debug, Default)]
 pub(crate) struct Text {

@@ -6,7 +6,7 @@ use super::{ALONE, Encoding};
 use crate::columnar::class::{Class, POWERS, digits_of_code};
 use crate::columnar::skeleton::Table;
 use crate::columnar::stream::{Kind, Streams};
-use crate::loki::format::{put_uvarint, put_varint};
+use crate::loki::format::{put_uvarint, put_varint, take_uvarint};
 
 /// A column of so many bytes has a stream of its own, so that it can be read without the others.
 const LARGE: usize = 16 << 10;
@@ -31,6 +31,14 @@ impl<'a> Encoder<'a> {
             numbers: Vec::new(),
             part: Vec::new(),
         }
+    }
+
+    /// Goes on behind the columns that these streams have.
+    pub(crate) fn resume(streams: &'a mut Streams) -> Self {
+        let table = std::mem::take(streams.out(Kind::Columns));
+        let mut rest = &table[..];
+        let columns = take_uvarint(&mut rest).and_then(|columns| usize::try_from(columns).ok()).unwrap_or(0);
+        Self { table: rest.to_vec(), columns, ..Self::new(streams) }
     }
 
     /// How many columns were written; the number of the next one.

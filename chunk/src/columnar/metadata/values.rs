@@ -1,0 +1,118 @@
+//! Values of metadata that are in columns: identifiers of traces and the like, another one in each row.
+
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use std::collections::BTreeMap;
+
+use crate::Limits;
+use crate::columnar::class::Class;
+use crate::columnar::column::{self, Encoder, Values};
+use crate::columnar::fault::Fault;
+use crate::columnar::skeleton::Table;
+use crate::columnar::stream::{Kind, Streams};
+use crate::symbols::SymbolTable;
+
+/// Writes the next column.
+pub(super) fn encode<'a>(values: impl Iterator<Item = &'a [u8]> + Clone, columns: &mut Encoder<'_>) {
+    let class = class(values.clone());
+    if class.is_numeric() {
+        let numbers: Vec<u64> = values.filter_map(number).collect();
+        columns.numbers(class, &numbers);
+    } else {
+        let mut strings = Table::default();
+        let numbers: Vec<u64> = values.map(|value| u64::from(strings.add(value))).collect();
+        columns.strings(class, &numbers, &strings);
+    }
+}
+
+/// The class that all values are of.
+fn class<'a>(mut values: impl Iterator<Item = &'a [u8]> + Clone) -> Class {
+    let first = values.clone().next().unwrap_or_default();
+    let class = match u8::try_from(first.len()) {
+        Ok(width @ 1..=16) => Class::Hex(width),
+        Ok(36) => Class::Uuid,
+        Ok(width @ 18..=254) if width.is_multiple_of(2) => Class::HexBytes(width),
+        _ => return Class::Text,
+    };
+    let mut room = [0; 40];
+    let mut binary = Vec::new();
+    let mut printed = Vec::new();
+    let is_of_it = |value: &[u8]| {
+        if class.is_numeric() {
+            let width = number(value).map_or(0, |number| class.print(number, &mut room));
+            return room.get(..width) == Some(value);
+        }
+        binary.clear();
+        printed.clear();
+        Class::scan_bytes(value, &mut binary);
+        class.print_bytes(&binary, &mut printed);
+        Some(binary.len()) == class.fixed_bytes() && printed == value
+    };
+    if values.all(is_of_it) { class } else { Class::Text }
+}
+
+fn number(value: &[u8]) -> Option<u64> {
+    u64::from_str_radix(std::str::from_utf8(value).ok()?, 16).ok()
+}
+
+/// The columns that metadata has, and how far each was read.
+pub(super) struct ColumnValues {
+    columns: BTreeMap<u32, (Values, usize, usize)>,
+    /// Bytes that values may still take.
+    left: usize,
+    max: usize,
+}
+
+impl ColumnValues {
+    pub(super) fn new(
+        streams: &Streams,
+        numbers: impl Iterator<Item = u32>,
+        limits: &Limits,
+    ) -> Result<Self, Fault> {
+        let table = column::table(streams)?;
+        let max = limits.block_bytes();
+        let mut columns = BTreeMap::new();
+        for number in numbers {
+            if columns.contains_key(&number) {
+                continue;
+            }
+            let column = usize::try_from(number).ok().and_then(|number| table.get(number));
+            let column = column.ok_or_else(|| {
+                Fault::corrupt(Kind::Metadata, 0, format!("column {number} of {}", table.len()))
+            })?;
+            columns.insert(number, (column::decode(column, streams, max)?, column.rows, 0));
+        }
+        Ok(Self { columns, left: max, max })
+    }
+
+    /// Adds the next value of a column to the symbols, and gives its number.
+    pub(super) fn next(&mut self, number: u32, symbols: &mut SymbolTable) -> Result<u32, Fault> {
+        let corrupt = |what| Fault::corrupt(Kind::Columns, 0, format!("column {number} {what}"));
+        let Some((values, rows, next)) = self.columns.get_mut(&number) else {
+            return Err(corrupt("is not there"));
+        };
+        if next >= rows {
+            return Err(corrupt("has fewer values than metadata takes"));
+        }
+        let mut room = [0; 40];
+        let value = values.text(*next, &mut room).ok_or_else(|| corrupt("has a value without text"))?;
+        *next = next.saturating_add(1);
+        self.left = self.left.checked_sub(value.len()).ok_or(Fault::limit(
+            "max_block_bytes",
+            self.max.saturating_add(value.len()),
+            self.max,
+        ))?;
+        let symbol = u32::try_from(symbols.len()).map_err(|_| corrupt("has more than 2^32 values"))?;
+        symbols.push(value);
+        Ok(symbol)
+    }
+
+    /// Checks that all values were taken.
+    pub(super) fn finish(self) -> Result<(), Fault> {
+        let more = self.columns.iter().find(|(_, (_, rows, next))| next != rows);
+        more.map_or(Ok(()), |(number, (_, rows, next))| {
+            let what = format!("column {number} has {rows} values, metadata takes {next}");
+            Err(Fault::corrupt(Kind::Columns, 0, what))
+        })
+    }
+}
