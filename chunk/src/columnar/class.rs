@@ -190,7 +190,7 @@ const PAIRS: [[u8; 2]; 100] = {
 };
 
 /// Numbers below 1000 in print, each followed by its width.
-const SMALL: [[u8; 4]; 1000] = {
+pub(crate) const SMALL: [[u8; 4]; 1000] = {
     let mut all = [[0; 4]; 1000];
     let (mut hundreds, mut tens, mut ones) = (b'0', b'0', b'0');
     let mut index = 0;

@@ -4,11 +4,16 @@
 //! The *key* of a line is its text with three bytes for each value: 0, and those of the value's class. Lines
 //! of one key have one skeleton. A line with a zero byte has none.
 
+use std::ops::Range;
+
 use super::class::{Class, MAX_DIGITS, UUID_BYTES, digits_code, hex_value, scan_ip4, starts_with_uuid};
 use super::timestamp::{self, Stamp};
 
 /// Values of one line at most: a line of more is no line to tabulate.
 pub(crate) const MAX_SLOTS: usize = 255;
+
+/// Longer lines are not cut.
+const LONGEST: usize = 1 << 20;
 
 const DIGIT: u8 = 1;
 const HEX_LOWER: u8 = 2;
@@ -72,11 +77,13 @@ impl Words {
     }
 
     fn place(word: &[u8]) -> usize {
-        let mut hash = 0xCBF2_9CE4_8422_2325u64;
-        for &byte in word {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+        let mut hash = word.len() as u64;
+        for part in word.chunks(8) {
+            let mut bytes = [0; 8];
+            bytes.iter_mut().zip(part).for_each(|(to, from)| *to = *from);
+            hash = (hash.rotate_left(23) ^ u64::from_le_bytes(bytes)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         }
-        usize::try_from((hash ^ hash >> 29) % Self::PLACES as u64).unwrap_or(0)
+        usize::try_from((hash >> 32) % Self::PLACES as u64).unwrap_or(0)
     }
 
     /// Counts the words and fields of a line.
@@ -133,6 +140,8 @@ pub(crate) struct Lexer {
     /// Its values: numbers as they are, bytes as [`span`]s of the line.
     pub(crate) values: Vec<u64>,
     written: usize,
+    /// Not 0, if a zero byte was seen.
+    zeros: u64,
     zero_padded: bool,
 }
 
@@ -154,21 +163,38 @@ impl Lexer {
         self.key.clear();
         self.values.clear();
         self.written = 0;
-        if line.contains(&0) || line.len() > 1 << 20 {
+        self.zeros = 0;
+        if line.len() > LONGEST {
             return false;
         }
         match level {
             Level::Digits => {
                 self.digits(line, 0, line.len());
             }
+            Level::Fields if line.contains(&0) => return false,
             Level::Fields => self.fields(line, words),
         }
-        self.key.extend_from_slice(line.get(self.written..).unwrap_or_default());
-        self.values.len() <= MAX_SLOTS
+        self.literal(line, line.len());
+        self.values.len() <= MAX_SLOTS && self.zeros == 0
+    }
+
+    /// Appends what was not written yet, up to `end`.
+    #[inline]
+    fn literal(&mut self, line: &[u8], end: usize) {
+        let rest = line.get(self.written..).unwrap_or_default();
+        let bytes = end - self.written;
+        // Short text is copied with what follows, which is then taken back.
+        if let Some(chunk) = rest.first_chunk::<32>().filter(|_| bytes <= 32) {
+            let end = self.key.len() + bytes;
+            self.key.extend_from_slice(chunk);
+            self.key.truncate(end);
+        } else {
+            self.key.extend_from_slice(rest.get(..bytes).unwrap_or_default());
+        }
     }
 
     fn slot(&mut self, line: &[u8], class: Class, value: u64, start: usize, end: usize) {
-        self.key.extend_from_slice(line.get(self.written..start).unwrap_or_default());
+        self.literal(line, start);
         let [class, width] = class.to_bytes();
         self.key.extend_from_slice(&[0, class, width]);
         self.values.push(value);
@@ -187,41 +213,62 @@ impl Lexer {
 
     /// Cuts `line[at..until]`; gives where it came to, which is behind a value that goes on beyond.
     fn digits(&mut self, line: &[u8], mut at: usize, until: usize) -> usize {
-        while at < until {
-            let Some(&first) = line.get(at) else { break };
-            let mut seen = kind(first);
-            if seen & RUN == 0 {
-                at += 1;
-                continue;
-            }
-            let start = at;
-            at += 1;
-            while let Some(&byte) = line.get(at) {
-                let kind = kind(byte);
-                if kind & RUN == 0 {
-                    break;
+        while let Some(digit) = self.next_digit(line, at, until) {
+            let before = line.get(at..digit).unwrap_or_default();
+            let start = digit - before.iter().rev().take_while(|&&byte| kind(byte) & RUN != 0).count();
+            let (mut end, mut value) = (digit, 0u64);
+            let next = loop {
+                let next = line.get(end).copied().unwrap_or_default();
+                let digit = next.wrapping_sub(b'0');
+                if digit > 9 {
+                    break next;
                 }
-                seen |= kind;
-                at += 1;
-            }
-            if seen & DIGIT == 0 {
-                if at - start == 3
-                    && first.is_ascii_uppercase()
-                    && line.get(at) == Some(&b' ')
-                    && let Some(stamp) = timestamp::after_letters(line, start, &mut self.zero_padded)
-                {
-                    at = self.stamp(line, stamp, start);
-                }
+                value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+                end += 1;
+            };
+            at = if start == digit && kind(next) & RUN == 0 {
+                self.decimal(line, at, start..end, value, next)
             } else {
-                at = self.run(line, start, at, seen);
-            }
+                let run = line.get(end..).unwrap_or_default();
+                end += run.iter().take_while(|&&byte| kind(byte) & RUN != 0).count();
+                self.run(line, start, end)
+            };
         }
-        at
+        at.max(until)
+    }
+
+    /// Where the next digit is. Eight bytes at a time; notes zero bytes on the way.
+    #[inline]
+    fn next_digit(&mut self, line: &[u8], mut at: usize, until: usize) -> Option<usize> {
+        const ONES: u64 = u64::from_le_bytes([1; 8]);
+        const HIGHS: u64 = ONES << 7;
+        while at < until {
+            let rest = line.get(at..)?;
+            let chunk = rest.first_chunk::<8>().copied().unwrap_or_else(|| {
+                let mut padded = [b' '; 8];
+                padded.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+                padded
+            });
+            let bytes = u64::from_le_bytes(chunk);
+            self.zeros |= bytes.wrapping_sub(ONES) & !bytes & HIGHS;
+            // A digit is 0 to 9 now, and stays below 128 with 118 added.
+            let from_zero = bytes ^ (ONES * 0x30);
+            let others = ((from_zero & !HIGHS) + ONES * 118) | from_zero;
+            let digits = !others & HIGHS;
+            if digits != 0 {
+                at += digits.trailing_zeros() as usize / 8;
+                return (at < until).then_some(at);
+            }
+            at += 8;
+        }
+        None
     }
 
     /// A run with a digit in it.
-    fn run(&mut self, line: &[u8], start: usize, end: usize, seen: u8) -> usize {
+    fn run(&mut self, line: &[u8], start: usize, end: usize) -> usize {
         let width = end - start;
+        let run = line.get(start..end).unwrap_or_default();
+        let seen = run.iter().fold(0, |seen, &byte| seen | kind(byte));
         let next = line.get(end).copied().unwrap_or_default();
         let rest = line.get(start..).unwrap_or_default();
         if seen & (HEX_UPPER | LETTER) == 0 && width == 8 && next == b'-' && starts_with_uuid(rest) {
@@ -229,10 +276,6 @@ impl Lexer {
             self.slot(line, Class::Uuid, span(start, end), start, end);
             return end;
         }
-        if seen == DIGIT {
-            return self.decimal(line, start, end, next);
-        }
-        let run = line.get(start..end).unwrap_or_default();
         if seen & LETTER == 0 && seen != DIGIT | HEX_LOWER | HEX_UPPER && width >= 8 {
             self.hex(line, run, start, end);
         } else if width > 2
@@ -248,9 +291,16 @@ impl Lexer {
         end
     }
 
-    fn decimal(&mut self, line: &[u8], start: usize, end: usize, next: u8) -> usize {
-        let width = end - start;
+    /// A run of nothing but digits. Text from `from` on is in no value yet.
+    fn decimal(&mut self, line: &[u8], from: usize, digits: Range<usize>, value: u64, next: u8) -> usize {
+        let (start, end) = (digits.start, digits.end);
+        let width = digits.len();
         match (width, next) {
+            (1 | 2, b' ') => {
+                if let Some((start, stamp)) = self.time_around(line, from, start) {
+                    return self.stamp(line, stamp, start);
+                }
+            }
             (4, b'-' | b'/') | (2, b'/' | b':') | (6, b' ') => {
                 if let Some(stamp) = timestamp::after_digits(line, start, width) {
                     return self.stamp(line, stamp, start);
@@ -263,13 +313,49 @@ impl Lexer {
                     return start + width;
                 }
             }
+            (8, b'-') if starts_with_uuid(line.get(start..).unwrap_or_default()) => {
+                let end = start + UUID_BYTES;
+                self.slot(line, Class::Uuid, span(start, end), start, end);
+                return end;
+            }
             _ => {}
         }
-        self.number(line, start, end);
+        if width > MAX_DIGITS {
+            self.text(line, start, end);
+        } else {
+            self.slot(line, Class::Digits, digits_code(value, width), start, end);
+        }
         end
     }
 
-    /// Digits, as a number if there are not too many.
+    /// A time whose day is at `day`, with the names of the month and perhaps the weekday before it.
+    fn time_around(&mut self, line: &[u8], from: usize, day: usize) -> Option<(usize, Stamp)> {
+        let is_blank = |at: usize| line.get(at) == Some(&b' ');
+        let gap = if is_blank(day.checked_sub(2)?) { 2 } else { 1 };
+        let month = day.checked_sub(3 + gap).filter(|&month| month >= from && is_blank(day - 1))?;
+        if !line.get(month).is_some_and(u8::is_ascii_uppercase) {
+            return None;
+        }
+        let starts_a_run = |at: usize| {
+            at == from
+                || at
+                    .checked_sub(1)
+                    .and_then(|before| line.get(before))
+                    .is_none_or(|&byte| kind(byte) & RUN == 0)
+        };
+        let weekday = month.checked_sub(4).filter(|&weekday| weekday >= from && starts_a_run(weekday));
+        if let Some(weekday) = weekday
+            && let Some(stamp) = timestamp::after_letters(line, weekday, &mut self.zero_padded)
+        {
+            return Some((weekday, stamp));
+        }
+        if !starts_a_run(month) {
+            return None;
+        }
+        timestamp::after_letters(line, month, &mut self.zero_padded).map(|stamp| (month, stamp))
+    }
+
+    /// Digits inside of a longer run.
     fn number(&mut self, line: &[u8], start: usize, end: usize) {
         let width = end - start;
         if width > MAX_DIGITS {

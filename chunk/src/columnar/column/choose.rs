@@ -9,6 +9,9 @@ use crate::loki::format::uvarint_bytes;
 /// More distinct values than this have no dictionary.
 pub(crate) const MAX_DISTINCT: usize = 1 << 14;
 
+/// Values after which a column of nearly as many distinct ones is given up.
+const HOPE: usize = 1024;
+
 /// Distinct values of a column: the number of each by first appearance.
 #[derive(Default)]
 pub(crate) struct Distinct {
@@ -35,7 +38,11 @@ impl Distinct {
         }
         self.round += 1;
         let mask = (1usize << bits) - 1;
-        for &value in column {
+        for (row, &value) in column.iter().enumerate() {
+            // What is nearly all new so far will not repeat later.
+            if row == HOPE && self.values.len() > HOPE * 7 / 8 {
+                return false;
+            }
             let hash = value.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - bits);
             let mut at = usize::try_from(hash).unwrap_or(0);
             let id = loop {

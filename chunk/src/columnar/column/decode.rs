@@ -320,7 +320,10 @@ pub(crate) fn decode(column: &Column, streams: &Streams, max: usize) -> Result<V
         Encoding::Text { .. } => text(column, streams),
         Encoding::For { base, width } => {
             let packed = column.values.of(streams, Kind::Bits)?;
-            numbers(unpack(packed, width, rows).map(|value| value.wrapping_add(base)).collect())
+            match printed(column.class, base, width, rows) {
+                Some(text) => Ok(Values::Dict { ids: unpack(packed, width, rows).map(low).collect(), text }),
+                None => numbers(unpack(packed, width, rows).map(|value| value.wrapping_add(base)).collect()),
+            }
         }
         Encoding::Delta { .. } => deltas(column, streams).and_then(numbers),
         Encoding::DeltaFor { first, least, width } => {
@@ -360,6 +363,26 @@ pub(crate) fn decode(column: &Column, streams: &Streams, max: usize) -> Result<V
         }
         Encoding::Same { slot } => Ok(Values::Same(slot)),
     }
+}
+
+/// All numbers of so many bits above `base` in print, if they are few beside the rows.
+fn printed(class: Class, base: u64, width: u8, rows: usize) -> Option<Text> {
+    let count = 1u64.checked_shl(u32::from(width)).filter(|_| width <= 12)?;
+    if usize::try_from(count).ok()? > rows {
+        return None;
+    }
+    let mut text = Text::default();
+    for value in 0..count {
+        let mut print = [0; 40];
+        let bytes = class.print(base.wrapping_add(value), &mut print);
+        // What does not print may not be there: then it is found out row by row.
+        text.push(print.get(..bytes).filter(|print| !print.is_empty())?);
+    }
+    Some(text.padded())
+}
+
+fn low(value: u64) -> u16 {
+    u16::try_from(value & 0xFFFF).unwrap_or_default()
 }
 
 fn ids(column: &Column, streams: &Streams, distinct: usize) -> Result<Vec<u16>, Fault> {

@@ -4,7 +4,7 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::decode::{Decoder, Part, Skeleton};
-use crate::columnar::class::Class;
+use crate::columnar::class::{Class, SMALL};
 use crate::columnar::column::{Text, Values};
 use crate::columnar::fault::Fault;
 use crate::columnar::raw::RawLines;
@@ -127,6 +127,14 @@ impl Cursor {
     /// Appends a number in print.
     #[inline]
     fn print(&mut self, class: Class, value: u64, out: &mut Vec<u8>) -> Result<(), Fault> {
+        if class == Class::Number
+            && let Some(small) = usize::try_from(value).ok().and_then(|value| SMALL.get(value))
+        {
+            let end = out.len().saturating_add(usize::from(small[3]));
+            out.extend_from_slice(small);
+            out.truncate(end);
+            return Ok(());
+        }
         if let Class::Time(format) = class {
             // Times are close to each other: most print as a few other digits.
             if self.width == 0 || self.printed != value {

@@ -64,7 +64,7 @@ pub(crate) fn encode(lines: &[&[u8]], times: &[i64], options: &ColumnarOptions, 
 /// leaves least: a field, or with `false` each word in it, stays if one in so many lines has it.
 const COARSER: [(bool, usize); 3] = [(false, 64), (true, 16), (true, 3)];
 /// Lines that are looked at to learn which words are frequent, and whether a way to cut lines fits them.
-const SAMPLE: usize = 1024;
+const SAMPLE: usize = 512;
 
 /// Cuts all lines; `None` if they have more values than a group may.
 fn cut(lines: &[&[u8]], relex: bool) -> Option<Rows> {
