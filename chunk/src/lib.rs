@@ -8,10 +8,14 @@
 //! stored under. Buckets that Loki filled can be read, and what is written here has Loki's layout in every
 //! byte.
 //!
+//! Where nobody else has to read it there is a second format, [`columnar`]: lines are taken apart into what they
+//! have in common and columns of what differs, which takes fewer bytes, and a read decompresses only the
+//! columns that its lines need. Builder, chunk, object and key are the same.
+//!
 //! # What it does not do
 //!
 //! It does no I/O: bytes in, bytes out. It has no index over chunks, knows nothing of query languages, and
-//! starts no thread. The codecs `lz4`, `flate` and `zstd` are refused by name, both ways. Loki's checkpoints
+//! starts no thread. The codecs `lz4`, `flate` and `zstd` of Loki are refused by name, both ways. Loki's checkpoints
 //! of open heads, which lie in its log and never in a bucket, are not read.
 //!
 //! # Example
@@ -86,6 +90,8 @@
 //! # Features
 //!
 //! - `gzip` (default): blocks in gzip, with zlib-rs. Snappy is always there, for the envelope needs it.
+//! - `zstd` (default): columnar chunks in Zstandard, with its C library. Without it they are written without
+//!   compression, and those that are compressed are refused.
 //! - `serde`: `Serialize` and `Deserialize` for options, limits, policies and keys.
 
 mod block;
