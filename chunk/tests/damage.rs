@@ -146,6 +146,58 @@ fn any_flipped_bit_of_a_column_costs_its_group_and_no_other() {
     }
 }
 
+/// A group is opened bit by bit: what was handed out before the damage is good, and the rest is counted.
+#[test]
+fn damage_in_the_middle_of_a_group_is_told_to_the_entry() {
+    let mut state = 1u64;
+    let mut line = || -> Vec<u8> {
+        let mut byte = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state.to_le_bytes()[7]
+        };
+        (0..100).map(|_| byte()).collect()
+    };
+    let entries: Vec<Owned> = (0..8000).map(|n| Owned::new(n, &line())).collect();
+    let mut builder = Builder::new(BuilderOptions::columnar(Profile::Fast)).unwrap();
+    for entry in &entries {
+        entry.lend(|entry| builder.append(entry)).unwrap();
+    }
+    let mut bytes = builder.finish().unwrap().bytes.to_vec();
+    let chunk = Chunk::open(bytes.clone(), &Limits::default()).unwrap();
+    assert_eq!(chunk.blocks().len(), 1);
+    // In the second of four pages of lines.
+    let middle = bytes.len() * 2 / 5;
+    bytes[middle] ^= 1;
+
+    let chunk = Chunk::open_with(bytes.clone(), &Limits::default(), CorruptionPolicy::SkipBlock).unwrap();
+    for direction in [Direction::Forward, Direction::Backward] {
+        let mut iter = chunk.entries(.., direction);
+        let found = collect(&mut iter).unwrap();
+        let [damage] = iter.damage() else { panic!("{:?}", iter.damage()) };
+        assert!(found.len() > 1000 && found.len() < 7000, "{}", found.len());
+        assert_eq!(found.len() as u64 + damage.entries_lost(), 8000);
+        let all = owned::directed(entries.clone(), direction);
+        assert!(found == all[..found.len()]);
+        let kept = |entry: &&Owned| !(damage.min_ns..=damage.max_ns).contains(&entry.timestamp_ns);
+        assert_eq!(all.iter().filter(kept).count(), found.len());
+        let DamageKind::Lost { cause, .. } = &damage.kind else { panic!("{damage:?}") };
+        assert!(matches!(
+            cause,
+            Error::ChecksumMismatch { section: Section::Stream { group: 0, kind: 10 }, .. }
+        ));
+    }
+    // A range in a page that is whole does not meet it.
+    let mut iter = chunk.entries(7000..7010, Direction::Forward);
+    assert_eq!(collect(&mut iter).unwrap(), entries[7000..7010]);
+    assert_eq!(iter.damage(), []);
+
+    let chunk = Chunk::open(bytes, &Limits::default()).unwrap();
+    let mut iter = chunk.entries(.., Direction::Forward);
+    let error = collect(&mut iter).unwrap_err();
+    assert_eq!(iter.next().unwrap_err(), error, "the iterator stays at the error");
+    assert_eq!(chunk.verify().unwrap_err(), error);
+}
+
 #[test]
 fn any_cut_is_an_error() {
     for kind in each_kind() {
