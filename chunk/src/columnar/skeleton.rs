@@ -39,7 +39,8 @@ pub(crate) struct Table {
     ends: Vec<usize>,
     /// Rows of each key.
     pub(crate) rows: Vec<u32>,
-    places: HashTable<u32>,
+    /// Hash and number of each key: hashes are kept because keys are long.
+    places: HashTable<(u64, u32)>,
     hasher: RandomState,
 }
 
@@ -47,14 +48,14 @@ impl Table {
     /// Counts a row of this key, and gives the key's number.
     pub(crate) fn add(&mut self, key: &[u8]) -> u32 {
         let hash = self.hasher.hash_one(key);
-        let (bytes, ends, hasher) = (&self.bytes, &self.ends, &self.hasher);
+        let (bytes, ends) = (&self.bytes, &self.ends);
         let next = u32::try_from(ends.len()).expect("a group has fewer rows than 4 Gi");
         let entry = self.places.entry(
             hash,
-            |&number| key_of(bytes, ends, number) == key,
-            |&number| hasher.hash_one(key_of(bytes, ends, number)),
+            |&(other, number)| other == hash && key_of(bytes, ends, number) == key,
+            |&(hash, _)| hash,
         );
-        let number = *entry.or_insert(next).get();
+        let number = entry.or_insert((hash, next)).get().1;
         if number == next {
             self.bytes.extend_from_slice(key);
             self.ends.push(self.bytes.len());

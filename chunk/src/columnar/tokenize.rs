@@ -408,11 +408,12 @@ impl Lexer {
                 }
                 continue;
             }
-            let end = line
-                .iter()
-                .skip(at)
-                .position(|&byte| kind(byte) & FIELD_END != 0)
-                .map_or(line.len(), |length| at + length);
+            let rest = line.get(at..).unwrap_or_default();
+            let (mut end, mut seen) = (at, 0);
+            for kind in rest.iter().map(|&byte| kind(byte)).take_while(|kind| kind & FIELD_END == 0) {
+                seen |= kind;
+                end += 1;
+            }
             if kind_of_first & RUN != 0
                 && let Some(stamp) = self.time_at(line, at)
             {
@@ -420,7 +421,7 @@ impl Lexer {
                 continue;
             }
             let field = line.get(at..end).unwrap_or_default();
-            if self.is_value(field) || words.are_frequent(field) {
+            if self.is_value(field, seen) || words.are_frequent(field) {
                 at = self.digits(line, at, end);
             } else {
                 self.text(line, at, end);
@@ -453,8 +454,7 @@ impl Lexer {
     }
 
     /// Whether a field has no letters, or is one value that has a class of its own.
-    fn is_value(&self, field: &[u8]) -> bool {
-        let seen = field.iter().fold(0, |seen, &byte| seen | kind(byte));
+    fn is_value(&self, field: &[u8], seen: u8) -> bool {
         seen & (HEX_LOWER | HEX_UPPER | LETTER) == 0
             || starts_with_uuid(field)
             || seen & LETTER == 0

@@ -76,41 +76,47 @@ fn cut(lines: &[&[u8]], relex: bool) -> Option<Rows> {
     };
     let mut lexer = Lexer::default();
     let mut words = Words::new();
-    rows.cut(lines, 0..lines.len(), Level::Digits, &mut lexer, &words)?;
-    if !relex {
-        return Some(rows);
+    let sample = lines.iter().step_by(lines.len().div_ceil(SAMPLE).max(1));
+    let hopeless = relex && alike(sample, Level::Digits, &mut lexer, &words) < SAMPLE / 8;
+    let mut rare: Vec<usize> = (0..lines.len()).collect();
+    if !hopeless || lines.len() < SAMPLE {
+        rows.cut(lines, 0..lines.len(), Level::Digits, &mut lexer, &words)?;
+        rare = rows.rare(LEAST_ROWS);
     }
-    let mut least = LEAST_ROWS;
-    for (whole, share) in COARSER {
-        let rare = rows.rare(least);
+    for (whole, share) in COARSER.into_iter().filter(|_| relex) {
         if rare.is_empty() {
             break;
         }
-        least = LEAST_ROWS_OF_FIELDS;
         let sample = || rare.iter().step_by(rare.len().div_ceil(SAMPLE)).filter_map(|&row| lines.get(row));
         words.clear();
         sample().for_each(|line| words.count(line));
         words.whole = whole;
         words.frequent = u16::try_from(sample().count() / share).unwrap_or(u16::MAX).max(4);
-        if rare.len() > SAMPLE && !fits(sample(), &mut lexer, &words) {
+        if rare.len() > SAMPLE && alike(sample(), Level::Fields, &mut lexer, &words) < SAMPLE / 4 {
             continue;
         }
         rows.forget_rare(&rare);
         rows.cut(lines, rare.iter().copied(), Level::Fields, &mut lexer, &words)?;
+        rare = rows.rare(LEAST_ROWS_OF_FIELDS);
     }
     Some(rows)
 }
 
-/// Whether lines that are cut this way are alike: half of them have a skeleton that another one has.
-fn fits<'a>(sample: impl Iterator<Item = &'a &'a [u8]>, lexer: &mut Lexer, words: &Words) -> bool {
+/// How many of these lines have a skeleton that another one has, when they are cut this way.
+fn alike<'a>(
+    sample: impl Iterator<Item = &'a &'a [u8]>,
+    level: Level,
+    lexer: &mut Lexer,
+    words: &Words,
+) -> usize {
     let mut skeletons = Table::default();
     for line in sample {
-        if lexer.cut(line, Level::Fields, words) {
+        if lexer.cut(line, level, words) {
             skeletons.add(&lexer.key);
         }
     }
     let alike: u32 = skeletons.rows.iter().filter(|&&rows| rows > 1).sum();
-    alike as usize > SAMPLE / 4
+    alike as usize
 }
 
 impl Rows {
