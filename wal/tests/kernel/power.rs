@@ -44,7 +44,7 @@ pub(crate) fn unplugged(dir: &Path) {
         ext4(Path::new(&image), 32 << 20).unwrap();
         disk.mount().unwrap_or_else(|reason| skip(&reason));
         let (mut promises, mut chance) = (Promises::default(), Chance(3));
-        for life in 0..rounds("WAL_POWER_CUTS", 6) {
+        for life in 0..rounds("WAL_POWER_CUTS", 4) {
             let (mut child, mut lines) = spawn(level, life, &log);
             hear_acks(&mut lines, 1 + chance.below(120), &mut promises, level.outlives_power);
             if let Err(reason) = tries("python3", &["-c", SHUTDOWN, &at]) {
@@ -72,7 +72,7 @@ pub(crate) fn copied(dir: &Path) {
         ext4(Path::new(&image), 32 << 20).unwrap();
         disk.mount().unwrap_or_else(|reason| skip(&reason));
         let (mut promises, mut chance) = (Promises::default(), Chance(5));
-        for life in 0..rounds("WAL_POWER_CUTS", 6) {
+        for life in 0..rounds("WAL_POWER_CUTS", 4) {
             let log = Path::new(&at).join("log");
             let (mut child, mut lines) = spawn(level, life, &log);
             hear_acks(&mut lines, 1 + chance.below(120), &mut promises, level.outlives_power);

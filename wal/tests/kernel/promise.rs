@@ -11,7 +11,7 @@ use crate::writer::{Key, options};
 pub(crate) struct Promises {
     /// First LSN of every batch that was acknowledged, or seen after an opening.
     acked: BTreeMap<u64, Key>,
-    /// Acknowledged in this life, at a level that does not outlive what happened.
+    /// Acknowledged in this life, at a level that does not outlive what happens, and not known to be synced.
     weak: BTreeMap<u64, Key>,
     /// Asked for and not answered, or with `unknown`.
     open: BTreeSet<Key>,
@@ -43,6 +43,11 @@ impl Promises {
             ("rejected", Some(key), _) => {
                 self.open.remove(&key);
                 self.never.insert(key);
+            }
+            ("synced", ..) => {
+                let behind = self.weak.split_off(&lsn);
+                self.acked.append(&mut self.weak);
+                self.weak = behind;
             }
             ("cutting", ..) => self.low.1 = self.low.1.max(lsn),
             ("cut", ..) => self.low.0 = self.low.0.max(lsn),
@@ -96,7 +101,8 @@ impl Promises {
             let before = last.insert((key.life, key.thread), key.batch);
             assert!(before < Some(key.batch), "{what}: the batches of a thread are in its order");
         }
-        self.never.extend(self.open.iter().filter(|key| !found.contains(key)));
+        let gone = self.open.iter().chain(self.weak.values()).filter(|key| !found.contains(key));
+        self.never.extend(gone);
         self.open.clear();
         self.weak.clear();
         self.acked.extend(batches);

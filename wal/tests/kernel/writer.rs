@@ -1,7 +1,7 @@
 //! The process that things happen to: it appends, and says before and after what it was promised.
 //!
 //! One line a promise, in one write each, so that a kill leaves whole lines: `trying KEY`, then `acked LSN KEY`,
-//! `rejected KEY` or `unknown KEY`; `cutting LSN`, then `cut LSN`; `opening`, `closed`.
+//! `rejected KEY` or `unknown KEY`; `cutting LSN`, then `cut LSN`; `synced LSN`; `opening`, `closed`.
 
 use std::fmt;
 use std::io::Write;
@@ -10,29 +10,34 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use forebay_wal::fs::{Fs, StdFs};
-use forebay_wal::{AppendError, Lsn, Options, Wal};
+use forebay_wal::{AppendError, Durability, Lsn, Options, Wal};
 
 use crate::machine::{Chance, argument};
-
-type Append = fn(&Wal, Vec<Vec<u8>>) -> Result<Range<Lsn>, AppendError>;
 
 /// How an append is made and what its answer is worth.
 #[derive(Debug)]
 pub(crate) struct Level {
     pub(crate) name: &'static str,
-    append: Append,
+    durability: Durability,
     /// What was acknowledged is there after `kill -9`.
     pub(crate) outlives_process: bool,
     /// And after a power cut.
     pub(crate) outlives_power: bool,
 }
 
-pub(crate) const LEVELS: &[Level] = &[Level {
-    name: "synced",
-    append: |wal, batch| wal.append_batch(batch),
-    outlives_process: true,
-    outlives_power: true,
-}];
+pub(crate) const LEVELS: &[Level] = &[
+    level("synced", Durability::Synced, (true, true)),
+    level("written", Durability::Written, (true, false)),
+    level("buffered", Durability::Buffered, (false, false)),
+];
+
+const fn level(
+    name: &'static str,
+    durability: Durability,
+    (outlives_process, outlives_power): (bool, bool),
+) -> Level {
+    Level { name, durability, outlives_process, outlives_power }
+}
 
 /// A batch: which life of the log, which of its threads, which of that one's batches, and how many records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,8 +116,8 @@ pub(crate) fn live(dir: &Path) {
                 for batch in 0.. {
                     let key = Key { life, thread, batch, records: if batch % 7 == 3 { 4 } else { 1 } };
                     say(format_args!("trying {key}"));
-                    let records = (0..key.records).map(|index| key.record(index)).collect();
-                    if !tell(key, &(level.append)(wal, records)) {
+                    let records = (0..key.records).map(|index| key.record(index));
+                    if !tell(key, &wal.append_batch_with(records, level.durability)) {
                         goes_on.store(false, Ordering::Relaxed);
                     }
                     if !goes_on.load(Ordering::Relaxed) {
@@ -121,6 +126,7 @@ pub(crate) fn live(dir: &Path) {
                     match (thread, batch % 16) {
                         (0, 9) => truncate(wal, wal.next_lsn().0.saturating_sub(40)),
                         (1, 15) => drop(wal.rotate()),
+                        (1, 7) => sync(wal),
                         _ => {}
                     }
                 }
@@ -133,6 +139,12 @@ fn truncate<F: Fs>(wal: &Wal<F>, to: u64) {
     say(format_args!("cutting {to}"));
     if let Ok(done) = wal.truncate_before(Lsn(to)) {
         say(format_args!("cut {}", done.low));
+    }
+}
+
+fn sync<F: Fs>(wal: &Wal<F>) {
+    if let Ok(lsn) = wal.sync() {
+        say(format_args!("synced {lsn}"));
     }
 }
 
