@@ -183,7 +183,7 @@ impl<F: Fs> Wal<F> {
     }
 
     /// Reads from `from`, or from the low watermark if that is higher, up to what is durable. Pins the log while
-    /// it lives.
+    /// it lives. While a truncation is under way the watermark counts as where that wants to go, even if it fails.
     pub fn reader(&self, from: Lsn) -> Reader<F> {
         let pin = self.inner.pin("reader".into(), from);
         let from = pin.lsn().0;
@@ -192,8 +192,8 @@ impl<F: Fs> Wal<F> {
 
     /// Gives back the segments whose records all lie below `lsn`, as far as no pin holds them. Records below the
     /// returned [`low`](Truncated::low) never come back. Costs one sync, and one of the directory if segments go.
-    /// A log at its limit can always be truncated; on a full disk one segment takes at least 20 truncations that
-    /// give something back.
+    /// A log at its limit can always be truncated, and so can one on a full disk: room is kept for it, and what it gives
+    /// back is kept as [`Options::max_spare_segments`] says.
     ///
     /// # Errors
     /// [`AppendError::Rejected`]: nothing was removed. [`AppendError::Indeterminate`]: the log is poisoned, and

@@ -82,7 +82,8 @@ fn a_segment_that_is_made_anew_is_filled_with_zeros() {
     let (wal, _) = Wal::open_in(disk.clone(), DIR, Options { segment_bytes: 4 << 20, ..options() }).unwrap();
     let before = disk.count(Op::Write);
     wal.reserve().unwrap();
-    assert_eq!(disk.count(Op::Write) - before, 4 + 1, "a MiB of zeros each, and the header");
+    let writes = disk.count(Op::Write) - before;
+    assert!(writes > 4, "{writes} writes, each of a MiB of zeros at most, and one of the header");
 }
 
 #[test]
