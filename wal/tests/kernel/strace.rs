@@ -9,8 +9,10 @@ use crate::machine::{said, sample, scratch_in_memory, skipped, start, tries};
 use crate::promise::Promises;
 use crate::writer::options;
 
+/// What writes: several pieces, and one.
+const WRITES: &str = "pwritev,pwrite64";
 /// What of the log's calls changes something; the loader of programs makes none of these.
-const CHANGES: &str = "pwritev,fdatasync,fsync,rename,unlink,ftruncate,fallocate,mkdir";
+const CHANGES: &str = "pwritev,pwrite64,fdatasync,fsync,rename,unlink,ftruncate,fallocate,mkdir";
 
 /// `strace` is there and may be used.
 fn is_here() -> bool {
@@ -84,7 +86,7 @@ fn a_sync_that_fails_where_a_segment_is_made_loses_nothing() {
 #[test]
 fn a_write_that_fails_refuses_one_append_and_no_other() {
     for failure in ["error=ENOSPC", "error=EIO", "retval=0"] {
-        strike("pwritev", failure, (5, ""), |mut promises, dir, what| {
+        strike(WRITES, failure, (5, ""), |mut promises, dir, what| {
             let failed = (promises.count("rejected"), promises.count("unknown"));
             assert!(failed.0 <= 1 && failed.1 == 0, "{what}: {failed:?}");
             assert!(promises.count("closed") == 1 || failed == (0, 0), "{what}");
@@ -95,7 +97,7 @@ fn a_write_that_fails_refuses_one_append_and_no_other() {
 
 #[test]
 fn a_disk_that_takes_nothing_any_more_loses_nothing() {
-    strike("pwritev", "error=ENOSPC", (5, "+"), |mut promises, dir, what| {
+    strike(WRITES, "error=ENOSPC", (5, "+"), |mut promises, dir, what| {
         promises.check(dir, what);
     });
 }
@@ -105,7 +107,7 @@ fn a_disk_that_takes_nothing_any_more_loses_nothing() {
 #[test]
 fn a_write_that_lies_is_told_as_damage() {
     let mut damaged = 0;
-    strike("pwritev", "retval=8", (3, ""), |mut promises, dir, what| match Wal::open(dir, options()) {
+    strike(WRITES, "retval=8", (3, ""), |mut promises, dir, what| match Wal::open(dir, options()) {
         Ok((wal, report)) => promises.hold_against(&wal, &report, what),
         Err(OpenError::Corrupt(damage)) => {
             let classes = [DamageClass::DamagedDurable, DamageClass::Foreign];
