@@ -12,8 +12,8 @@ use crate::Lsn;
 use crate::damage::{unsupported, untouched};
 use crate::directory::segment_path;
 use crate::error::{Damage, OpenError};
-use crate::format::{HEADER_LEN, Header, Kind, Unsupported};
-use crate::fs::Fs;
+use crate::format::{HEADER_LEN, Header, Kind, MAX_SEGMENT, Unsupported};
+use crate::fs::{Fs, is_full};
 use crate::home::Salts;
 use crate::options::{Options, RepairPolicy};
 use crate::pieces::{Piece, Pieces};
@@ -94,8 +94,9 @@ impl<F: Fs> Survey<'_, F> {
             None => End::Open(0),
         };
         let holes = piece.holes(last);
-        let lost = holes.iter().map(|hole| &hole.lsns).filter(|lsns| !lsns.is_empty());
-        mended.lost.extend(lost.map(|lsns| Lsn(lsns.start)..Lsn(lsns.end)));
+        // What the low watermark hid was lost before.
+        let lost = holes.iter().map(|hole| Lsn(hole.lsns.start.max(all.low))..Lsn(hole.lsns.end));
+        mended.lost.extend(lost.filter(|lsns| !lsns.is_empty()));
         self.replace((all, index), (header, &piece.frames.walks, piece.lsns.end), &end, options, mended)
     }
 
@@ -121,10 +122,10 @@ impl<F: Fs> Survey<'_, F> {
             .first()
             .filter(|walk| walk.first_lsn == piece.lsns.start && walk.start.is_some());
         let walks = whole.map(std::slice::from_ref).unwrap_or_default();
-        let lost = whole.map_or(piece.lsns.start, |walk| walk.next_lsn)..end;
+        let lost = whole.map_or(piece.lsns.start, |walk| walk.next_lsn).max(all.low)..end;
         let done = whole.is_some_and(|walk| {
             let rest = walk.seal.is_none() && walk.low >= all.low && piece.frames.residue_end <= walk.end;
-            rest && lost.is_empty()
+            rest && walk.next_lsn >= end
                 && piece.found.as_ref().is_some_and(|found| found.size == found.header.capacity)
         });
         if !done {
@@ -186,7 +187,21 @@ impl<F: Fs> Survey<'_, F> {
             let removed = self.fs.remove(&piece.path).and_then(|()| self.fs.sync_dir(self.dir));
             return removed.map_err(cannot("remove", &piece.path));
         }
-        let moved = self.move_aside(piece.number).map_err(cannot("quarantine", &piece.path))?;
+        // Of a name that is moved from one directory to another a power cut may leave neither.
+        let kept = match piece.size {
+            0..=MAX_SEGMENT => {
+                self.keep(&piece.path, 0..piece.size, &format!("wal-{:016x}.seg", piece.number))
+            }
+            _ => Err(io::ErrorKind::FileTooLarge.into()),
+        };
+        let moved = match kept {
+            Ok(target) => {
+                self.fs.remove(&piece.path).and_then(|()| self.fs.sync_dir(self.dir)).map(|()| target)
+            }
+            Err(error) if is_full(&error) => self.move_aside(piece.number),
+            Err(error) => Err(error),
+        };
+        let moved = moved.map_err(cannot("quarantine", &piece.path))?;
         mended.quarantined.push(moved);
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::control::Seal;
 use crate::directory::segment_path;
 use crate::error::{DamageClass, OpenError};
-use crate::format::{Checksum, FIRST_LSN, HEADER_LEN, Header};
+use crate::format::{Checksum, FIRST_LSN, HEADER_LEN, Header, MAX_SEGMENT};
 use crate::fs::{File, Fs};
 use crate::stretch::Stretches;
 use crate::survey::{Found, Survey, cannot};
@@ -132,7 +132,9 @@ impl<F: Fs> Survey<'_, F> {
     fn read_by_their_seals(&self, pieces: &mut [Piece<F>]) -> Result<(), OpenError> {
         for index in 1..pieces.len() {
             let Some([before, piece]) = pieces.get_mut(index - 1..=index) else { break };
-            let unreadable = matches!(piece.fault, Some(DamageClass::BadHeader(_)));
+            // Of a file that is longer than any segment nothing bounds the reading.
+            let unreadable =
+                matches!(piece.fault, Some(DamageClass::BadHeader(_))) && piece.size <= MAX_SEGMENT;
             let seal = before.frames.seal().filter(|seal| seal.next_segment == piece.number && unreadable);
             let (Some(seal), Some(model)) = (seal, &before.found) else { continue };
             for checksum in [model.header.checksum, Checksum::Crc32, Checksum::Crc32c] {

@@ -91,7 +91,7 @@ fn losses() -> Vec<Case> {
 #[test]
 fn damage_is_classed_as_a_checker_of_its_own_does() {
     let mut met = std::collections::HashSet::new();
-    for (what, files) in flips(1).chain(losses()) {
+    for (what, files) in flips(7).chain(losses()) {
         let found = match open(&plant(&files), RepairPolicy::TruncateTail) {
             Ok((_, report)) => Finding::Opens(report.next_lsn.0),
             Err(OpenError::Corrupt(damage)) => match damage.class {
@@ -128,7 +128,7 @@ fn whole(files: &Files) -> Records {
 
 #[test]
 fn salvage_keeps_every_record_that_is_whole() {
-    for (what, files) in flips(1).chain(losses()) {
+    for (what, files) in flips(7).chain(losses()) {
         let disk = plant(&files);
         let (wal, report) =
             open(&disk, RepairPolicy::Salvage).unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -159,7 +159,7 @@ fn salvage_keeps_every_record_that_is_whole() {
 
 #[test]
 fn a_cut_keeps_what_lies_before_the_first_damage_and_no_more() {
-    for (what, files) in flips(1).chain(losses()) {
+    for (what, files) in flips(7).chain(losses()) {
         let disk = plant(&files);
         let (wal, report) =
             open(&disk, RepairPolicy::TruncateAt).unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -218,6 +218,16 @@ fn a_repair_that_crashes_at_every_operation_comes_to_the_same_log() {
                     open(&disk, repair).unwrap_or_else(|error| panic!("{what}, {repair:?}, {op}: {error}"));
                 assert_eq!(read(&wal), expected, "{what}, {repair:?}, {op}");
                 assert_eq!(report.next_lsn, next, "{what}, {repair:?}, {op}");
+                let kept = disk.list(Path::new("/log/quarantine")).unwrap_or_default();
+                let kept: Vec<_> =
+                    kept.iter().map(|name| disk.peek(format!("/log/quarantine/{name}")).unwrap()).collect();
+                for (number, bytes) in &files {
+                    let there = disk.peek(path(*number)).is_ok_and(|now| now == *bytes);
+                    assert!(
+                        there || kept.contains(bytes),
+                        "{what}, {repair:?}, {op}: segment {number} is kept"
+                    );
+                }
             }
         }
     }
@@ -274,7 +284,68 @@ fn a_look_at_a_damaged_log_tells_all_of_it_and_writes_nothing() {
         (&report.damaged, report.next_lsn, report.records),
         (&salvaged.damaged, salvaged.next_lsn, salvaged.records)
     );
-    assert_eq!(report.lost.iter().filter(|lsns| lsns.end.0 > 3).count(), 1);
+    // Segment 1 has lost its first record, which the low watermark hid.
+    assert_eq!(report.lost, [Lsn(9)..Lsn(10)]);
+    assert_eq!(report.lost, salvaged.lost);
     assert!(files.iter().all(|(number, bytes)| disk.peek(path(*number)).unwrap() == *bytes));
     assert_eq!(disk.list(DIR.as_ref()).unwrap().len(), all.len(), "no lock, no quarantine");
+}
+
+/// Any damage at all: what is read is true, and a repair is done once.
+#[test]
+fn whatever_is_damaged_what_is_left_is_true() {
+    let (golden, mut opened) = (golden(), 0);
+    let all = whole(&golden);
+    for seed in 0..120_usize {
+        let mut files = golden.clone();
+        let mut state = seed;
+        let mut below = |n: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % n
+        };
+        for _ in 0..=below(4) {
+            let number = 1 + below(3) as u64;
+            let (from, to, len) = (4096 + below(1400) / 8 * 8, 4096 + below(1400) / 8 * 8, 1 + below(300));
+            match (below(3), files.get_mut(&number)) {
+                (0, Some(bytes)) => bytes[from..from + len].fill(seed.to_le_bytes()[0]),
+                (1, Some(bytes)) => bytes.copy_within(from..from + len, to),
+                (_, _) if below(4) == 0 => drop(files.remove(&number)),
+                _ => {}
+            }
+        }
+        for repair in [RepairPolicy::Salvage, RepairPolicy::TruncateAt] {
+            let disk = plant(&files);
+            let Ok((wal, report)) = open(&disk, repair) else { continue };
+            opened += 1;
+            let found = read(&wal);
+            assert!(found.iter().all(|(lsn, bytes)| all.get(lsn) == Some(bytes)), "{seed}, {repair:?}");
+            let (wal, again) = open(&disk.restart(), RepairPolicy::TruncateTail).unwrap();
+            assert_eq!((read(&wal), again.next_lsn), (found, report.next_lsn), "{seed}, {repair:?}");
+        }
+    }
+    assert!(opened > 150, "{opened}");
+}
+
+#[test]
+fn a_repair_without_space_changes_nothing_and_is_done_once_there_is_some() {
+    let mut files = golden();
+    files.get_mut(&2).unwrap()[4230] ^= 1;
+    for repair in [RepairPolicy::Salvage, RepairPolicy::TruncateAt] {
+        let (wal, _) = open(&plant(&files), repair).unwrap();
+        let expected = read(&wal);
+        // Enough for the segment and not for the copy, in the end.
+        for budget in [0, 4096, 8192, 12_288] {
+            let disk = plant(&files);
+            disk.set_budget(Some(budget));
+            let error = open(&disk, repair).map(drop).unwrap_err();
+            let full = match &error {
+                OpenError::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+                error => matches!(error, OpenError::QuarantineFull { segment: 2, bytes: 8192, .. }),
+            };
+            assert!(full, "{error}");
+            assert!(files.iter().all(|(number, bytes)| disk.peek(path(*number)).unwrap() == *bytes));
+            disk.set_budget(None);
+            assert_eq!(read(&open(&disk, repair).unwrap().0), expected, "{repair:?}, {budget}");
+        }
+    }
 }
