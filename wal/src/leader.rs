@@ -322,7 +322,8 @@ impl<F: Fs> Inner<F> {
         let Some(window_ns) = window_ns(sync_ns, last, waiting + own) else { return };
         let until_ns = self.home.options.time.monotonic_ns().saturating_add(window_ns);
         queue.gather(Some(last - own));
-        loop {
+        // A clock that stands still must not hold up a log.
+        for _ in 0..1000 {
             let left_ns = until_ns.saturating_sub(self.home.options.time.monotonic_ns());
             if left_ns == 0 || queue.waiting_for_sync().0 >= last - own || queue.refusal(false).is_some() {
                 break;
