@@ -92,7 +92,8 @@ impl File for SlowFile {
 
 /// Records in a group, on average, of so many writers.
 fn records_in_a_group(writers: usize, gather: bool) -> u64 {
-    const APPENDS: usize = 30;
+    let appends = 100 * writers;
+    let begun = AtomicUsize::new(0);
     let disk = SimFs::new(0);
     let fs = Slow { disk: disk.clone(), threads: Arc::default() };
     let frames = Options { segment_bytes: 1 << 20, max_frame: 1 << 16, ..options() };
@@ -106,7 +107,8 @@ fn records_in_a_group(writers: usize, gather: bool) -> u64 {
     std::thread::scope(|scope| {
         for _ in 0..writers {
             scope.spawn(|| {
-                for _ in 0..APPENDS {
+                // All end at nearly the same time, as they would not if each had its number of appends.
+                while begun.fetch_add(1, Ordering::SeqCst) < appends {
                     appending.fetch_add(1, Ordering::SeqCst);
                     wal.append("a record").unwrap();
                     appending.fetch_sub(1, Ordering::SeqCst);
@@ -118,7 +120,7 @@ fn records_in_a_group(writers: usize, gather: bool) -> u64 {
         }
     });
     let after = wal.stats();
-    assert_eq!(after.appended_records - before.appended_records, (writers * APPENDS) as u64);
+    assert_eq!(after.appended_records - before.appended_records, appends as u64);
     (after.appended_records - before.appended_records) / (after.groups - before.groups)
 }
 
