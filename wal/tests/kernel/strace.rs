@@ -10,7 +10,7 @@ use crate::promise::Promises;
 use crate::writer::options;
 
 /// What writes: several pieces, and one.
-const WRITES: &str = "pwritev,pwrite64";
+const WRITES: [&str; 2] = ["pwritev", "pwrite64"];
 /// What of the log's calls changes something; the loader of programs makes none of these.
 const CHANGES: &str = "pwritev,pwrite64,fdatasync,fsync,rename,unlink,ftruncate,fallocate,mkdir";
 
@@ -47,7 +47,7 @@ fn strike(calls: &str, what: &str, (step, plus): (u64, &str), mut judge: impl Fn
         return;
     }
     let all = count("script", &scratch_in_memory().path().join("log"), calls);
-    assert!(all > 5, "{all} calls of {calls}");
+    assert!(all > 0, "there are calls of {calls}");
     for when in sample(step, all).take_while(|when| *when <= all) {
         let scratch = scratch_in_memory();
         let dir = scratch.path().join("log");
@@ -85,8 +85,11 @@ fn a_sync_that_fails_where_a_segment_is_made_loses_nothing() {
 /// G3, G12: one append is refused and the log goes on; the bytes are taken back before anything else is written.
 #[test]
 fn a_write_that_fails_refuses_one_append_and_no_other() {
-    for failure in ["error=ENOSPC", "error=EIO", "retval=0"] {
-        strike(WRITES, failure, (5, ""), |mut promises, dir, what| {
+    for (calls, failure) in WRITES
+        .into_iter()
+        .flat_map(|calls| ["error=ENOSPC", "error=EIO", "retval=0"].map(|failure| (calls, failure)))
+    {
+        strike(calls, failure, (5, ""), |mut promises, dir, what| {
             let failed = (promises.count("rejected"), promises.count("unknown"));
             assert!(failed.0 <= 1 && failed.1 == 0, "{what}: {failed:?}");
             assert!(promises.count("closed") == 1 || failed == (0, 0), "{what}");
@@ -97,9 +100,11 @@ fn a_write_that_fails_refuses_one_append_and_no_other() {
 
 #[test]
 fn a_disk_that_takes_nothing_any_more_loses_nothing() {
-    strike(WRITES, "error=ENOSPC", (5, "+"), |mut promises, dir, what| {
-        promises.check(dir, what);
-    });
+    for calls in WRITES {
+        strike(calls, "error=ENOSPC", (5, "+"), |mut promises, dir, what| {
+            promises.check(dir, what);
+        });
+    }
 }
 
 /// The kernel says that it took eight bytes and did not: the frame is there but for its beginning, acknowledged and
@@ -107,7 +112,7 @@ fn a_disk_that_takes_nothing_any_more_loses_nothing() {
 #[test]
 fn a_write_that_lies_is_told_as_damage() {
     let mut damaged = 0;
-    strike(WRITES, "retval=8", (3, ""), |mut promises, dir, what| match Wal::open(dir, options()) {
+    let mut judge = |mut promises: Promises, dir: &Path, what: &str| match Wal::open(dir, options()) {
         Ok((wal, report)) => promises.hold_against(&wal, &report, what),
         Err(OpenError::Corrupt(damage)) => {
             let classes = [DamageClass::DamagedDurable, DamageClass::Foreign];
@@ -116,7 +121,10 @@ fn a_write_that_lies_is_told_as_damage() {
             damaged += 1;
         }
         Err(error) => panic!("{what}: {error}"),
-    });
+    };
+    for calls in WRITES {
+        strike(calls, "retval=8", (3, ""), &mut judge);
+    }
     assert!(damaged > 2 || !is_here(), "{damaged} were damaged");
 }
 
