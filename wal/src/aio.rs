@@ -151,8 +151,7 @@ impl<F: Fs> AsyncWal<F> {
     /// # Errors
     /// As [`Wal::checkpoint`].
     pub async fn checkpoint(&self, upto: Lsn, meta: &[u8]) -> Result<(), AppendError> {
-        let body = self.wal.inner.checkpoint(upto, meta)?;
-        self.ask(Work::Checkpoint(body)).await.map(drop)
+        self.ask(self.wal.inner.checkpoint(upto, meta)?).await.map(drop)
     }
 
     /// As [`Wal::rotate`]; the committer does the work.

@@ -23,8 +23,8 @@ use crate::truncate::Truncated;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Work {
     Truncate(u64),
-    /// The body of the frame.
-    Checkpoint(Bytes),
+    /// Of records below this LSN; the body of the frame.
+    Checkpoint(u64, Bytes),
     Rotate,
     Close,
 }
@@ -72,7 +72,30 @@ impl Waiter {
 pub(crate) struct Request {
     pub(crate) work: Work,
     pub(crate) at: u64,
-    pub(crate) waiter: Waiter,
+    pub(crate) owed: Owed,
+}
+
+/// An answer that somebody waits for, and gets also where the file system panics.
+pub(crate) struct Owed(Option<Waiter>);
+
+impl Owed {
+    fn waiter(&self) -> Option<&Waiter> {
+        self.0.as_ref()
+    }
+
+    /// For whoever answers.
+    pub(crate) fn take(mut self) -> Option<Waiter> {
+        self.0.take()
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        if let Some(waiter) = self.0.take() {
+            let cause = std::io::Error::other("the file system panicked");
+            waiter.answer(Err(AppendError::Indeterminate(Failure::new("committing", cause))));
+        }
+    }
 }
 
 /// What a leader takes along.
@@ -233,7 +256,13 @@ impl Queue {
     pub(crate) fn is_due(&self) -> bool {
         // What cannot be written is not tried for ever.
         let stuck = self.intake.is_idle();
-        self.policy.is_due_at(if stuck { self.unsynced_bytes } else { self.unsynced_bytes() })
+        self.wants_sync_of(if stuck { self.unsynced_bytes } else { self.unsynced_bytes() })
+    }
+
+    /// Of a log that broke nothing is due: a sync could succeed and mean nothing.
+    #[inline]
+    fn wants_sync_of(&self, bytes: u64) -> bool {
+        self.poison.is_none() && self.policy.is_due_at(bytes)
     }
 
     /// In how many nanoseconds the policy wants a sync, as far as that is a matter of time.
@@ -249,7 +278,7 @@ impl Queue {
         }
         self.closing |= work == Work::Close;
         self.intake.close();
-        self.works.push_back(Request { work, at: self.intake.next_lsn(), waiter });
+        self.works.push_back(Request { work, at: self.intake.next_lsn(), owed: Owed(Some(waiter)) });
         Ok(())
     }
 
@@ -284,7 +313,7 @@ impl Queue {
         while let Some(waiter) = self.waiters.pop_reached(written, durable) {
             answers.push((waiter, Ok(Done::Other)));
         }
-        self.waiters.want_sync(written) || self.policy.is_due_at(self.unsynced_bytes)
+        self.waiters.want_sync(written) || self.wants_sync_of(self.unsynced_bytes)
     }
 
     /// All records were refused, from `written` on: those who wait for them are, and what nobody was told of goes.
@@ -302,6 +331,8 @@ impl Queue {
         self.taken = (written, 0);
         self.held = 0;
         self.unsynced.refused(!self.intake.is_empty());
+        let next = self.intake.next_lsn();
+        self.works.iter_mut().for_each(|request| request.at = request.at.min(next));
     }
 
     /// Refuses everything from now on, by the leader, who knows from where on no write was `attempted`, or by somebody
@@ -325,8 +356,8 @@ impl Queue {
                 if untouched { Reject::Poisoned.into() } else { AppendError::Indeterminate(failure.clone()) };
             answers.push((waiting.waiter, Err(outcome)));
         }
-        let works = self.works.drain(..).map(|request| (request.waiter, Err(Reject::Poisoned.into())));
-        answers.extend(works);
+        let works = self.works.drain(..).filter_map(|request| request.owed.take());
+        answers.extend(works.map(|waiter| (waiter, Err(Reject::Poisoned.into()))));
         self.intake.clear();
     }
 
@@ -357,7 +388,7 @@ impl Queue {
         self.taken.1 = 0;
         self.held = 0;
         let thread = self.waiters.find(Waiter::thread);
-        let works = || self.works.iter().find_map(|request| request.waiter.thread());
+        let works = || self.works.iter().find_map(|request| request.owed.waiter().and_then(Waiter::thread));
         Handoff {
             thread: thread.or_else(works),
             #[cfg(feature = "tokio")]
@@ -391,17 +422,18 @@ impl Queue {
     #[cfg(feature = "tokio")]
     fn orphans(&mut self) -> Vec<Waiter> {
         let thread = self.waiters.find(Waiter::thread).is_some()
-            || self.works.iter().any(|request| !request.waiter.is_task());
+            || self.works.iter().any(|request| request.owed.waiter().is_some_and(|waiter| !waiter.is_task()));
         if !self.tasks_closed || self.leading || thread {
             return Vec::new();
         }
-        let works = self.works.drain(..).map(|request| request.waiter);
+        let works = self.works.drain(..).filter_map(|request| request.owed.take());
         let mut orphans: Vec<_> = works.collect();
         while let Some(waiting) = self.waiters.pop_behind(0) {
             orphans.push(waiting.waiter);
         }
         if !orphans.is_empty() {
             self.intake.refused(&Frames::default(), self.taken.0);
+            self.unsynced.refused(!self.intake.is_empty());
         }
         orphans
     }

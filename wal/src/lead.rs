@@ -134,11 +134,12 @@ impl<F: Fs> Turn<'_, F> {
 
     /// Does other work than writing records; a full disk keeps nobody from truncating.
     fn serve(&mut self, request: Request) {
-        let closes = request.work == Work::Close;
+        let Request { work, owed, .. } = request;
+        let closes = work == Work::Close;
         let outcome = match &self.outcome {
             Err(AppendError::Indeterminate(_)) => Err(Reject::Poisoned.into()),
             _ if self.log.released => Err(self.inner.gone().into()),
-            _ => self.work(request.work),
+            _ => self.work(work),
         };
         if let Err(error @ AppendError::Indeterminate(_)) = &outcome {
             self.settle(Err(error.clone()));
@@ -148,7 +149,9 @@ impl<F: Fs> Turn<'_, F> {
         if closes {
             self.inner.let_go(&mut self.log);
         }
-        self.answers.push((request.waiter, outcome));
+        if let Some(waiter) = owed.take() {
+            self.answers.push((waiter, outcome));
+        }
     }
 
     fn work(&mut self, work: Work) -> Outcome {
@@ -158,11 +161,15 @@ impl<F: Fs> Turn<'_, F> {
             Work::Truncate(lsn) => {
                 log.truncate(home, &inner.reserve, &inner.pins, (lsn, Some(&quota))).map(Done::Truncated)
             }
-            Work::Checkpoint(body) => {
+            Work::Checkpoint(lsn, body) => {
+                // No opening believes a checkpoint of records that are not there.
+                if lsn > log.next_lsn {
+                    return Err(self.outcome.clone().err().unwrap_or(Reject::Poisoned.into()));
+                }
                 log.checkpoint(home, &inner.reserve, (&body, Some(&quota))).map(|()| Done::Other)
             }
             Work::Rotate if log.is_started() => {
-                let capacity = home.options.segment_bytes;
+                let capacity = log.capacity_for(home, 0);
                 let mut reserve = inner.reserve.lock();
                 log.rotate(home, &mut reserve, capacity, Some(&quota)).map(|()| Done::Other)
             }
@@ -195,6 +202,8 @@ impl<F: Fs> Turn<'_, F> {
                 AppendError::Rejected(reason) => self.inner.reject(reason),
                 error => Err(error),
             },
+            // What it took in was thrown away before it was taken along: the log broke elsewhere meanwhile.
+            Ok(()) if end > reached => self.inner.reject(Reject::Poisoned),
             _ => Ok(()),
         }
     }

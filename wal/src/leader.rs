@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use std::thread_local;
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::checkpoint;
@@ -103,10 +102,11 @@ impl<F: Fs> Inner<F> {
         if len <= limit { Ok(len) } else { self.reject(Reject::TooLarge { len, limit }) }
     }
 
-    /// The body of a checkpoint of records below `upto`, as far as there are any.
-    pub(crate) fn checkpoint(&self, upto: Lsn, meta: &[u8]) -> Result<Bytes, AppendError> {
+    /// A checkpoint of records below `upto`, as far as there are any.
+    pub(crate) fn checkpoint(&self, upto: Lsn, meta: &[u8]) -> Result<Work, AppendError> {
         let lsn = upto.0.min(self.progress.appended());
-        checkpoint::body(lsn, meta, self.home.options.segment_bytes).or_else(|reason| self.reject(reason))
+        let body = checkpoint::body(lsn, meta, self.home.options.segment_bytes);
+        body.map(|body| Work::Checkpoint(lsn, body)).or_else(|reason| self.reject(reason))
     }
 
     /// The numbers of no records.
@@ -137,7 +137,11 @@ impl<F: Fs> Inner<F> {
             }
             let end = queue.intake.next_lsn();
             drop(queue);
-            self.until(Durability::Written, end)?;
+            match self.until(Durability::Written, end) {
+                // What was in the way was taken back meanwhile.
+                Ok(()) | Err(AppendError::Rejected(Reject::NotAppended { .. })) => {}
+                Err(error) => return Err(error),
+            }
             queue = self.queue.lock();
         }
         let (lsns, timed) = match queue.push(records, level, || self.home.options.time.monotonic_ns()) {
@@ -253,6 +257,11 @@ impl<F: Fs> Inner<F> {
         }
         if let Some(reason) = queue.refusal(waiter.is_task()) {
             return Some(Err(reason.into()));
+        }
+        let next = queue.intake.next_lsn();
+        if end > next {
+            // The number was taken back: nobody will ever come so far for the sake of it.
+            return Some(Err(Reject::NotAppended { lsn: Lsn(end - 1), next: Lsn(next) }.into()));
         }
         let enough = queue.wait(level, end, false, waiter);
         drop(queue);

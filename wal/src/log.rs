@@ -106,8 +106,7 @@ impl<F: Fs> Log<F> {
             Need::Checkpoint(bytes) => (bytes + CONTROL_RESERVE - SEAL_LEN, true),
             Need::Control(bytes) => (bytes, true),
         };
-        let carried = self.carried.as_ref().map_or(0, |body| frame_len(body.len() as u64));
-        let capacity = home.options.segment_bytes.max(Segment::<F>::capacity_for(bytes + carried));
+        let capacity = self.capacity_for(home, bytes);
         loop {
             if let Tail::Active(segment) = &self.tail
                 && segment.room(control) >= bytes + if self.clean { frame_len(0) } else { 0 }
@@ -138,6 +137,12 @@ impl<F: Fs> Log<F> {
                 (Err(error), _) => return Err(error),
             }
         }
+    }
+
+    /// Bytes of a file for the next segment, in which `bytes` of records fit besides the copy of the checkpoint.
+    pub(crate) fn capacity_for(&self, home: &Home<F>, bytes: u64) -> u64 {
+        let carried = self.carried.as_ref().map_or(0, |body| frame_len(body.len() as u64));
+        home.options.segment_bytes.max(Segment::<F>::capacity_for(bytes + carried))
     }
 
     /// Seals the tail and puts the successor in its place.

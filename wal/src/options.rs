@@ -75,6 +75,9 @@ pub enum RepairPolicy {
     TruncateAt,
     /// Keep every record that is whole, wherever it lies. The numbers of the lost ones are not given again, and
     /// [`RecoveryReport::lost`](crate::RecoveryReport::lost) lists them.
+    ///
+    /// Neither repairs a log with a checkpoint yet: opening it answers
+    /// [`OpenError::Unsupported`](crate::OpenError::Unsupported).
     Salvage,
 }
 

@@ -9,6 +9,7 @@ use crate::confirm::confirm;
 use crate::directory::{Directory, Entry, segment_path, spare_path};
 use crate::error::OpenError;
 use crate::format::{HEADER_LEN, Header};
+use crate::frame::frame_len;
 use crate::fs::{File, Fs, is_full, sync_above, write_zeros};
 use crate::log::{Log, Tail};
 use crate::options::{Options, RepairPolicy};
@@ -74,7 +75,11 @@ impl<F: Fs> Survey<'_, F> {
             confirm(found, walk, zeros).map_err(cannot("repair", &found.path))?;
         }
         if let Some(next) = &mut verdict.next {
-            self.clear(next, options).map_err(cannot("repair", &next.path))?;
+            let walk = verdict.last.as_ref().map(|(_, walk)| walk);
+            let checkpoint = walk.and_then(|walk| walk.carried.checkpoint.as_ref());
+            let copy = checkpoint.map_or(0, |checkpoint| frame_len(checkpoint.encode().len() as u64));
+            let capacity = options.segment_bytes.max(Segment::<F>::capacity_for(copy));
+            self.clear(next, capacity).map_err(cannot("repair", &next.path))?;
         }
         // The frames that say so are durable only now.
         let quarantined = self.set_aside(&mut verdict)?;
@@ -93,10 +98,10 @@ impl<F: Fs> Survey<'_, F> {
     }
 
     /// Removes what the media may have of a first group that was written and taken back. A file that is larger than
-    /// segments are now, and may be full of holes, gives way to one that is not.
-    fn clear(&self, next: &mut Found<F>, options: &Options) -> io::Result<()> {
-        if next.size > options.segment_bytes {
-            let header = Header { capacity: options.segment_bytes, ..next.header.clone() };
+    /// it would be made now, and may be full of holes, gives way to one that is not.
+    fn clear(&self, next: &mut Found<F>, capacity: u64) -> io::Result<()> {
+        if next.size > capacity {
+            let header = Header { capacity, ..next.header.clone() };
             let made = self.anew(&header).and_then(|anew| anew.finish(header.capacity).map(|()| anew));
             match made {
                 Ok(anew) => {

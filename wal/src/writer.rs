@@ -221,8 +221,7 @@ impl<F: Fs> Wal<F> {
     /// [`AppendError::Rejected`]: the one before stays. [`AppendError::Indeterminate`]: the log is poisoned, and the next
     /// opening has either.
     pub fn checkpoint(&self, upto: Lsn, meta: &[u8]) -> Result<(), AppendError> {
-        let body = self.inner.checkpoint(upto, meta)?;
-        self.inner.submit(Work::Checkpoint(body)).map(drop)
+        self.inner.submit(self.inner.checkpoint(upto, meta)?).map(drop)
     }
 
     /// Ends the segment that is being written, so that its records can be given back without later ones.

@@ -4,8 +4,8 @@
 
 mod harness;
 
-use forebay_wal::fs::sim::{SimFs, Survive};
-use forebay_wal::{AppendError, Lsn, OpenError, Options, RecoveryReport, Reject, Wal};
+use forebay_wal::fs::sim::{Fault, Op, SimFs, Survive};
+use forebay_wal::{AppendError, Durability, Lsn, OpenError, Options, RecoveryReport, Reject, Wal};
 use harness::{DIR, options, record};
 
 fn open(disk: &SimFs, options: Options) -> Result<(Wal<SimFs>, RecoveryReport), OpenError> {
@@ -166,4 +166,52 @@ fn checkpoints_do_not_use_up_what_truncations_need() {
     assert!(wal.truncate_before(wal.next_lsn()).unwrap().segments > 0);
     wal.checkpoint(wal.next_lsn(), &[2; 1000]).unwrap();
     wal.append(record(1, 500)).unwrap();
+}
+
+/// It would speak of records that are not there, and no opening believes that.
+#[test]
+fn a_checkpoint_of_records_that_could_not_be_written_is_refused() {
+    let disk = SimFs::new(0);
+    let (wal, _) = open(&disk, options()).unwrap();
+    wal.append("first").unwrap();
+    wal.append_with("told and not written", Durability::Buffered).unwrap();
+    disk.fail_next(Op::Write, 0, Fault::Error(std::io::ErrorKind::Other));
+    let refused = wal.checkpoint(Lsn(3), b"of both");
+    assert!(matches!(refused, Err(AppendError::Rejected(Reject::Io { .. }))), "{refused:?}");
+    disk.fail_next(Op::Write, 0, Fault::Error(std::io::ErrorKind::Other));
+    wal.checkpoint(Lsn(2), b"of the first").unwrap();
+    wal.append("third").unwrap();
+    let (wal, report) = open(&disk.crash(Survive::Nothing), options()).unwrap();
+    assert_eq!((report.records, kept(&report)), (3, Some((2, b"of the first".to_vec()))));
+    assert_eq!(wal.reader(Lsn(0)).count(), 3);
+}
+
+/// The copy takes its place in the segment also where segments are smaller than they were.
+#[test]
+fn a_checkpoint_fits_also_where_segments_have_become_smaller() {
+    for rotated_before in [true, false] {
+        let disk = SimFs::new(0);
+        let large = Options { segment_bytes: 1 << 20, ..options() };
+        let (wal, _) = open(&disk, large).unwrap();
+        wal.append("first").unwrap();
+        let newest = Some((2, vec![7; 64 << 10]));
+        wal.checkpoint(Lsn(2), &[7; 64 << 10]).unwrap();
+        if rotated_before {
+            wal.rotate().unwrap();
+        }
+        drop(wal);
+        let small = || Options { segment_bytes: 8192, ..options() };
+        let (wal, _) = open(&disk, small()).unwrap();
+        if !rotated_before {
+            wal.rotate().unwrap();
+        }
+        for id in 0..20 {
+            wal.append(record(id, 900)).unwrap();
+        }
+        wal.rotate().unwrap();
+        drop(wal);
+        let (wal, report) = open(&disk.crash(Survive::Nothing), small()).unwrap();
+        assert_eq!((report.records, kept(&report)), (21, newest));
+        assert_eq!(wal.reader(Lsn(0)).count(), 21);
+    }
 }

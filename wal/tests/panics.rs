@@ -189,3 +189,20 @@ fn a_panic_frees_all_who_wait() {
     assert!(wal.poisoned().is_some());
     assert_eq!(wal.stats().inflight_bytes, 0);
 }
+
+/// Work that the leader had taken along, and not begun.
+#[cfg(feature = "tokio")]
+#[test]
+fn a_panic_answers_what_was_asked_for_behind_the_record() {
+    let (wal, trap, _) = open();
+    let (log, mut committer) = forebay_wal::aio::AsyncWal::unstarted(wal.clone());
+    let record = log.append_with("a record", Synced);
+    let mut truncation = Box::pin(log.truncate_before(Lsn(1)));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(truncation.as_mut().poll(&mut context).is_pending());
+    trap.set(Armed::Write);
+    assert!(panics(|| committer.step()));
+    let answer = truncation.as_mut().poll(&mut context);
+    assert!(matches!(answer, std::task::Poll::Ready(Err(AppendError::Indeterminate(_)))), "{answer:?}");
+    drop(record);
+}

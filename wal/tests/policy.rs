@@ -165,7 +165,40 @@ fn what_is_due_is_not_synced_in_a_log_that_broke() {
     assert!(nothing_to_do.as_mut().poll(&mut context).is_ready());
     drop((first, second));
     assert_eq!(wal.poisoned().unwrap().operation, "taking back a write");
+    assert!(!committer.step(), "nothing is due any more");
     assert_eq!((wal.watermarks().durable, disk.count(Op::Sync)), (Lsn(1), syncs + 1));
+}
+
+/// The kernel reports a lost write once: a second sync would succeed and mean nothing.
+#[cfg(feature = "tokio")]
+#[test]
+fn what_is_due_is_not_synced_again_after_a_sync_that_failed() {
+    let disk = SimFs::new(0);
+    let wal = open(&disk, SyncPolicy::Bytes(1));
+    let (log, mut committer) = forebay_wal::aio::AsyncWal::unstarted(wal.clone());
+    wal.reserve().unwrap();
+    let record = log.append_with("a", Written);
+    disk.fail_next(Op::Sync, 0, Fault::Error(std::io::ErrorKind::Other));
+    assert!(committer.step());
+    let syncs = disk.count(Op::Sync);
+    assert!(!committer.step());
+    assert_eq!((wal.watermarks().durable, disk.count(Op::Sync)), (Lsn(1), syncs));
+    assert!(wal.poisoned().is_some());
+    drop(record);
+}
+
+/// Nobody commits for tasks any more: what they had brought is due no more.
+#[cfg(feature = "tokio")]
+#[test]
+fn nothing_is_due_of_records_that_were_given_up() {
+    let disk = SimFs::new(0);
+    let wal = open(&disk, interval(1));
+    let (log, committer) = forebay_wal::aio::AsyncWal::unstarted(wal.clone());
+    let record = log.append_with("a", Written);
+    drop(committer);
+    disk.advance(5 * MS);
+    assert_eq!(wal.maintain().unwrap(), None);
+    drop(record);
 }
 
 proptest! {
