@@ -349,6 +349,22 @@ mod tests {
     }
 
     #[test]
+    fn columns_of_metadata_share_what_a_block_may_take() {
+        let text: Vec<_> =
+            (1000..1200).map(|number| (number.to_string(), (9000 - number).to_string())).collect();
+        let rows: Vec<_> = text.iter().map(|(a, b)| [("a", a.as_str()), ("b", b.as_str())]).collect();
+        let (streams, _) = written(&rows.iter().map(<[_; 2]>::as_slice).collect::<Vec<_>>());
+        assert!(streams.len(Kind::Columns) > 2);
+        let open = |numbers: &[u32], max| {
+            let limits = Limits { max_block_bytes: max, ..Limits::default() };
+            ColumnValues::new(&streams, numbers.iter().copied(), &limits).map(drop)
+        };
+        assert!(open(&[0], 2000).is_ok() && open(&[1], 2000).is_ok(), "200 values of 8 bytes");
+        assert!(open(&[0, 1], 2000).is_err(), "each fits, both do not");
+        assert!(open(&[0, 1], 3300).is_ok());
+    }
+
+    #[test]
     fn every_row_gets_its_pairs_back_in_their_order() {
         let rows: [&[(&str, &str)]; 5] = [
             &[],

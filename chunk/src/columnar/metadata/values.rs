@@ -71,6 +71,8 @@ impl ColumnValues {
     ) -> Result<Self, Fault> {
         let table = column::table(streams)?;
         let max = limits.block_bytes();
+        // What values take in memory: a file of few bytes may name many columns of many values that take none.
+        let mut room = max;
         let mut columns = BTreeMap::new();
         for number in numbers {
             if columns.contains_key(&number) {
@@ -80,7 +82,9 @@ impl ColumnValues {
             let column = column.ok_or_else(|| {
                 Fault::corrupt(Kind::Metadata, 0, format!("column {number} of {}", table.len()))
             })?;
-            columns.insert(number, (column::decode(column, streams, max)?, column.rows, 0));
+            let values = column::decode(column, streams, room)?;
+            room = room.saturating_sub(column.rows.saturating_mul(8));
+            columns.insert(number, (values, column.rows, 0));
         }
         Ok(Self { columns, left: max, max })
     }
