@@ -71,7 +71,7 @@
 //!
 //! # Limits
 //!
-//! Record or batch 64 MiB ([`Options::max_record_bytes`], at most 256 MiB); segment 8 KiB to 16 GiB; 2⁶⁴ records.
+//! Record or batch 64 MiB ([`Options::max_record_bytes`], at most 256 MiB); segment 8 KiB to 16 GiB; 2⁶² records.
 //! Memory: [`Options::max_inflight_bytes`] for records that wait, and one frame, or the fragments of one record,
 //! per reader. A lone record of 64 bytes takes 104 on disk, in a group of 100 about 65. Opening reads the whole log
 //! once; an append costs one write and one sync, shared by all that wait, or less where it asks for less: see
