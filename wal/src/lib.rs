@@ -5,7 +5,7 @@
 //! and after a crash [`Wal::reader`] gives back every record that was acknowledged, or opening fails and says
 //! which are damaged. It never guesses: a torn tail and rotten bytes are told apart by proof that is in the file.
 //!
-//! What it does not do: replicate, index, compress, or decide what to keep. It does not repair damaged records,
+//! What it does not do: replicate, index, compress, or decide what to keep. It does not bring damaged records back,
 //! and it does not keep records in memory.
 //!
 //! ```
