@@ -301,7 +301,8 @@ impl<F: Fs> Ingester<F> {
 
 impl<F: Fs> Shared<F> {
     async fn keep(self: Arc<Self>, record: Record) -> Result<Pushed, PushError> {
-        self.admit()?;
+        let applying = Applying::begin(&self);
+        self.admit(&applying)?;
         let limits = self.overrides.load().limits(record.tenant()).clone();
         let peers = self.peers.load(Ordering::Relaxed);
         let limit = |_: &str| {
@@ -326,7 +327,6 @@ impl<F: Fs> Shared<F> {
             }
             record.retain(&keep)
         };
-        let applying = Applying::begin(&self);
         let lsn = self.log.append(bytes).await?;
         self.apply(&record, &opened.streams, lsn);
         drop(applying);
@@ -345,7 +345,9 @@ impl<F: Fs> Shared<F> {
         }
     }
 
-    fn admit(&self) -> Result<(), PushError> {
+    /// Whether it takes a push that has announced itself: a drain waits for what was announced before it closed,
+    /// and what is announced later is refused here.
+    fn admit(&self, _announced: &Applying<F>) -> Result<(), PushError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(PushError::Unavailable { reason: "it is stopping".to_owned() });
         }

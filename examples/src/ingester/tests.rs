@@ -109,6 +109,22 @@ async fn an_ingester_that_stops_says_when_it_has_nothing_left() {
     ingester.close(timeout).await.unwrap();
 }
 
+/// A push that was admitted and had not announced itself yet was acknowledged after the ingester had left.
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_every_push_that_was_admitted() {
+    let ingester = ingester(SimFs::new(1)).await;
+    let shared = Arc::clone(&ingester.shared);
+    let early = Applying::begin(&shared);
+    shared.admit(&early).unwrap();
+    ingester.drain(Duration::from_secs(1)).await.unwrap_err();
+    assert!(!ingester.health().left);
+    let late = Applying::begin(&shared);
+    assert!(matches!(shared.admit(&late), Err(PushError::Unavailable { .. })));
+    drop((early, late));
+    ingester.drain(Duration::from_secs(1)).await.unwrap();
+    assert!(ingester.health().left);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_does_not_answer_is_waited_for_no_longer_than_there_is_time() {
     let (log, _never_runs) = AsyncWal::unstarted(wal(SimFs::new(1)));
