@@ -19,6 +19,7 @@ use forebay_tenant::{Limits, Overrides, Reason, Validator, Verdict, labels};
 use smallvec::SmallVec;
 
 use crate::clock::{Clock, monotonic_ns};
+use crate::excerpt::Excerpt;
 use crate::members::Members;
 use crate::push::{Intake, LabelSet, Line, Stream};
 use crate::record::{Push, Writer};
@@ -194,7 +195,7 @@ impl Distributor {
                         report.discard_stream(
                             stream,
                             error.reason(),
-                            &format_args!("labels {text:?}: {error}"),
+                            &format_args!("labels {:?}: {error}", Excerpt(text)),
                         );
                         continue;
                     }

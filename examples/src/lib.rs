@@ -36,6 +36,7 @@ pub mod config;
 pub mod data_dir;
 pub mod demo;
 pub mod distributor;
+mod excerpt;
 pub mod federation;
 pub mod http;
 pub mod http_client;

@@ -5,10 +5,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error, Expected, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor,
+};
 
 use super::room::Room;
 use super::{LabelSet, Line, Pair, PushError, Stream};
+use crate::excerpt::Excerpt;
 
 /// The streams of a JSON body.
 pub(super) fn streams<'a>(text: &'a [u8], room: &mut Room) -> Result<Vec<Stream<'a>>, PushError> {
@@ -66,16 +69,25 @@ macro_rules! seed {
     };
 }
 
+/// Why a text is no list or object. serde would quote all of it.
+fn text_instead<E: Error>(expected: &dyn Expected) -> E {
+    E::invalid_type(Unexpected::Other("a string"), expected)
+}
+
 /// The whole body.
 struct Root<'a, 'r>(&'a mut Reader<'r>);
 
-seed!(Root, deserialize_map -> Vec<Stream<'de>>);
+seed!(Root, deserialize_any -> Vec<Stream<'de>>);
 
 impl<'de> Visitor<'de> for Root<'_, '_> {
     type Value = Vec<Stream<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with streams")
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Err(text_instead(&self))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -93,13 +105,17 @@ impl<'de> Visitor<'de> for Root<'_, '_> {
 
 struct Streams<'a, 'r>(&'a mut Reader<'r>);
 
-seed!(Streams, deserialize_seq -> Vec<Stream<'de>>);
+seed!(Streams, deserialize_any -> Vec<Stream<'de>>);
 
 impl<'de> Visitor<'de> for Streams<'_, '_> {
     type Value = Vec<Stream<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of streams")
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Err(text_instead(&self))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
@@ -113,13 +129,17 @@ impl<'de> Visitor<'de> for Streams<'_, '_> {
 
 struct OneStream<'a, 'r>(&'a mut Reader<'r>);
 
-seed!(OneStream, deserialize_map -> Stream<'de>);
+seed!(OneStream, deserialize_any -> Stream<'de>);
 
 impl<'de> Visitor<'de> for OneStream<'_, '_> {
     type Value = Stream<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with stream and values")
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Err(text_instead(&self))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -140,13 +160,17 @@ impl<'de> Visitor<'de> for OneStream<'_, '_> {
 
 struct Values<'a, 'r>(&'a mut Reader<'r>);
 
-seed!(Values, deserialize_seq -> Vec<Line<'de>>);
+seed!(Values, deserialize_any -> Vec<Line<'de>>);
 
 impl<'de> Visitor<'de> for Values<'_, '_> {
     type Value = Vec<Line<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of values")
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Err(text_instead(&self))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
@@ -161,13 +185,17 @@ impl<'de> Visitor<'de> for Values<'_, '_> {
 /// `["<nanoseconds>", "<line>"]` or `["<nanoseconds>", "<line>", {"<name>": "<value>"}]`.
 struct Value<'a, 'r>(&'a mut Reader<'r>);
 
-seed!(Value, deserialize_seq -> Line<'de>);
+seed!(Value, deserialize_any -> Line<'de>);
 
 impl<'de> Visitor<'de> for Value<'_, '_> {
     type Value = Line<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[\"nanoseconds\", \"line\"] with optional structured metadata")
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Err(text_instead(&self))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Line<'de>, A::Error> {
@@ -178,7 +206,7 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
             return Err(A::Error::invalid_length(4, &self));
         }
         let timestamp_ns = time.parse().map_err(|_| {
-            A::Error::custom(format_args!("timestamp {time:?} is not nanoseconds since 1970"))
+            A::Error::custom(format_args!("timestamp {:?} is not nanoseconds since 1970", Excerpt(&time)))
         })?;
         let line = match line {
             Cow::Borrowed(line) => Cow::Borrowed(line.as_bytes()),
@@ -191,13 +219,17 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
 /// An object of strings, in its order, repeated names kept for the validation to see.
 struct Pairs<'a, 'r>(&'a mut Reader<'r>);
 
-seed!(Pairs, deserialize_map -> Vec<Pair<'de>>);
+seed!(Pairs, deserialize_any -> Vec<Pair<'de>>);
 
 impl<'de> Visitor<'de> for Pairs<'_, '_> {
     type Value = Vec<Pair<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of strings")
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Err(text_instead(&self))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {

@@ -108,6 +108,27 @@ fn what_does_not_decode_is_malformed_and_says_where() {
     }
 }
 
+/// serde quotes a text that stands where it is not wanted, escaped: five bytes for each of half a gigabyte.
+#[test]
+fn no_error_is_as_long_as_what_it_is_about() {
+    let long = "\\u0001".repeat(100_000);
+    for body in [
+        r#""X""#,
+        r#"{"streams":"X"}"#,
+        r#"{"streams":["X"]}"#,
+        r#"{"streams":[{"stream":"X"}]}"#,
+        r#"{"streams":[{"stream":{},"values":"X"}]}"#,
+        r#"{"streams":[{"stream":{},"values":["X"]}]}"#,
+        r#"{"streams":[{"stream":{},"values":[["X","l"]]}]}"#,
+        r#"{"streams":[{"stream":{},"values":[["1","l","X"]]}]}"#,
+    ] {
+        let text = body.replace('X', &long);
+        let body = Body::Json(text.into_bytes().into());
+        let error = body.streams(&mut Intake::new(u64::MAX).enter(u64::MAX)).unwrap_err().to_string();
+        assert!(error.len() < 1024, "{} bytes: {:?}", error.len(), error.get(..100));
+    }
+}
+
 #[test]
 fn a_timestamp_outside_64_bits_of_nanoseconds_is_malformed() {
     let mut request = message();
