@@ -169,13 +169,15 @@ impl Matcher {
         let regex = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
             MatchOp::Regex | MatchOp::NotRegex => {
-                let anchored = format!("^(?s:{value})$");
-                Some(
-                    RegexBuilder::new(&anchored)
+                let compile = |expression: &str| {
+                    RegexBuilder::new(expression)
                         .size_limit(REGEX_SIZE_LIMIT)
                         .build()
-                        .map_err(|e| e.to_string())?,
-                )
+                        .map_err(|e| e.to_string())
+                };
+                // Alone first: `a)|(b` is no expression, and within parentheses it would be one without anchors.
+                compile(value)?;
+                Some(compile(&format!("^(?s:{value})$"))?)
             }
         };
         Ok(Self { name: name.to_owned(), op, value: value.to_owned(), regex })

@@ -90,6 +90,7 @@ fn what_is_not_logql_is_refused_with_its_position() {
         (r#"{app="x""#, 8),
         (r#"{app="x"} foo"#, 10),
         (r#"{app=~"("}"#, 6),
+        (r#"{app=~"a)|(b"}"#, 6),
         (r#"{app="x"} |= err"#, 13),
         (r#"{app="x} "#, 5),
         (r#"{app="\q"}"#, 6),
