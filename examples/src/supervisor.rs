@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::clock::Deadline;
 use crate::federation::Children;
@@ -160,6 +161,7 @@ async fn watch_child(
 ) -> bool {
     let mut wait = RESTART_WAIT.0;
     loop {
+        let started = Instant::now();
         // Waiting for a child would close its standard input, and with that stop it.
         let stdin = child.stdin.take();
         let ended = tokio::select! {
@@ -172,6 +174,7 @@ async fn watch_child(
             told(&mut stopped).await;
             return false;
         }
+        wait = next_wait(wait, started.elapsed());
         child = loop {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -190,8 +193,12 @@ async fn watch_child(
                 }
             }
         };
-        wait = RESTART_WAIT.0;
     }
+}
+
+/// How long to wait before a child is started that ended after it had `lived`: one that dies at once waits ever longer.
+fn next_wait(wait: Duration, lived: Duration) -> Duration {
+    if lived >= RESTART_WAIT.1 { RESTART_WAIT.0 } else { wait }
 }
 
 /// Waits until the children are to stop; by when.
@@ -256,6 +263,13 @@ pub async fn told_to_stop() -> Deadline {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_child_that_lived_is_started_again_at_once() {
+        let long = RESTART_WAIT.1;
+        assert_eq!(next_wait(long, Duration::from_secs(1)), long);
+        assert_eq!(next_wait(long, long), RESTART_WAIT.0);
+    }
 
     #[test]
     fn an_order_says_how_long_it_may_take_and_a_part_of_one_is_none() {
