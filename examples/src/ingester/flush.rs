@@ -258,7 +258,9 @@ impl<F: Fs> Shared<F> {
         self.unpin(&streams);
         let idle_ns = u64::try_from(self.options.flush.max_idle.as_nanos()).unwrap_or(u64::MAX);
         if let Some(idle_before_ns) = now_ns.checked_sub(idle_ns) {
-            self.tenants.forget_idle(idle_before_ns);
+            for tenant in self.tenants.forget_idle(idle_before_ns) {
+                metrics::gauge!("forebay_ingester_streams", "tenant" => tenant.to_string()).set(0.0);
+            }
         }
         self.truncate().await;
         self.show();
