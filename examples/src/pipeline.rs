@@ -46,6 +46,8 @@ use runtime_config::{reload, watch_overrides};
 /// How long an ingester that stored what it had waits before it goes, so that whoever asks it how it is hears that it
 /// needs no asking any more.
 const FAREWELL: Duration = HEARTBEAT.saturating_mul(2);
+/// Bytes of records that may wait for a sync: a dozen of the largest, so that what comes all at once is not sent back.
+const WAL_INFLIGHT_BYTES: u64 = 64 << 20;
 /// How long a log that somebody has open is waited for, and how often it is looked at.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 const LOCK_CHECK: Duration = Duration::from_millis(50);
@@ -264,6 +266,9 @@ async fn open_ingester(
     let options = forebay_wal::Options {
         segment_bytes,
         max_log_bytes: Some(wal.max_bytes),
+        max_inflight_bytes: WAL_INFLIGHT_BYTES,
+        // A flush under pressure gives back half of the log at once.
+        max_spare_segments: 8,
         ..forebay_wal::Options::default()
     };
     // The log makes it, and syncs its name.

@@ -19,6 +19,9 @@ use crate::offload::offload;
 
 use tables::{CHUNKS, candidates, days, decode, distinct, existing, insert, remove};
 
+/// What of the file redb may keep in memory; by default that is a gigabyte.
+const CACHE_BYTES: usize = 64 << 20;
+
 /// An [`Index`] in a redb file.
 #[derive(Debug)]
 pub struct RedbIndex {
@@ -61,7 +64,11 @@ impl File {
         if let Some(database) = open.as_ref() {
             return Ok(Arc::clone(database));
         }
-        let database = Database::create(&self.path).map_err(|e| error(&self.path, &e.into()))?;
+        let mut builder = Database::builder();
+        let database = builder
+            .set_cache_size(CACHE_BYTES)
+            .create(&self.path)
+            .map_err(|e| error(&self.path, &e.into()))?;
         let database = Arc::new(database);
         *open = Some(Arc::clone(&database));
         Ok(database)

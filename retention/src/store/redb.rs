@@ -21,6 +21,8 @@ use crate::hold::Hold;
 
 /// The layout this build reads and writes.
 const FORMAT: u64 = 1;
+/// What of the file redb may keep in memory; by default that is a gigabyte, and the state is small.
+const CACHE_BYTES: usize = 64 << 20;
 const FORMAT_KEY: &str = "format";
 const EPOCH_KEY: &str = "hold_epoch";
 
@@ -58,7 +60,7 @@ impl RedbState {
     /// [`Error::Unavailable`] when the file cannot be opened, [`Error::Format`] when a newer build wrote it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref().to_owned();
-        Self::with(move || Database::create(&path))
+        Self::with(move || Database::builder().set_cache_size(CACHE_BYTES).create(&path))
     }
 
     /// Keeps the state in the database that `open` opens, with a backend of the caller's choice, now and after
