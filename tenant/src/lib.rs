@@ -25,11 +25,11 @@
 //!     max_line_size: 8B
 //!     max_line_size_truncate: yes
 //!     max_global_streams_per_user: 3
-//!     query_timeout: 5m
+//!     per_stream_rate_limit: 3MB
 //! ")?;
 //! assert_eq!(
 //!     reloaded.warnings[0].to_string(),
-//!     "line 7 column 5: overrides.team-a.query_timeout: recognised, not used",
+//!     "line 7 column 5: overrides.team-a.per_stream_rate_limit: recognised, not used",
 //! );
 //! let streams = Streams::new();
 //!

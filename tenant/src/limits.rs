@@ -58,6 +58,23 @@ pub struct Limits {
     /// Most active streams in the cluster; 0 is no limit. Default 5000.
     pub max_global_streams_per_user: usize,
 
+    /// Most lines that one query may ask for; 0 is no limit. Default 5000.
+    pub max_entries_limit_per_query: usize,
+    /// Longest time range of a query; 0 is no limit. Default 721 hours.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::units::serialize_duration"))]
+    pub max_query_length: Duration,
+    /// How far back a query may look; 0 is no limit. Default 0.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::units::serialize_duration"))]
+    pub max_query_lookback: Duration,
+    /// Most series in the answer to a metric query. Default 500.
+    pub max_query_series: usize,
+    /// Longest time that a query may take. Default 1 minute.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::units::serialize_duration"))]
+    pub query_timeout: Duration,
+    /// Most bytes that a query may read; 0 is no limit. Default 0.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::units::serialize_size"))]
+    pub max_query_bytes_read: u64,
+
     /// How long lines are kept; 0 is forever. Default 0.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::units::serialize_duration"))]
     pub retention_period: Duration,
@@ -112,6 +129,12 @@ impl Default for Limits {
             max_structured_metadata_entries_count: 128,
             max_streams_per_user: 0,
             max_global_streams_per_user: 5000,
+            max_entries_limit_per_query: 5000,
+            max_query_length: Duration::from_hours(721),
+            max_query_lookback: Duration::ZERO,
+            max_query_series: 500,
+            query_timeout: Duration::from_mins(1),
+            max_query_bytes_read: 0,
             retention_period: Duration::ZERO,
             retention_stream: Vec::new(),
         }

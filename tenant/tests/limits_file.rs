@@ -30,6 +30,12 @@ max_structured_metadata_size: 128KB
 max_structured_metadata_entries_count: 64
 max_streams_per_user: 1e4
 max_global_streams_per_user: 0
+max_entries_limit_per_query: 100
+max_query_length: 30d
+max_query_lookback: 12h
+max_query_series: 20
+query_timeout: 5m
+max_query_bytes_read: 1GB
 retention_period: 31d
 retention_stream:
   - selector: '{namespace="dev"}'
@@ -64,6 +70,12 @@ fn full() -> Limits {
         max_structured_metadata_entries_count: 64,
         max_streams_per_user: 10_000,
         max_global_streams_per_user: 0,
+        max_entries_limit_per_query: 100,
+        max_query_length: 30 * DAY,
+        max_query_lookback: DAY / 2,
+        max_query_series: 20,
+        query_timeout: Duration::from_secs(300),
+        max_query_bytes_read: 1 << 30,
         retention_period: 31 * DAY,
         retention_stream: vec![
             rule(r#"{namespace="dev"}"#, DAY, 1),
@@ -97,7 +109,8 @@ const USED: &str = "
     max_label_value_length max_label_names_per_series reject_old_samples reject_old_samples_max_age
     creation_grace_period max_line_size max_line_size_truncate max_line_size_truncate_identifier
     allow_structured_metadata max_structured_metadata_size max_structured_metadata_entries_count
-    max_streams_per_user max_global_streams_per_user retention_period retention_stream
+    max_streams_per_user max_global_streams_per_user max_entries_limit_per_query max_query_length max_query_lookback
+    max_query_series query_timeout max_query_bytes_read retention_period retention_stream
 ";
 
 /// Those of the query path, and of parts of ingestion that are not here.
@@ -108,16 +121,16 @@ const RECOGNISED: &str = "
     block_ingestion_policy_until block_ingestion_status_code enforced_labels policy_enforced_labels
     policy_stream_mapping policy_override_limits ingestion_partitions_tenant_shard_size deletion_mode
     metric_aggregation_enabled pattern_persistence_enabled pattern_persistence_granularity
-    pattern_rate_threshold max_chunks_per_query max_query_series max_query_lookback max_query_length
+    pattern_rate_threshold max_chunks_per_query 
     max_query_range max_query_parallelism tsdb_max_query_parallelism tsdb_max_bytes_per_shard
     tsdb_sharding_strategy tsdb_precompute_chunks cardinality_limit max_streams_matchers_per_query
-    max_concurrent_tail_requests max_entries_limit_per_query max_cache_freshness_per_query
+    max_concurrent_tail_requests max_cache_freshness_per_query
     max_metadata_cache_freshness max_stats_cache_freshness max_queriers_per_tenant max_query_capacity
-    query_ready_index_num_days query_timeout split_queries_by_interval
+    query_ready_index_num_days split_queries_by_interval
     split_metadata_queries_by_interval split_recent_metadata_queries_by_interval
     recent_metadata_query_window split_instant_metric_queries_by_interval
     engine_results_cache_time_bucket_interval split_ingester_queries_by_interval min_sharding_lookback
-    max_query_bytes_read max_querier_bytes_read volume_enabled volume_max_series
+    max_querier_bytes_read volume_enabled volume_max_series
     ruler_max_rules_per_rule_group ruler_max_rule_groups_per_tenant ruler_alertmanager_config
     ruler_tenant_shard_size ruler_remote_write_disabled ruler_remote_write_config
     ruler_remote_evaluation_timeout ruler_remote_evaluation_max_response_size blocked_queries

@@ -1,8 +1,8 @@
 //! Every name that Loki's `limits_config` has or had, and what becomes of it here.
 //! Invariant: the names are sorted, which the compiler checks.
 //!
-//! "Used" names set a field of [`Limits`](super::Limits). "Recognised" ones are of the query path, or of parts
-//! of ingestion that this crate does not have. "Removed" ones stood in files of older versions.
+//! "Used" names set a field of [`Limits`](super::Limits). "Recognised" ones are of parts of ingestion and of
+//! the query path that this crate does not have. "Removed" ones stood in files of older versions.
 
 use super::yaml::{Setter, rate, retention_stream, scalar, strategy, string};
 use crate::yaml::{Node, Status, Table};
@@ -63,7 +63,10 @@ pub(super) static LIMITS: Table<Setter> = Table::new(&[
     ("max_cache_freshness_per_query", Status::Recognised),
     ("max_chunks_per_query", Status::Recognised),
     ("max_concurrent_tail_requests", Status::Recognised),
-    ("max_entries_limit_per_query", Status::Recognised),
+    (
+        "max_entries_limit_per_query",
+        Status::Used(|l, n, _| scalar(&mut l.max_entries_limit_per_query, n, Node::usize)),
+    ),
     (
         "max_global_streams_per_user",
         Status::Used(|l, n, _| scalar(&mut l.max_global_streams_per_user, n, Node::usize)),
@@ -83,13 +86,13 @@ pub(super) static LIMITS: Table<Setter> = Table::new(&[
     ("max_metadata_cache_freshness", Status::Recognised),
     ("max_querier_bytes_read", Status::Recognised),
     ("max_queriers_per_tenant", Status::Recognised),
-    ("max_query_bytes_read", Status::Recognised),
+    ("max_query_bytes_read", Status::Used(|l, n, _| scalar(&mut l.max_query_bytes_read, n, Node::size))),
     ("max_query_capacity", Status::Recognised),
-    ("max_query_length", Status::Recognised),
-    ("max_query_lookback", Status::Recognised),
+    ("max_query_length", Status::Used(|l, n, _| scalar(&mut l.max_query_length, n, Node::duration))),
+    ("max_query_lookback", Status::Used(|l, n, _| scalar(&mut l.max_query_lookback, n, Node::duration))),
     ("max_query_parallelism", Status::Recognised),
     ("max_query_range", Status::Recognised),
-    ("max_query_series", Status::Recognised),
+    ("max_query_series", Status::Used(|l, n, _| scalar(&mut l.max_query_series, n, Node::usize))),
     ("max_stats_cache_freshness", Status::Recognised),
     ("max_streams_matchers_per_query", Status::Recognised),
     ("max_streams_per_user", Status::Used(|l, n, _| scalar(&mut l.max_streams_per_user, n, Node::usize))),
@@ -119,7 +122,7 @@ pub(super) static LIMITS: Table<Setter> = Table::new(&[
     ("policy_override_limits", Status::Recognised),
     ("policy_stream_mapping", Status::Recognised),
     ("query_ready_index_num_days", Status::Recognised),
-    ("query_timeout", Status::Recognised),
+    ("query_timeout", Status::Used(|l, n, _| scalar(&mut l.query_timeout, n, Node::duration))),
     ("recent_metadata_query_window", Status::Recognised),
     ("reject_old_samples", Status::Used(|l, n, _| scalar(&mut l.reject_old_samples, n, Node::bool))),
     (
