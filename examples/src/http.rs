@@ -1,6 +1,7 @@
 //! The HTTP port: routes, and what every request gets — its trace, its tenant, its line in the metrics.
 
 mod admin;
+mod bounds;
 mod params;
 mod push;
 mod query;
@@ -13,7 +14,7 @@ use axum::http::{HeaderName, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use forebay_tenant::{HEADER, OrgError, Tenancy, TenantId};
+use forebay_tenant::{HEADER, OrgError, Overrides, Tenancy, TenantId};
 use forebay_tracing_ctx::TraceServerLayer;
 use metrics_exporter_prometheus::PrometheusHandle;
 
@@ -37,6 +38,8 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 pub struct Parts {
     /// The configuration, for `/config` and sizes.
     pub config: Arc<Config>,
+    /// What each tenant may ask for.
+    pub overrides: Arc<Overrides>,
     /// Who a request belongs to.
     pub tenancy: Tenancy,
     /// Wall time, for queries without one.

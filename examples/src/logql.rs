@@ -1,14 +1,17 @@
-//! The part of LogQL that the pipeline answers: stream selectors, line filters, `count_over_time`.
+//! The part of LogQL that the pipeline answers: stream selectors, line filters, and counts of lines and bytes over
+//! time with aggregations over them.
 //!
 //! What is LogQL but not built is refused with its position and by its name, so that nobody takes half an answer
 //! for a whole one.
 
 mod lexer;
+mod metric;
 mod parser;
 
 use std::fmt;
 
 pub use lexer::duration_ns;
+pub use metric::{Grouping, Metric, Operator, RangeAggregation, RangeFunction, VectorAggregation};
 use regex::bytes::{Regex as BytesRegex, RegexBuilder as BytesRegexBuilder};
 use regex::{Regex, RegexBuilder};
 
@@ -20,15 +23,8 @@ const REGEX_SIZE_LIMIT: usize = 1 << 20;
 pub enum Query {
     /// Log lines.
     Logs(Logs),
-    /// How many lines in each window.
-    CountOverTime {
-        /// Which lines.
-        logs: Logs,
-        /// Width of the window in nanoseconds.
-        range_ns: i64,
-        /// How far back the window lies, in nanoseconds.
-        offset_ns: i64,
-    },
+    /// Numbers over time.
+    Metric(Metric),
 }
 
 /// A stream selector with its line filters.
@@ -131,8 +127,62 @@ impl Query {
     /// The lines it reads.
     pub fn logs(&self) -> &Logs {
         match self {
-            Self::Logs(logs) | Self::CountOverTime { logs, .. } => logs,
+            Self::Logs(logs) => logs,
+            Self::Metric(metric) => &metric.range().logs,
         }
+    }
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Logs(logs) => logs.fmt(f),
+            Self::Metric(metric) => metric.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Logs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (i, matcher) in self.matchers.iter().enumerate() {
+            write!(f, "{}{matcher}", if i == 0 { "" } else { ", " })?;
+        }
+        f.write_str("}")?;
+        self.filters.iter().try_for_each(|filter| write!(f, " {filter}"))
+    }
+}
+
+impl fmt::Display for LineFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.negated, self.regex) {
+            (false, false) => "|=",
+            (true, false) => "!=",
+            (false, true) => "|~",
+            (true, true) => "!~",
+        })?;
+        for (i, pattern) in self.patterns.iter().enumerate() {
+            write!(f, "{} {}", if i == 0 { "" } else { " or" }, Quoted(pattern))?;
+        }
+        Ok(())
+    }
+}
+
+/// A string as LogQL reads it.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"")?;
+        for c in self.0.chars() {
+            match c {
+                '"' | '\\' => write!(f, "\\{c}")?,
+                '\n' => f.write_str("\\n")?,
+                c if c.is_control() => write!(f, "\\u{:04x}", u32::from(c))?,
+                c => write!(f, "{c}")?,
+            }
+        }
+        f.write_str("\"")
     }
 }
 
@@ -207,7 +257,7 @@ impl fmt::Display for Matcher {
             MatchOp::Regex => "=~",
             MatchOp::NotRegex => "!~",
         };
-        write!(f, "{}{op}{:?}", self.name, self.value)
+        write!(f, "{}{op}{}", self.name, Quoted(&self.value))
     }
 }
 

@@ -160,8 +160,13 @@ pub async fn start(
     let distributor = Distributor::new(members.clone(), Arc::clone(&overrides), clock, options)?;
     let compactor = if has(Target::Compactor) {
         let state = RedbState::open(dir.join("retention.redb")).context("retention state")?;
-        let compactor =
-            Compactor::new(storage, Arc::new(state), overrides, clock, compactor_options(&config));
+        let compactor = Compactor::new(
+            storage,
+            Arc::new(state),
+            Arc::clone(&overrides),
+            clock,
+            compactor_options(&config),
+        );
         sync_dir(&dir)?;
         tasks.push(tokio::spawn(compactor.clone().run()));
         Some(compactor)
@@ -183,6 +188,7 @@ pub async fn start(
         None
     };
     let parts = Parts {
+        overrides,
         tenancy: if config.auth_enabled { Tenancy::Multi } else { Tenancy::default() },
         clock,
         members: members.clone(),

@@ -3,8 +3,10 @@
 //! Ingesters are asked before the index: a chunk leaves their memory only after the index has it, so an entry that
 //! moves meanwhile is seen at least once, and the merge sees to it that it is seen no more than once.
 
+mod aggregate;
 pub mod answer;
 pub mod merge;
+mod metric;
 mod reading;
 pub mod stages;
 mod steps;
@@ -27,10 +29,10 @@ use crate::wire::{Filter, LabelMatcher, Select};
 use merge::{Found, Merge, Section, Source, SourceError, Want};
 use reading::Reading;
 use stages::Stages;
-use steps::Steps;
 
-/// Most points of one series in an answer, as Loki has it.
-pub const MAX_POINTS: i64 = 11_000;
+pub use aggregate::Points;
+pub use metric::{MetricQuery, Series};
+pub use steps::{Grid, MAX_POINTS};
 
 /// Why a query was not answered.
 #[non_exhaustive]
@@ -60,6 +62,31 @@ pub enum ExecuteError {
     /// An ingester of another version answered.
     #[error("ingester answered with no record")]
     Record(#[from] RecordError),
+    /// An ingester of another version answered.
+    #[error("ingester answered with no identities: is it of an older version?")]
+    Identities,
+    /// The chunks that hold the answer are more than a query may read.
+    #[error(
+        "the query would read too many bytes (query: {bytes}, limit: {limit}): select fewer streams or less time"
+    )]
+    TooManyBytes {
+        /// What they hold, before compression.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The answer has more series than a query may have.
+    #[error("maximum of series ({limit}) reached for a single query: aggregate, or select fewer streams")]
+    TooManySeries {
+        /// The limit.
+        limit: usize,
+    },
+    /// An aggregation would hold more values than fit memory.
+    #[error("aggregation holds more than {limit} values: ask for fewer groups, or a larger step")]
+    TooManyValues {
+        /// The limit.
+        limit: usize,
+    },
 }
 
 /// The lines of a query.
@@ -73,23 +100,8 @@ pub struct LogQuery {
     pub direction: Direction,
     /// How many at the most.
     pub limit: usize,
-}
-
-/// The points of a `count_over_time`.
-#[derive(Debug, Clone)]
-pub struct CountQuery {
-    /// Which lines.
-    pub logs: Logs,
-    /// Width of the window that ends at each point, in nanoseconds.
-    pub range_ns: i64,
-    /// How far before its point a window lies, in nanoseconds.
-    pub offset_ns: i64,
-    /// The first point.
-    pub start_ns: i64,
-    /// The last point is at or before this.
-    pub end_ns: i64,
-    /// Distance of points, above 0.
-    pub step_ns: i64,
+    /// Most bytes of chunks that may be read, before compression.
+    pub max_bytes: u64,
 }
 
 /// An entry of an answer and the stream it belongs to.
@@ -112,15 +124,6 @@ pub struct Lines {
     pub stages: Stages,
 }
 
-/// The answer to a [`CountQuery`]: for each stream its points that are not 0.
-#[derive(Debug)]
-pub struct Counts {
-    /// Labels, and (nanoseconds since 1970, count) ascending.
-    pub series: Vec<(Labels, Vec<(i64, u64)>)>,
-    /// What it cost.
-    pub stages: Stages,
-}
-
 /// Answers queries of any tenant.
 #[derive(Debug, Clone)]
 pub struct Querier {
@@ -129,8 +132,14 @@ pub struct Querier {
     requirements: Requirements,
 }
 
-/// The chunks of one stream, and what its ingesters sent.
-type OfStream = (Vec<(u32, ChunkRef)>, Vec<(u32, Source)>);
+/// What is asked of the ingesters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    /// So many lines.
+    Lines { limit: u64 },
+    /// When each line was, and of how many bytes.
+    Times { sized: bool },
+}
 
 /// Where the entries of one query are.
 struct Located {
@@ -153,8 +162,10 @@ impl Querier {
     pub async fn lines(&self, tenant: &str, query: LogQuery) -> Result<Lines, ExecuteError> {
         let mut stages = Stages::default();
         let limit = query.limit as u64;
-        let located =
-            self.locate(tenant, &query.logs, query.span, query.direction, Some(limit), &mut stages).await?;
+        let ask = Ask::Lines { limit };
+        let located = self
+            .locate(tenant, &query.logs, query.span, query.direction, ask, query.max_bytes, &mut stages)
+            .await?;
         let merge = Merge::new(query.direction, Want::Lines, query.logs);
         let mut reading =
             Reading::new(self.clone(), tenant, merge, query.span, located.chunks, located.heads)?;
@@ -169,44 +180,6 @@ impl Querier {
         }
         stages.lines_answered = entries.len() as u64;
         Ok(Lines { streams: located.streams, entries, stages })
-    }
-
-    /// The counts that `query` asks for.
-    ///
-    /// # Errors
-    /// [`ExecuteError`]; there are no partial answers.
-    pub async fn counts(&self, tenant: &str, query: CountQuery) -> Result<Counts, ExecuteError> {
-        let mut stages = Stages::default();
-        let shift = query.offset_ns;
-        let from_ns = query.start_ns.saturating_sub(query.range_ns).saturating_add(1).saturating_sub(shift);
-        let span = Span { from_ns, through_ns: query.end_ns.saturating_sub(shift) };
-        let located = self.locate(tenant, &query.logs, span, Direction::Forward, None, &mut stages).await?;
-        let mut by_stream: BTreeMap<u32, OfStream> = BTreeMap::new();
-        for chunk in located.chunks {
-            by_stream.entry(chunk.0).or_default().0.push(chunk);
-        }
-        for head in located.heads {
-            by_stream.entry(head.0).or_default().1.push(head);
-        }
-        let mut series = Vec::new();
-        for (stream, (chunks, heads)) in by_stream {
-            let merge = Merge::new(Direction::Forward, Want::Times, query.logs.clone());
-            let mut reading = Reading::new(self.clone(), tenant, merge, span, chunks, heads)?;
-            let mut steps = Steps::new(&query);
-            loop {
-                let batch = reading.take(usize::MAX, &mut stages).await?;
-                if batch.is_empty() {
-                    break;
-                }
-                batch.iter().for_each(|found| steps.add(found.timestamp_ns.saturating_add(shift)));
-            }
-            let points = steps.points();
-            if !points.is_empty() {
-                series.push((located.streams[stream as usize].clone(), points));
-            }
-        }
-        stages.lines_answered = 0;
-        Ok(Counts { series, stages })
     }
 
     /// The labels of the streams that match any of `selectors`; all streams where there is none.
@@ -274,7 +247,8 @@ impl Querier {
         logs: &Logs,
         span: Span,
         direction: Direction,
-        limit: Option<u64>,
+        ask: Ask,
+        max_bytes: u64,
         stages: &mut Stages,
     ) -> Result<Located, ExecuteError> {
         let select = Select {
@@ -284,8 +258,9 @@ impl Querier {
             from_ns: span.from_ns,
             through_ns: span.through_ns,
             backward: direction == Direction::Backward,
-            limit: limit.unwrap_or(0),
-            identities: limit.is_none(),
+            limit: if let Ask::Lines { limit } = ask { limit } else { 0 },
+            identities: matches!(ask, Ask::Times { .. }),
+            sizes: ask == Ask::Times { sized: true },
         };
         let started = monotonic_ns();
         let asked = self.members.clients().into_iter().map(|client| {
@@ -298,6 +273,10 @@ impl Querier {
         let chunks = self.storage.index().chunks(tenant, &logs.matchers, span).await?;
         stages.index_lookup_ns += stages::since(started);
         stages.chunks += chunks.len() as u64;
+        let bytes = chunks.iter().fold(0_u64, |sum, chunk| sum.saturating_add(chunk.raw_bytes));
+        if bytes > max_bytes {
+            return Err(ExecuteError::TooManyBytes { bytes, limit: max_bytes });
+        }
 
         let mut numbers: BTreeMap<Labels, u32> = BTreeMap::new();
         let mut number = |labels: Labels| {
@@ -312,12 +291,17 @@ impl Querier {
                 let record = Record::parse(bytes)?;
                 for section in record.sections() {
                     let labels = Labels::from_canonical(section.labels).expect("checked when it was parsed");
-                    parts.entry(number(labels)).or_default().push(Section::new(section.entries(), &record));
+                    let part = match ask {
+                        Ask::Lines { .. } => Section::lines(section.entries(), &record),
+                        Ask::Times { sized } => {
+                            Section::identities(section.entries(), sized).ok_or(ExecuteError::Identities)?
+                        }
+                    };
+                    parts.entry(number(labels)).or_default().push(part);
                 }
             }
-            let identities = select.identities;
             sources.extend(parts.into_iter().map(|(stream, parts)| {
-                (stream, Source::Selected { parts: parts.into_iter(), current: None, identities })
+                (stream, Source::Selected { parts: parts.into_iter(), current: None })
             }));
         }
         let mut streams: Vec<(u32, Labels)> =

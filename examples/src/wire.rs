@@ -111,6 +111,9 @@ pub struct Select {
     /// Send in place of each line its 16-byte identity, and no metadata.
     #[prost(bool, tag = "8")]
     pub identities: bool,
+    /// Send behind each identity the bytes of the line, in 8 bytes, little-endian.
+    #[prost(bool, tag = "9")]
+    pub sizes: bool,
 }
 
 /// A part of the answer to [`Select`]: a record with sections in time order.

@@ -95,21 +95,14 @@ pub fn logql(data: &[u8]) {
     };
     let matchers = &query.logs().matchers;
     assert!(matchers.iter().any(|matcher| !matcher.matches_empty()), "{text} would read every stream");
-    let inner =
-        Query::parse(&format!("(\n{text}\n)")).unwrap_or_else(|e| panic!("{text} in parentheses: {e}"));
-    assert_eq!(shape(&inner), shape(&query));
+    match Query::parse(&format!("(\n{text}\n)")) {
+        Ok(inner) => assert_eq!(inner.to_string(), query.to_string()),
+        Err(QueryError::Syntax { what, .. }) if what.contains("within each other") => {}
+        Err(e) => panic!("{text} in parentheses: {e}"),
+    }
+    let printed = Query::parse(&query.to_string()).unwrap_or_else(|e| panic!("{query} of {text}: {e}"));
+    assert_eq!(printed.to_string(), query.to_string());
     let _ = query.logs().keeps(data);
     let _ = Logs::parse_selector(text);
 }
 
-/// All of a query that can be seen.
-fn shape(query: &Query) -> String {
-    let range = match query {
-        Query::Logs(_) => None,
-        Query::CountOverTime { range_ns, offset_ns, .. } => Some((range_ns, offset_ns)),
-    };
-    let Logs { matchers, filters } = query.logs();
-    let matchers: Vec<String> = matchers.iter().map(ToString::to_string).collect();
-    let filters: Vec<_> = filters.iter().map(|f| (f.negated, f.regex, &f.patterns)).collect();
-    format!("{range:?} {matchers:?} {filters:?}")
-}

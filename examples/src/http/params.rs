@@ -6,6 +6,7 @@ use axum::http::{Method, header};
 use http_body_util::{BodyExt, Limited};
 
 use super::Failure;
+use crate::excerpt::Excerpt;
 use crate::logql::duration_ns;
 
 /// Most bytes of a form.
@@ -86,7 +87,7 @@ impl Params {
 }
 
 fn wrong(name: &str, found: &str, expected: &str) -> Failure {
-    Failure::bad_request(format_args!("parameter {name} is {found:?}, expected {expected}"))
+    Failure::bad_request(format_args!("parameter {name} is {:?}, expected {expected}", Excerpt(found)))
 }
 
 /// Loki's rule: up to ten digits are seconds, more are nanoseconds, with a point they are seconds.

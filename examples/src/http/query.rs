@@ -5,17 +5,15 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use forebay_chunk::Direction;
 
+use super::bounds::Bounds;
 use super::params::Params;
 use super::{Failure, Parts, Shared};
+use crate::excerpt::Excerpt;
 use crate::index::Span;
-use crate::logql::{Logs, Matcher, Query, QueryError};
+use crate::logql::{Logs, Matcher, Metric, Query, QueryError};
 use crate::query::answer;
-use crate::query::{CountQuery, ExecuteError, LogQuery, MAX_POINTS, Querier};
+use crate::query::{ExecuteError, Grid, LogQuery, MAX_POINTS, MetricQuery, Querier, Series};
 
-/// Lines in an answer where the request does not say.
-const DEFAULT_LIMIT: usize = 100;
-/// Most lines in an answer, Loki's `max_entries_limit_per_query`.
-const MAX_LIMIT: usize = 5000;
 const SECOND_NS: i64 = 1_000_000_000;
 
 pub(super) async fn range(
@@ -24,14 +22,16 @@ pub(super) async fn range(
     params: Params,
 ) -> Result<Response, Failure> {
     let tenant = parts.tenant(&headers)?;
+    let limits = Bounds::of(&parts, tenant.as_str());
     let (start_ns, end_ns) = params.range_ns(parts.clock.wall_ns())?;
+    let (start_ns, end_ns) = limits.span(parts.clock.wall_ns(), start_ns, end_ns)?;
     match parse(&params)? {
         Query::Logs(logs) => {
             // The end is not part of the range, as in Loki.
             let span = Span { from_ns: start_ns, through_ns: end_ns.saturating_sub(1).max(start_ns) };
-            lines(&parts, tenant.as_str(), logs, span, &headers, &params).await
+            lines(&parts, tenant.as_str(), &limits, logs, span, &headers, &params).await
         }
-        Query::CountOverTime { logs, range_ns, offset_ns } => {
+        Query::Metric(metric) => {
             let step_ns = match params.duration_ns("step")? {
                 Some(step_ns) => step_ns,
                 None => default_step_ns(start_ns, end_ns),
@@ -42,10 +42,9 @@ pub(super) async fn range(
                     format!("{points} points exceed the limit of {MAX_POINTS}: ask for a larger step");
                 return Err(Failure::bad_request(message));
             }
-            let query = CountQuery { logs, range_ns, offset_ns, start_ns, end_ns, step_ns };
-            let counts = querier(&parts)?.counts(tenant.as_str(), query).await.map_err(failed)?;
-            counts.stages.record();
-            Ok(answer::json(answer::matrix(&counts)))
+            let grid = Grid { start_ns, end_ns, step_ns };
+            let series = numbers(&parts, tenant.as_str(), &limits, metric, grid).await?;
+            Ok(answer::json(answer::matrix(&series)))
         }
     }
 }
@@ -56,57 +55,65 @@ pub(super) async fn instant(
     params: Params,
 ) -> Result<Response, Failure> {
     let tenant = parts.tenant(&headers)?;
-    let time_ns = params.time_ns("time")?.unwrap_or_else(|| parts.clock.wall_ns());
+    let limits = Bounds::of(&parts, tenant.as_str());
+    let now_ns = parts.clock.wall_ns();
+    let time_ns = params.time_ns("time")?.unwrap_or(now_ns);
     match parse(&params)? {
         Query::Logs(logs) => {
             let since_ns = params.duration_ns("since")?.unwrap_or(3600 * SECOND_NS);
-            let span = Span { from_ns: time_ns.saturating_sub(since_ns), through_ns: time_ns };
-            lines(&parts, tenant.as_str(), logs, span, &headers, &params).await
+            let (from_ns, through_ns) = limits.span(now_ns, time_ns.saturating_sub(since_ns), time_ns)?;
+            let span = Span { from_ns, through_ns };
+            lines(&parts, tenant.as_str(), &limits, logs, span, &headers, &params).await
         }
-        Query::CountOverTime { logs, range_ns, offset_ns } => {
-            let query = CountQuery {
-                logs,
-                range_ns,
-                offset_ns,
-                start_ns: time_ns,
-                end_ns: time_ns,
-                step_ns: SECOND_NS,
-            };
-            let counts = querier(&parts)?.counts(tenant.as_str(), query).await.map_err(failed)?;
-            counts.stages.record();
-            Ok(answer::json(answer::vector(&counts)))
+        Query::Metric(metric) => {
+            limits.span(now_ns, time_ns, time_ns)?;
+            let series = numbers(&parts, tenant.as_str(), &limits, metric, Grid::instant(time_ns)).await?;
+            Ok(answer::json(answer::vector(&series)))
         }
     }
+}
+
+async fn numbers(
+    parts: &Parts,
+    tenant: &str,
+    limits: &Bounds,
+    metric: Metric,
+    grid: Grid,
+) -> Result<Series, Failure> {
+    let query = MetricQuery { metric, grid, max_series: limits.max_series(), max_bytes: limits.max_bytes() };
+    let series = limits.in_time(querier(parts)?.metric(tenant, &query)).await?.map_err(failed)?;
+    series.stages.record();
+    Ok(if grid.len() == 1 { series.ranked(&query.metric) } else { series })
 }
 
 async fn lines(
     parts: &Parts,
     tenant: &str,
+    limits: &Bounds,
     logs: Logs,
     span: Span,
     headers: &HeaderMap,
     params: &Params,
 ) -> Result<Response, Failure> {
-    let limit = params.count("limit")?.unwrap_or(DEFAULT_LIMIT);
-    if limit > MAX_LIMIT {
-        return Err(Failure::bad_request(format_args!(
-            "limit {limit} exceeds the limit of {MAX_LIMIT} lines"
-        )));
+    let limit = limits.entries(params.count("limit")?)?;
+    if params.text("interval").is_some() {
+        return Err(Failure::bad_request("parameter interval is not supported: leave it out"));
     }
     let direction = match params.text("direction").map(str::to_ascii_lowercase).as_deref() {
         None | Some("backward") => Direction::Backward,
         Some("forward") => Direction::Forward,
         Some(other) => {
             return Err(Failure::bad_request(format_args!(
-                "direction {other:?} is neither forward nor backward"
+                "direction {:?} is neither forward nor backward",
+                Excerpt(other)
             )));
         }
     };
     let flags =
         headers.get("x-loki-response-encoding-flags").and_then(|v| v.to_str().ok()).unwrap_or_default();
     let categorize = flags.split(',').any(|flag| flag.trim() == "categorize-labels");
-    let query = LogQuery { logs, span, direction, limit };
-    let lines = querier(parts)?.lines(tenant, query).await.map_err(failed)?;
+    let query = LogQuery { logs, span, direction, limit, max_bytes: limits.max_bytes() };
+    let lines = limits.in_time(querier(parts)?.lines(tenant, query)).await?.map_err(failed)?;
     lines.stages.record();
     Ok(answer::json(answer::streams(&lines, categorize)))
 }
@@ -182,6 +189,9 @@ fn querier(parts: &Parts) -> Result<&Querier, Failure> {
 fn failed(error: ExecuteError) -> Failure {
     let status = match &error {
         ExecuteError::Ingesters { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        ExecuteError::TooManySeries { .. }
+        | ExecuteError::TooManyValues { .. }
+        | ExecuteError::TooManyBytes { .. } => return Failure::bad_request(error),
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let error = anyhow::Error::new(error);

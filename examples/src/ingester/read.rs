@@ -10,7 +10,7 @@ use crate::index::Span;
 use crate::labels::Labels;
 use crate::logql::Matcher;
 use crate::offload::offload;
-use crate::query::merge::{Found, Merge, Source, SourceError, Want};
+use crate::query::merge::{Found, Merge, Source, SourceError, Want, identity_bytes};
 use crate::record::Writer;
 use crate::wire::{Select, WireError};
 
@@ -126,9 +126,10 @@ impl<'a> Parts<'a> {
             self.begin(labels);
         }
         if self.select.identities {
-            let identity = found.identity.to_le_bytes();
-            self.writer.entry(found.timestamp_ns, [&identity, &[]], &[]);
-            self.bytes += identity.len();
+            let (identity, size) = identity_bytes(found, self.select.sizes);
+            let size = size.as_ref().map_or(&[][..], |size| size);
+            self.writer.entry(found.timestamp_ns, [&identity, size], &[]);
+            self.bytes += identity.len() + size.len();
         } else {
             let metadata: Vec<(&str, &str)> =
                 found.metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();

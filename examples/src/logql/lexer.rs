@@ -1,6 +1,7 @@
 //! Tokens of a query, each with its byte offset.
 
 use super::QueryError;
+use crate::excerpt::Excerpt;
 
 /// One token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +128,9 @@ fn number(text: &str, at: &mut usize) -> Result<Token, QueryError> {
     if word.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
         return Ok(Token::Number(word.to_owned()));
     }
-    duration_ns(word).map(Token::Duration).ok_or_else(|| syntax(start, format!("{word:?} is not a duration")))
+    duration_ns(word)
+        .map(Token::Duration)
+        .ok_or_else(|| syntax(start, format!("{:?} is not a duration", Excerpt(word))))
 }
 
 /// Nanoseconds of a duration such as `5m`, `1h30m`, `1.5s`, `7d`; `None` where it is none or over 292 years.

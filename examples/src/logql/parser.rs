@@ -1,14 +1,15 @@
 //! Recursive descent over the tokens.
 
+mod metric;
+
 use super::lexer::{Token, syntax, tokens};
-use super::{LineFilter, Logs, MatchOp, Matcher, Query, QueryError};
+use super::{LineFilter, Logs, MatchOp, Matcher, Metric, Query, QueryError, RangeFunction};
+use crate::excerpt::Excerpt;
+use metric::OPERATORS;
 
 /// What may stand in front of a parenthesis in LogQL but is not answered here.
-const FUNCTIONS: [&str; 41] = [
-    "rate",
+const FUNCTIONS: [&str; 30] = [
     "rate_counter",
-    "bytes_rate",
-    "bytes_over_time",
     "absent_over_time",
     "sum_over_time",
     "avg_over_time",
@@ -19,14 +20,8 @@ const FUNCTIONS: [&str; 41] = [
     "stddev_over_time",
     "stdvar_over_time",
     "quantile_over_time",
-    "sum",
-    "avg",
-    "min",
-    "max",
-    "count",
     "stddev",
     "stdvar",
-    "topk",
     "bottomk",
     "approx_topk",
     "sort",
@@ -44,9 +39,9 @@ const FUNCTIONS: [&str; 41] = [
     "time",
     "scalar",
     "quantile",
-    "by",
-    "without",
 ];
+/// Parentheses and aggregations within each other.
+const MAX_DEPTH: u32 = 32;
 
 pub(super) struct Parser<'a> {
     text: &'a str,
@@ -60,14 +55,7 @@ impl<'a> Parser<'a> {
     }
 
     pub(super) fn query(mut self) -> Result<Query, QueryError> {
-        let mut open = 0;
-        while self.take("(") {
-            open += 1;
-        }
-        let query = self.expression()?;
-        for _ in 0..open {
-            self.expect(")")?;
-        }
+        let query = self.expression(0)?;
         self.end()?;
         if query.logs().matchers.iter().all(Matcher::matches_empty) {
             return Err(QueryError::MatchesEverything);
@@ -81,34 +69,43 @@ impl<'a> Parser<'a> {
         Ok(matchers)
     }
 
-    fn expression(&mut self) -> Result<Query, QueryError> {
+    fn expression(&mut self, depth: u32) -> Result<Query, QueryError> {
+        let query = self.operand(depth)?;
         match self.peek() {
-            Some(Token::Ident(name)) if name == "count_over_time" => self.count_over_time(),
-            Some(Token::Ident(name)) if FUNCTIONS.contains(&name.as_str()) => {
-                Err(self.not_supported(name.clone()))
+            Some(Token::Punct("+" | "-" | "*" | "/" | "%" | "^" | "==" | "!=" | ">" | "<" | ">=" | "<=")) => {
+                Err(self.not_supported("a binary operation"))
             }
-            Some(Token::Number(_) | Token::Punct("-" | "+")) => Err(self.not_supported("arithmetic")),
-            _ => Ok(Query::Logs(self.logs()?)),
+            Some(Token::Ident(name)) if ["and", "or", "unless"].contains(&name.as_str()) => {
+                Err(self.not_supported("a binary operation"))
+            }
+            _ => Ok(query),
         }
     }
 
-    fn count_over_time(&mut self) -> Result<Query, QueryError> {
-        self.next += 1;
-        self.expect("(")?;
-        // LogQL takes the range behind the selector as well as behind the filters.
-        let matchers = self.selector()?;
-        let mut range_ns = self.range()?;
-        let filters = self.filters()?;
-        if range_ns.is_none() {
-            range_ns = self.range()?;
+    fn operand(&mut self, depth: u32) -> Result<Query, QueryError> {
+        if depth > MAX_DEPTH {
+            return Err(syntax(self.at(), format!("more than {MAX_DEPTH} parentheses within each other")));
         }
-        let range_ns = range_ns.ok_or_else(|| self.expected("a range such as [5m]"))?;
-        let offset_ns = self.offset()?;
-        self.expect(")")?;
-        if matches!(self.peek(), Some(Token::Ident(name)) if name == "by" || name == "without") {
-            return Err(self.not_supported("grouping"));
+        if self.take("(") {
+            let query = self.expression(depth + 1)?;
+            self.expect(")")?;
+            return Ok(query);
         }
-        Ok(Query::CountOverTime { logs: Logs { matchers, filters }, range_ns, offset_ns })
+        let name = match self.peek() {
+            Some(Token::Ident(name)) => name.clone(),
+            Some(Token::Number(_) | Token::Punct("-" | "+")) => return Err(self.not_supported("arithmetic")),
+            _ => return Ok(Query::Logs(self.logs()?)),
+        };
+        if let Some(function) = RangeFunction::named(&name) {
+            return Ok(Query::Metric(Metric::Range(self.range_aggregation(function)?)));
+        }
+        if OPERATORS.contains(&name.as_str()) {
+            return Ok(Query::Metric(Metric::Vector(self.vector_aggregation(&name, depth)?)));
+        }
+        if FUNCTIONS.contains(&name.as_str()) {
+            return Err(self.not_supported(name));
+        }
+        Ok(Query::Logs(self.logs()?))
     }
 
     fn logs(&mut self) -> Result<Logs, QueryError> {
@@ -190,34 +187,6 @@ impl<'a> Parser<'a> {
         QueryError::NotSupported { at: bar, what }
     }
 
-    fn range(&mut self) -> Result<Option<i64>, QueryError> {
-        if !self.take("[") {
-            return Ok(None);
-        }
-        let at = self.at();
-        let Some(&Token::Duration(range_ns)) = self.peek() else {
-            return Err(self.expected("a duration such as 5m"));
-        };
-        if range_ns == 0 {
-            return Err(syntax(at, "a range of no width"));
-        }
-        self.next += 1;
-        self.expect("]")?;
-        Ok(Some(range_ns))
-    }
-
-    fn offset(&mut self) -> Result<i64, QueryError> {
-        if !self.take_word("offset") {
-            return Ok(0);
-        }
-        let negative = self.take("-");
-        let Some(&Token::Duration(offset_ns)) = self.peek() else {
-            return Err(self.expected("a duration such as 5m"));
-        };
-        self.next += 1;
-        Ok(if negative { -offset_ns } else { offset_ns })
-    }
-
     fn text_token(&mut self) -> Result<String, QueryError> {
         let Some(Token::Text(text)) = self.peek() else { return Err(self.expected("a quoted string")) };
         let text = text.clone();
@@ -226,16 +195,7 @@ impl<'a> Parser<'a> {
     }
 
     fn end(&self) -> Result<(), QueryError> {
-        match self.peek() {
-            None => Ok(()),
-            Some(Token::Punct("+" | "-" | "*" | "/" | "%" | "^" | "==" | "!=" | ">" | "<" | ">=" | "<=")) => {
-                Err(self.not_supported("a binary operation"))
-            }
-            Some(Token::Ident(name)) if ["and", "or", "unless"].contains(&name.as_str()) => {
-                Err(self.not_supported("a binary operation"))
-            }
-            Some(_) => Err(self.expected("the end of the query")),
-        }
+        if self.peek().is_none() { Ok(()) } else { Err(self.expected("the end of the query")) }
     }
 
     fn peek(&self) -> Option<&Token> {
@@ -265,10 +225,10 @@ impl<'a> Parser<'a> {
     fn expected(&self, what: &str) -> QueryError {
         let found = match self.peek() {
             None => "the end".to_owned(),
-            Some(Token::Ident(name)) => format!("{name:?}"),
-            Some(Token::Text(text)) => format!("string {text:?}"),
+            Some(Token::Ident(name)) => format!("{:?}", Excerpt(name)),
+            Some(Token::Text(text)) => format!("string {:?}", Excerpt(text)),
             Some(Token::Duration(_)) => "a duration".to_owned(),
-            Some(Token::Number(number)) => number.clone(),
+            Some(Token::Number(number)) => format!("number {:?}", Excerpt(number)),
             Some(Token::Punct(punct)) => (*punct).to_owned(),
         };
         syntax(self.at(), format!("expected {what}, found {found}"))

@@ -8,7 +8,7 @@ use serde::ser::{SerializeMap, SerializeSeq, SerializeTuple, Serializer};
 
 use super::merge::{Found, OwnedMetadata};
 use super::stages::Stages;
-use super::{Counts, Lines};
+use super::{Grid, Lines, Series};
 use crate::labels::Labels;
 
 #[derive(Serialize)]
@@ -102,33 +102,23 @@ pub fn streams(lines: &Lines, categorize: bool) -> Vec<u8> {
     })
 }
 
-/// Counts of a range query.
-pub fn matrix(counts: &Counts) -> Vec<u8> {
-    let series: Vec<Series<'_>> =
-        counts.series.iter().map(|(labels, points)| Series { labels, points, one: false }).collect();
-    to_vec(&Success {
-        status: "success",
-        data: Data {
-            result_type: "matrix",
-            encoding_flags: Vec::new(),
-            result: series,
-            stats: Stats::new(&counts.stages),
-        },
-    })
+/// The series of a range query.
+pub fn matrix(series: &Series) -> Vec<u8> {
+    numbers(series, "matrix", false)
 }
 
-/// Counts of an instant query.
-pub fn vector(counts: &Counts) -> Vec<u8> {
-    let series: Vec<Series<'_>> =
-        counts.series.iter().map(|(labels, points)| Series { labels, points, one: true }).collect();
+/// The series of an instant query, with one point each.
+pub fn vector(series: &Series) -> Vec<u8> {
+    numbers(series, "vector", true)
+}
+
+fn numbers(series: &Series, result_type: &'static str, one: bool) -> Vec<u8> {
+    let grid = series.grid;
+    let result: Vec<OneSeries<'_>> =
+        series.series.iter().map(|(labels, points)| OneSeries { labels, points, grid, one }).collect();
     to_vec(&Success {
         status: "success",
-        data: Data {
-            result_type: "vector",
-            encoding_flags: Vec::new(),
-            result: series,
-            stats: Stats::new(&counts.stages),
-        },
+        data: Data { result_type, encoding_flags: Vec::new(), result, stats: Stats::new(&series.stages) },
     })
 }
 
@@ -208,17 +198,19 @@ impl Serialize for Categories<'_> {
     }
 }
 
-struct Series<'a> {
+struct OneSeries<'a> {
     labels: &'a Labels,
-    points: &'a [(i64, u64)],
+    points: &'a [(u32, f64)],
+    grid: Grid,
     one: bool,
 }
 
-impl Serialize for Series<'_> {
+impl Serialize for OneSeries<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(2))?;
         map.serialize_entry("metric", self.labels)?;
-        let mut points = self.points.iter().map(|(ns, count)| (*ns as f64 / 1e9, Text(*count)));
+        let mut points =
+            self.points.iter().map(|(number, value)| (self.grid.at(*number) as f64 / 1e9, Text(*value)));
         match (self.one, points.next()) {
             (true, Some(point)) => map.serialize_entry("value", &point)?,
             (_, first) => {

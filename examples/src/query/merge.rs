@@ -51,8 +51,6 @@ pub enum Source {
         parts: std::vec::IntoIter<Section>,
         /// The part being read.
         current: Option<Section>,
-        /// Lines are identities.
-        identities: bool,
     },
 }
 
@@ -73,15 +71,37 @@ pub struct Section {
 
 impl Section {
     /// The entries `entries` of a record.
-    pub fn new(entries: Entries<'_>, record: &Record) -> Self {
+    pub fn lines(entries: Entries<'_>, record: &Record) -> Self {
         let own = |e: crate::record::Entry<'_>| Found {
             timestamp_ns: e.timestamp_ns,
+            identity: identity(e.line, e.metadata.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes()))),
+            line_bytes: e.line.len() as u64,
             line: record.bytes().slice_ref(e.line),
             metadata: e.metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             ..Found::new(0)
         };
         Self { entries: entries.map(own).collect::<Vec<_>>().into_iter() }
     }
+
+    /// The entries of a record that holds [`identity_bytes`] in place of lines; `None` where it does not.
+    pub fn identities(entries: Entries<'_>, sized: bool) -> Option<Self> {
+        let own = |e: crate::record::Entry<'_>| {
+            let (identity, size) = e.line.split_first_chunk::<16>()?;
+            let line_bytes = match (sized, size.is_empty()) {
+                (true, _) => u64::from_le_bytes(size.try_into().ok()?),
+                (false, true) => 0,
+                (false, false) => return None,
+            };
+            let identity = Identity::from_le_bytes(*identity);
+            Some(Found { timestamp_ns: e.timestamp_ns, identity, line_bytes, ..Found::new(0) })
+        };
+        Some(Self { entries: entries.map(own).collect::<Option<Vec<_>>>()?.into_iter() })
+    }
+}
+
+/// What stands for a line where only times are wanted, in two parts: its identity, and its size if that is wanted.
+pub fn identity_bytes(found: &Found, sized: bool) -> ([u8; 16], Option<[u8; 8]>) {
+    (found.identity.to_le_bytes(), sized.then(|| found.line_bytes.to_le_bytes()))
 }
 
 /// An entry that came out of the merge.
@@ -93,6 +113,8 @@ pub struct Found {
     pub timestamp_ns: i64,
     /// Tells it from the others of its stream and timestamp.
     pub identity: Identity,
+    /// Bytes of the line, also where only times were wanted.
+    pub line_bytes: u64,
     /// The line; empty where only times were wanted.
     pub line: Bytes,
     /// Structured metadata; empty where only times were wanted.
@@ -101,7 +123,7 @@ pub struct Found {
 
 impl Found {
     fn new(stream: u32) -> Self {
-        Self { stream, timestamp_ns: 0, identity: 0, line: Bytes::new(), metadata: Vec::new() }
+        Self { stream, timestamp_ns: 0, identity: 0, line_bytes: 0, line: Bytes::new(), metadata: Vec::new() }
     }
 }
 
@@ -249,6 +271,7 @@ impl Merge {
                     }
                     cursor.current.identity = identity(entry.line, entry.metadata.iter());
                     cursor.current.timestamp_ns = entry.timestamp_ns;
+                    cursor.current.line_bytes = entry.line.len() as u64;
                     if self.want == Want::Lines {
                         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                         cursor.current.line = Bytes::copy_from_slice(entry.line);
@@ -258,7 +281,7 @@ impl Merge {
                     return Ok(true);
                 }
             }
-            Source::Selected { parts, current, identities } => loop {
+            Source::Selected { parts, current } => loop {
                 let Some(part) = current else {
                     *current = parts.next();
                     if current.is_none() {
@@ -271,17 +294,7 @@ impl Merge {
                     continue;
                 };
                 self.work.lines += 1;
-                let sent = if *identities { <[u8; 16]>::try_from(found.line.as_ref()).ok() } else { None };
-                let identity = sent.map_or_else(
-                    || {
-                        identity(
-                            &found.line,
-                            found.metadata.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes())),
-                        )
-                    },
-                    Identity::from_le_bytes,
-                );
-                cursor.current = Found { stream: cursor.current.stream, identity, ..found };
+                cursor.current = Found { stream: cursor.current.stream, ..found };
                 return Ok(true);
             },
         }

@@ -1,55 +1,81 @@
-//! Counts of windows that slide over time, each entry in constant time whatever the number of windows it lies in.
+//! Sums of windows that slide over time, each entry in constant time whatever the number of windows it lies in.
 
-use super::{CountQuery, MAX_POINTS};
+/// Most points of one series in an answer, as Loki has it.
+pub const MAX_POINTS: i64 = 11_000;
 
-/// Counts of the windows of a query, each entry in constant time.
+/// The points in time of an answer: from the start on, a step apart, up to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    /// The first point, in nanoseconds since 1970.
+    pub start_ns: i64,
+    /// The last point is at or before this.
+    pub end_ns: i64,
+    /// Distance of points, above 0.
+    pub step_ns: i64,
+}
+
+impl Grid {
+    /// One point.
+    pub fn instant(at_ns: i64) -> Self {
+        Self { start_ns: at_ns, end_ns: at_ns, step_ns: 1 }
+    }
+
+    /// How many points there are; no more than [`MAX_POINTS`] and one are counted.
+    pub fn len(&self) -> usize {
+        let last = (i128::from(self.end_ns) - i128::from(self.start_ns)) / i128::from(self.step_ns);
+        usize::try_from(last.clamp(-1, i128::from(MAX_POINTS)) + 1).expect("bounded here")
+    }
+
+    /// Whether the end is before the start.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// When point `number` is.
+    pub fn at(&self, number: u32) -> i64 {
+        // No further than the end that was asked for, so it fits.
+        self.start_ns.wrapping_add(self.step_ns.wrapping_mul(i64::from(number)))
+    }
+}
+
+/// Sums of the windows of a query, each entry in constant time.
 pub(super) struct Steps {
-    start_ns: i64,
-    step_ns: i64,
+    grid: Grid,
     range_ns: i64,
-    /// Differences of the counts of neighbouring points.
+    /// Differences of the sums of neighbouring points.
     changes: Vec<i64>,
 }
 
 impl Steps {
-    pub(super) fn new(query: &CountQuery) -> Self {
-        let last = (i128::from(query.end_ns) - i128::from(query.start_ns)) / i128::from(query.step_ns);
-        let points = usize::try_from(last.clamp(-1, i128::from(MAX_POINTS)) + 1).expect("bounded here");
-        Self {
-            start_ns: query.start_ns,
-            step_ns: query.step_ns,
-            range_ns: query.range_ns,
-            changes: vec![0; points + 1],
-        }
+    pub(super) fn new(grid: Grid, range_ns: i64) -> Self {
+        Self { grid, range_ns, changes: vec![0; grid.len() + 1] }
     }
 
-    /// Counts an entry in every window `(t - range, t]` that holds it.
-    pub(super) fn add(&mut self, timestamp_ns: i64) {
-        let after = i128::from(timestamp_ns) - i128::from(self.start_ns);
-        let step = i128::from(self.step_ns);
+    /// Adds `value` to every window `(t - range, t]` that holds the time.
+    pub(super) fn add(&mut self, timestamp_ns: i64, value: u64) {
+        let after = i128::from(timestamp_ns) - i128::from(self.grid.start_ns);
+        let step = i128::from(self.grid.step_ns);
         let points = self.changes.len() as i128 - 1;
         let first = (after + step - 1).div_euclid(step).max(0);
         let end = ((after + i128::from(self.range_ns) - 1).div_euclid(step) + 1).min(points);
         if let (Ok(first), Ok(end)) = (usize::try_from(first), usize::try_from(end))
             && first < end
         {
-            self.changes[first] += 1;
-            self.changes[end] -= 1;
+            // Bytes that were read do not reach 2^63.
+            let value = i64::try_from(value).unwrap_or(i64::MAX);
+            self.changes[first] = self.changes[first].wrapping_add(value);
+            self.changes[end] = self.changes[end].wrapping_sub(value);
         }
     }
 
-    /// The points that are not 0.
-    pub(super) fn points(&self) -> Vec<(i64, u64)> {
-        let mut count = 0;
-        let steps = self.changes.iter().take(self.changes.len() - 1).zip(0_i64..);
-        steps
-            .filter_map(|(change, i)| {
-                count += change;
-                // No further than the end that was asked for, so it fits.
-                let after = self.step_ns.wrapping_mul(i);
-                (count > 0).then(|| (self.start_ns.wrapping_add(after), count.unsigned_abs()))
-            })
-            .collect()
+    /// The sums that are not 0, by the number of their point.
+    pub(super) fn sums(&self) -> impl Iterator<Item = (u32, u64)> {
+        let mut sum = 0_i64;
+        let steps = (0_u32..).zip(self.changes.iter().take(self.changes.len() - 1));
+        steps.filter_map(move |(number, change)| {
+            sum = sum.wrapping_add(*change);
+            (sum > 0).then(|| (number, sum.unsigned_abs()))
+        })
     }
 }
 

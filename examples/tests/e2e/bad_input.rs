@@ -177,13 +177,16 @@ async fn queries_that_cannot_be_answered_say_where_and_why() {
     let process = Setup::new(dir.path()).start().await;
     for (query, what) in [
         ("query=%7Bapp%3D%22x%22%7D%20%7C%20json", "col 11: | json is not supported"),
-        ("query=rate(%7Bapp%3D%22x%22%7D%5B5m%5D)", "col 1: rate is not supported"),
+        ("query=stddev(rate(%7Bapp%3D%22x%22%7D%5B5m%5D))", "col 1: stddev is not supported"),
+        ("query=sum(rate(%7Bapp%3D%22x%22%7D%20%7C%20json%20%5B5m%5D))", "col 20: | json is not supported"),
+        ("query=%7Bapp%3D%22x%22%7D&interval=5s", "interval is not supported"),
+        ("query=%7Bapp%3D%22x%22%7D&start=1&end=3000000", "(query length: 833h19m59s, limit: 721h0m0s)"),
         ("query=%7Bapp", "parse error at col 5"),
         ("query=%7B%7D", "at least one matcher"),
         ("", "parameter query is missing"),
         ("query=%7Bapp%3D%22x%22%7D&start=soon", "parameter start is \"soon\""),
         ("query=%7Bapp%3D%22x%22%7D&start=2&end=1", "before start"),
-        ("query=%7Bapp%3D%22x%22%7D&limit=1000000", "limit of 5000"),
+        ("query=%7Bapp%3D%22x%22%7D&limit=1000000", "(1000000 > 5000)"),
         ("query=%7Bapp%3D%22x%22%7D&direction=up", "neither forward nor backward"),
         ("query=count_over_time(%7Bapp%3D%22x%22%7D%5B5m%5D)&start=1&end=1000000&step=1", "limit of 11000"),
     ] {

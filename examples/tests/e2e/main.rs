@@ -15,6 +15,7 @@ mod formats;
 mod lines;
 mod process;
 mod programs;
+mod queries;
 mod rates;
 mod replicas;
 mod retention;

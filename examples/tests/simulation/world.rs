@@ -15,12 +15,11 @@ use forebay_examples::config::Config;
 use forebay_examples::distributor::{Distributor, Outcome};
 use forebay_examples::index::{Index, Span};
 use forebay_examples::ingester::Ingester;
-use forebay_examples::labels::Labels;
-use forebay_examples::logql::{Logs, Query};
+use forebay_examples::logql::{Logs, Metric, Query, RangeAggregation, RangeFunction};
 use forebay_examples::members::Members;
 use forebay_examples::pipeline::{distributor_options, ingester_options};
 use forebay_examples::push::{LabelSet, Line, Stream};
-use forebay_examples::query::{CountQuery, LogQuery, Querier};
+use forebay_examples::query::{Grid, LogQuery, MetricQuery, Querier};
 use forebay_examples::storage::{Storage, path};
 use forebay_tenant::{Limits, Overrides};
 use forebay_wal::aio::AsyncWal;
@@ -297,7 +296,13 @@ impl World {
         );
         let Query::Logs(logs) = Query::parse(r#"{app=~".+"}"#).unwrap() else { panic!("it selects lines") };
         let span = Span { from_ns: START_NS, through_ns: START_NS + self.next };
-        let query = LogQuery { logs: logs.clone(), span, direction: Direction::Forward, limit: usize::MAX };
+        let query = LogQuery {
+            logs: logs.clone(),
+            span,
+            direction: Direction::Forward,
+            limit: usize::MAX,
+            max_bytes: u64::MAX,
+        };
         let lines = querier.lines(TENANT, query).await.unwrap();
         let mut found: BTreeMap<i64, String> = BTreeMap::new();
         for answered in lines.entries {
@@ -314,16 +319,15 @@ impl World {
 
     async fn count(&self, querier: &Querier, logs: Logs) -> u64 {
         let at = START_NS + self.next;
-        let query = CountQuery {
-            logs,
-            range_ns: self.next.max(1),
-            offset_ns: 0,
-            start_ns: at,
-            end_ns: at,
-            step_ns: 1,
+        let function = RangeFunction::CountOverTime;
+        let range = RangeAggregation { function, logs, range_ns: self.next.max(1), offset_ns: 0 };
+        let query = MetricQuery {
+            metric: Metric::Range(range),
+            grid: Grid::instant(at),
+            max_series: usize::MAX,
+            max_bytes: u64::MAX,
         };
-        let counts = querier.counts(TENANT, query).await.unwrap();
-        let _: Vec<&Labels> = counts.series.iter().map(|(labels, _)| labels).collect();
-        counts.series.iter().flat_map(|(_, points)| points.iter().map(|(_, count)| *count)).sum()
+        let counted = querier.metric(TENANT, &query).await.unwrap();
+        counted.series.iter().flat_map(|(_, points)| points.iter().map(|(_, count)| *count as u64)).sum()
     }
 }

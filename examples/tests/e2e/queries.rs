@@ -1,0 +1,137 @@
+//! Metric queries over HTTP against what the lines that were sent come to, from memory and from the store; and the
+//! limits of queries.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::lines::start_ns;
+use crate::process::{Process, Setup, text};
+
+const SECOND: i64 = 1_000_000_000;
+
+/// For each app and pod a line of so many bytes in each of ten seconds.
+const STREAMS: [(&str, &str, usize); 4] =
+    [("api", "a", 10), ("api", "b", 20), ("web", "a", 30), ("web", "c", 40)];
+
+async fn fill(process: &Process, start_ns: i64) {
+    let streams = STREAMS.map(|(app, pod, bytes)| {
+        let line = |n: i64| json!([(start_ns + n * SECOND).to_string(), "x".repeat(bytes)]);
+        json!({"stream": {"app": app, "pod": pod}, "values": (1..=10).map(line).collect::<Vec<_>>()})
+    });
+    assert_eq!(process.push(&json!({"streams": streams})).await.status, StatusCode::NO_CONTENT);
+}
+
+fn escaped(query: &str) -> String {
+    form_urlencoded::byte_serialize(query.as_bytes()).collect()
+}
+
+async fn instant(process: &Process, query: &str, time_ns: i64) -> Value {
+    let answer = process.json(&format!("/loki/api/v1/query?query={}&time={time_ns}", escaped(query))).await;
+    assert_eq!(answer["data"]["resultType"], "vector", "{answer}");
+    let series = answer["data"]["result"].as_array().unwrap().iter();
+    series.map(|series| json!([series["metric"], series["value"][1]])).collect()
+}
+
+#[tokio::test]
+async fn numbers_are_those_of_the_lines_in_memory_and_in_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Setup::new(dir.path()).start().await;
+    let start = start_ns();
+    fill(&process, start).await;
+    let end = start + 10 * SECOND;
+    for _ in 0..2 {
+        for (query, expected) in [
+            (
+                r#"sum by (app) (count_over_time({app=~".+"}[10s]))"#,
+                json!([[{"app": "api"}, "20"], [{"app": "web"}, "20"]]),
+            ),
+            (r#"sum(rate({app="api"}[4s]))"#, json!([[{}, "2"]])),
+            (
+                r#"sum without (pod) (bytes_over_time({app=~".+"}[5s]))"#,
+                json!([[{"app": "api"}, "150"], [{"app": "web"}, "350"]]),
+            ),
+            (r#"avg(bytes_rate({app="web"}[2s])) by (app)"#, json!([[{"app": "web"}, "35"]])),
+            (r#"max(bytes_over_time({app=~".+"}[1s]))"#, json!([[{}, "40"]])),
+            (
+                r#"min by (pod) (bytes_over_time({app=~".+"}[1s]))"#,
+                json!([[{"pod": "a"}, "10"], [{"pod": "b"}, "20"], [{"pod": "c"}, "40"]]),
+            ),
+            (r#"count(count_over_time({app=~".+"}[1s]))"#, json!([[{}, "4"]])),
+            (
+                r#"topk(2, bytes_over_time({app=~".+"}[10s]))"#,
+                json!([[{"app": "web", "pod": "c"}, "400"], [{"app": "web", "pod": "a"}, "300"]]),
+            ),
+            (
+                r#"topk by (app) (1, sum by (app) (count_over_time({app="api"}[3s])))"#,
+                json!([[{"app": "api"}, "6"]]),
+            ),
+            (r#"sum(count_over_time({app=~".+"} |= "xxxxxxxxxxxxxxxxxxxxx" [10s]))"#, json!([[{}, "20"]])),
+            (r#"sum(count_over_time({app="api"}[5s] offset 5s))"#, json!([[{}, "10"]])),
+            (r#"sum(count_over_time({app="none"}[10s]))"#, json!([])),
+        ] {
+            assert_eq!(instant(&process, query, end).await, expected, "{query}");
+        }
+        let query = escaped(r#"sum by (app) (count_over_time({app=~".+"}[2s]))"#);
+        let path = format!("/loki/api/v1/query_range?query={query}&start={start}&end={end}&step=5s");
+        let answer = process.json(&path).await;
+        assert_eq!(answer["data"]["resultType"], "matrix", "{answer}");
+        let seconds = |n: i64| (start + n * SECOND) as f64 / 1e9;
+        assert_eq!(
+            answer["data"]["result"],
+            json!(["api", "web"].map(|app| json!({
+                "metric": {"app": app},
+                "values": [[seconds(5), "4"], [seconds(10), "4"]],
+            }))),
+        );
+        process.flush().await;
+    }
+}
+
+#[tokio::test]
+async fn a_query_beyond_its_limits_is_refused_with_both_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = "limits_config: {max_query_series: 3, max_entries_limit_per_query: 50, max_query_length: 1h, \
+                  max_query_lookback: 2h, max_query_bytes_read: 500B}\n";
+    let process = Setup::new(dir.path()).config(limits).start().await;
+    let start = start_ns();
+    fill(&process, start).await;
+    process.flush().await;
+    let end = start + 10 * SECOND;
+    let selector = escaped(r#"{app="api"}"#);
+    let many = escaped(r#"count_over_time({app=~".+"}[10s])"#);
+    let all = escaped(r#"sum(count_over_time({app=~".+"}[10s]))"#);
+    for (query, what) in [
+        (format!("query_range?query={selector}&limit=51"), "max_entries_limit_per_query (51 > 50)"),
+        (
+            format!("query_range?query={selector}&start={}&end={end}", end - 3601 * SECOND),
+            "(query length: 1h0m1s, limit: 1h0m0s)",
+        ),
+        (
+            format!(
+                "query_range?query={selector}&start={}&end={}",
+                start - 7300 * SECOND,
+                start - 7200 * SECOND
+            ),
+            "max_query_lookback 2h0m0s",
+        ),
+        (format!("query?query={all}&time={end}"), "too many bytes (query: 1000, limit: 500)"),
+        (format!("query_range?query={many}&start={start}&end={end}"), "too many bytes"),
+    ] {
+        let response = process.get(&format!("/loki/api/v1/{query}")).await;
+        assert_eq!(response.status, StatusCode::BAD_REQUEST, "{query}: {}", text(&response));
+        assert!(text(&response).contains(what), "{query}: {}", text(&response));
+    }
+    // What is in memory is not counted in bytes, so the number of series is reached.
+    fill(&process, start + 20 * SECOND).await;
+    let later = start + 30 * SECOND;
+    let response = process.get(&format!("/loki/api/v1/query?query={many}&time={later}")).await;
+    assert_eq!(response.status, StatusCode::BAD_REQUEST, "{}", text(&response));
+    assert!(text(&response).contains("maximum of series (3) reached"), "{}", text(&response));
+    let answer =
+        process.json(&format!("/loki/api/v1/query_range?query={selector}&start={start}&end={end}")).await;
+    assert_eq!(
+        answer["data"]["result"].as_array().unwrap().len(),
+        2,
+        "what is within the limits is answered"
+    );
+}
