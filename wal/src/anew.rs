@@ -114,6 +114,11 @@ impl<W: File> Anew<W> {
         self.frame(Kind::LOW_WATERMARK, 0, &low.to_le_bytes())
     }
 
+    /// A checkpoint, by its body.
+    pub(crate) fn checkpoint(&mut self, body: &[u8]) -> io::Result<()> {
+        self.frame(Kind::CHECKPOINT, 0, body)
+    }
+
     /// The seal, before a segment with this number and salt.
     pub(crate) fn seal(&mut self, next_segment: u64, next_salt: u64) -> io::Result<()> {
         let seal = Seal {

@@ -9,10 +9,10 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::Lsn;
-use crate::damage::{unsupported, untouched};
+use crate::damage::untouched;
 use crate::directory::segment_path;
 use crate::error::{Damage, OpenError};
-use crate::format::{HEADER_LEN, Header, Kind, MAX_SEGMENT, Unsupported};
+use crate::format::{HEADER_LEN, Header, MAX_SEGMENT};
 use crate::fs::{Fs, is_full};
 use crate::home::Salts;
 use crate::options::{Options, RepairPolicy};
@@ -34,11 +34,6 @@ impl<F: Fs> Survey<'_, F> {
         let Some(all) = self.pieces()? else { return Err(OpenError::Corrupt(first)) };
         for piece in &all.pieces {
             untouched(piece.found.as_ref(), piece.frames.walks.iter())?;
-            // The newest could be lost with what is cut or burned, and an older one come back in its place.
-            let checkpoint = piece.frames.walks.iter().any(|walk| walk.carried.checkpoint.is_some());
-            if let Some(found) = piece.found.as_ref().filter(|_| checkpoint) {
-                return Err(unsupported(found, Unsupported::Writing(Kind::CHECKPOINT.0)));
-            }
         }
         // One wrong read must not take away what is whole.
         let again = self.pieces()?.map(|again| again.damage());
@@ -125,6 +120,7 @@ impl<F: Fs> Survey<'_, F> {
         let lost = whole.map_or(piece.lsns.start, |walk| walk.next_lsn).max(all.low)..end;
         let done = whole.is_some_and(|walk| {
             let rest = walk.seal.is_none() && walk.low >= all.low && piece.frames.residue_end <= walk.end;
+            let rest = rest && walk.carried.checkpoint.as_ref() == all.checkpoint(last);
             rest && walk.next_lsn >= end
                 && piece.found.as_ref().is_some_and(|found| found.size == found.header.capacity)
         });

@@ -71,13 +71,13 @@ pub enum RepairPolicy {
     #[default]
     TruncateTail,
     /// Cut off all records from the first damage on, also those that are whole: what is left is what the log once was.
-    /// The numbers of the lost records are not given again, as far as the log still knows them.
+    /// The numbers of the lost records are not given again, as far as the log still knows them. A checkpoint may speak of
+    /// records that are cut off.
     TruncateAt,
     /// Keep every record that is whole, wherever it lies. The numbers of the lost ones are not given again, and
     /// [`RecoveryReport::lost`](crate::RecoveryReport::lost) lists them.
     ///
-    /// Neither repairs a log with a checkpoint yet: opening it answers
-    /// [`OpenError::Unsupported`](crate::OpenError::Unsupported).
+    /// Either keeps the newest checkpoint that is whole, wherever it lies.
     Salvage,
 }
 

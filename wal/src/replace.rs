@@ -2,9 +2,10 @@
 
 use std::io;
 
-use crate::control::SegmentStart;
+use crate::control::{Checkpoint, SegmentStart};
 use crate::error::OpenError;
 use crate::format::{HEADER_LEN, Header, MAX_SEGMENT};
+use crate::frame::frame_len;
 use crate::fs::{Fs, is_full};
 use crate::home::Salts;
 use crate::mend::Mended;
@@ -22,7 +23,7 @@ pub(crate) enum End {
     Open(u64),
 }
 
-/// Room behind the last stretch for what is written there, the seal included.
+/// Room behind the last stretch for what is written there, the seal included, but not a checkpoint.
 const ROOM: u64 = 1024;
 /// So many frames burn what was lost at the end. Only a forged log has lost more.
 const BURNED: u64 = 16;
@@ -38,7 +39,13 @@ impl<F: Fs> Survey<'_, F> {
         mended: &mut Mended,
     ) -> Result<(), OpenError> {
         let Some(piece) = all.pieces.get(index) else { return Ok(()) };
+        // Everything behind a cut is gone, but for what the log says of all of it.
+        let newest = all.checkpoint(if matches!(end, End::Open(_)) { all.pieces.len() } else { index });
+        let kept = walks.iter().rev().find_map(|walk| walk.carried.checkpoint.as_ref());
+        let checkpoint = newest.filter(|newest| Some(*newest) != kept && newest.lsn <= end_lsn);
+        let checkpoint = checkpoint.map(Checkpoint::encode);
         let behind = walks.last().map_or(HEADER_LEN + START_LEN, |walk| walk.end) + ROOM;
+        let behind = behind + checkpoint.as_ref().map_or(0, |body| frame_len(body.len() as u64));
         let capacity = header.capacity.max(behind.next_multiple_of(HEADER_LEN)).min(MAX_SEGMENT);
         let header = Header { capacity, ..header.clone() };
         let made = || -> io::Result<_> {
@@ -56,6 +63,9 @@ impl<F: Fs> Survey<'_, F> {
                 return Err(io::ErrorKind::InvalidData.into());
             }
             anew.burn(end_lsn)?;
+            if let Some(body) = &checkpoint {
+                anew.checkpoint(body)?;
+            }
             match end {
                 End::Sealed(segment, salt) => anew.seal(*segment, *salt)?,
                 End::Open(low) if walks.last().is_none_or(|walk| walk.low < *low) => {
@@ -88,6 +98,13 @@ impl<F: Fs> Survey<'_, F> {
 }
 
 impl<F: Fs> Pieces<F> {
+    /// The newest checkpoint that is whole in a segment or those before it.
+    pub(crate) fn checkpoint(&self, index: usize) -> Option<&Checkpoint> {
+        let walks =
+            self.pieces.iter().take(index + 1).rev().flat_map(|piece| piece.frames.walks.iter().rev());
+        walks.map(|walk| &walk.carried).find_map(|carried| carried.checkpoint.as_ref())
+    }
+
     /// A header of the log.
     pub(crate) fn model(&self) -> Option<&Header> {
         self.pieces.iter().rev().find_map(|piece| piece.found.as_ref()).map(|found| &found.header)
