@@ -36,7 +36,14 @@ impl<F: Fs> Survey<'_, F> {
             };
             match walked {
                 Some((walk, found)) if walk.start.is_some() => {
-                    ends.last = Some((found, walk));
+                    ends.last = match self.in_front_of(&found, &walk)? {
+                        // What it was to begin with is not whole, and so the segment has not begun.
+                        Some(front) => {
+                            ends.unstarted.push(found);
+                            Some(front)
+                        }
+                        None => Some((found, walk)),
+                    };
                     return Ok(ends);
                 }
                 Some((_, found)) => ends.unstarted.push(found),
@@ -52,6 +59,28 @@ impl<F: Fs> Survey<'_, F> {
             }
         }
         Ok(ends)
+    }
+
+    /// The segment before one of which nothing but its start frame is whole, if that one has a checkpoint: a copy of it is
+    /// part of the group that the start frame begins.
+    fn in_front_of(&self, found: &Found<F>, walk: &Walk) -> Result<Option<(Found<F>, Walk)>, OpenError> {
+        let Some(start) = walk.start.filter(|start| walk.frames == 1 && start.prev_segment != 0) else {
+            return Ok(None);
+        };
+        let number = start.prev_segment;
+        if !self.segments.contains(&number) || number + 1 != start.segment {
+            return Ok(None);
+        }
+        let front = match self.find(number) {
+            Ok(front) if front.header.log_id == found.header.log_id => front,
+            // What is wrong with it is told when the chain is followed.
+            Ok(_) | Err(OpenError::Corrupt(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let before = self.walk(&front, 0)?;
+        let tied = before.seal.is_some_and(|seal| seal.next_salt == found.header.salt);
+        let due = tied && before.start.is_some() && before.carried.checkpoint.is_some();
+        Ok(due.then_some((front, before)))
     }
 
     /// A file behind all others whose header cannot be read is a reserve, and nothing is lost with it, if no seal names

@@ -18,7 +18,7 @@ use crate::home::Salts;
 use crate::options::{Options, RepairPolicy};
 use crate::pieces::{Piece, Pieces};
 use crate::replace::End;
-use crate::survey::{CHANGED, Survey, cannot};
+use crate::survey::{Survey, cannot, changed};
 
 /// What a repair of damage has done.
 #[derive(Debug, Default)]
@@ -38,8 +38,7 @@ impl<F: Fs> Survey<'_, F> {
         // One wrong read must not take away what is whole.
         let again = self.pieces()?.map(|again| again.damage());
         if again.is_none_or(|again| again != all.damage()) {
-            let changed = io::Error::new(CHANGED, "it reads otherwise than before");
-            return Err(cannot("read", self.dir)(changed));
+            return Err(changed(self.dir));
         }
         let mut mended = Mended { damaged: all.damage_with(first), ..Mended::default() };
         let seed = options.salt_seed.unwrap_or_else(Salts::random_seed);

@@ -102,7 +102,7 @@ impl<F: Fs> Survey<'_, F> {
                 .and_then(|()| check_reserve(&found, walk.next_lsn, &mut verdict));
             if let Err(OpenError::Corrupt(_)) = checked {
                 self.ends_alike(&found, walk.end)?;
-                verdict.next.as_ref().map_or(Ok(()), |next| self.ends_alike(next, HEADER_LEN))?;
+                verdict.next.as_ref().map_or(Ok(()), |next| self.has_not_begun(next))?;
             }
             checked?;
             verdict.last = Some((found, walk));
@@ -110,7 +110,7 @@ impl<F: Fs> Survey<'_, F> {
             let checked = check_unstarted(&first, FIRST_LSN)
                 .and_then(|residue| check_reserve(&first, FIRST_LSN, &mut verdict).map(|()| residue));
             if let Err(OpenError::Corrupt(_)) = checked {
-                self.ends_alike(&first, HEADER_LEN)?;
+                self.has_not_begun(&first)?;
             }
             verdict.torn = torn(&first, HEADER_LEN, FIRST_LSN, checked?);
             verdict.next = Some(first);

@@ -52,7 +52,7 @@ impl<F: Fs> Survey<'_, F> {
         verdict.check_writable()?;
         if verdict.torn.is_some() {
             match (&verdict.next, &verdict.last) {
-                (Some(next), _) => self.ends_alike(next, HEADER_LEN)?,
+                (Some(next), _) => self.has_not_begun(next)?,
                 (None, Some((last, walk))) => self.ends_alike(last, walk.end)?,
                 (None, None) => {}
             }

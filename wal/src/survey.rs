@@ -49,11 +49,12 @@ impl<'a, F: Fs> Survey<'a, F> {
     /// Walks once more, before anything is said of what lies behind an end: frames there were written when all before
     /// them was whole. Where the walk ends elsewhere now, somebody writes, or a read was wrong.
     pub(crate) fn ends_alike(&self, found: &Found<F>, end: u64) -> Result<(), OpenError> {
-        if self.walk(found, 0)?.end == end {
-            return Ok(());
-        }
-        let changed = io::Error::new(CHANGED, "it reads otherwise than before");
-        Err(cannot("read", &found.path)(changed))
+        if self.walk(found, 0)?.end == end { Ok(()) } else { Err(changed(&found.path)) }
+    }
+
+    /// As [`ends_alike`](Self::ends_alike) for a segment that has not begun: a start frame alone is no beginning.
+    pub(crate) fn has_not_begun(&self, found: &Found<F>) -> Result<(), OpenError> {
+        if self.walk(found, 0)?.frames <= 1 { Ok(()) } else { Err(changed(&found.path)) }
     }
 
     pub(crate) fn find(&self, number: u64) -> Result<Found<F>, OpenError> {
@@ -94,6 +95,10 @@ fn known<F: Fs>(found: &Found<F>, walk: io::Result<Result<Walk, Unknown>>) -> Re
         offset: unknown.offset,
         what: unknown.what,
     })
+}
+
+pub(crate) fn changed(path: &Path) -> OpenError {
+    cannot("read", path)(io::Error::new(CHANGED, "it reads otherwise than before"))
 }
 
 pub(crate) fn cannot(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
