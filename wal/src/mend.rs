@@ -41,14 +41,44 @@ impl<F: Fs> Survey<'_, F> {
             return Err(changed(self.dir));
         }
         let mut mended = Mended { damaged: all.damage_with(first), ..Mended::default() };
-        let seed = options.salt_seed.unwrap_or_else(Salts::random_seed);
-        let headers = all.headers(&Salts::new(seed ^ all.pieces.len() as u64 ^ all.low.rotate_left(32)));
-        if options.repair == RepairPolicy::Salvage {
-            self.salvage(&all, &headers, options, &mut mended)?;
+        if self.put_away_strangers(&all, options, &mut mended)? {
+            let without = Survey::list(self.fs, self.dir)?;
+            let all = without.pieces()?.ok_or_else(|| changed(self.dir))?;
+            without.mend_all(&all, options, &mut mended)?;
         } else {
-            self.cut(&all, &headers, options, &mut mended)?;
+            self.mend_all(&all, options, &mut mended)?;
         }
         Ok(mended)
+    }
+
+    fn mend_all(&self, all: &Pieces<F>, options: &Options, mended: &mut Mended) -> Result<(), OpenError> {
+        let seed = options.salt_seed.unwrap_or_else(Salts::random_seed);
+        let headers = all.headers(&Salts::new(seed ^ all.pieces.len() as u64 ^ all.low.rotate_left(32)));
+        match options.repair {
+            RepairPolicy::Salvage => self.salvage(all, &headers, options, mended),
+            _ => self.cut(all, &headers, options, mended),
+        }
+    }
+
+    /// Moves the files of other logs to `quarantine/`; whether there were any. Before anything else: which log this is
+    /// is told by how many files are whose, and a repair that was interrupted must not change that.
+    fn put_away_strangers(
+        &self,
+        all: &Pieces<F>,
+        options: &Options,
+        mended: &mut Mended,
+    ) -> Result<bool, OpenError> {
+        let mut any = false;
+        for &number in self.segments.iter().rev() {
+            let piece = match self.find(number) {
+                Ok(found) if found.header.log_id != all.log_id => self.piece(number, all.log_id)?,
+                Ok(_) | Err(OpenError::Corrupt(_)) => continue,
+                Err(error) => return Err(error),
+            };
+            self.put_away(&piece, options, mended)?;
+            any = true;
+        }
+        Ok(any)
     }
 
     /// Keeps every group that is whole, and burns the numbers of the others.

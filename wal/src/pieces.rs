@@ -34,6 +34,7 @@ pub(crate) struct Pieces<F: Fs> {
     /// Those above, by number.
     pub(crate) above: Vec<Piece<F>>,
     pub(crate) low: u64,
+    pub(crate) log_id: [u8; 16],
 }
 
 /// So many segments may be missing in a row. Only a forged log has more.
@@ -65,7 +66,7 @@ impl<F: Fs> Survey<'_, F> {
         pieces.reverse();
         self.read_by_their_seals(&mut pieces)?;
         low = pieces.iter().map(|piece| piece.frames.low()).fold(low, u64::max).max(FIRST_LSN);
-        let mut all = Pieces { pieces, above: Vec::new(), low };
+        let mut all = Pieces { pieces, above: Vec::new(), low, log_id };
         while all.pieces.last().is_some_and(|piece| !piece.frames.any) {
             all.above.extend(all.pieces.pop());
         }
@@ -94,7 +95,7 @@ impl<F: Fs> Survey<'_, F> {
         Ok(ids.iter().rev().max_by_key(|id| votes(id)).copied().unwrap_or_default())
     }
 
-    fn piece(&self, number: u64, log_id: [u8; 16]) -> Result<Piece<F>, OpenError> {
+    pub(crate) fn piece(&self, number: u64, log_id: [u8; 16]) -> Result<Piece<F>, OpenError> {
         let path = segment_path(self.dir, number);
         let mut piece = Piece {
             number,
@@ -177,19 +178,21 @@ impl<F: Fs> Pieces<F> {
         }
     }
 
-    /// What a cut that was interrupted has burned is gone, also where the segments that held it are still there.
+    /// What a cut that was interrupted has burned is gone, also where the segments that held it are still there, and
+    /// whatever has become of the one right behind the cut.
     fn leave_cut(&mut self) {
-        let Some(cut) = self.pieces.windows(2).position(|pair| match pair {
-            [piece, above] => {
-                let end =
-                    piece.frames.walks.last().filter(|walk| walk.seal.is_none()).map(|walk| walk.next_lsn);
-                end.zip(above.frames.base()).is_some_and(|(end, base)| end > base)
+        let mut above: Option<u64> = None;
+        let mut cut = None;
+        for (index, piece) in self.pieces.iter().enumerate().rev() {
+            let open = piece.frames.walks.last().filter(|walk| walk.seal.is_none());
+            if open.zip(above).is_some_and(|(walk, above)| walk.next_lsn > above) {
+                cut = Some(index);
             }
-            _ => false,
-        }) else {
-            return;
-        };
-        self.above.splice(..0, self.pieces.drain(cut + 1..));
+            above = piece.frames.first_lsn().or(above);
+        }
+        if let Some(cut) = cut {
+            self.above.splice(..0, self.pieces.drain(cut + 1..));
+        }
     }
 
     /// Says of each segment which records it must hold, and leaves out what does not fit.
@@ -202,13 +205,13 @@ impl<F: Fs> Pieces<F> {
                 .map(|seal| seal.end_lsn)
                 .filter(|end| above.is_none_or(|above| *end <= above));
             piece.lsns.end = sealed.or(above).unwrap_or_else(|| piece.frames.end_lsn());
-            above = piece.frames.base().or(above);
+            // What lies in front of the first stretch of a segment that has lost its start may be of the one before.
+            above = piece.frames.first_lsn().or(above);
         }
         let mut from = None;
         for piece in &mut self.pieces {
-            let first = piece.frames.walks.first().map(|walk| walk.first_lsn);
-            piece.lsns.start =
-                piece.frames.base().or(from).unwrap_or(self.low.min(first.unwrap_or(self.low)));
+            let first = piece.frames.first_lsn().unwrap_or(self.low);
+            piece.lsns.start = piece.frames.base().or(from).unwrap_or(self.low.min(first));
             piece.lsns.end = piece.lsns.end.max(piece.lsns.start);
             piece.frames.keep_within(&piece.lsns);
             from = Some(piece.lsns.end);

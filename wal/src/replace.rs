@@ -138,8 +138,8 @@ impl<F: Fs> Pieces<F> {
     fn start(&self, index: usize) -> SegmentStart {
         let piece = self.pieces.get(index);
         let before = index.checked_sub(1).and_then(|before| self.pieces.get(before));
-        let walk =
-            before.filter(|before| !before.is_damaged(false)).and_then(|before| before.frames.walks.last());
+        // The seal that is there now: where the one before is made anew, later, it says so and need not fit.
+        let walk = before.and_then(|before| before.frames.walks.last()).filter(|walk| walk.seal.is_some());
         let number = piece.map_or(0, |piece| piece.number);
         let base_lsn = piece.map_or(self.low, |piece| piece.lsns.start);
         let epochs = self.pieces.iter().filter_map(|piece| piece.frames.start()).map(|start| start.epoch);

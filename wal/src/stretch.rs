@@ -43,6 +43,11 @@ impl Stretches {
         first.map(|walk| walk.first_lsn)
     }
 
+    /// LSN of the first record in it that is known; its own first one, or one behind that.
+    pub(crate) fn first_lsn(&self) -> Option<u64> {
+        self.walks.first().map(|walk| walk.first_lsn)
+    }
+
     pub(crate) fn seal(&self) -> Option<&Seal> {
         self.walks.last().and_then(|walk| walk.seal.as_ref())
     }

@@ -13,7 +13,7 @@ use forebay_wal::format::{Features, HEADER_LEN, Header};
 use forebay_wal::fs::sim::{Fault, Op, SimFs, Survive};
 use forebay_wal::fs::{File, Fs};
 use forebay_wal::{Lsn, OpenError, Wal};
-use harness::{DIR, Session, Step, Witness, die_at, life, options, path, read_all, record};
+use harness::{DIR, Session, Step, Witness, changes, die_at, life, options, path, read_all, record};
 
 /// Number of operations of a life without a crash.
 fn lifetime() -> u64 {
@@ -22,13 +22,6 @@ fn lifetime() -> u64 {
         assert!(session.step(&step), "{step:?}");
     }
     session.disk.op_count()
-}
-
-/// Operations that change the disk; between two of them every crash is the same.
-fn changes(disk: &SimFs) -> u64 {
-    use Op::{Allocate, CreateDir, CreateNew, Lock, Remove, Rename, SetLen, Sync, SyncDir, Write};
-    let ops = [Allocate, CreateDir, CreateNew, Lock, Remove, Rename, SetLen, Sync, SyncDir, Write];
-    ops.iter().map(|op| disk.count(*op)).sum()
 }
 
 /// The life cut short after every operation that changes the disk.

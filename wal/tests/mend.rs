@@ -6,9 +6,10 @@ mod harness;
 
 use std::collections::BTreeMap;
 
+use forebay_wal::fs::Fs;
 use forebay_wal::fs::sim::{SimFs, Survive};
 use forebay_wal::{Lsn, OpenError, Options, RecoveryReport, RepairPolicy, Wal};
-use harness::{DIR, options, path, read_all, record};
+use harness::{DIR, changes, options, path, read_all, record};
 
 type Files = BTreeMap<u64, Vec<u8>>;
 
@@ -123,4 +124,154 @@ fn a_checkpoint_that_is_lost_gives_way_to_the_newest_that_is_not() {
     damaged.get_mut(&1).unwrap()[second + 40] ^= 1;
     let (wal, report) = opens("cut", &plant(&damaged), RepairPolicy::TruncateAt);
     assert_eq!((kept(&report), read_all(&wal).len()), (Some((9, 3)), 1));
+}
+
+/// `segments` of four records each, not closed.
+fn plain(segments: u64) -> Files {
+    let disk = SimFs::new(0);
+    let (wal, _) = open(&disk, RepairPolicy::Fail).unwrap();
+    for id in 1..=segments * 4 {
+        wal.append(record(id, 90)).unwrap();
+        if id % 4 == 0 && id < segments * 4 {
+            wal.rotate().unwrap();
+        }
+    }
+    files(&disk, 1..=segments)
+}
+
+/// Flips a bit of the n-th frame's body, counted from the end where it is negative.
+fn flip(files: &mut Files, number: u64, frame: isize) {
+    let bytes = files.get_mut(&number).unwrap();
+    let all = frames(bytes);
+    let index = if frame < 0 { all.len() as isize - 1 + frame } else { frame };
+    bytes[all[usize::try_from(index).unwrap()] + 33] ^= 1;
+}
+
+fn lsns<F: Fs>(wal: &Wal<F>) -> Vec<u64> {
+    read_all(wal).into_iter().map(|(lsn, _)| lsn).collect()
+}
+
+/// The end of one file and the beginning of the next are neighbours on many disks.
+#[test]
+fn salvage_keeps_what_is_whole_where_a_seal_and_the_start_behind_it_are_lost() {
+    let mut lost_seal = plain(3);
+    flip(&mut lost_seal, 1, -1);
+    let mut missing = plain(3);
+    missing.remove(&1);
+    let mut no_header = plain(3);
+    no_header.get_mut(&1).unwrap()[50] ^= 1;
+    for (mut files, expected) in [
+        (lost_seal, vec![1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12]),
+        (missing, (6..13).collect()),
+        (no_header, (6..13).collect()),
+    ] {
+        // The start frame, and what says which number the first record has.
+        files.get_mut(&2).unwrap()[4096..4200].fill(0);
+        let (wal, report) = opens("neighbours", &plant(&files), RepairPolicy::Salvage);
+        assert_eq!(lsns(&wal), expected);
+        let lost: Vec<u64> = report.lost.iter().flat_map(|lsns| lsns.start.0..lsns.end.0).collect();
+        assert_eq!(lost, (1..13).filter(|lsn| !expected.contains(lsn)).collect::<Vec<_>>());
+    }
+}
+
+/// A segment of another log, in this one's place.
+fn stranger(number: u64) -> Vec<u8> {
+    let disk = SimFs::new(0);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, Options { salt_seed: Some(7), ..options() }).unwrap();
+    for id in 0..number {
+        wal.append(record(id, 90)).unwrap();
+        wal.rotate().unwrap();
+    }
+    wal.append(record(99, 90)).unwrap();
+    disk.peek(path(number)).unwrap()
+}
+
+/// Two faults, of which the second hides what the first repair has done from the next.
+fn double_faults() -> Vec<(&'static str, Files)> {
+    let with = |change: &dyn Fn(&mut Files)| {
+        let mut files = plain(4);
+        change(&mut files);
+        files
+    };
+    vec![
+        (
+            "a record, and the next segment",
+            with(&|files| {
+                flip(files, 1, 3);
+                files.remove(&2);
+            }),
+        ),
+        (
+            "a record, and the header behind",
+            with(&|files| {
+                flip(files, 1, 3);
+                flip(files, 1, -1);
+                files.get_mut(&2).unwrap()[50] ^= 1;
+            }),
+        ),
+        (
+            "a seal, and the header behind",
+            with(&|files| {
+                flip(files, 1, -1);
+                files.get_mut(&2).unwrap()[50] ^= 1;
+            }),
+        ),
+        (
+            "a record, and the next two segments",
+            with(&|files| {
+                flip(files, 1, 3);
+                files.remove(&2);
+                files.get_mut(&3).unwrap()[50] ^= 1;
+            }),
+        ),
+        (
+            "a record, and another log's segment",
+            with(&|files| {
+                flip(files, 1, 3);
+                files.insert(2, stranger(2));
+                files.retain(|number, _| *number < 4);
+            }),
+        ),
+        (
+            "a record, and two of another log's segments",
+            with(&|files| {
+                flip(files, 2, 3);
+                files.insert(3, stranger(3));
+                files.insert(1, stranger(1));
+                files.extend((5..=6).map(|number| (number, plain(6)[&number].clone())));
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn a_repair_of_two_faults_may_crash_anywhere() {
+    for repair in REPAIRS {
+        for (what, files) in double_faults() {
+            let (wal, report) = opens(what, &plant(&files), repair);
+            let (expected, next) = (read_all(&wal), report.next_lsn);
+            // Where the first segment is another's nothing lies before the first damage.
+            assert!(
+                !expected.is_empty() || repair == RepairPolicy::TruncateAt && what.contains("two of another")
+            );
+            let mut before = None;
+            for op in 0.. {
+                let disk = plant(&files);
+                disk.crash_at(op);
+                let died = open(&disk, repair).is_err();
+                if !disk.has_crashed() {
+                    break;
+                }
+                assert!(died, "{what}: it lived on at {op}");
+                if before.replace(changes(&disk)) == Some(changes(&disk)) {
+                    continue;
+                }
+                for survive in [Survive::Nothing, Survive::Everything, Survive::Seeded(op)] {
+                    let (wal, report) = opens(&format!("{what}, {op}"), &disk.crash(survive), repair);
+                    assert_eq!(read_all(&wal), expected, "{what}, {repair:?}, {op}, {survive:?}");
+                    assert_eq!(report.next_lsn, next, "{what}, {repair:?}, {op}, {survive:?}");
+                }
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 
 use forebay_wal::Wal;
 use forebay_wal::fs::sim::{Fault, Op, SimFs, Survive, SyncModel};
-use harness::{DIR, Session, Step, options};
+use harness::{DIR, Session, Step, changes, options};
 
 /// Every segment from the fourth on is made of a file that was given back, on the thread's way or ahead of it, and the
 /// log is reopened with spares, after a clean and after an unclean end.
@@ -69,13 +69,6 @@ fn lifetime() -> u64 {
     }
     assert!(recycled >= 3, "{recycled} segments were made of files that were given back");
     session.disk.op_count()
-}
-
-/// Operations that change the disk; between two of them every end is the same.
-fn changes(disk: &SimFs) -> u64 {
-    use Op::{Allocate, CreateDir, CreateNew, Lock, Remove, Rename, SetLen, Sync, SyncDir, Write};
-    let ops = [Allocate, CreateDir, CreateNew, Lock, Remove, Rename, SetLen, Sync, SyncDir, Write];
-    ops.iter().map(|op| disk.count(*op)).sum()
 }
 
 /// The life cut short after every operation that changes the disk.

@@ -6,7 +6,7 @@ pub(crate) mod forge;
 use std::collections::{BTreeMap, BTreeSet};
 
 use forebay_wal::fs::Fs;
-use forebay_wal::fs::sim::SimFs;
+use forebay_wal::fs::sim::{Op, SimFs};
 use forebay_wal::{AppendError, Durability, Lsn, OpenError, Options, ReadError, RecoveryReport, Time, Wal};
 
 pub(crate) const DIR: &str = "/log";
@@ -32,6 +32,13 @@ pub(crate) fn record(id: u64, len: usize) -> Vec<u8> {
     let mut bytes = format!("{id}:").into_bytes();
     bytes.extend((0..len as u64).map(|i| (id * 31 + i * 7).to_le_bytes()[0]));
     bytes
+}
+
+/// Operations so far that change the disk.
+pub(crate) fn changes(disk: &SimFs) -> u64 {
+    use Op::{Allocate, CreateDir, CreateNew, Lock, Remove, Rename, SetLen, Sync, SyncDir, Write};
+    let ops = [Allocate, CreateDir, CreateNew, Lock, Remove, Rename, SetLen, Sync, SyncDir, Write];
+    ops.iter().map(|op| disk.count(*op)).sum()
 }
 
 /// Everything a reader gives, by LSN.
