@@ -10,7 +10,7 @@ use crate::format::{Digest, HEADER_LEN, Header};
 use crate::frame::{FRAME_HEADER_LEN, Frag, FrameHeader, Kind, frame_len};
 use crate::fs::{File, Fs, write_all, write_zeros};
 use crate::scan::Walk;
-use crate::survey::{Found, Survey};
+use crate::survey::Survey;
 use crate::window::ZEROS;
 
 /// A segment file that is being made, under a spare name.
@@ -68,13 +68,13 @@ impl<W: File> Anew<W> {
     }
 
     /// A stretch as it was, without its seal, behind what fills the hole in front of it.
-    pub(crate) fn stretch<F: Fs>(&mut self, found: &Found<F>, walk: &Walk) -> io::Result<()> {
+    pub(crate) fn stretch(&mut self, from: &impl File, size: u64, walk: &Walk) -> io::Result<()> {
         if walk.start.is_none() {
             self.fill(walk.begin, walk.first_lsn)?;
         }
         let end = if walk.seal.is_some() { walk.last_at } else { walk.end };
         let file = &self.file;
-        each_frame(&found.file, &found.header, (walk.begin..end, found.size), |frames, at| {
+        each_frame(from, &self.digest, (walk.begin..end, size), |frames, at| {
             write_all(file, &mut [IoSlice::new(frames)], at)
         })?;
         self.frames += walk.frames - u64::from(walk.seal.is_some());

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 
-use crate::format::{HEADER_LEN, Header};
+use crate::format::{Digest, HEADER_LEN};
 use crate::fs::{File, Fs, write_all, write_zeros};
 use crate::scan::Walk;
 use crate::survey::Found;
@@ -12,7 +12,7 @@ use crate::window::{WINDOW, Window};
 /// and syncs. The page cache may show frames, or zeros, that the media does not have.
 pub(crate) fn confirm<F: Fs>(found: &Found<F>, walk: &Walk, zeros: Option<u64>) -> io::Result<()> {
     let range = walk.proven..walk.end;
-    each_frame(&found.file, &found.header, (range, found.size), |frames, at| {
+    each_frame(&found.file, &found.header.digest(), (range, found.size), |frames, at| {
         write_all(&found.file, &mut [IoSlice::new(frames)], at)
     })?;
     if let Some(zeros) = zeros.filter(|_| walk.seal.is_none()) {
@@ -27,18 +27,17 @@ pub(crate) fn confirm<F: Fs>(found: &Found<F>, walk: &Walk, zeros: Option<u64>) 
 /// read right before may be read wrongly now.
 pub(crate) fn each_frame<R: File>(
     file: &R,
-    header: &Header,
+    digest: &Digest,
     (range, size): (std::ops::Range<u64>, u64),
     mut sink: impl FnMut(&[u8], u64) -> io::Result<()>,
 ) -> io::Result<()> {
-    let digest = header.digest();
     let mut window = Window::default();
     let (mut at, mut piece, mut piece_at) = (range.start, Vec::new(), range.start);
     while at < range.end {
-        let Some((frame, _, body)) = window.frame(file, (at, size), &digest)? else {
+        let Some((frame, _, body)) = window.frame(file, (at, size), digest)? else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame reads otherwise than before"));
         };
-        piece.extend_from_slice(&frame.encode(&digest));
+        piece.extend_from_slice(&frame.encode(digest));
         piece.extend_from_slice(body);
         piece.resize(piece.len().next_multiple_of(8), 0);
         at += frame.frame_len();

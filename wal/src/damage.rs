@@ -6,30 +6,24 @@ use std::path::{Path, PathBuf};
 use crate::Lsn;
 use crate::directory::segment_path;
 use crate::error::{Damage, DamageClass, OpenError};
-use crate::format::{Kind, Unsupported};
+use crate::format::{Header, Kind, Unsupported};
 use crate::fs::Fs;
 use crate::scan::Walk;
 use crate::survey::Found;
 
 /// Refuses what this version cannot go on with: it does not hand streams on to the next segment, and does not align
 /// groups.
-pub(crate) fn untouched<'a, F: Fs>(
-    found: Option<&Found<F>>,
+pub(crate) fn untouched<'a>(
+    file: Option<(&PathBuf, &Header)>,
     walks: impl IntoIterator<Item = &'a Walk>,
 ) -> Result<(), OpenError> {
-    let Some(found) = found else { return Ok(()) };
-    match walks.into_iter().find(|walk| !walk.carried.streams.is_empty()) {
-        Some(_) => Err(unsupported(found, Unsupported::Writing(Kind::STREAM_DEF.0))),
-        None if found.header.commit_align != 0 => {
-            Err(unsupported(found, Unsupported::CommitAlign(found.header.commit_align)))
-        }
-        None => Ok(()),
-    }
-}
-
-pub(crate) fn unsupported<F: Fs>(found: &Found<F>, what: Unsupported) -> OpenError {
-    let (path, segment) = (found.path.clone(), found.header.segment);
-    OpenError::Unsupported { path, segment, offset: 0, what }
+    let Some((path, header)) = file else { return Ok(()) };
+    let what = match walks.into_iter().find(|walk| !walk.carried.streams.is_empty()) {
+        Some(_) => Unsupported::Writing(Kind::STREAM_DEF.0),
+        None if header.commit_align != 0 => Unsupported::CommitAlign(header.commit_align),
+        None => return Ok(()),
+    };
+    Err(OpenError::Unsupported { path: path.clone(), segment: header.segment, offset: 0, what })
 }
 
 pub(crate) fn is_unreadable(error: &OpenError) -> bool {

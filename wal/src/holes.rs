@@ -7,7 +7,7 @@ use crate::control::Seal;
 use crate::directory::segment_path;
 use crate::error::{Damage, DamageClass};
 use crate::format::{FIRST_LSN, HEADER_LEN};
-use crate::fs::{Fs, parent};
+use crate::fs::parent;
 use crate::pieces::{Piece, Pieces};
 
 /// Bytes of a segment that are not whole, and the records that were there.
@@ -17,7 +17,7 @@ pub(crate) struct Hole {
     pub(crate) lsns: Range<u64>,
 }
 
-impl<F: Fs> Pieces<F> {
+impl Pieces {
     /// Everything that is not as it was.
     pub(crate) fn damage(&self) -> Vec<Damage> {
         let mut all = Vec::new();
@@ -47,17 +47,16 @@ impl<F: Fs> Pieces<F> {
     }
 
     /// The file that the last seal names, if it is there.
-    pub(crate) fn next(&self, seal: &Seal) -> Option<&Piece<F>> {
+    pub(crate) fn next(&self, seal: &Seal) -> Option<&Piece> {
         self.above.first().filter(|next| {
-            let found = next.found.as_ref().filter(|_| next.fault.is_none());
-            let whole = found.filter(|found| found.size >= found.header.capacity);
-            let salt = whole.map(|found| found.header.salt);
+            let header = next.header.as_ref().filter(|_| next.fault.is_none());
+            let salt = header.filter(|header| next.size >= header.capacity).map(|header| header.salt);
             next.number == seal.next_segment && salt == Some(seal.next_salt)
         })
     }
 }
 
-impl<F: Fs> Piece<F> {
+impl Piece {
     /// What is not whole; `last` is the segment behind which there are no frames.
     pub(crate) fn holes(&self, last: bool) -> Vec<Hole> {
         let mut holes = Vec::new();
@@ -85,7 +84,9 @@ impl<F: Fs> Piece<F> {
     /// Whether any of its frames are lost.
     pub(crate) fn is_holed(&self, last: bool) -> bool {
         let damage = self.damage(last);
-        damage.iter().any(|damage| self.found.is_none() || !matches!(damage.class, DamageClass::BadHeader(_)))
+        damage
+            .iter()
+            .any(|damage| self.header.is_none() || !matches!(damage.class, DamageClass::BadHeader(_)))
     }
 
     fn damage(&self, last: bool) -> Vec<Damage> {
@@ -98,19 +99,19 @@ impl<F: Fs> Piece<F> {
         };
         let lost = self.lsns.start..self.lsns.end;
         let none = self.lsns.start..self.lsns.start;
-        match (&self.fault, &self.found) {
+        match (&self.fault, &self.header) {
             (Some(class @ DamageClass::MissingSegment), _) => vec![damage(0..0, lost, class.clone())],
             (Some(class), None) => vec![damage(0..self.size, lost, class.clone())],
-            (fault, Some(found)) => {
-                let header = fault.iter().map(|class| damage(0..HEADER_LEN, none.clone(), class.clone()));
+            (fault, Some(header)) => {
+                let rotten = fault.iter().map(|class| damage(0..HEADER_LEN, none.clone(), class.clone()));
                 let holes = self.holes(last).into_iter();
                 let holes = holes.map(|hole| damage(hole.bytes, hole.lsns, DamageClass::DamagedDurable));
-                let short = (last && self.frames.seal().is_none() && found.size < found.header.capacity)
-                    .then(|| {
+                let short =
+                    (last && self.frames.seal().is_none() && self.size < header.capacity).then(|| {
                         let end = self.lsns.end..self.lsns.end;
-                        damage(found.size..found.header.capacity, end, DamageClass::DamagedDurable)
+                        damage(self.size..header.capacity, end, DamageClass::DamagedDurable)
                     });
-                header.chain(holes).chain(short).collect()
+                rotten.chain(holes).chain(short).collect()
             }
             (None, None) => Vec::new(),
         }

@@ -33,7 +33,7 @@ impl<F: Fs> Survey<'_, F> {
     pub(crate) fn mend(&self, first: Damage, options: &Options) -> Result<Mended, OpenError> {
         let Some(all) = self.pieces()? else { return Err(OpenError::Corrupt(first)) };
         for piece in &all.pieces {
-            untouched(piece.found.as_ref(), piece.frames.walks.iter())?;
+            untouched(piece.header.as_ref().map(|header| (&piece.path, header)), &piece.frames.walks)?;
         }
         // One wrong read must not take away what is whole.
         let again = self.pieces()?.map(|again| again.damage());
@@ -51,7 +51,7 @@ impl<F: Fs> Survey<'_, F> {
         Ok(mended)
     }
 
-    fn mend_all(&self, all: &Pieces<F>, options: &Options, mended: &mut Mended) -> Result<(), OpenError> {
+    fn mend_all(&self, all: &Pieces, options: &Options, mended: &mut Mended) -> Result<(), OpenError> {
         let seed = options.salt_seed.unwrap_or_else(Salts::random_seed);
         let headers = all.headers(&Salts::new(seed ^ all.pieces.len() as u64 ^ all.low.rotate_left(32)));
         match options.repair {
@@ -64,7 +64,7 @@ impl<F: Fs> Survey<'_, F> {
     /// is told by how many files are whose, and a repair that was interrupted must not change that.
     fn put_away_strangers(
         &self,
-        all: &Pieces<F>,
+        all: &Pieces,
         options: &Options,
         mended: &mut Mended,
     ) -> Result<bool, OpenError> {
@@ -84,7 +84,7 @@ impl<F: Fs> Survey<'_, F> {
     /// Keeps every group that is whole, and burns the numbers of the others.
     fn salvage(
         &self,
-        all: &Pieces<F>,
+        all: &Pieces,
         headers: &[Header],
         options: &Options,
         mended: &mut Mended,
@@ -100,7 +100,7 @@ impl<F: Fs> Survey<'_, F> {
     /// Makes a segment anew that is damaged, of all that is whole of it.
     fn make_whole(
         &self,
-        all: &Pieces<F>,
+        all: &Pieces,
         index: usize,
         headers: &[Header],
         options: &Options,
@@ -127,7 +127,7 @@ impl<F: Fs> Survey<'_, F> {
     /// Keeps what lies before the first damage, and burns all numbers behind it.
     fn cut(
         &self,
-        all: &Pieces<F>,
+        all: &Pieces,
         headers: &[Header],
         options: &Options,
         mended: &mut Mended,
@@ -151,7 +151,7 @@ impl<F: Fs> Survey<'_, F> {
             let rest = walk.seal.is_none() && walk.low >= all.low && piece.frames.residue_end <= walk.end;
             let rest = rest && walk.carried.checkpoint.as_ref() == all.checkpoint(last);
             rest && walk.next_lsn >= end
-                && piece.found.as_ref().is_some_and(|found| found.size == found.header.capacity)
+                && piece.header.as_ref().is_some_and(|header| piece.size == header.capacity)
         });
         if !done {
             self.replace((all, index), (header, walks, end), &End::Open(all.low), options, mended)?;
@@ -167,14 +167,14 @@ impl<F: Fs> Survey<'_, F> {
 
     /// Of the files without frames keeps the one that the last seal names, which is made where it is not there, and
     /// one that was made ahead.
-    fn clear_above(&self, all: &Pieces<F>, options: &Options, mended: &mut Mended) -> Result<(), OpenError> {
+    fn clear_above(&self, all: &Pieces, options: &Options, mended: &mut Mended) -> Result<(), OpenError> {
         let seal = all.pieces.last().and_then(|piece| piece.frames.seal());
         let last = all.pieces.last().map_or(0, |piece| piece.number);
         let named = seal.and_then(|seal| all.next(seal));
         let kept = if seal.is_some() { usize::from(named.is_some()) + 1 } else { 1 };
         for (index, piece) in all.above.iter().enumerate().rev() {
             let numbered = piece.number == last + 1 + index as u64;
-            let as_made = piece.found.is_some() && piece.fault.is_none() && !piece.frames.any;
+            let as_made = piece.header.is_some() && piece.fault.is_none() && !piece.frames.any;
             if !numbered || !as_made || index >= kept || (seal.is_some() && named.is_none()) {
                 self.put_away(piece, options, mended)?;
             }
@@ -198,16 +198,16 @@ impl<F: Fs> Survey<'_, F> {
     /// Moves a file to `quarantine/`, or removes it where nothing is in it.
     pub(crate) fn put_away(
         &self,
-        piece: &Piece<F>,
+        piece: &Piece,
         options: &Options,
         mended: &mut Mended,
     ) -> Result<(), OpenError> {
         if !self.segments.contains(&piece.number) {
             return Ok(());
         }
-        let empty = piece.found.is_some() && !piece.frames.any && piece.frames.residue_end <= HEADER_LEN;
+        let empty = piece.header.is_some() && !piece.frames.any && piece.frames.residue_end <= HEADER_LEN;
         // What is not of this log is not this log's to remove.
-        let ours = piece.found.is_some() && !options.quarantine;
+        let ours = piece.header.is_some() && !options.quarantine;
         if empty || ours {
             let removed = self.fs.remove(&piece.path).and_then(|()| self.fs.sync_dir(self.dir));
             return removed.map_err(cannot("remove", &piece.path));
@@ -232,7 +232,7 @@ impl<F: Fs> Survey<'_, F> {
     }
 }
 
-impl<F: Fs> Pieces<F> {
+impl Pieces {
     /// Everything that is damaged, and at least this.
     pub(crate) fn damage_with(&self, first: Damage) -> Vec<Damage> {
         let mut all = self.damage();

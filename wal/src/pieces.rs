@@ -13,14 +13,14 @@ use crate::stretch::Stretches;
 use crate::survey::{Found, Survey, cannot};
 
 /// One segment of a damaged log.
-pub(crate) struct Piece<F: Fs> {
+pub(crate) struct Piece {
     pub(crate) number: u64,
     pub(crate) path: PathBuf,
-    /// The file, with its header or the one that it must have had.
-    pub(crate) found: Option<Found<F>>,
+    /// The header of the file, or the one that it must have had; of a segment without either nothing is used.
+    pub(crate) header: Option<Header>,
     /// What is wrong with the file as a whole.
     pub(crate) fault: Option<DamageClass>,
-    /// Length of the file, whatever is in it.
+    /// Length of the file, whatever is in it, but for what lies behind the capacity.
     pub(crate) size: u64,
     pub(crate) frames: Stretches,
     /// What it must hold, from what it and its neighbours say.
@@ -28,11 +28,11 @@ pub(crate) struct Piece<F: Fs> {
 }
 
 /// A damaged log.
-pub(crate) struct Pieces<F: Fs> {
+pub(crate) struct Pieces {
     /// By number, without gaps; the last one is the last that has frames.
-    pub(crate) pieces: Vec<Piece<F>>,
+    pub(crate) pieces: Vec<Piece>,
     /// Those above, by number.
-    pub(crate) above: Vec<Piece<F>>,
+    pub(crate) above: Vec<Piece>,
     pub(crate) low: u64,
     pub(crate) log_id: [u8; 16],
 }
@@ -42,7 +42,7 @@ const MISSING: usize = 1000;
 
 impl<F: Fs> Survey<'_, F> {
     /// Looks at all there is of a log that is damaged; `None` where nothing is left that tells what it was.
-    pub(crate) fn pieces(&self) -> Result<Option<Pieces<F>>, OpenError> {
+    pub(crate) fn pieces(&self) -> Result<Option<Pieces>, OpenError> {
         let Some(&top) = self.segments.last() else { return Ok(None) };
         let log_id = self.log_id()?;
         let lowest = self.segments.first().copied().unwrap_or(top);
@@ -95,12 +95,12 @@ impl<F: Fs> Survey<'_, F> {
         Ok(ids.iter().rev().max_by_key(|id| votes(id)).copied().unwrap_or_default())
     }
 
-    pub(crate) fn piece(&self, number: u64, log_id: [u8; 16]) -> Result<Piece<F>, OpenError> {
+    pub(crate) fn piece(&self, number: u64, log_id: [u8; 16]) -> Result<Piece, OpenError> {
         let path = segment_path(self.dir, number);
         let mut piece = Piece {
             number,
             path,
-            found: None,
+            header: None,
             fault: None,
             size: 0,
             frames: Stretches::default(),
@@ -114,7 +114,7 @@ impl<F: Fs> Survey<'_, F> {
             Ok(found) if found.header.log_id == log_id => {
                 piece.size = found.size;
                 piece.frames = self.stretches(&found)?;
-                piece.found = Some(found);
+                piece.header = Some(found.header);
             }
             Ok(found) => {
                 (piece.size, piece.fault) = (found.size, Some(DamageClass::Foreign));
@@ -130,27 +130,27 @@ impl<F: Fs> Survey<'_, F> {
     }
 
     /// Takes a segment without a readable header for what the seal before it says that it is.
-    fn read_by_their_seals(&self, pieces: &mut [Piece<F>]) -> Result<(), OpenError> {
+    fn read_by_their_seals(&self, pieces: &mut [Piece]) -> Result<(), OpenError> {
         for index in 1..pieces.len() {
             let Some([before, piece]) = pieces.get_mut(index - 1..=index) else { break };
             // Of a file that is longer than any segment nothing bounds the reading.
             let unreadable =
                 matches!(piece.fault, Some(DamageClass::BadHeader(_))) && piece.size <= MAX_SEGMENT;
             let seal = before.frames.seal().filter(|seal| seal.next_segment == piece.number && unreadable);
-            let (Some(seal), Some(model)) = (seal, &before.found) else { continue };
-            for checksum in [model.header.checksum, Checksum::Crc32, Checksum::Crc32c] {
+            let (Some(seal), Some(model)) = (seal, &before.header) else { continue };
+            for checksum in [model.checksum, Checksum::Crc32, Checksum::Crc32c] {
                 let header = Header {
                     checksum,
                     segment: piece.number,
                     salt: seal.next_salt,
                     capacity: piece.size.next_multiple_of(HEADER_LEN).max(2 * HEADER_LEN),
-                    ..model.header.clone()
+                    ..model.clone()
                 };
                 let file = self.fs.open_read(&piece.path).map_err(cannot("open", &piece.path))?;
                 let found = Found { path: piece.path.clone(), file, size: piece.size, header };
                 let frames = self.stretches(&found)?;
                 if frames.any {
-                    (piece.found, piece.frames) = (Some(found), frames);
+                    (piece.header, piece.frames) = (Some(found.header), frames);
                     break;
                 }
             }
@@ -159,13 +159,13 @@ impl<F: Fs> Survey<'_, F> {
     }
 }
 
-impl<F: Fs> Pieces<F> {
+impl Pieces {
     /// A segment that is not tied to the one behind it is another's.
     fn check_ties(&mut self) {
         for index in 1..self.pieces.len() {
             let Some([before, piece]) = self.pieces.get_mut(index - 1..=index) else { break };
-            let (Some(seal), Some(found)) = (before.frames.seal(), &piece.found) else { continue };
-            let named = seal.next_segment == piece.number && seal.next_salt == found.header.salt;
+            let (Some(seal), Some(header)) = (before.frames.seal(), &piece.header) else { continue };
+            let named = seal.next_segment == piece.number && seal.next_salt == header.salt;
             let remembered =
                 before.frames.walks.last().zip(piece.frames.start()).is_none_or(|(walk, start)| {
                     let anew = seal.flags & Seal::SALVAGED != 0;
@@ -173,7 +173,7 @@ impl<F: Fs> Pieces<F> {
                 });
             if !named || !remembered {
                 before.fault = Some(DamageClass::Foreign);
-                (before.found, before.frames) = (None, Stretches::default());
+                (before.header, before.frames) = (None, Stretches::default());
             }
         }
     }

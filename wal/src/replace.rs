@@ -32,7 +32,7 @@ impl<F: Fs> Survey<'_, F> {
     /// Makes a segment of these stretches, up to an LSN, and puts it in the place of what there is.
     pub(crate) fn replace(
         &self,
-        (all, index): (&Pieces<F>, usize),
+        (all, index): (&Pieces, usize),
         (header, walks, end_lsn): (&Header, &[Walk], u64),
         end: &End,
         options: &Options,
@@ -53,10 +53,9 @@ impl<F: Fs> Survey<'_, F> {
             if walks.first().is_none_or(|walk| walk.start.is_none()) {
                 anew.start(&all.start(index))?;
             }
-            for walk in walks {
-                if let Some(found) = &piece.found {
-                    anew.stretch(found, walk)?;
-                }
+            if !walks.is_empty() {
+                let file = self.fs.open_read(&piece.path)?;
+                walks.iter().try_for_each(|walk| anew.stretch(&file, piece.size, walk))?;
             }
             let from = walks.last().map_or(piece.lsns.start, |walk| walk.next_lsn);
             if end_lsn.saturating_sub(from) / u64::from(u32::MAX) >= BURNED {
@@ -78,7 +77,7 @@ impl<F: Fs> Survey<'_, F> {
             Ok(anew)
         };
         let anew = made().map_err(cannot("make anew", &piece.path))?;
-        if piece.found.is_none() {
+        if piece.header.is_none() {
             // Nothing of it is used again.
             self.put_away(piece, options, mended)?;
         } else if options.quarantine {
@@ -97,7 +96,7 @@ impl<F: Fs> Survey<'_, F> {
     }
 }
 
-impl<F: Fs> Pieces<F> {
+impl Pieces {
     /// The newest checkpoint that is whole in a segment or those before it.
     pub(crate) fn checkpoint(&self, index: usize) -> Option<&Checkpoint> {
         let walks =
@@ -107,7 +106,7 @@ impl<F: Fs> Pieces<F> {
 
     /// A header of the log.
     pub(crate) fn model(&self) -> Option<&Header> {
-        self.pieces.iter().rev().find_map(|piece| piece.found.as_ref()).map(|found| &found.header)
+        self.pieces.iter().rev().find_map(|piece| piece.header.as_ref())
     }
 
     /// The header that each segment has, or gets: with the salt that the seal before it names, if that is whole.
@@ -116,8 +115,8 @@ impl<F: Fs> Pieces<F> {
         let mut headers = Vec::new();
         for piece in &self.pieces {
             let seal: Option<(u64, u64)> = named;
-            let header = match (&piece.found, self.model()) {
-                (Some(found), _) => Some(found.header.clone()),
+            let header = match (&piece.header, self.model()) {
+                (Some(header), _) => Some(header.clone()),
                 (None, Some(model)) => Some(Header {
                     segment: piece.number,
                     salt: seal

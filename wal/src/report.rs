@@ -83,7 +83,7 @@ impl<F: Fs> Verdict<F> {
     }
 }
 
-impl<F: Fs> Pieces<F> {
+impl Pieces {
     /// What is left of a damaged log, at least this of it.
     pub(crate) fn report(&self, first: Damage) -> RecoveryReport {
         let last = self.pieces.len().saturating_sub(1);

@@ -3,13 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod harness;
+#[path = "harness/handles.rs"]
+mod handles;
 
 use std::collections::BTreeMap;
 
 use forebay_wal::fs::Fs;
 use forebay_wal::fs::sim::{SimFs, Survive};
-use forebay_wal::{Lsn, OpenError, Options, RecoveryReport, RepairPolicy, Wal};
+use forebay_wal::{Lsn, OpenError, Options, RecoveryReport, RepairPolicy, Wal, verify_in};
 use harness::{DIR, changes, options, path, read_all, record};
+use handles::Handles;
 
 type Files = BTreeMap<u64, Vec<u8>>;
 
@@ -274,4 +277,28 @@ fn a_repair_of_two_faults_may_crash_anywhere() {
             }
         }
     }
+}
+
+#[test]
+fn a_log_of_any_length_is_repaired_with_few_files_open() {
+    let disk = SimFs::new(0);
+    let (wal, _) = open(&disk, RepairPolicy::Fail).unwrap();
+    for id in 0..40 {
+        wal.append(record(id, 90)).unwrap();
+        wal.rotate().unwrap();
+    }
+    wal.append("last").unwrap();
+    drop(wal);
+    let mut files = files(&disk, 1..=41);
+    for number in [3, 20, 38] {
+        flip(&mut files, number, 1);
+    }
+    let watched = Handles::new(plant(&files), |_, _| {});
+    assert_eq!(verify_in(watched.clone(), DIR).unwrap().damaged.len(), 3);
+    for repair in REPAIRS {
+        let watched = Handles::new(plant(&files), |_, _| {});
+        Wal::open_in(watched.clone(), DIR, Options { repair, ..options() }).unwrap();
+        assert!(watched.most_open() < 10, "{repair:?}: {} files", watched.most_open());
+    }
+    assert!(watched.most_open() < 10, "{} files", watched.most_open());
 }
