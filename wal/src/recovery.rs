@@ -133,8 +133,8 @@ impl<F: Fs> Survey<'_, F> {
         };
         verdict.chain.push(match walk.burned {
             0 => whole(last, walk),
-            // Counted before its low watermark was known.
-            _ => whole(last, &self.walk(last, low)?),
+            // Counted before its low watermark was known, and no further than that.
+            _ => whole(last, &self.walk_to(last, (walk.end, low))?),
         });
         while start.base_lsn > low && start.prev_segment != 0 {
             let number = start.prev_segment;

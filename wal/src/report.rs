@@ -66,7 +66,8 @@ impl<F: Fs> Verdict<F> {
         RecoveryReport {
             clean: self.is_clean(),
             segments: self.chain.len(),
-            records: next_lsn - low - self.chain.iter().map(|whole| whole.burned).sum::<u64>(),
+            // Numbers are burned in other reads than they are given.
+            records: (next_lsn - low).saturating_sub(self.chain.iter().map(|whole| whole.burned).sum()),
             bytes: self.chain.iter().map(|whole| whole.data_bytes).sum(),
             first_lsn: Lsn(low),
             next_lsn: Lsn(next_lsn),

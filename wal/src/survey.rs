@@ -79,7 +79,12 @@ impl<'a, F: Fs> Survey<'a, F> {
 
     /// Walks a segment, counting burned numbers from `from` on.
     pub(crate) fn walk(&self, found: &Found<F>, from: u64) -> Result<Walk, OpenError> {
-        known(found, Walk::over(&found.file, &found.header, (found.size, from)))
+        self.walk_to(found, (found.size, from))
+    }
+
+    /// As [`walk`](Self::walk), up to an offset.
+    pub(crate) fn walk_to(&self, found: &Found<F>, (to, from): (u64, u64)) -> Result<Walk, OpenError> {
+        known(found, Walk::over(&found.file, &found.header, (to, from)))
     }
 
     /// Goes on with a walk.

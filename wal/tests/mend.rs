@@ -7,10 +7,13 @@ mod harness;
 mod handles;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use forebay_wal::fs::Fs;
+use forebay_wal::format::{Frag, FrameHeader};
 use forebay_wal::fs::sim::{SimFs, Survive};
+use forebay_wal::fs::{File, Fs};
 use forebay_wal::{Lsn, OpenError, Options, RecoveryReport, RepairPolicy, Wal, verify_in};
+use harness::forge::{data, first_start, forge, frame_header};
 use harness::{DIR, changes, options, path, read_all, record};
 use handles::Handles;
 
@@ -301,4 +304,31 @@ fn a_log_of_any_length_is_repaired_with_few_files_open() {
         assert!(watched.most_open() < 10, "{repair:?}: {} files", watched.most_open());
     }
     assert!(watched.most_open() < 10, "{} files", watched.most_open());
+}
+
+/// A frame as it lies in the file.
+fn bytes_of(header: FrameHeader, body: &[u8]) -> Vec<u8> {
+    let segment = forge(&first_start(), 8192, [(header, body.to_vec())]);
+    segment[4192..4192 + 32 + body.len()].to_vec()
+}
+
+/// A look at a log counted its burned numbers in one read and its records in another.
+#[test]
+fn numbers_that_are_burned_during_a_look_are_not_counted() {
+    let frames = [data(1, 2, 512, b"\x01a\x01b"), (frame_header(128, Frag::Whole, 3, 1, 512), vec![])];
+    let segment = forge(&first_start(), 8192, frames);
+    let end = 4192 + 40 + 32;
+    let more = bytes_of(frame_header(128, Frag::Whole, 4, 1000, 512), b"");
+    for strike in 0..12 {
+        let disk = plant(&[(1, segment.clone())].into());
+        let more = more.clone();
+        let watched = Handles::new(disk, move |disk, read| {
+            if read == strike {
+                let file = disk.open(Path::new(&path(1))).unwrap();
+                File::write_vectored_at(&file, &[std::io::IoSlice::new(&more)], end).unwrap();
+            }
+        });
+        let report = verify_in(watched, DIR).unwrap();
+        assert_eq!((report.records, report.first_lsn), (2, Lsn(1)), "read {strike}");
+    }
 }
