@@ -205,7 +205,8 @@ impl Walk {
             Kind::SEAL => {
                 self.seal = Seal::decode(body).filter(|seal| {
                     let sums = seal.frames == self.frames && seal.data_bytes == self.data_bytes;
-                    (sums || self.resumed) && seal.end_lsn == self.next_lsn
+                    let next = header.segment.checked_add(1) == Some(seal.next_segment);
+                    (sums || self.resumed) && seal.end_lsn == self.next_lsn && next
                 });
                 self.seal.is_some() && control
             }

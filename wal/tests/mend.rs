@@ -9,7 +9,7 @@ mod handles;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use forebay_wal::format::{Frag, FrameHeader};
+use forebay_wal::format::{Frag, FrameHeader, Seal, SegmentStart};
 use forebay_wal::fs::sim::{SimFs, Survive};
 use forebay_wal::fs::{File, Fs};
 use forebay_wal::{Lsn, OpenError, Options, RecoveryReport, RepairPolicy, Wal, verify_in};
@@ -330,5 +330,29 @@ fn numbers_that_are_burned_during_a_look_are_not_counted() {
         });
         let report = verify_in(watched, DIR).unwrap();
         assert_eq!((report.records, report.first_lsn), (2, Lsn(1)), "read {strike}");
+    }
+}
+
+fn seal(first_lsn: u64, seal: Seal) -> (FrameHeader, Vec<u8>) {
+    (frame_header(4, Frag::Whole, first_lsn, 0, 512), seal.encode().to_vec())
+}
+
+/// The segment that a seal names was made where it was missing, whatever had its name.
+#[test]
+fn a_seal_that_names_an_old_segment_overwrites_nothing() {
+    let one =
+        |next_segment| Seal { end_lsn: 2, frames: 2, data_bytes: 2, next_segment, next_salt: 9, flags: 2 };
+    let first = forge(&first_start(), 8192, [data(1, 1, 512, b"\x01a"), seal(2, one(2))]);
+    let start = SegmentStart { segment: 2, base_lsn: 2, prev_segment: 1, prev_last_lsn: 1, ..first_start() };
+    for next_segment in [1, 0, 7, u64::MAX] {
+        let last = Seal { end_lsn: 3, next_salt: 77, ..one(next_segment) };
+        let last = forge(&start, 8192, [data(2, 1, 512, b"\x01b"), seal(3, last)]);
+        let files: Files = [(1, first.clone()), (2, last)].into();
+        for repair in REPAIRS {
+            let disk = plant(&files);
+            let opened = open(&disk, repair);
+            assert!(disk.peek(path(1)).unwrap() == first, "{next_segment}, {repair:?}");
+            assert!(opened.is_err() || lsns(&opened.unwrap().0) == [1, 2], "{next_segment}, {repair:?}");
+        }
     }
 }
