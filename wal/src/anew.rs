@@ -29,8 +29,21 @@ pub(crate) struct Anew<W: File> {
 const FILL: u64 = 64 << 10;
 
 impl<F: Fs> Survey<'_, F> {
-    /// Begins a segment; what it had before under this name is gone.
-    pub(crate) fn anew(&self, header: &Header) -> io::Result<Anew<F::File>> {
+    /// Makes a segment; what it had before under this name is gone, as is what was made of it where that fails.
+    pub(crate) fn anew(
+        &self,
+        header: &Header,
+        fill: impl FnOnce(&mut Anew<F::File>) -> io::Result<()>,
+    ) -> io::Result<Anew<F::File>> {
+        let made = self.begin(header).and_then(|mut anew| fill(&mut anew).map(|()| anew));
+        if made.is_err() {
+            // The first error is the one to tell.
+            let _ = self.fs.remove(&spare_path(self.dir, header.segment));
+        }
+        made
+    }
+
+    fn begin(&self, header: &Header) -> io::Result<Anew<F::File>> {
         let path = spare_path(self.dir, header.segment);
         match self.fs.remove(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -4,21 +4,21 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::Lsn;
+use crate::carried::Carried;
 use crate::directory::segment_path;
 use crate::error::{Damage, DamageClass, OpenError};
 use crate::format::{Header, Kind, Unsupported};
 use crate::fs::Fs;
-use crate::scan::Walk;
 use crate::survey::Found;
 
 /// Refuses what this version cannot go on with: it does not hand streams on to the next segment, and does not align
 /// groups.
 pub(crate) fn untouched<'a>(
     file: Option<(&PathBuf, &Header)>,
-    walks: impl IntoIterator<Item = &'a Walk>,
+    carried: impl IntoIterator<Item = &'a Carried>,
 ) -> Result<(), OpenError> {
     let Some((path, header)) = file else { return Ok(()) };
-    let what = match walks.into_iter().find(|walk| !walk.carried.streams.is_empty()) {
+    let what = match carried.into_iter().find(|carried| !carried.streams.is_empty()) {
         Some(_) => Unsupported::Writing(Kind::STREAM_DEF.0),
         None if header.commit_align != 0 => Unsupported::CommitAlign(header.commit_align),
         None => return Ok(()),

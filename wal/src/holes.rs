@@ -5,10 +5,11 @@ use std::ops::Range;
 use crate::Lsn;
 use crate::control::Seal;
 use crate::directory::segment_path;
-use crate::error::{Damage, DamageClass};
+use crate::error::{Damage, DamageClass, Torn};
 use crate::format::{FIRST_LSN, HEADER_LEN};
 use crate::fs::parent;
 use crate::pieces::{Piece, Pieces};
+use crate::scan::Walk;
 
 /// Bytes of a segment that are not whole, and the records that were there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,19 +32,43 @@ impl Pieces {
         if let Some((seal, last)) = seal.zip(self.pieces.last())
             && self.next(seal).is_none()
         {
+            let short = next
+                .and_then(|next| next.header.as_ref())
+                .filter(|header| (header.segment, header.salt) == (seal.next_segment, seal.next_salt));
             let class = next.map_or(DamageClass::MissingSegment, |next| {
-                next.fault.clone().unwrap_or(DamageClass::Foreign)
+                let class = if short.is_some() { DamageClass::DamagedDurable } else { DamageClass::Foreign };
+                next.fault.clone().unwrap_or(class)
             });
+            let size = next.map_or(0, |next| next.size);
             let dir = parent(&last.path);
             all.push(Damage {
                 path: segment_path(dir, seal.next_segment),
                 segment: seal.next_segment,
-                bytes: 0..next.map_or(0, |next| next.size),
+                bytes: short.map_or(0..size, |header| size..header.capacity),
                 lsns: Lsn(end)..Lsn(end),
                 class,
             });
         }
         all
+    }
+
+    /// What lies behind the last stretch, or in the file that the last seal names, and was never synced.
+    pub(crate) fn torn(&self) -> Option<Torn> {
+        let last = self.pieces.last()?;
+        let end = last.frames.walks.last().map(|walk| (walk.end, walk.next_lsn));
+        let (at, lsn) = end.unwrap_or((HEADER_LEN, last.lsns.end));
+        let (piece, from) = match last.frames.seal() {
+            Some(seal) => (self.next(seal)?, HEADER_LEN),
+            None => (last, at),
+        };
+        let frames = &piece.frames;
+        (frames.residue_end > from && frames.proof <= from).then(|| Torn {
+            path: piece.path.clone(),
+            segment: piece.number,
+            bytes: from..frames.residue_end,
+            lsns: Lsn(lsn)..Lsn(frames.residue_lsn.max(lsn)),
+            quarantine: None,
+        })
     }
 
     /// The file that the last seal names, if it is there.
@@ -81,12 +106,20 @@ impl Piece {
         self.fault.is_some() || !self.damage(last).is_empty()
     }
 
-    /// Whether any of its frames are lost.
-    pub(crate) fn is_holed(&self, last: bool) -> bool {
+    /// Whether any of its frames are lost, but for what the low watermark hides.
+    pub(crate) fn is_holed(&self, last: bool, low: u64) -> bool {
         let damage = self.damage(last);
-        damage
-            .iter()
-            .any(|damage| self.header.is_none() || !matches!(damage.class, DamageClass::BadHeader(_)))
+        let frames =
+            |damage: &Damage| self.header.is_none() || !matches!(damage.class, DamageClass::BadHeader(_));
+        damage.iter().any(|damage| frames(damage) && damage.lsns.end.0 > low)
+    }
+
+    /// The stretches in front of the first loss that the low watermark does not hide.
+    pub(crate) fn before_loss(&self, low: u64) -> &[Walk] {
+        let start = (HEADER_LEN, self.lsns.start);
+        let kept = |walk: &&Walk| (walk.begin, walk.first_lsn) == start || walk.first_lsn <= low;
+        let count = self.frames.walks.iter().take_while(kept).count();
+        self.frames.walks.get(..count).unwrap_or_default()
     }
 
     fn damage(&self, last: bool) -> Vec<Damage> {

@@ -57,7 +57,7 @@
 //! - **G10** Repair is idempotent, may itself be interrupted anywhere, and keeps what it cuts in `quarantine/`
 //!   (`tests/crash.rs`, `tests/repair.rs`). Looking at a log with [`View`] or [`verify`] writes nothing (`tests/view.rs`).
 //! - **G11** After [`Wal::truncate_before`] records below the watermark it returned never come back, and no other
-//!   is removed (`tests/truncate.rs`, `tests/crash.rs`).
+//!   is removed (`tests/truncate.rs`, `tests/crash.rs`), unless the watermark itself is damaged and repaired.
 //! - **G12** On a full disk appends are refused, while opening, reading, truncating and checkpoints work, for which
 //!   room is kept; appends resume by themselves, also in the files that truncations gave back (`tests/faults.rs`,
 //!   `tests/recycle.rs`, `tests/checkpoint.rs`).

@@ -33,7 +33,7 @@ impl<F: Fs> Survey<'_, F> {
     pub(crate) fn mend(&self, first: Damage, options: &Options) -> Result<Mended, OpenError> {
         let Some(all) = self.pieces()? else { return Err(OpenError::Corrupt(first)) };
         for piece in &all.pieces {
-            untouched(piece.header.as_ref().map(|header| (&piece.path, header)), &piece.frames.walks)?;
+            untouched(piece.header.as_ref().map(|header| (&piece.path, header)), [&piece.frames.carried])?;
         }
         // One wrong read must not take away what is whole.
         let again = self.pieces()?.map(|again| again.damage());
@@ -133,23 +133,20 @@ impl<F: Fs> Survey<'_, F> {
         mended: &mut Mended,
     ) -> Result<(), OpenError> {
         let last = all.pieces.len() - 1;
-        let Some(index) = all.pieces.iter().zip(0..).position(|(piece, index)| piece.is_holed(index == last))
+        let Some(index) =
+            all.pieces.iter().zip(0..).position(|(piece, index)| piece.is_holed(index == last, all.low))
         else {
             // No frame is lost.
             return self.salvage(all, headers, options, mended);
         };
         let (Some(piece), Some(header)) = (all.pieces.get(index), headers.get(index)) else { return Ok(()) };
         let end = all.pieces.iter().map(|piece| piece.lsns.end).fold(all.low, u64::max);
-        let whole = piece
-            .frames
-            .walks
-            .first()
-            .filter(|walk| walk.first_lsn == piece.lsns.start && walk.start.is_some());
-        let walks = whole.map(std::slice::from_ref).unwrap_or_default();
+        let walks = piece.before_loss(all.low);
+        let whole = walks.last();
         let lost = whole.map_or(piece.lsns.start, |walk| walk.next_lsn).max(all.low)..end;
         let done = whole.is_some_and(|walk| {
             let rest = walk.seal.is_none() && walk.low >= all.low && piece.frames.residue_end <= walk.end;
-            let rest = rest && walk.carried.checkpoint.as_ref() == all.checkpoint(last);
+            let rest = rest && piece.kept_checkpoint(walks) == all.checkpoint(last);
             rest && walk.next_lsn >= end
                 && piece.header.as_ref().is_some_and(|header| piece.size == header.capacity)
         });
@@ -187,8 +184,7 @@ impl<F: Fs> Survey<'_, F> {
             ..model.clone()
         };
         let path = segment_path(self.dir, seal.next_segment);
-        let made = self.anew(&header).and_then(|anew| {
-            anew.finish(header.capacity)?;
+        let made = self.anew(&header, |anew| anew.finish(header.capacity)).and_then(|anew| {
             self.fs.rename(&anew.path, &path)?;
             self.fs.sync_dir(self.dir)
         });

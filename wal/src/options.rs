@@ -74,8 +74,8 @@ pub enum RepairPolicy {
     /// The numbers of the lost records are not given again, as far as the log still knows them. A checkpoint may speak of
     /// records that are cut off.
     TruncateAt,
-    /// Keep every record that is whole, wherever it lies. The numbers of the lost ones are not given again, and
-    /// [`RecoveryReport::lost`](crate::RecoveryReport::lost) lists them.
+    /// Keep every record that is whole, wherever it lies. The numbers of the lost ones, as far as the log still knows
+    /// them, are not given again, and [`RecoveryReport::lost`](crate::RecoveryReport::lost) lists them.
     ///
     /// Either keeps the newest checkpoint that is whole, wherever it lies.
     Salvage,

@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use crate::control::Seal;
 use crate::directory::segment_path;
 use crate::error::{DamageClass, OpenError};
-use crate::format::{Checksum, FIRST_LSN, HEADER_LEN, Header, MAX_SEGMENT};
+use crate::format::{Checksum, FIRST_LSN, Features, HEADER_LEN, Header, MAX_SEGMENT};
 use crate::fs::{File, Fs};
 use crate::stretch::Stretches;
 use crate::survey::{Found, Survey, cannot};
+use crate::window::Window;
 
 /// One segment of a damaged log.
 pub(crate) struct Piece {
@@ -77,7 +78,23 @@ impl<F: Fs> Survey<'_, F> {
         all.check_ties();
         all.leave_cut();
         all.assign();
+        all.pieces.iter_mut().try_for_each(|piece| self.count_burned(piece, low))?;
         Ok(Some(all))
+    }
+
+    /// Counts burned numbers again where some of them are below the low watermark, which nobody knew.
+    fn count_burned(&self, piece: &mut Piece, low: u64) -> Result<(), OpenError> {
+        let Some(header) = &piece.header else { return Ok(()) };
+        for walk in &mut piece.frames.walks {
+            if walk.burned > 0 && walk.first_lsn < low {
+                let file = self.fs.open_read(&piece.path).map_err(cannot("open", &piece.path))?;
+                let found =
+                    Found { path: piece.path.clone(), file, size: piece.size, header: header.clone() };
+                let again = (walk.again(), &mut Window::default());
+                walk.burned = self.walk_on(&found, again, (walk.end, low))?.burned;
+            }
+        }
+        Ok(())
     }
 
     /// The id of the log: that of most of its segments.
@@ -144,6 +161,8 @@ impl<F: Fs> Survey<'_, F> {
                     segment: piece.number,
                     salt: seal.next_salt,
                     capacity: piece.size.next_multiple_of(HEADER_LEN).max(2 * HEADER_LEN),
+                    // It may have been; then only frames tell what is torn, as they do anyhow.
+                    features: model.features.with(Features::RECYCLED),
                     ..model.clone()
                 };
                 let file = self.fs.open_read(&piece.path).map_err(cannot("open", &piece.path))?;

@@ -48,7 +48,7 @@ impl<F: Fs> Verdict<F> {
     /// Whether this version can go on with the log.
     pub(crate) fn check_writable(&self) -> Result<(), OpenError> {
         let last = self.last.as_ref();
-        untouched(last.map(|(found, _)| (&found.path, &found.header)), last.map(|(_, walk)| walk))?;
+        untouched(last.map(|(found, _)| (&found.path, &found.header)), last.map(|(_, walk)| &walk.carried))?;
         let others = self.next.iter().chain(&self.reserve);
         others.map(|found| (&found.path, &found.header)).try_for_each(|file| untouched(Some(file), None))
     }

@@ -102,8 +102,7 @@ impl<F: Fs> Survey<'_, F> {
     fn clear(&self, next: &mut Found<F>, capacity: u64) -> io::Result<()> {
         if next.size > capacity {
             let header = Header { capacity, ..next.header.clone() };
-            let made = self.anew(&header).and_then(|anew| anew.finish(header.capacity).map(|()| anew));
-            match made {
+            match self.anew(&header, |anew| anew.finish(header.capacity)) {
                 Ok(anew) => {
                     self.fs.rename(&anew.path, &next.path)?;
                     self.fs.sync_dir(self.dir)?;

@@ -10,7 +10,7 @@ use crate::fs::{Fs, is_full};
 use crate::home::Salts;
 use crate::mend::Mended;
 use crate::options::Options;
-use crate::pieces::Pieces;
+use crate::pieces::{Piece, Pieces};
 use crate::scan::Walk;
 use crate::segment::START_LEN;
 use crate::survey::{Survey, cannot};
@@ -41,15 +41,16 @@ impl<F: Fs> Survey<'_, F> {
         let Some(piece) = all.pieces.get(index) else { return Ok(()) };
         // Everything behind a cut is gone, but for what the log says of all of it.
         let newest = all.checkpoint(if matches!(end, End::Open(_)) { all.pieces.len() } else { index });
-        let kept = walks.iter().rev().find_map(|walk| walk.carried.checkpoint.as_ref());
+        let kept = piece.kept_checkpoint(walks);
         let checkpoint = newest.filter(|newest| Some(*newest) != kept && newest.lsn <= end_lsn);
         let checkpoint = checkpoint.map(Checkpoint::encode);
         let behind = walks.last().map_or(HEADER_LEN + START_LEN, |walk| walk.end) + ROOM;
         let behind = behind + checkpoint.as_ref().map_or(0, |body| frame_len(body.len() as u64));
-        let capacity = header.capacity.max(behind.next_multiple_of(HEADER_LEN)).min(MAX_SEGMENT);
+        // A file that is shorter than it says has no room to be kept for it.
+        let claimed = header.capacity.min(piece.size.max(options.segment_bytes));
+        let capacity = claimed.max(behind.next_multiple_of(HEADER_LEN)).min(MAX_SEGMENT);
         let header = Header { capacity, ..header.clone() };
-        let made = || -> io::Result<_> {
-            let mut anew = self.anew(&header)?;
+        let made = self.anew(&header, |anew| {
             if walks.first().is_none_or(|walk| walk.start.is_none()) {
                 anew.start(&all.start(index))?;
             }
@@ -73,35 +74,51 @@ impl<F: Fs> Survey<'_, F> {
                 End::Open(_) => {}
             }
             let sealed = matches!(end, End::Sealed(..));
-            anew.finish(if sealed { 2 * HEADER_LEN } else { capacity })?;
-            Ok(anew)
-        };
-        let anew = made().map_err(cannot("make anew", &piece.path))?;
-        if piece.header.is_none() {
-            // Nothing of it is used again.
-            self.put_away(piece, options, mended)?;
-        } else if options.quarantine {
-            let kept = self.keep(&piece.path, 0..piece.size, &format!("wal-{:016x}.seg", piece.number));
-            mended.quarantined.push(kept.map_err(|error| match is_full(&error) {
-                true => OpenError::QuarantineFull {
-                    path: piece.path.clone(),
-                    segment: piece.number,
-                    bytes: piece.size,
-                },
-                false => cannot("quarantine", &piece.path)(error),
-            })?);
-        }
+            anew.finish(if sealed { 2 * HEADER_LEN } else { capacity })
+        });
+        let anew = made.map_err(cannot("make anew", &piece.path))?;
+        self.keep_replaced(piece, options, mended).inspect_err(|_| {
+            // The first error is the one to tell.
+            let _ = self.fs.remove(&anew.path);
+        })?;
         let named = self.fs.rename(&anew.path, &piece.path).and_then(|()| self.fs.sync_dir(self.dir));
         named.map_err(cannot("rename", &anew.path))
+    }
+
+    fn keep_replaced(&self, piece: &Piece, options: &Options, mended: &mut Mended) -> Result<(), OpenError> {
+        if piece.header.is_none() {
+            // Nothing of it is used again.
+            return self.put_away(piece, options, mended);
+        }
+        if !options.quarantine {
+            return Ok(());
+        }
+        let kept = self.keep(&piece.path, 0..piece.size, &format!("wal-{:016x}.seg", piece.number));
+        mended.quarantined.push(kept.map_err(|error| match is_full(&error) {
+            true => OpenError::QuarantineFull {
+                path: piece.path.clone(),
+                segment: piece.number,
+                bytes: piece.size,
+            },
+            false => cannot("quarantine", &piece.path)(error),
+        })?);
+        Ok(())
+    }
+}
+
+impl Piece {
+    /// The newest checkpoint of the segment where it certainly is in these of its stretches.
+    pub(crate) fn kept_checkpoint(&self, walks: &[Walk]) -> Option<&Checkpoint> {
+        let all = !self.frames.less && walks.len() == self.frames.walks.len();
+        self.frames.carried.checkpoint.as_ref().filter(|_| all)
     }
 }
 
 impl Pieces {
     /// The newest checkpoint that is whole in a segment or those before it.
     pub(crate) fn checkpoint(&self, index: usize) -> Option<&Checkpoint> {
-        let walks =
-            self.pieces.iter().take(index + 1).rev().flat_map(|piece| piece.frames.walks.iter().rev());
-        walks.map(|walk| &walk.carried).find_map(|carried| carried.checkpoint.as_ref())
+        let frames = self.pieces.iter().take(index + 1).rev().map(|piece| &piece.frames);
+        frames.map(|frames| &frames.carried).find_map(|carried| carried.checkpoint.as_ref())
     }
 
     /// A header of the log.

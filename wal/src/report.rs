@@ -94,7 +94,7 @@ impl Pieces {
         let records = walks().map(|walk| {
             walk.next_lsn.saturating_sub(walk.first_lsn.max(self.low)).saturating_sub(walk.burned)
         });
-        let carried = walks().last().map(|walk| &walk.carried);
+        let streams = self.pieces.last().into_iter().flat_map(|piece| piece.frames.carried.streams.values());
         RecoveryReport {
             clean: false,
             segments: self.pieces.len(),
@@ -103,9 +103,9 @@ impl Pieces {
             first_lsn: Lsn(self.low),
             next_lsn: Lsn(self.pieces.last().map_or(FIRST_LSN, |piece| piece.lsns.end)),
             proven_lsn: Lsn(self.low),
-            checkpoint: carried.and_then(|carried| carried.checkpoint.clone()),
-            streams: carried.into_iter().flat_map(|carried| carried.streams.values().cloned()).collect(),
-            torn: None,
+            checkpoint: self.checkpoint(last).cloned(),
+            streams: streams.cloned().collect(),
+            torn: self.torn(),
             leftovers: 0,
             damaged: self.damage_with(first),
             lost: lost.filter(|lsns| !lsns.is_empty()).collect(),

@@ -24,7 +24,7 @@ pub(crate) struct Walk {
     pub(crate) end: u64,
     /// Up to where frames prove that the segment was synced.
     pub(crate) synced: u64,
-    /// The last frame that begins there or before.
+    /// The last frame that begins there or before; not looked for behind a hole.
     pub(crate) proven: u64,
     /// Its LSN: what the proof reaches.
     pub(crate) proven_lsn: u64,
@@ -42,7 +42,7 @@ pub(crate) struct Walk {
     pub(crate) last_hcrc: u32,
     /// Whether the last frame says that the log was closed.
     pub(crate) clean: bool,
-    /// What the next segment begins with; filled in at the end.
+    /// What the next segment begins with, as all says that was walked before; filled in at the end.
     pub(crate) carried: Carried,
     /// The kind of the group that was begun in fragments and is not over.
     open: Option<Kind>,
@@ -86,7 +86,7 @@ impl Walk {
     }
 
     /// Where a walk may go on behind a hole: at a frame with this LSN, with what the frames before have said.
-    pub(crate) fn behind(at: u64, next_lsn: u64, before: &Self) -> Self {
+    pub(crate) fn behind(at: u64, next_lsn: u64, before: &Self, carried: Carried) -> Self {
         let (synced, low) = (before.synced, before.low);
         Self {
             begin: at,
@@ -97,6 +97,7 @@ impl Walk {
             synced,
             low,
             resumed: true,
+            carried,
             ..Self::new()
         }
     }
@@ -107,7 +108,16 @@ impl Walk {
         header: &Header,
         sizes: (u64, u64),
     ) -> io::Result<Result<Self, Unknown>> {
-        Self::new().on(file, header, sizes)
+        Self::new().on(file, header, sizes, &mut Window::default())
+    }
+
+    /// The same walk from its beginning.
+    pub(crate) fn again(&self) -> Self {
+        if self.resumed {
+            Self::behind(self.begin, self.first_lsn, &Self::new(), Carried::default())
+        } else {
+            Self::new()
+        }
     }
 
     /// Goes on from where the walk stands.
@@ -116,13 +126,13 @@ impl Walk {
         file: &R,
         header: &Header,
         (size, from): (u64, u64),
+        window: &mut Window,
     ) -> io::Result<Result<Self, Unknown>> {
         let digest = header.digest();
-        let mut window = Window::default();
         let mut walk = self;
-        let mut whole = walk.clone();
         // Control frames are whole groups, so this is never ahead of `whole`, and too much to be copied each time.
-        let mut carried = Carried::default();
+        let mut carried = std::mem::take(&mut walk.carried);
+        let mut whole = walk.clone();
         // A frame at or before the newest proof of a sync, and its LSN.
         let mut proven = (HEADER_LEN, 0);
         while walk.seal.is_none() {
@@ -153,8 +163,10 @@ impl Walk {
         // Fragments at the end prove a sync as well as any frame.
         whole.synced = walk.synced;
         whole.carried = carried;
-        (whole.proven, whole.proven_lsn) =
-            frame_at(file, &mut window, (proven, walk.synced), (size, &digest))?;
+        if !whole.resumed {
+            (whole.proven, whole.proven_lsn) =
+                frame_at(file, window, (proven, walk.synced), (size, &digest))?;
+        }
         Ok(Ok(whole))
     }
 
@@ -225,6 +237,7 @@ impl Walk {
             Kind::PAD | Kind::CLEAN_CLOSE => control,
             // Numbers are taken where they were burned, and by what a later version wrote.
             kind if kind == Kind::BURNED || kind.is_ignorable() => {
+                let whole = whole && (kind != Kind::BURNED || frame.records > 0);
                 self.next_lsn += u64::from(frame.records);
                 self.burned += self.next_lsn.saturating_sub(frame.first_lsn.max(from));
                 whole

@@ -10,6 +10,7 @@ use crate::error::{DamageClass, OpenError};
 use crate::format::{HEADER_LEN, HEADER_USED, Header, HeaderError};
 use crate::fs::{File, Fs, read_full};
 use crate::scan::{Unknown, Walk};
+use crate::window::Window;
 
 /// Kind of the error where a file reads otherwise than right before.
 pub(crate) const CHANGED: io::ErrorKind = io::ErrorKind::InvalidData;
@@ -87,9 +88,14 @@ impl<'a, F: Fs> Survey<'a, F> {
         known(found, Walk::over(&found.file, &found.header, (to, from)))
     }
 
-    /// Goes on with a walk.
-    pub(crate) fn walk_on(&self, found: &Found<F>, walk: Walk) -> Result<Walk, OpenError> {
-        known(found, walk.on(&found.file, &found.header, (found.size, 0)))
+    /// Goes on with a walk up to an offset, counting burned numbers from `from` on.
+    pub(crate) fn walk_on(
+        &self,
+        found: &Found<F>,
+        (walk, window): (Walk, &mut Window),
+        (to, from): (u64, u64),
+    ) -> Result<Walk, OpenError> {
+        known(found, walk.on(&found.file, &found.header, (to, from), window))
     }
 }
 

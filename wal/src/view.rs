@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::Lsn;
 use crate::directory::{Directory, Entry};
-use crate::error::OpenError;
+use crate::error::{Damage, OpenError};
 use crate::fs::{Fs, StdFs};
 use crate::reader::Reader;
 use crate::recovery::Verdict;
@@ -94,10 +94,7 @@ pub fn verify_in<F: Fs>(fs: F, dir: impl AsRef<Path>) -> Result<RecoveryReport, 
     let dir = dir.as_ref();
     match look(&fs, dir) {
         Ok(verdict) => Ok(verdict.report()),
-        Err(OpenError::Corrupt(first)) => match Survey::list(&fs, dir)?.pieces()? {
-            Some(all) => Ok(all.report(first)),
-            None => Err(OpenError::Corrupt(first)),
-        },
+        Err(OpenError::Corrupt(first)) => look_at_damage(&fs, dir, &first),
         Err(error) => Err(error),
     }
 }
@@ -126,8 +123,29 @@ fn look<F: Fs>(fs: &F, dir: &Path) -> Result<Verdict<F>, OpenError> {
             },
         }
     }
-    let busy = || io::Error::new(io::ErrorKind::ResourceBusy, "it changed at every look");
-    Err(gone.unwrap_or_else(|| cannot("look at", dir)(busy())))
+    Err(gone.unwrap_or_else(|| busy(dir)))
+}
+
+/// What two looks at a damaged log in a row agree on.
+fn look_at_damage<F: Fs>(fs: &F, dir: &Path, first: &Damage) -> Result<RecoveryReport, OpenError> {
+    let mut before = None;
+    for _ in 0..LOOKS {
+        let report = match Survey::list(fs, dir)?.pieces() {
+            Ok(Some(all)) => all.report(first.clone()),
+            Ok(None) => return Err(OpenError::Corrupt(first.clone())),
+            Err(error) if matches!(io_kind(&error), Some(io::ErrorKind::NotFound | CHANGED)) => continue,
+            Err(error) => return Err(error),
+        };
+        if before.as_ref() == Some(&report) {
+            return Ok(report);
+        }
+        before = Some(report);
+    }
+    Err(busy(dir))
+}
+
+fn busy(dir: &Path) -> OpenError {
+    cannot("look at", dir)(io::Error::new(io::ErrorKind::ResourceBusy, "it changed at every look"))
 }
 
 fn io_kind(error: &OpenError) -> Option<io::ErrorKind> {

@@ -13,8 +13,12 @@ pub(crate) struct Window {
     start: u64,
     /// How much of `buf` was read.
     valid: usize,
+    /// Bytes of bodies that were summed up.
+    pub(crate) summed: u64,
 }
 
+/// What is asked for zeros at a time.
+pub(crate) const PAGE: usize = 4096;
 pub(crate) const WINDOW: usize = 64 << 10;
 pub(crate) static ZEROS: [u8; WINDOW] = [0; WINDOW];
 
@@ -46,6 +50,12 @@ impl Window {
         Ok(rest.get(..len).unwrap_or(rest))
     }
 
+    /// Whether there is nothing but zeros in the page at `at`.
+    pub(crate) fn is_blank<R: File>(&mut self, file: &R, (at, size): (u64, u64)) -> io::Result<bool> {
+        let page = self.bytes(file, (at, size), PAGE)?;
+        Ok(ZEROS.get(..page.len()) == Some(page))
+    }
+
     /// The header of the frame at `at`, if there is one.
     pub(crate) fn header<R: File>(
         &mut self,
@@ -74,6 +84,7 @@ impl Window {
             return Ok(None);
         }
         let len = FRAME_HEADER_LEN + usize::try_from(header.body_len).expect("at most 256 MiB");
+        self.summed += u64::from(header.body_len);
         let Some(body) = self.bytes(file, (at, size), len)?.get(FRAME_HEADER_LEN..len) else {
             return Ok(None);
         };

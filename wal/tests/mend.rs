@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use forebay_wal::format::{Frag, FrameHeader, Seal, SegmentStart};
-use forebay_wal::fs::sim::{SimFs, Survive};
+use forebay_wal::fs::sim::{Op, SimFs, Survive};
 use forebay_wal::fs::{File, Fs};
 use forebay_wal::{Lsn, OpenError, Options, RecoveryReport, RepairPolicy, Wal, verify_in};
 use harness::forge::{data, first_start, forge, frame_header};
@@ -353,6 +353,128 @@ fn a_seal_that_names_an_old_segment_overwrites_nothing() {
             let opened = open(&disk, repair);
             assert!(disk.peek(path(1)).unwrap() == first, "{next_segment}, {repair:?}");
             assert!(opened.is_err() || lsns(&opened.unwrap().0) == [1, 2], "{next_segment}, {repair:?}");
+        }
+    }
+}
+
+/// Of every hole, and every frame that lies, all of the segment was read again.
+#[test]
+fn holes_cost_what_they_are_long() {
+    let frames = 8000_u64;
+    let whole = |lsn: u64| data(lsn, 1, 512, b"\x06record");
+    let open_fragment = |_| (frame_header(1, Frag::First, 1, 0, 512), b"\x06recor".to_vec());
+    let capacity = 1 << 20;
+    let kinds: [(&str, Vec<_>); 2] = [
+        ("bodies", (1..=frames).map(whole).collect()),
+        ("fragments", (1..=frames).map(open_fragment).collect()),
+    ];
+    for (what, kind) in kinds {
+        for every in [1, 2] {
+            let last = u32::try_from((4192 + frames * 40) / 8).unwrap();
+            let end = (
+                frame_header(8, Frag::Whole, if what == "bodies" { frames + 1 } else { 1 }, 0, last),
+                vec![],
+            );
+            let mut segment = forge(&first_start(), capacity, kind.clone().into_iter().chain([end]));
+            for frame in (0..frames).step_by(every) {
+                if what == "bodies" {
+                    segment[usize::try_from(4192 + frame * 40 + 34).unwrap()] ^= 1;
+                }
+            }
+            let disk = plant(&[(1, segment)].into());
+            let before = disk.count(Op::Read);
+            let report = verify_in(disk.clone(), DIR).unwrap();
+            assert!(!report.damaged.is_empty());
+            let reads = disk.count(Op::Read) - before;
+            // Seventeen pieces of 64 KiB, looked at some times over.
+            assert!(reads < 17 * 30, "{what}, every {every}: {reads} reads");
+        }
+    }
+}
+
+/// Headers that begin a group and one that goes on with it, over and over, each body all that lies behind.
+#[test]
+fn groups_within_groups_come_to_an_end() {
+    let capacity = 1 << 18;
+    let last = u32::try_from(capacity / 8 - 8).unwrap();
+    let end = frame_header(8, Frag::Whole, 2, 0, last);
+    let mut segment = forge(&first_start(), capacity, [data(1, 1, 512, b"\x01a")]);
+    let digest = forebay_wal::format::Header::decode(&segment).unwrap().digest();
+    segment[capacity - 32..].copy_from_slice(&end.encode(&digest));
+    for at in (5000..capacity - 5000).step_by(64).collect::<Vec<_>>().into_iter().rev() {
+        let body = &segment[at + 64..];
+        let middle = FrameHeader {
+            body_len: u32::try_from(body.len()).unwrap(),
+            body_crc: digest.sum(body),
+            ..frame_header(1, Frag::Middle, 2, 0, 512)
+        };
+        let first = FrameHeader { body_crc: digest.sum(&[]), ..frame_header(1, Frag::First, 2, 0, 512) };
+        segment[at..at + 32].copy_from_slice(&first.encode(&digest));
+        segment[at + 32..at + 64].copy_from_slice(&middle.encode(&digest));
+    }
+    let disk = plant(&[(1, segment)].into());
+    assert!(verify_in(disk.clone(), DIR).unwrap().lost.is_empty());
+    assert!(disk.count(Op::Read) < 1000, "{} reads", disk.count(Op::Read));
+}
+
+fn told(report: &RecoveryReport) -> impl PartialEq + std::fmt::Debug {
+    let torn = report.torn.as_ref().map(|torn| (torn.segment, torn.bytes.clone(), torn.lsns.clone()));
+    let lsns = (report.first_lsn, report.next_lsn, report.records, report.lost.clone());
+    (report.checkpoint.clone(), report.damaged.clone(), lsns, torn)
+}
+
+#[test]
+fn a_look_at_a_damaged_log_tells_what_salvage_leaves() {
+    let mut cases = single_faults(&with_checkpoints(true));
+    // Burned numbers below the low watermark and above it, and a hole behind them.
+    let mut hole = data(12, 1, 512, b"\x01c");
+    let burned = |lsn, records| (frame_header(128, Frag::Whole, lsn, records, 512), vec![]);
+    let low = (frame_header(6, Frag::Whole, 8, 0, 512), 4_u64.to_le_bytes().to_vec());
+    let pad = (frame_header(8, Frag::Whole, 13, 0, 540), vec![]);
+    hole.0.synced8 = 512;
+    let frames_of = [burned(1, 5), data(6, 2, 512, b"\x01a\x01b"), low, burned(8, 4), hole, pad];
+    let mut forged = forge(&first_start(), 8192, frames_of);
+    let at = frames(&forged)[5];
+    forged[at + 33] ^= 1;
+    cases.push(("burned".to_owned(), [(1, forged)].into()));
+    // A torn tail, in the last segment and in the next one.
+    for (number, at) in [(3, 0), (4, 4096)] {
+        let mut files = plain(4);
+        files.retain(|other, _| *other <= number);
+        let bytes = files.get_mut(&number).unwrap();
+        let at = if at == 0 { *frames(bytes).last().unwrap() } else { at };
+        bytes[at..].fill(0);
+        bytes[at + 8..at + 48].fill(0xEE);
+        if number == 3 {
+            let seal = frames(bytes)[5];
+            bytes[seal..seal + 80].fill(0);
+        }
+        flip(&mut files, 1, 2);
+        cases.push((format!("torn {number}"), files));
+    }
+    let mut torn = 0;
+    for (what, files) in cases {
+        let looked = verify_in(plant(&files), DIR).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let (_, salvaged) = opens(&what, &plant(&files), RepairPolicy::Salvage);
+        assert_eq!(format!("{:?}", told(&looked)), format!("{:?}", told(&salvaged)), "{what}");
+        torn += usize::from(looked.torn.is_some() && !looked.damaged.is_empty());
+    }
+    assert_eq!(torn, 2);
+}
+
+#[test]
+fn a_repair_that_fails_leaves_no_file_that_it_had_begun() {
+    let mut files = plain(3);
+    flip(&mut files, 2, 1);
+    for repair in REPAIRS {
+        for budget in [0, 4096, 8192, 12_288] {
+            let disk = plant(&files);
+            let before = disk.allocated();
+            disk.set_budget(Some(before + budget));
+            if open(&disk, repair).is_err() {
+                let spares = disk.names(DIR).unwrap().into_iter().filter(|name| name.starts_with("spare"));
+                assert_eq!(spares.count(), 0, "{repair:?}, {budget}");
+            }
         }
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct Head {
 }
 
 #[derive(Clone)]
-pub(crate) struct Frame {
+struct Frame {
     end: usize,
     kind: u8,
     frag: u8,
@@ -103,6 +103,18 @@ fn groups(head: &Head, bytes: &[u8], mut at: usize, mut lsn: Option<u64>) -> Vec
         }
     }
     groups
+}
+
+/// Where the frames at the start of a segment lie, less their padding, and their LSNs.
+pub(crate) fn frames(bytes: &[u8]) -> Vec<(usize, usize, std::ops::Range<u64>)> {
+    let mut at = 4096;
+    let found = head(bytes).map(|head| groups(&head, bytes, at, None)).unwrap_or_default();
+    let place = |frame: &Frame| {
+        let begin = std::mem::replace(&mut at, frame.end);
+        let end = begin + 32 + frame.body.as_ref().map_or(0, Vec::len);
+        (begin, end, frame.lsn..frame.lsn + frame.records)
+    };
+    found.iter().flatten().map(place).collect()
 }
 
 /// The records in the groups of one segment that are whole, wherever they lie.
