@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::Lsn;
-use crate::format::{HeaderError, Unsupported};
+use crate::format::{HeaderError, Label, Unsupported};
 
 /// Why an append, or any other change of the log, was not acknowledged.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -143,6 +143,16 @@ pub enum OpenError {
     Locked {
         /// The log's directory.
         dir: PathBuf,
+    },
+    /// The directory holds a log that is called otherwise than [`Options::label`](crate::Options::label) says.
+    #[error("{} is of the log {found:?}, wanted is {wanted:?}", path.display())]
+    AnotherLog {
+        /// The segment's file that says so.
+        path: PathBuf,
+        /// What the log is called.
+        found: Label,
+        /// What it was to be called.
+        wanted: Label,
     },
     /// Records that were durable are damaged or missing. Restore the files from elsewhere, or open with
     /// [`RepairPolicy::Salvage`](crate::RepairPolicy::Salvage); [`verify`](crate::verify) tells what that would leave,

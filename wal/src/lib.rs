@@ -115,6 +115,7 @@ mod holes;
 mod home;
 mod intake;
 mod keeper;
+mod label;
 mod lead;
 mod leader;
 mod log;

@@ -76,6 +76,7 @@ fn header<F: Fs>(home: &Home<F>, number: u64, capacity: u64) -> Header {
     Header {
         checksum: home.options.checksum,
         created_unix_ns: home.options.time.unix_ns(),
+        label: home.options.label.unwrap_or_default(),
         ..Header::new(home.log_id, number, home.salts.next(), capacity)
     }
 }

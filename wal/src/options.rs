@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::InvalidOption;
-use crate::format::{Checksum, HEADER_LEN, MAX_FRAME, MAX_RECORD, MAX_SEGMENT};
+use crate::format::{Checksum, HEADER_LEN, Label, MAX_FRAME, MAX_RECORD, MAX_SEGMENT};
 use crate::policy::SyncPolicy;
 use crate::segment::longest_body;
 
@@ -53,6 +53,10 @@ pub struct Options {
     pub quarantine: bool,
     /// Guards segments made from now on. Default CRC-32/IEEE.
     pub checksum: Checksum,
+    /// What the log is called, in the header of every segment that is made from now on: opening one that is called
+    /// otherwise is refused with [`OpenError::AnotherLog`](crate::OpenError::AnotherLog). Default `None`: whatever it is
+    /// called, it goes on to be. A log without a label takes one.
+    pub label: Option<Label>,
     /// Where salts and the log's identity come from. Default `None`: from the process's random state. Give a
     /// seed where a run must be repeatable, and nowhere else: two logs of one seed share their identity.
     pub salt_seed: Option<u64>,
@@ -146,6 +150,7 @@ impl Default for Options {
             repair: RepairPolicy::default(),
             quarantine: true,
             checksum: Checksum::default(),
+            label: None,
             salt_seed: None,
             time: Time::system(),
         }

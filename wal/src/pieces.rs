@@ -98,7 +98,7 @@ impl<F: Fs> Survey<'_, F> {
     }
 
     /// The id of the log: that of most of its segments.
-    fn log_id(&self) -> Result<[u8; 16], OpenError> {
+    pub(crate) fn log_id(&self) -> Result<[u8; 16], OpenError> {
         let mut ids = Vec::new();
         for &number in self.segments.iter().rev() {
             match self.find(number) {

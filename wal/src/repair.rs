@@ -8,7 +8,7 @@ use std::io;
 use crate::confirm::confirm;
 use crate::directory::{Directory, Entry, segment_path, spare_path};
 use crate::error::OpenError;
-use crate::format::{HEADER_LEN, Header};
+use crate::format::{HEADER_LEN, Header, Label};
 use crate::frame::frame_len;
 use crate::fs::{File, Fs, is_full, sync_above, write_zeros};
 use crate::log::{Log, Tail};
@@ -26,6 +26,8 @@ pub(crate) struct Recovered<F: Fs> {
     pub(crate) reserve: Reserve<F>,
     pub(crate) directory: Directory,
     pub(crate) log_id: Option<[u8; 16]>,
+    /// What the log is called, if there is one.
+    pub(crate) label: Option<Label>,
     /// Salt of the highest segment without frames, 0 if there was none.
     pub(crate) salt_ahead: u64,
     pub(crate) report: RecoveryReport,
@@ -34,6 +36,7 @@ pub(crate) struct Recovered<F: Fs> {
 impl<F: Fs> Survey<'_, F> {
     /// All steps: what is damaged is mended first where that is asked for, and then judged as if it had always been so.
     pub(crate) fn recover(self, options: &Options) -> Result<Recovered<F>, OpenError> {
+        self.check_label(options.label)?;
         let first = match (self.judge(), options.repair) {
             (Err(OpenError::Corrupt(first)), RepairPolicy::TruncateAt | RepairPolicy::Salvage) => first,
             (judged, _) => return self.repair(judged?, options),
@@ -172,7 +175,7 @@ fn assemble<F: Fs>(verdict: Verdict<F>) -> Recovered<F> {
     let walk = verdict.last.as_ref().map(|(_, walk)| walk.clone());
     let (low, next_lsn, clean) = (report.first_lsn.0, report.next_lsn.0, report.clean);
     let any = verdict.last.as_ref().map(|(found, _)| found).or(verdict.next.as_ref());
-    let log_id = any.map(|found| found.header.log_id);
+    let (log_id, label) = (any.map(|found| found.header.log_id), any.map(|found| found.header.label));
     let epoch = walk.as_ref().and_then(|walk| walk.start).map_or(0, |start| start.epoch).saturating_add(1);
     let tail = match (verdict.next, verdict.last) {
         (Some(next), last) => {
@@ -209,6 +212,7 @@ fn assemble<F: Fs>(verdict: Verdict<F>) -> Recovered<F> {
         reserve: Reserve::new(next_segment, ready),
         directory: Directory::new(entries, reserved),
         log_id,
+        label,
         salt_ahead: 0,
         report,
     }

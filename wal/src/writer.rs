@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use crate::commit::{Done, Work};
 use crate::directory::LOCK;
 use crate::error::{AppendError, Failure, OpenError, Reject};
+use crate::format::Label;
 use crate::fs::{Fs, StdFs, create_dir_all};
 use crate::home::{Home, Salts};
 use crate::keeper::Keeper;
@@ -66,9 +67,9 @@ impl<F: Fs> Wal<F> {
         options: Options,
     ) -> Result<(Self, RecoveryReport), OpenError> {
         let dir = dir.as_ref();
-        let options = options.checked()?;
+        let mut options = options.checked()?;
         let begin = options.time.monotonic_ns();
-        check_unlocked(&fs, dir)?;
+        check_unlocked(&fs, dir, options.label)?;
         create_dir_all(&fs, dir).map_err(cannot("make", dir))?;
         let lock = fs.try_lock(&dir.join(LOCK)).map_err(|source| match source.kind() {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
@@ -78,6 +79,7 @@ impl<F: Fs> Wal<F> {
         })?;
         let lock = lock.ok_or_else(|| OpenError::Locked { dir: dir.to_path_buf() })?;
         let found = Survey::list(&fs, dir)?.recover(&options)?;
+        options.label = options.label.or(found.label);
         let mut report = found.report;
         report.elapsed_ns = options.time.monotonic_ns().saturating_sub(begin);
         let seed = options.salt_seed.unwrap_or_else(Salts::random_seed);
@@ -307,14 +309,16 @@ impl<F: Fs> Wal<F> {
 
 /// Refuses the log of a later version before a lock file is made in it. Where there is one already, nothing is made,
 /// and without one nobody has the log open.
-fn check_unlocked<F: Fs>(fs: &F, dir: &Path) -> Result<(), OpenError> {
+fn check_unlocked<F: Fs>(fs: &F, dir: &Path, label: Option<Label>) -> Result<(), OpenError> {
     match Survey::list(fs, dir) {
-        Ok(survey) if !survey.segments.is_empty() && !survey.locked => match survey.judge() {
-            Ok(verdict) => verdict.check_writable(),
-            Err(error @ OpenError::Unsupported { .. }) => Err(error),
-            // What else is wrong is told under the lock.
-            Err(_) => Ok(()),
-        },
+        Ok(survey) if !survey.segments.is_empty() && !survey.locked => {
+            match survey.check_label(label).and_then(|()| survey.judge()) {
+                Ok(verdict) => verdict.check_writable(),
+                Err(error @ (OpenError::Unsupported { .. } | OpenError::AnotherLog { .. })) => Err(error),
+                // What else is wrong is told under the lock.
+                Err(_) => Ok(()),
+            }
+        }
         _ => Ok(()),
     }
 }
