@@ -11,7 +11,7 @@ mod writer;
 
 use std::path::Path;
 
-use checker::{Files, Finding, Records, finding, frames, head, whole_records};
+use checker::{Files, Finding, Records, finding, first_damage, head, whole_records};
 use forebay_wal::fs::Fs;
 use forebay_wal::fs::sim::{SimFs, Survive};
 use forebay_wal::{DamageClass, Lsn, OpenError, Options, RecoveryReport, RepairPolicy, Wal, verify_in};
@@ -157,37 +157,13 @@ fn salvage_keeps_every_record_that_is_whole() {
     }
 }
 
-/// The first LSN from the low watermark on at which anything of the golden log is not as it was.
-fn first_damage(files: &Files) -> u64 {
-    for (number, golden) in golden() {
-        // Of a header alone the seal before it tells all.
-        let same =
-            files.get(&number).filter(|bytes| head(bytes).map_or(number > 1, |head| head.number == number));
-        let mut first = true;
-        for (at, end, lsns) in frames(&golden) {
-            let whole = same.and_then(|bytes| bytes.get(at..end)) == golden.get(at..end);
-            let lost = if same.is_none() && first { lsns.start..u64::MAX } else { lsns };
-            first = false;
-            // What the low watermark hides is nothing that a cut would be made for.
-            if !whole && lost.end > 3 {
-                return lost.start.max(3);
-            }
-        }
-        let short = number == 3 && same.is_some_and(|bytes| bytes.len() < golden.len());
-        if short {
-            return 17;
-        }
-    }
-    17
-}
-
 #[test]
 fn a_cut_keeps_what_lies_before_the_first_damage_and_no_more() {
     for (what, files) in flips(7).chain(losses()) {
         let disk = plant(&files);
         let (wal, report) =
             open(&disk, RepairPolicy::TruncateAt).unwrap_or_else(|error| panic!("{what}: {error}"));
-        let (found, next) = (read(&wal), first_damage(&files));
+        let (found, next) = (read(&wal), first_damage(&golden(), &files));
         assert_eq!(found, whole(&golden()).into_iter().filter(|(lsn, _)| *lsn < next).collect(), "{what}");
         let lost = report.lost.first().map_or(report.next_lsn.0, |lsns| lsns.start.0);
         assert!(report.lost.len() <= 1 && next == lost, "{what}: {next} of {:?}", report.lost);

@@ -139,6 +139,45 @@ pub(crate) fn whole_records(head: &Head, bytes: &[u8], records: &mut Records) {
     }
 }
 
+/// The first LSN at which anything of a log that was whole is not as it was, but for what its low watermark hides; the
+/// next one if all is there.
+pub(crate) fn first_damage(golden: &Files, files: &Files) -> u64 {
+    let Finding::Opens(next) = finding(golden) else { panic!("a log that is whole") };
+    let low = low(golden);
+    for (number, golden) in golden {
+        // Of a header alone the seal before it tells all.
+        let same =
+            files.get(number).filter(|bytes| head(bytes).map_or(*number > 1, |head| head.number == *number));
+        for (index, (at, end, lsns)) in frames(golden).into_iter().enumerate() {
+            let whole = same.and_then(|bytes| bytes.get(at..end)) == golden.get(at..end);
+            // Nothing is known of a file that is gone.
+            let lost = if same.is_none() && index == 0 { lsns.start..u64::MAX } else { lsns };
+            if !whole && lost.end > low {
+                return lost.start.max(low);
+            }
+        }
+    }
+    next
+}
+
+/// The low watermark of a log that is whole.
+pub(crate) fn low(golden: &Files) -> u64 {
+    let last = golden.last_key_value().unwrap().1;
+    let found = groups(&head(last).unwrap(), last, 4096, None);
+    let frames = || found.iter().flatten();
+    let start = number(frames().next().unwrap().body.as_ref().unwrap(), 48, 8);
+    let lows =
+        frames().filter(|frame| frame.kind == 6).map(|frame| number(frame.body.as_ref().unwrap(), 0, 8));
+    lows.fold(start, u64::max)
+}
+
+#[allow(dead_code, reason = "not asked for by every test")]
+/// Whether the seal of a segment is whole, wherever it lies.
+pub(crate) fn is_sealed(head: &Head, bytes: &[u8]) -> bool {
+    let at = (4096..bytes.len()).step_by(8);
+    at.filter_map(|at| frame(head, bytes, at)).any(|frame| frame.kind == 4 && frame.body.is_some())
+}
+
 /// The class of a log whose last segment is the highest that is not without frames.
 pub(crate) fn finding(files: &Files) -> Finding {
     let top = *files.keys().last().unwrap();
