@@ -13,11 +13,11 @@ use std::task::{Context, Poll, ready};
 
 use tokio::sync::oneshot;
 
-use crate::commit::{Done, Outcome, Waiter, Work};
 use crate::error::{AppendError, Reject};
 use crate::fs::{Fs, StdFs};
 use crate::keeper::Keeper;
 use crate::payload::Payload;
+use crate::request::{Done, Outcome, Waiter, Work};
 use crate::truncate::Truncated;
 use crate::{Durability, Lsn, Wal};
 

@@ -3,126 +3,26 @@
 //!
 //! Whoever finds work and no leader leads; a leader that leaves says whom to wake.
 
+mod handoff;
+
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
 
-use bytes::Bytes;
-
+pub(crate) use self::handoff::Handoff;
 use crate::Durability;
 use crate::error::{AppendError, Failure, Reject};
 use crate::frames::Frames;
 use crate::intake::Intake;
-use crate::parker::Parker;
 use crate::payload::Payload;
 use crate::policy::{SyncPolicy, Unsynced};
 use crate::progress::{Waiters, Waiting};
-use crate::truncate::Truncated;
-
-/// What is asked for besides records.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Work {
-    Truncate(u64),
-    /// Of records below this LSN; the body of the frame.
-    Checkpoint(u64, Bytes),
-    Rotate,
-    Close,
-}
-
-/// What a request is answered with.
-#[derive(Debug, Clone)]
-pub(crate) enum Done {
-    Truncated(Truncated),
-    Other,
-}
-
-pub(crate) type Outcome = Result<Done, AppendError>;
-
-/// Where the answer goes.
-pub(crate) enum Waiter {
-    Thread(Arc<Parker<Outcome>>),
-    #[cfg(feature = "tokio")]
-    Task(tokio::sync::oneshot::Sender<Outcome>),
-}
-
-impl Waiter {
-    pub(crate) fn answer(self, outcome: Outcome) {
-        match self {
-            Self::Thread(parker) => parker.answer(outcome),
-            #[cfg(feature = "tokio")]
-            // Nobody listens where the future was dropped: the record is in the log all the same.
-            Self::Task(sender) => drop(sender.send(outcome)),
-        }
-    }
-
-    fn thread(&self) -> Option<Arc<Parker<Outcome>>> {
-        match self {
-            Self::Thread(parker) => Some(parker.clone()),
-            #[cfg(feature = "tokio")]
-            Self::Task(_) => None,
-        }
-    }
-
-    pub(crate) fn is_task(&self) -> bool {
-        !matches!(self, Self::Thread(_))
-    }
-}
-
-/// Work in the queue: it comes after all records below `at`, and before all others.
-pub(crate) struct Request {
-    pub(crate) work: Work,
-    pub(crate) at: u64,
-    pub(crate) owed: Owed,
-}
-
-/// An answer that somebody waits for, and gets also where the file system panics.
-pub(crate) struct Owed(Option<Waiter>);
-
-impl Owed {
-    fn waiter(&self) -> Option<&Waiter> {
-        self.0.as_ref()
-    }
-
-    /// For whoever answers.
-    pub(crate) fn take(mut self) -> Option<Waiter> {
-        self.0.take()
-    }
-}
-
-impl Drop for Owed {
-    fn drop(&mut self) {
-        if let Some(waiter) = self.0.take() {
-            let cause = std::io::Error::other("the file system panicked");
-            waiter.answer(Err(AppendError::Indeterminate(Failure::new("committing", cause))));
-        }
-    }
-}
+use crate::request::{Done, Outcome, Owed, Request, Waiter, Work};
 
 /// What a leader takes along.
 #[derive(Default)]
 pub(crate) struct Taken {
     pub(crate) frames: Frames,
     pub(crate) works: VecDeque<Request>,
-}
-
-/// Whom a leader that leaves must wake.
-#[derive(Default)]
-pub(crate) struct Handoff {
-    thread: Option<Arc<Parker<Outcome>>>,
-    /// Tasks to be refused.
-    #[cfg(feature = "tokio")]
-    pub(crate) orphans: Vec<Waiter>,
-    /// Whether the committer of the async front has work, or none any more.
-    #[cfg(feature = "tokio")]
-    pub(crate) work_left: bool,
-}
-
-impl Handoff {
-    pub(crate) fn wake(&self) {
-        if let Some(parker) = &self.thread {
-            parker.offer_lead();
-        }
-    }
 }
 
 /// Bytes in memory of somebody who waits: the place in the queue, and where the answer goes.
@@ -278,7 +178,7 @@ impl Queue {
         }
         self.closing |= work == Work::Close;
         self.intake.close();
-        self.works.push_back(Request { work, at: self.intake.next_lsn(), owed: Owed(Some(waiter)) });
+        self.works.push_back(Request { work, at: self.intake.next_lsn(), owed: Owed::to(waiter) });
         Ok(())
     }
 
@@ -380,160 +280,7 @@ impl Queue {
     pub(crate) fn serves(&mut self, waiting: usize) {
         self.last_group = waiting;
     }
-
-    /// Ends the lead.
-    #[inline]
-    pub(crate) fn leave(&mut self) -> Handoff {
-        self.leading = false;
-        self.taken.1 = 0;
-        self.held = 0;
-        let thread = self.waiters.find(Waiter::thread);
-        let works = || self.works.iter().find_map(|request| request.owed.waiter().and_then(Waiter::thread));
-        Handoff {
-            thread: thread.or_else(works),
-            #[cfg(feature = "tokio")]
-            orphans: self.orphans(),
-            #[cfg(feature = "tokio")]
-            work_left: self.has_work() || self.is_done(),
-        }
-    }
-
-    #[cfg(feature = "tokio")]
-    pub(crate) fn tasks_gone(&mut self) {
-        self.tasks_gone = true;
-    }
-
-    /// Whether there is nothing to do for tasks, now and later.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn is_done(&self) -> bool {
-        let idle = self.waiters.is_empty() && self.works.is_empty();
-        let idle = idle && (self.closing || self.intake.is_idle());
-        self.poison.is_some() || (self.closing || self.tasks_gone) && idle
-    }
-
-    /// Nobody commits for tasks any more. Those whose records no thread takes along are refused.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn close_tasks(&mut self) -> Vec<Waiter> {
-        self.tasks_closed = true;
-        self.orphans()
-    }
-
-    /// Tasks for which nobody will ever commit.
-    #[cfg(feature = "tokio")]
-    fn orphans(&mut self) -> Vec<Waiter> {
-        let thread = self.waiters.find(Waiter::thread).is_some()
-            || self.works.iter().any(|request| request.owed.waiter().is_some_and(|waiter| !waiter.is_task()));
-        if !self.tasks_closed || self.leading || thread {
-            return Vec::new();
-        }
-        let works = self.works.drain(..).filter_map(|request| request.owed.take());
-        let mut orphans: Vec<_> = works.collect();
-        while let Some(waiting) = self.waiters.pop_behind(0) {
-            orphans.push(waiting.waiter);
-        }
-        if !orphans.is_empty() {
-            self.intake.refused(&Frames::default(), self.taken.0);
-            self.unsynced.refused(!self.intake.is_empty());
-        }
-        orphans
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Durability::{Buffered, Synced, Written};
-
-    fn queue(policy: SyncPolicy) -> Queue {
-        Queue::new(Intake::new(1, 512, 1 << 16), 1000, policy)
-    }
-
-    /// Brings a record and waits for it.
-    fn append(queue: &mut Queue, len: usize, level: Durability) -> Arc<Parker<Outcome>> {
-        let (lsns, _) = queue.push(&mut [vec![0; len].into()], level, || 0).unwrap();
-        let parker = Arc::<Parker<Outcome>>::default();
-        queue.wait(level, lsns.end, true, Waiter::Thread(parker.clone()));
-        parker
-    }
-
-    #[test]
-    fn one_leads_and_the_next_is_woken_when_it_leaves() {
-        let mut queue = queue(SyncPolicy::Always);
-        let first = append(&mut queue, 10, Synced);
-        assert!(queue.may_lead());
-        let taken = queue.take();
-        assert_eq!(taken.frames.spans().len(), 1);
-        assert!(!queue.may_lead(), "there is a leader");
-        let second = append(&mut queue, 20, Synced);
-        queue.landed(taken.frames, 1 << 10);
-        let mut answers = Vec::new();
-        assert!(queue.reached((2, 1), &mut answers) && answers.is_empty());
-        assert!(!queue.reached((2, 2), &mut answers), "the second is not even written");
-        answers.into_iter().for_each(|(waiter, outcome)| waiter.answer(outcome));
-        assert!(matches!(first.take(), Some(Ok(_))));
-        queue.leave().wake();
-        assert!(second.wait().is_none(), "it is offered the lead");
-        assert!(queue.may_lead());
-    }
-
-    #[test]
-    fn bytes_in_flight_are_bounded_but_one_record_always_goes() {
-        let mut queue = queue(SyncPolicy::Always);
-        assert_eq!(queue.overfull(5000, Synced), None);
-        append(&mut queue, 600, Synced);
-        let inflight = 602 + WAITER_COST;
-        assert_eq!(queue.overfull(500, Synced), Some(Reject::Backpressure { inflight, limit: 1000 }));
-        assert_eq!(queue.overfull(398, Buffered), None, "only memory counts where nobody waits");
-        let taken = queue.take();
-        assert!(queue.overfull(500, Buffered).is_some());
-        queue.landed(taken.frames, 0);
-        assert_eq!(queue.overfull(500, Buffered), None);
-        assert!(queue.overfull(500, Synced).is_some(), "until its sync");
-    }
-
-    #[test]
-    fn nothing_is_taken_after_a_close_or_a_failure() {
-        let mut queue = queue(SyncPolicy::Always);
-        let failure = Failure::new("testing", std::io::Error::other("x"));
-        let taken = append(&mut queue, 1, Synced);
-        queue.take();
-        let untouched = append(&mut queue, 1, Written);
-        let mut answers = Vec::new();
-        queue.fail(&failure, None, &mut answers);
-        assert_eq!(answers.len(), 1, "the leader answers for what it took");
-        queue.fail(&failure, Some(2), &mut answers);
-        answers.into_iter().for_each(|(waiter, outcome)| waiter.answer(outcome));
-        assert!(matches!(untouched.take(), Some(Err(AppendError::Rejected(Reject::Poisoned)))));
-        assert!(matches!(taken.take(), Some(Err(AppendError::Indeterminate(_)))));
-        assert_eq!(queue.refusal(false), Some(Reject::Poisoned));
-        let mut queue = self::queue(SyncPolicy::Always);
-        let waiter = || Waiter::Thread(Arc::default());
-        assert!(queue.ask(Work::Close, waiter()).is_ok());
-        assert!(matches!(queue.ask(Work::Rotate, waiter()), Err((_, Reject::Closed))));
-    }
-
-    #[test]
-    fn a_leader_that_gathers_hears_of_the_last_it_waits_for() {
-        let mut queue = queue(SyncPolicy::Always);
-        queue.gather(Some(2));
-        let mut wait = |end| queue.wait(Synced, end, false, Waiter::Thread(Arc::default()));
-        assert_eq!([wait(2), wait(2), wait(2)], [false, true, true]);
-        queue.take();
-        assert!(!queue.wait(Synced, 2, false, Waiter::Thread(Arc::default())));
-    }
-
-    #[test]
-    fn bytes_that_are_due_are_work() {
-        let mut queue = queue(SyncPolicy::Bytes(300));
-        queue.push(&mut [vec![0; 200].into()], Buffered, || 0).unwrap();
-        assert!(!queue.may_lead());
-        queue.push(&mut [vec![0; 100].into()], Buffered, || 0).unwrap();
-        assert!(queue.may_lead());
-        let taken = queue.take();
-        queue.landed(taken.frames, 0);
-        queue.synced_but(340);
-        assert!(queue.reached((3, 1), &mut Vec::new()), "a sync is due");
-        queue.synced_but(0);
-        assert!(!queue.reached((3, 3), &mut Vec::new()));
-    }
-}
+mod tests;

@@ -10,13 +10,14 @@ use std::thread_local;
 use parking_lot::MutexGuard;
 
 use crate::Durability;
-use crate::commit::{Done, Handoff, Outcome, Request, Taken, Waiter, Work};
+use crate::commit::{Handoff, Taken};
 use crate::error::{AppendError, Failure, Reject};
 use crate::frame::{Kind, frame_len};
 use crate::frames::Frames;
 use crate::fs::Fs;
 use crate::leader::Inner;
 use crate::log::{Log, Need, Tail};
+use crate::request::{Done, Outcome, Request, Waiter, Work};
 
 thread_local! {
     /// Memory for the answers of a commit.

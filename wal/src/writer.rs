@@ -9,7 +9,6 @@ use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
 
-use crate::commit::{Done, Work};
 use crate::directory::LOCK;
 use crate::error::{AppendError, Failure, OpenError, Reject};
 use crate::format::Label;
@@ -21,7 +20,7 @@ use crate::options::Options;
 use crate::payload::Payload;
 use crate::reader::Reader;
 use crate::report::RecoveryReport;
-
+use crate::request::{Done, Work};
 use crate::source::Source;
 use crate::stats::{Counters, Stats};
 use crate::survey::{Survey, cannot};
