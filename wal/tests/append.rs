@@ -4,14 +4,14 @@
 
 mod harness;
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use forebay_wal::fs::sim::{Fault, Op, SimFile, SimFs, SimLock, Survive};
-use forebay_wal::fs::{File, Fs};
+use forebay_wal::fs::sim::{Fault, Op, SimFs, Survive};
 use forebay_wal::{AppendError, Lsn, OpenError, Options, Reject, Wal};
+use harness::watched::{Watch, Watched};
 use harness::{DIR, options, read_all, record};
 use parking_lot::{Condvar, Mutex};
 
@@ -147,13 +147,7 @@ fn a_closed_log_says_so_and_its_successor_starts_clean() {
     assert_eq!(read_all(&wal).len(), 2);
 }
 
-/// A disk whose syncs wait until a gate opens.
-#[derive(Debug, Clone)]
-struct Gated {
-    disk: SimFs,
-    gate: Arc<Gate>,
-}
-
+/// Syncs wait until it opens.
 #[derive(Debug, Default)]
 struct Gate {
     state: Mutex<(bool, u64)>,
@@ -184,71 +178,19 @@ impl Gate {
     }
 }
 
-struct GatedFile(SimFile, Arc<Gate>);
-
-impl Fs for Gated {
-    type File = GatedFile;
-    type Lock = SimLock;
-
-    fn create_new(&self, path: &Path) -> io::Result<GatedFile> {
-        Ok(GatedFile(self.disk.create_new(path)?, self.gate.clone()))
-    }
-    fn open(&self, path: &Path) -> io::Result<GatedFile> {
-        Ok(GatedFile(self.disk.open(path)?, self.gate.clone()))
-    }
-    fn open_read(&self, path: &Path) -> io::Result<GatedFile> {
-        self.open(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.disk.list(dir)
-    }
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        self.disk.create_dir(dir)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.disk.sync_dir(dir)
-    }
-    fn try_lock(&self, path: &Path) -> io::Result<Option<SimLock>> {
-        self.disk.try_lock(path)
+impl Watch for Gate {
+    fn before(&self, op: Op) {
+        if op == Op::Sync {
+            self.pass();
+        }
     }
 }
 
-impl File for GatedFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
-    }
-    fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        self.0.write_vectored_at(bufs, offset)
-    }
-    fn size(&self) -> io::Result<u64> {
-        self.0.size()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.0.allocate(len)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.1.pass();
-        self.0.sync_data()
-    }
-    fn sync_all(&self) -> io::Result<()> {
-        self.0.sync_all()
-    }
-}
-
-fn gated(options: Options) -> (Wal<Gated>, Arc<Gate>, SimFs) {
-    let fs = Gated { disk: SimFs::new(0), gate: Arc::default() };
+fn gated(options: Options) -> (Wal<Watched<Gate>>, Arc<Gate>, SimFs) {
+    let fs = Watched::new(SimFs::new(0), Arc::<Gate>::default());
     let (wal, _) = Wal::open_in(fs.clone(), DIR, options).unwrap();
     wal.append("warm").unwrap();
-    (wal, fs.gate, fs.disk)
+    (wal, fs.watch, fs.disk)
 }
 
 #[test]

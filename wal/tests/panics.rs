@@ -4,15 +4,13 @@
 
 mod harness;
 
-use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 
 use forebay_wal::Durability::{Buffered, Synced, Written};
-use forebay_wal::fs::sim::{SimFile, SimFs, SimLock};
-use forebay_wal::fs::{File, Fs};
+use forebay_wal::fs::sim::{Op, SimFs};
 use forebay_wal::{AppendError, Lsn, Reject, Wal};
+use harness::watched::{Watch, Watched};
 use harness::{DIR, options, read_all};
 use parking_lot::{Condvar, Mutex};
 
@@ -62,78 +60,21 @@ impl Trap {
     }
 }
 
-#[derive(Debug, Clone)]
-struct Panicky {
-    disk: SimFs,
-    trap: Arc<Trap>,
-}
-
-struct PanickyFile(SimFile, Arc<Trap>);
-
-impl Fs for Panicky {
-    type File = PanickyFile;
-    type Lock = SimLock;
-
-    fn create_new(&self, path: &Path) -> io::Result<PanickyFile> {
-        Ok(PanickyFile(self.disk.create_new(path)?, self.trap.clone()))
-    }
-    fn open(&self, path: &Path) -> io::Result<PanickyFile> {
-        Ok(PanickyFile(self.disk.open(path)?, self.trap.clone()))
-    }
-    fn open_read(&self, path: &Path) -> io::Result<PanickyFile> {
-        self.open(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.disk.list(dir)
-    }
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        self.disk.create_dir(dir)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.disk.sync_dir(dir)
-    }
-    fn try_lock(&self, path: &Path) -> io::Result<Option<SimLock>> {
-        self.disk.try_lock(path)
+impl Watch for Trap {
+    fn before(&self, op: Op) {
+        match op {
+            Op::Write => self.step(Armed::Write),
+            Op::Sync => self.step(Armed::Sync),
+            _ => {}
+        }
     }
 }
 
-impl File for PanickyFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
-    }
-    fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        self.1.step(Armed::Write);
-        self.0.write_vectored_at(bufs, offset)
-    }
-    fn size(&self) -> io::Result<u64> {
-        self.0.size()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.0.allocate(len)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.1.step(Armed::Sync);
-        self.0.sync_data()
-    }
-    fn sync_all(&self) -> io::Result<()> {
-        self.0.sync_all()
-    }
-}
-
-fn open() -> (Wal<Panicky>, Arc<Trap>, SimFs) {
-    let fs = Panicky { disk: SimFs::new(0), trap: Arc::default() };
+fn open() -> (Wal<Watched<Trap>>, Arc<Trap>, SimFs) {
+    let fs = Watched::new(SimFs::new(0), Arc::<Trap>::default());
     let (wal, _) = Wal::open_in(fs.clone(), DIR, options()).unwrap();
     wal.append("before").unwrap();
-    (wal, fs.trap, fs.disk)
+    (wal, fs.watch, fs.disk)
 }
 
 fn panics<T>(work: impl FnOnce() -> T) -> bool {
@@ -165,7 +106,7 @@ fn a_panic_of_the_file_system_ends_all_writing() {
 #[test]
 fn a_panic_frees_all_who_wait() {
     let (wal, trap, _) = open();
-    let waiting = |wal: &Wal<Panicky>| wal.stats().inflight_bytes;
+    let waiting = |wal: &Wal<Watched<Trap>>| wal.stats().inflight_bytes;
     trap.set(Armed::Wait);
     let before = trap.state.lock().1;
     std::thread::scope(|scope| {
