@@ -79,16 +79,25 @@ impl Keeper {
             inner.doorbell.ring();
             let mut due_in_ns = None;
             while let Some(segment) = inner.doorbell.wait(due_in_ns) {
-                if segment {
-                    // A refusal is told to the append that needs the segment; a failure has poisoned the log.
-                    let _ = inner.prepare();
-                }
-                // As here: what could not be written now is tried again an interval later.
-                due_in_ns = inner.maintain().unwrap_or_else(|_| inner.retry_in_ns());
+                due_in_ns = turn(&inner, segment);
             }
         })?;
         Ok(Self { stop: Box::new(move || bell.doorbell.stop()), thread: Some(thread) })
     }
+}
+
+/// Syncs what is due, and only then makes the segment that is wanted, which may take long; in how many nanoseconds
+/// there is something to do again.
+fn turn<F: Fs>(inner: &Inner<F>, segment: bool) -> Option<u64> {
+    // What could not be written now is tried again an interval later; a failure has poisoned the log.
+    let maintain = || inner.maintain().unwrap_or_else(|_| inner.retry_in_ns());
+    let due_in_ns = maintain();
+    if !segment {
+        return due_in_ns;
+    }
+    // As here, but that a refusal is told to the append that needs the segment.
+    let _ = inner.prepare();
+    maintain()
 }
 
 impl Drop for Keeper {
@@ -98,5 +107,28 @@ impl Drop for Keeper {
             // A panic of the thread leaves its work to the appends, and has poisoned the log where it led.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Durability::Written;
+    use crate::fs::sim::{Fault, Op, SimFs, Survive};
+    use crate::{Lsn, Options, SyncPolicy, Wal};
+
+    #[test]
+    fn what_is_due_is_synced_before_a_segment_is_made() {
+        let disk = SimFs::new(0);
+        let sync = SyncPolicy::Interval(Duration::from_millis(1));
+        let options = Options { segment_bytes: 8192, sync, time: disk.time(), ..Options::default() };
+        let (wal, _) = Wal::open_in(disk.clone(), "/log", options.clone()).unwrap();
+        wal.append_with("a", Written).unwrap();
+        disk.advance(1_000_000);
+        disk.fail_next(Op::CreateNew, 0, Fault::PowerCut);
+        turn(&wal.inner, true);
+        assert!(disk.has_crashed());
+        let (wal, _) = Wal::open_in(disk.crash(Survive::Nothing), "/log", options).unwrap();
+        assert_eq!(wal.next_lsn(), Lsn(2));
     }
 }
