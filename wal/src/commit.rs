@@ -140,9 +140,9 @@ impl Queue {
         (self.waiters.synced(), self.last_group)
     }
 
-    /// The leader waits until so many wait for a sync, or does not any more.
+    /// A leader waits until so many wait for a sync, or does not any more, nor lead.
     pub(crate) fn gather(&mut self, enough: Option<usize>) {
-        self.leading = true;
+        self.leading = enough.is_some();
         self.gathering = enough;
     }
 

@@ -229,14 +229,8 @@ impl<F: Fs> Lead<'_, F> {
 impl<F: Fs> Drop for Lead<'_, F> {
     fn drop(&mut self) {
         let handoff = self.handoff.take().unwrap_or_else(|| self.broken());
-        handoff.wake();
-        #[cfg(feature = "tokio")]
-        if handoff.work_left {
-            self.inner.committer.notify_one();
-        }
+        self.inner.hand_off(handoff);
         self.inner.answer_all(&mut self.answers);
-        #[cfg(feature = "tokio")]
-        self.inner.refuse_tasks(handoff.orphans);
         // Where the thread ends there is none to keep it.
         let _ = ANSWERS.try_with(|kept| kept.set(std::mem::take(&mut self.answers)));
     }

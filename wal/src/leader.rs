@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::checkpoint;
-use crate::commit::Queue;
+use crate::commit::{Handoff, Queue};
 use crate::error::{AppendError, Failure, Pinned, Reject};
 use crate::fs::Fs;
 use crate::gather::window_ns;
@@ -120,7 +120,7 @@ impl<F: Fs> Inner<F> {
         }
         let Some(window_ns) = window_ns(sync_ns, last, waiting + own) else { return };
         let until_ns = self.home.options.time.monotonic_ns().saturating_add(window_ns);
-        queue.gather(Some(last - own));
+        let Gathering { queue, .. } = &mut Gathering::new(self, queue, last - own);
         // A clock that stands still must not hold up a log.
         for _ in 0..1000 {
             let left_ns = until_ns.saturating_sub(self.home.options.time.monotonic_ns());
@@ -129,7 +129,6 @@ impl<F: Fs> Inner<F> {
             }
             self.gathered.wait_for(queue, Duration::from_nanos(left_ns));
         }
-        queue.gather(None);
     }
 
     pub(crate) fn tell_gathering(&self, enough: bool) {
@@ -190,6 +189,18 @@ impl<F: Fs> Inner<F> {
         }
     }
 
+    /// Lets whoever is next lead.
+    pub(crate) fn hand_off(&self, handoff: Handoff) {
+        handoff.wake();
+        #[cfg(feature = "tokio")]
+        {
+            if handoff.work_left {
+                self.committer.notify_one();
+            }
+            self.refuse_tasks(handoff.orphans);
+        }
+    }
+
     /// Refuses what tasks wait for, now and later: nobody commits for them.
     #[cfg(feature = "tokio")]
     pub(crate) fn close_tasks(&self) {
@@ -217,6 +228,29 @@ impl<F: Fs> Inner<F> {
     }
 }
 
+/// The wait of a leader for others. Nobody else leads meanwhile; where the clock panics somebody else may again.
+struct Gathering<'a, 'q, F: Fs> {
+    inner: &'a Inner<F>,
+    queue: &'a mut MutexGuard<'q, Queue>,
+}
+
+impl<'a, 'q, F: Fs> Gathering<'a, 'q, F> {
+    fn new(inner: &'a Inner<F>, queue: &'a mut MutexGuard<'q, Queue>, enough: usize) -> Self {
+        queue.gather(Some(enough));
+        Self { inner, queue }
+    }
+}
+
+impl<F: Fs> Drop for Gathering<'_, '_, F> {
+    fn drop(&mut self) {
+        self.queue.gather(None);
+        if std::thread::panicking() {
+            let handoff = self.queue.leave();
+            MutexGuard::unlocked(self.queue, || self.inner.hand_off(handoff));
+        }
+    }
+}
+
 impl<F: Fs> Drop for Inner<F> {
     /// What is only in memory is written where that is possible.
     fn drop(&mut self) {
@@ -224,5 +258,36 @@ impl<F: Fs> Drop for Inner<F> {
             let taken = self.queue.get_mut().take();
             let _ = self.lead(taken, None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use crate::fs::sim::SimFs;
+    use crate::{Lsn, Options, Time, Wal};
+
+    #[test]
+    fn a_clock_that_panics_leaves_the_lead_to_others() {
+        let left = Arc::new(AtomicU64::new(u64::MAX));
+        let looks = left.clone();
+        let clock = move || {
+            assert!(looks.fetch_sub(1, Ordering::Relaxed) > 0, "the clock has had enough");
+            0
+        };
+        let options = Options { time: Time::new(clock, || 0), ..Options::default() };
+        let (wal, _) = Wal::open_in(SimFs::new(0), "/log", options).unwrap();
+        wal.inner.home.counters.synced(1_000_000, true);
+        wal.inner.queue.lock().serves(2);
+        left.store(1, Ordering::Relaxed);
+        assert!(catch_unwind(AssertUnwindSafe(|| wal.append("a"))).is_err());
+        assert!(!wal.inner.queue.lock().is_leading());
+        wal.inner.queue.lock().serves(1);
+        left.store(u64::MAX, Ordering::Relaxed);
+        assert_eq!(wal.append("b").unwrap(), Lsn(2));
+        assert_eq!(wal.reader(Lsn::FIRST).count(), 2, "nobody knew of the first, and it was there");
     }
 }
