@@ -14,9 +14,19 @@ use crate::home::Home;
 use crate::log::{Log, Need, Quota};
 use crate::reserve::Reserve;
 
+/// Most bytes of the caller's in segments of this size.
+fn max_meta(segment_bytes: u64) -> u64 {
+    (segment_bytes / 8).min(Checkpoint::MAX_META as u64)
+}
+
+/// Most bytes that a copy of a checkpoint takes in segments of this size.
+pub(crate) fn longest_copy(segment_bytes: u64) -> u64 {
+    frame_len(8 + max_meta(segment_bytes))
+}
+
 /// The body of a checkpoint frame, if its bytes are not too many for segments of this size.
 pub(crate) fn body(lsn: u64, meta: &[u8], segment_bytes: u64) -> Result<Bytes, Reject> {
-    let (len, limit) = (meta.len() as u64, (segment_bytes / 8).min(Checkpoint::MAX_META as u64));
+    let (len, limit) = (meta.len() as u64, max_meta(segment_bytes));
     if len > limit {
         return Err(Reject::TooLarge { len, limit });
     }

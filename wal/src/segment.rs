@@ -263,10 +263,10 @@ fn control((frame, last_hcrc): (Vec<u8>, u32)) -> (Vec<u8>, Tally) {
     (frame, tally)
 }
 
-/// Longest body of a batch for which a file of at most this size is made.
-pub(crate) fn longest_body(file: u64, max_frame: u32) -> u64 {
+/// Longest body of a batch for which a file of at most this size is made, where so many bytes are carried along.
+pub(crate) fn longest_body(file: u64, carried: u64, max_frame: u32) -> u64 {
     let file = file / HEADER_LEN * HEADER_LEN;
-    let room = file.saturating_sub(HEADER_LEN + START_LEN + CONTROL_RESERVE);
+    let room = file.saturating_sub(HEADER_LEN + START_LEN + carried + CONTROL_RESERVE);
     let (max, full) = (u64::from(max_frame), frame_len(max_frame.into()));
     room / full * max + (room % full).saturating_sub(frame_len(0))
 }

@@ -221,3 +221,20 @@ fn a_checkpoint_fits_also_where_segments_have_become_smaller() {
         assert_eq!(wal.reader(Lsn(0)).count(), 21);
     }
 }
+
+/// The segment that it needs was larger than half of what the log may take.
+#[test]
+fn the_longest_record_that_a_limit_allows_fits_beside_the_longest_checkpoint() {
+    let limited = Options { max_log_bytes: Some(4 * 8192), ..options() };
+    let disk = SimFs::new(0);
+    let (wal, _) = open(&disk, limited.clone()).unwrap();
+    let refused = wal.append(vec![0; 1 << 20]);
+    let Err(AppendError::Rejected(Reject::TooLarge { limit, .. })) = refused else { panic!("{refused:?}") };
+    wal.checkpoint(Lsn(1), &[7; 8192 / 8]).unwrap();
+    let longest = usize::try_from(limit).unwrap() - 2;
+    for _ in 0..3 {
+        let lsn = wal.append(vec![1; longest]).unwrap();
+        wal.truncate_before(lsn).unwrap();
+    }
+    assert_eq!(wal.next_lsn(), Lsn(4));
+}
