@@ -24,9 +24,9 @@ impl<F: Fs> Survey<'_, F> {
         let log_bytes = verdict.chain.iter().map(|whole| whole.size).chain(ahead).sum();
         for spare in &self.spares {
             match self.kept(verdict, spare).map_err(cannot("read", spare))? {
-                Some((number, bytes)) if pool.wants(bytes, 0, log_bytes) => {
+                Some((number, bytes)) if pool.wants(bytes, log_bytes) => {
                     self.name_spare_again(spare, number)?;
-                    pool.keep(vec![number]);
+                    pool.keep(number);
                 }
                 _ => self.remove_spare(spare)?,
             }

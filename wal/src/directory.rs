@@ -69,7 +69,7 @@ pub(crate) struct Entry {
 pub(crate) struct Directory {
     entries: VecDeque<Entry>,
     reserved_bytes: u64,
-    /// Files below the low watermark whose removal failed.
+    /// Below the low watermark, with files that are being removed, or whose removal failed.
     leftovers: Vec<Entry>,
     /// Files kept to be used again.
     pub(crate) pool: Pool,
@@ -140,19 +140,18 @@ impl Directory {
         self.entries.get(1).is_some_and(|next| next.base <= low)
     }
 
-    /// Takes out the segments whose records all lie below `low`, and what an earlier removal left; never the one
-    /// being written.
+    /// Takes from the list the segments whose records all lie below `low`, never the one being written; answers them
+    /// and what an earlier removal left. Their files count until they are [`gone`](Self::gone).
     pub(crate) fn take_below(&mut self, low: u64) -> Vec<Entry> {
-        let mut taken = std::mem::take(&mut self.leftovers);
         while self.frees(low) {
-            taken.extend(self.entries.pop_front());
+            self.leftovers.extend(self.entries.pop_front());
         }
-        taken
+        self.leftovers.clone()
     }
 
-    /// The file of an entry that [`take_below`](Self::take_below) gave out is still there.
-    pub(crate) fn put_back(&mut self, entry: Entry) {
-        self.leftovers.push(entry);
+    /// The file of an entry that [`take_below`](Self::take_below) gave out has lost its name.
+    pub(crate) fn gone(&mut self, segment: u64) {
+        self.leftovers.retain(|entry| entry.segment != segment);
     }
 }
 
@@ -193,9 +192,10 @@ mod tests {
         let taken = |low| directory().take_below(low).len();
         assert_eq!((taken(19), taken(20), taken(34), taken(35), taken(99)), (0, 2, 2, 3, 3));
         let mut directory = directory();
-        let first = directory.take_below(20)[0];
-        directory.put_back(first);
+        let taken = directory.take_below(20);
+        assert_eq!((directory.len(), directory.bytes()), (2, 450));
+        directory.gone(taken[1].segment);
         assert_eq!((directory.len(), directory.bytes()), (2, 350));
-        assert_eq!(directory.take_below(20), [first]);
+        assert_eq!(directory.take_below(20), taken[..1]);
     }
 }

@@ -9,6 +9,8 @@ use crate::options::Options;
 pub(crate) struct Pool {
     /// By the number of the segment that each was.
     files: Vec<u64>,
+    /// Those whose new names are not durable yet: until then a crash may bring them back as segments.
+    arriving: Vec<u64>,
     /// Length of each.
     file_bytes: u64,
     max: usize,
@@ -20,7 +22,8 @@ impl Pool {
     /// A pool with these files, which [`wants`](Self::wants) has let in.
     pub(crate) fn new(options: &Options) -> Self {
         let limit = options.max_log_bytes.unwrap_or(u64::MAX);
-        Self { files: Vec::new(), file_bytes: options.segment_bytes, max: options.max_spare_segments, limit }
+        let (file_bytes, max) = (options.segment_bytes, options.max_spare_segments);
+        Self { file_bytes, max, limit, ..Self::default() }
     }
 
     #[cfg(test)]
@@ -29,18 +32,38 @@ impl Pool {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
+        self.ready_bytes() + self.arriving_bytes()
+    }
+
+    /// Bytes of files that can be used, or given up.
+    pub(crate) fn ready_bytes(&self) -> u64 {
         self.file_bytes * self.files.len() as u64
     }
 
-    /// Whether a file of `bytes` is worth keeping besides `more` others, where the log takes `log_bytes` without them.
-    pub(crate) fn wants(&self, bytes: u64, more: usize, log_bytes: u64) -> bool {
-        let files = self.files.len() + more;
+    pub(crate) fn arriving_bytes(&self) -> u64 {
+        self.file_bytes * self.arriving.len() as u64
+    }
+
+    /// Whether a file of `bytes` is worth keeping, where the log takes `log_bytes` without those that are kept.
+    pub(crate) fn wants(&self, bytes: u64, log_bytes: u64) -> bool {
+        let files = self.files.len() + self.arriving.len();
         let with_it = (files as u64 + 1).saturating_mul(self.file_bytes).saturating_add(log_bytes);
         bytes == self.file_bytes && files < self.max && with_it <= self.limit
     }
 
-    pub(crate) fn keep(&mut self, files: Vec<u64>) {
-        self.files.extend(files);
+    /// Keeps a file whose name as a spare is durable.
+    pub(crate) fn keep(&mut self, file: u64) {
+        self.files.push(file);
+    }
+
+    /// A file has its name as a spare, which is not durable yet.
+    pub(crate) fn expect(&mut self, file: u64) {
+        self.arriving.push(file);
+    }
+
+    /// All names are durable.
+    pub(crate) fn arrived(&mut self) {
+        self.files.append(&mut self.arriving);
     }
 
     /// A file of this size.
@@ -67,19 +90,23 @@ mod tests {
     #[test]
     fn files_of_the_right_size_are_kept_up_to_a_number() {
         let mut pool = pool(None);
-        assert!(pool.wants(100, 1, 9_000) && !pool.wants(99, 0, 0) && !pool.wants(100, 2, 0));
-        pool.keep(vec![7]);
-        assert!(pool.wants(100, 0, 0) && !pool.wants(100, 1, 0));
-        assert_eq!((pool.len(), pool.bytes()), (1, 100));
+        assert!(pool.wants(100, 9_000) && !pool.wants(99, 0));
+        pool.keep(7);
+        assert!(pool.wants(100, 0));
+        pool.expect(8);
+        assert!(!pool.wants(100, 0));
+        assert_eq!((pool.len(), pool.bytes()), (1, 200));
         assert_eq!((pool.take(200), pool.take(100), pool.take(100)), (None, Some(7), None));
+        pool.arrived();
+        assert_eq!((pool.take(100), pool.bytes()), (Some(8), 0));
     }
 
     #[test]
     fn files_are_kept_within_the_limit_of_the_log() {
         let mut pool = pool(Some(500));
-        assert!(pool.wants(100, 0, 400) && !pool.wants(100, 0, 401) && !pool.wants(100, 1, 400));
-        pool.keep(vec![7]);
-        assert!(pool.wants(100, 0, 300) && !pool.wants(100, 0, 301));
+        assert!(pool.wants(100, 400) && !pool.wants(100, 401));
+        pool.keep(7);
+        assert!(pool.wants(100, 300) && !pool.wants(100, 301));
         assert_eq!((pool.give_up(), pool.give_up()), (Some(7), None));
     }
 }

@@ -59,7 +59,11 @@ impl<F: Fs> Reserve<F> {
     }
 
     fn make(&mut self, home: &Home<F>, capacity: u64, quota: Quota<'_>) -> Result<(), AppendError> {
+        let before = home.directory.lock().reserved_bytes();
         let made = self.try_make(home, capacity, quota);
+        if made.is_err() {
+            home.directory.lock().set_reserved(before);
+        }
         home.starved.store(made.is_err(), Ordering::Relaxed);
         made
     }
@@ -85,34 +89,39 @@ impl<F: Fs> Reserve<F> {
             home.counters.recycled();
         }
         self.ready = Some(segment);
-        home.directory.lock().set_reserved(capacity);
         Ok(())
     }
 }
 
-/// A file of the pool to be used again, or leave to make a new one; other files of the pool go where that helps.
+/// A file of the pool to be used again, or leave to make a new one; other files of the pool go where that helps. Its
+/// bytes are counted from here on, so that nobody keeps a file meanwhile for which there would be no room.
 fn claim<F: Fs>(home: &Home<F>, capacity: u64, quota: Quota<'_>) -> Result<Option<u64>, Reject> {
     let wanted = capacity.saturating_add(home.options.min_free_bytes);
     loop {
-        let (used, needed, pool) = {
-            let mut directory = home.directory.lock();
-            if let Some(kept) = directory.pool.take(capacity) {
-                return Ok(Some(kept));
-            }
-            let used = directory.bytes();
-            (used, used - directory.reserved_bytes() + capacity, directory.pool.bytes())
-        };
+        let mut directory = home.directory.lock();
+        if let Some(kept) = directory.pool.take(capacity) {
+            directory.set_reserved(capacity);
+            return Ok(Some(kept));
+        }
+        // What has just been given back can neither be used yet nor be given up.
+        let used = directory.bytes() + directory.pool.arriving_bytes();
+        let (before, pool) = (directory.reserved_bytes(), directory.pool.ready_bytes());
+        let needed = used - before + capacity;
         let mut fits = true;
         if let (Some(limit), Some(pinned_by)) = (home.options.max_log_bytes, quota) {
             if needed > limit {
+                drop(directory);
                 return Err(Reject::QuotaExceeded { limit, used, pinned_by: pinned_by() });
             }
             fits = needed + pool <= limit;
         }
+        directory.set_reserved(capacity);
+        drop(directory);
         let free = home.free_bytes();
         if fits && free >= wanted {
             return Ok(None);
         }
+        home.directory.lock().set_reserved(before);
         if free.saturating_add(pool) < wanted || !give_up(home) {
             return Err(Reject::NoSpace);
         }

@@ -150,26 +150,28 @@ impl<F: Fs> Log<F> {
         }
         let mut done = Truncated { segments: 0, bytes: 0, low: Lsn(self.low), remaining: 0 };
         let doomed = home.directory.lock().take_below(self.low);
-        let mut kept = Vec::new();
+        let mut going: u64 = doomed.iter().map(|entry| entry.bytes).sum();
         for entry in doomed {
             let path = segment_path(&home.dir, entry.segment);
             let is_wanted = {
                 let directory = home.directory.lock();
-                directory.pool.wants(entry.bytes, kept.len(), directory.bytes())
+                directory.pool.wants(entry.bytes, directory.bytes() - going)
             };
+            going -= entry.bytes;
             let gone = match is_wanted {
                 true => home.fs.rename(&path, &spare_path(&home.dir, entry.segment)),
                 false => home.fs.remove(&path),
             };
             match gone {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    home.directory.lock().put_back(entry);
-                    done.remaining += 1;
-                }
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => done.remaining += 1,
                 other => {
                     done.segments += 1;
                     done.bytes += entry.bytes;
-                    kept.extend((is_wanted && other.is_ok()).then_some(entry.segment));
+                    let mut directory = home.directory.lock();
+                    directory.gone(entry.segment);
+                    if is_wanted && other.is_ok() {
+                        directory.pool.expect(entry.segment);
+                    }
                 }
             }
         }
@@ -179,7 +181,7 @@ impl<F: Fs> Log<F> {
             synced
                 .map_err(|cause| AppendError::Indeterminate(Failure::new("syncing the directory", cause)))?;
             // Not before: until its new name is durable, a crash may bring a file back as the segment that it was.
-            home.directory.lock().pool.keep(kept);
+            home.directory.lock().pool.arrived();
         }
         Ok(done)
     }

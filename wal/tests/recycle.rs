@@ -4,10 +4,14 @@
 
 mod harness;
 
+use std::sync::Arc;
+
 use forebay_wal::format::{Features, Header};
 use forebay_wal::fs::sim::{Op, SimFs, Survive};
 use forebay_wal::{AppendError, Lsn, Options, Reject, Wal};
+use harness::watched::{Watch, Watched};
 use harness::{DIR, Session, Step, options, path, read_all, record};
+use parking_lot::Mutex;
 
 /// A few records a segment, so that lives are short.
 const LEN: usize = 900;
@@ -121,7 +125,7 @@ fn spares_go_before_anything_is_refused_for_want_of_their_bytes() {
     rotate_by_size(&wal, 4);
     wal.truncate_before(wal.next_lsn()).unwrap();
     assert_eq!(wal.usage().spare_bytes, 4 * 8192);
-    wal.append(record(1, 18_000)).unwrap();
+    wal.append(record(1, 17_000)).unwrap();
     let usage = wal.usage();
     assert!(usage.log_bytes + usage.spare_bytes <= 6 * 8192 && usage.spare_bytes > 0, "{usage:?}");
     // The disk.
@@ -153,6 +157,39 @@ fn a_log_never_takes_more_than_its_limit_with_its_spares() {
 }
 
 /// A reader that stands in a segment without records does not hold it: what it finds there may be another's.
+/// Makes a segment at the moment at which a truncation has renamed files and not synced their names, as the thread that
+/// makes segments ahead may.
+#[derive(Default)]
+struct Beside(Mutex<Option<Wal<Watched<Self>>>>);
+
+impl Watch for Beside {
+    fn before(&self, op: Op) {
+        let wal = if op == Op::SyncDir { self.0.lock().take() } else { None };
+        if let Some(wal) = wal {
+            let refused = wal.reserve();
+            let full = matches!(refused, Err(AppendError::Rejected(Reject::QuotaExceeded { .. })));
+            assert!(full, "{refused:?}");
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_is_made_beside_a_truncation_stays_within_the_limit() {
+    let beside = Arc::<Beside>::default();
+    let options = Options { max_log_bytes: Some(4 * 8192), ..options() };
+    let fs = Watched::new(SimFs::new(1), beside.clone());
+    let (wal, _) = Wal::open_in(fs, DIR, options).unwrap();
+    while wal.usage().segments < 4 {
+        wal.append(record(1, LEN)).unwrap();
+    }
+    *beside.0.lock() = Some(wal.clone());
+    assert_eq!(wal.truncate_before(wal.next_lsn()).unwrap().segments, 3);
+    assert!(beside.0.lock().is_none());
+    assert!(wal.reserve().unwrap());
+    let usage = wal.usage();
+    assert_eq!((usage.log_bytes, usage.spare_bytes), (2 * 8192, 2 * 8192));
+}
+
 #[test]
 fn a_reader_goes_on_where_the_file_under_it_was_used_again() {
     let (_, wal) = with_spares(3);
