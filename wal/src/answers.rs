@@ -114,6 +114,7 @@ impl<F: Fs> Inner<F> {
         }
     }
 
+    #[inline]
     pub(crate) fn answer_all(&self, answers: &mut Vec<(Waiter, Outcome)>) {
         for (waiter, outcome) in answers.drain(..) {
             self.answer(waiter, outcome);

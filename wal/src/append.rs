@@ -11,7 +11,6 @@ use crate::frames::body_len;
 use crate::fs::Fs;
 use crate::leader::Inner;
 use crate::payload::Payload;
-use crate::request::Waiter;
 
 impl<F: Fs> Inner<F> {
     /// The numbers of no records.
@@ -21,6 +20,7 @@ impl<F: Fs> Inner<F> {
     }
 
     /// The bytes that records are encoded to, if they are not too many.
+    #[inline]
     fn measure(&self, records: &mut [Payload<'_>]) -> Result<u64, AppendError> {
         records.iter_mut().for_each(Payload::settle);
         let (len, limit) = (body_len(records), self.home.options.max_record_bytes);
@@ -28,6 +28,7 @@ impl<F: Fs> Inner<F> {
     }
 
     /// Takes records in, and returns when they are as safe as asked for.
+    #[inline]
     pub(crate) fn append(
         &self,
         records: &mut [Payload<'_>],
@@ -81,7 +82,7 @@ impl<F: Fs> Inner<F> {
             return Ok((lsns, None));
         }
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        let enough = queue.wait(level, lsns.end, true, Waiter::Task(sender));
+        let enough = queue.wait(level, lsns.end, true, crate::request::Waiter::Task(sender));
         drop(queue);
         self.tell_gathering(enough);
         self.committer.notify_one();
@@ -90,6 +91,7 @@ impl<F: Fs> Inner<F> {
 
     /// The queue when it has room for so many bytes. What is buffered writes what is in the way, or waits for whoever
     /// does; so does what finds others that nobody writes.
+    #[inline]
     fn room_for(&self, bytes: u64, level: Durability) -> Result<MutexGuard<'_, Queue>, AppendError> {
         let mut queue = self.queue.lock();
         loop {
@@ -114,6 +116,7 @@ impl<F: Fs> Inner<F> {
     }
 
     /// Takes records in for which there is room, and tells of them whom that concerns.
+    #[inline]
     fn push(
         &self,
         queue: &mut Queue,

@@ -78,18 +78,22 @@ impl Queue {
     }
 
     /// Bytes of records that are not done with, and of those who wait.
+    #[inline]
     pub(crate) fn inflight(&self) -> u64 {
         self.intake.bytes() + self.taken.1 + self.waiters.len() as u64 * WAITER_COST
     }
 
+    #[inline]
     pub(crate) fn poison(&self) -> Option<&Failure> {
         self.poison.as_ref()
     }
 
+    #[inline]
     pub(crate) fn is_closing(&self) -> bool {
         self.closing
     }
 
+    #[inline]
     pub(crate) fn is_leading(&self) -> bool {
         self.leading
     }
@@ -130,23 +134,33 @@ impl Queue {
     }
 
     /// Somebody waits for records below `end`: those it `brought`, or others. Whether a leader waited for that.
+    #[inline]
     pub(crate) fn wait(&mut self, level: Durability, end: u64, brought: bool, waiter: Waiter) -> bool {
         self.waiters.add(level, Waiting { end, brought, waiter });
         self.gathering.is_some_and(|enough| self.waiters.synced() >= enough)
     }
 
+    /// Whether somebody waits for records.
+    #[inline]
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.waiters.is_empty()
+    }
+
     /// How many wait for a sync, and how many did for the last.
+    #[inline]
     pub(crate) fn waiting_for_sync(&self) -> (usize, usize) {
         (self.waiters.synced(), self.last_group)
     }
 
     /// A leader waits until so many wait for a sync, or does not any more, nor lead.
+    #[inline]
     pub(crate) fn gather(&mut self, enough: Option<usize>) {
         self.leading = enough.is_some();
         self.gathering = enough;
     }
 
     /// Bytes of frames, and of records in memory, that are not synced.
+    #[inline]
     pub(crate) fn unsynced_bytes(&self) -> u64 {
         self.unsynced_bytes + self.held + self.intake.bytes()
     }
@@ -182,12 +196,14 @@ impl Queue {
         Ok(())
     }
 
+    #[inline]
     fn has_work(&self) -> bool {
         let asked = !self.works.is_empty() || !self.waiters.is_empty();
         asked || self.intake.is_full() || self.is_due() || self.tasks_gone && !self.intake.is_idle()
     }
 
     /// Whether there is work and nobody leads.
+    #[inline]
     pub(crate) fn may_lead(&self) -> bool {
         !self.leading && self.has_work()
     }
@@ -269,6 +285,7 @@ impl Queue {
     }
 
     /// So many bytes of what is written are not synced.
+    #[inline]
     pub(crate) fn synced_but(&mut self, bytes: u64) {
         self.unsynced_bytes = bytes;
         if bytes == 0 {
@@ -277,6 +294,7 @@ impl Queue {
     }
 
     /// A sync serves so many.
+    #[inline]
     pub(crate) fn serves(&mut self, waiting: usize) {
         self.last_group = waiting;
     }

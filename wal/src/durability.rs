@@ -14,7 +14,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Durability {
     /// It has its number and its place in memory, and is written together with what comes later: when a frame is
-    /// full, by the next append that asks for more, by [`Wal::sync`](crate::Wal::sync),
+    /// full or 256 KiB have come together, by the next append that asks for more, by [`Wal::sync`](crate::Wal::sync),
     /// [`rotate`](crate::Wal::rotate) or [`close`](crate::Wal::close), and where possible when the last handle is
     /// dropped.
     Buffered,

@@ -59,6 +59,7 @@ impl Checksum {
     }
 
     /// Continues `sum` (0 to begin) over `bytes`.
+    #[inline]
     pub fn update(self, sum: u32, bytes: &[u8]) -> u32 {
         match self {
             Self::Crc32 => {
@@ -86,26 +87,31 @@ impl Digest {
     }
 
     /// crc(salt ‖ bytes).
+    #[inline]
     pub fn sum(&self, bytes: &[u8]) -> u32 {
         self.update(self.salted, bytes)
     }
 
     /// crc(salt ‖ nothing yet): where [`update`](Self::update) begins.
+    #[inline]
     pub fn start(&self) -> u32 {
         self.salted
     }
 
     /// Continues a sum.
+    #[inline]
     pub fn update(&self, sum: u32, bytes: &[u8]) -> u32 {
         self.checksum.update(sum, bytes)
     }
 }
 
 /// `offset` rounded up to where the next frame starts.
+#[inline]
 pub(crate) fn align(offset: u64) -> u64 {
     offset.next_multiple_of(ALIGN)
 }
 
+#[inline]
 pub(crate) fn put(block: &mut [u8], at: usize, field: &[u8]) {
     block[at..at + field.len()].copy_from_slice(field);
 }
@@ -118,6 +124,7 @@ pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     field(bytes, at).map_or(0, u16::from_le_bytes)
 }
 
+#[inline]
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     field(bytes, at).map_or(0, u32::from_le_bytes)
 }

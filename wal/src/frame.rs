@@ -78,6 +78,7 @@ pub struct FrameHeader {
 
 impl FrameHeader {
     /// The bytes in the file.
+    #[inline]
     pub fn encode(&self, digest: &Digest) -> [u8; FRAME_HEADER_LEN] {
         let mut bytes = [0; FRAME_HEADER_LEN];
         put(&mut bytes, 4, &self.body_len.to_le_bytes());
@@ -123,12 +124,14 @@ impl FrameHeader {
     }
 
     /// Bytes of the frame in the file, padding included.
+    #[inline]
     pub fn frame_len(&self) -> u64 {
         frame_len(u64::from(self.body_len))
     }
 }
 
 /// Bytes in the file of a frame with a body of `body` bytes.
+#[inline]
 pub(crate) fn frame_len(body: u64) -> u64 {
     crate::format::align(FRAME_HEADER_LEN as u64 + body)
 }

@@ -24,6 +24,7 @@ pub(crate) fn body_len(records: &[Payload<'_>]) -> u64 {
 }
 
 /// Bytes in the file of a batch in frames of its own; sharing a frame never takes more.
+#[inline]
 pub(crate) fn alone(body: u64, max_frame: u32) -> u64 {
     let max = u64::from(max_frame);
     let rest = body % max;
@@ -50,15 +51,18 @@ pub(crate) struct Span {
 
 impl Span {
     /// LSN after its last record.
+    #[inline]
     pub(crate) fn end_lsn(&self) -> u64 {
         self.first_lsn + self.records
     }
 
+    #[inline]
     fn len(&self) -> u64 {
         frame_len(self.body)
     }
 
     /// Whether the next one belongs to the same batch.
+    #[inline]
     fn goes_on(&self) -> bool {
         matches!(self.frag, Frag::First | Frag::Middle)
     }
@@ -268,6 +272,7 @@ impl Frames {
     }
 
     /// Where a frame's bytes and its long records end.
+    #[inline]
     fn end(&self, index: usize) -> (usize, usize) {
         self.spans.get(index + 1).map_or((self.bytes.len(), self.shared.len()), |next| (next.at, next.shared))
     }

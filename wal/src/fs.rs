@@ -103,6 +103,7 @@ pub(crate) fn read_full<F: File>(file: &F, buf: &mut [u8], offset: u64) -> io::R
 }
 
 /// Writes all slices at `offset`, however many calls it takes.
+#[inline]
 pub(crate) fn write_all<F: File>(file: &F, mut bufs: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
     // An empty first slice would read as "wrote nothing".
     IoSlice::advance_slices(&mut bufs, 0);

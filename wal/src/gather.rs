@@ -8,6 +8,7 @@ const MOST_NS: u64 = 200_000;
 
 /// For how long to wait, at most, until as many wait for a sync as the last one served: an eighth of what a sync
 /// takes. `None` is not at all, as where there was only one, who comes back after his own answer.
+#[inline]
 pub(crate) fn window_ns(sync_ns: u64, last: usize, waiting: usize) -> Option<u64> {
     let worth = sync_ns > WORTH_NS && last > 1 && waiting < last;
     worth.then(|| (sync_ns / 8).min(MOST_NS))

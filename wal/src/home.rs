@@ -21,6 +21,8 @@ pub(crate) struct Home<F: Fs> {
     /// No segment was to be had when last tried, and none was given back since: not worth trying before one is
     /// needed.
     pub(crate) starved: AtomicBool,
+    /// Whether a segment is ready for when this one is full.
+    pub(crate) ahead: AtomicBool,
 }
 
 impl<F: Fs> Home<F> {

@@ -12,6 +12,12 @@ use crate::frames::{Frames, alone, body_len};
 use crate::payload::Payload;
 use crate::segment::longest_body;
 
+/// Bytes that are written although nobody waits for them: a frame, or as much as is still in the processor's caches when
+/// it is summed and copied.
+fn full_at(max_frame: u32) -> u64 {
+    u64::from(max_frame).min(256 << 10)
+}
+
 #[derive(Debug)]
 pub(crate) struct Intake {
     frames: Frames,
@@ -38,32 +44,37 @@ impl Intake {
             spare: Frames::default(),
             next_lsn,
             is_stuck: false,
-            full_at: max_frame.into(),
+            full_at: full_at(max_frame),
             max_frame,
             segment_room: alone(longest_body(segment_bytes, 0, max_frame), max_frame),
             room: 0,
         }
     }
 
+    #[inline]
     pub(crate) fn next_lsn(&self) -> u64 {
         self.next_lsn
     }
 
     /// Bytes of records that are not written, encoded.
+    #[inline]
     pub(crate) fn bytes(&self) -> u64 {
         self.frames.body()
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
 
     /// Whether there is nothing that is worth a try to write it.
+    #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.is_empty() || self.is_stuck
     }
 
     /// Whether a frame is full, so that writing is worth it.
+    #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.frames.body() >= self.full_at
     }
@@ -120,7 +131,7 @@ impl Intake {
     pub(crate) fn landed(&mut self, mut frames: Frames, room: u64) {
         frames.clear(self.max_frame as usize);
         self.spare = frames;
-        self.full_at = self.max_frame.into();
+        self.full_at = full_at(self.max_frame);
         self.is_stuck = false;
         if self.frames.is_empty() {
             self.room = room;
@@ -146,7 +157,7 @@ impl Intake {
         self.next_lsn = next;
         self.room = 0;
         self.is_stuck = true;
-        self.full_at = self.frames.body() + u64::from(self.max_frame);
+        self.full_at = self.frames.body() + full_at(self.max_frame);
     }
 
     /// Nothing will be written any more.

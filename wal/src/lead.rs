@@ -27,9 +27,9 @@ thread_local! {
 impl<F: Fs> Inner<F> {
     /// Commits what was taken. The answer is that of the leader itself, where it wants its records below an LSN as
     /// safe as it says.
+    #[inline]
     pub(crate) fn lead(&self, taken: Taken, own: Option<(Durability, u64)>) -> Result<(), AppendError> {
-        let answers = ANSWERS.try_with(Cell::take).unwrap_or_default();
-        let mut lead = Lead { inner: self, answers, handoff: None };
+        let mut lead = Lead { inner: self, answers: Vec::new(), handoff: None };
         let mut turn = Turn {
             inner: self,
             log: self.log.lock(),
@@ -40,9 +40,11 @@ impl<F: Fs> Inner<F> {
         if turn.log.released {
             turn.settle(Err(self.gone().into()));
         }
-        for request in taken.works {
-            turn.write(request.at);
-            turn.serve(request);
+        if !taken.works.is_empty() {
+            for request in taken.works {
+                turn.write(request.at);
+                turn.serve(request);
+            }
         }
         turn.write(u64::MAX);
         let handoff = turn.finish(own);
@@ -71,6 +73,7 @@ struct Turn<'a, F: Fs> {
 
 impl<F: Fs> Turn<'_, F> {
     /// Writes the records below `upto`.
+    #[inline]
     fn write(&mut self, upto: u64) {
         if self.outcome.is_ok() && !self.frames.is_empty() {
             let (inner, quota) = (self.inner, || self.inner.pinned_by());
@@ -81,6 +84,7 @@ impl<F: Fs> Turn<'_, F> {
     }
 
     /// Syncs what was written, where somebody wants that, and ends the lead.
+    #[inline]
     fn finish(&mut self, own: Option<(Durability, u64)>) -> Handoff {
         let frames = std::mem::take(&mut self.frames);
         let own_sync = own.is_some_and(|(level, end)| {
@@ -92,6 +96,9 @@ impl<F: Fs> Turn<'_, F> {
             queue.landed(frames, self.log.room());
         }
         queue.synced_but(self.log.unsynced());
+        if queue.is_awaited() && self.answers.capacity() == 0 {
+            *self.answers = ANSWERS.try_with(Cell::take).unwrap_or_default();
+        }
         let others_sync = queue.reached((self.log.next_lsn, self.log.durable), self.answers);
         // A sync of a log that broke could succeed and mean nothing.
         let broke = matches!(self.outcome, Err(AppendError::Indeterminate(_)));
@@ -110,6 +117,7 @@ impl<F: Fs> Turn<'_, F> {
         queue.leave()
     }
 
+    #[inline]
     fn publish(&self) {
         let progress = &self.inner.progress;
         progress.set_written(self.log.next_lsn);
@@ -119,9 +127,16 @@ impl<F: Fs> Turn<'_, F> {
 
     /// Publishes how far the log has come. On an error whoever waits for more is answered: a log that broke is
     /// poisoned, what was refused is given up, or kept for another try where somebody was told of it.
+    #[inline]
     fn settle(&mut self, result: Result<(), AppendError>) {
         self.publish();
-        let Err(error) = result else { return };
+        if let Err(error) = result {
+            self.fail(error);
+        }
+    }
+
+    #[cold]
+    fn fail(&mut self, error: AppendError) {
         let log = &self.log;
         let rest = std::mem::take(&mut self.frames);
         match &error {
@@ -192,6 +207,7 @@ impl<F: Fs> Turn<'_, F> {
         }
     }
 
+    #[inline]
     fn answer(self, own: Option<(Durability, u64)>) -> Result<(), AppendError> {
         let Some((level, end)) = own else { return Ok(()) };
         let reached = if level == Durability::Synced { self.log.durable } else { self.log.next_lsn };
@@ -231,7 +247,9 @@ impl<F: Fs> Drop for Lead<'_, F> {
         let handoff = self.handoff.take().unwrap_or_else(|| self.broken());
         self.inner.hand_off(handoff);
         self.inner.answer_all(&mut self.answers);
-        // Where the thread ends there is none to keep it.
-        let _ = ANSWERS.try_with(|kept| kept.set(std::mem::take(&mut self.answers)));
+        if self.answers.capacity() > 0 {
+            // Where the thread ends there is none to keep it.
+            let _ = ANSWERS.try_with(|kept| kept.set(std::mem::take(&mut self.answers)));
+        }
     }
 }

@@ -180,16 +180,19 @@ impl<F: Fs> Inner<F> {
     }
 
     /// Wakes the thread that makes segments where there is none ahead.
+    #[inline]
     pub(crate) fn ring_for_reserve(&self) {
+        if self.home.ahead.load(Ordering::Relaxed) || self.home.starved.load(Ordering::Relaxed) {
+            return;
+        }
         // Not waited for: whoever holds the reserve is making it.
-        if !self.home.starved.load(Ordering::Relaxed)
-            && self.reserve.try_lock().is_some_and(|reserve| reserve.is_empty())
-        {
+        if self.reserve.try_lock().is_some_and(|reserve| reserve.is_empty()) {
             self.doorbell.ring();
         }
     }
 
     /// Lets whoever is next lead.
+    #[inline]
     pub(crate) fn hand_off(&self, handoff: Handoff) {
         handoff.wake();
         #[cfg(feature = "tokio")]

@@ -65,11 +65,13 @@ impl<F: Fs> Log<F> {
         Self { tail, next_lsn, durable, attempted, released: false, low, epoch, clean, carried: None }
     }
 
+    #[inline]
     fn place(&self) -> Place {
         Place { next_lsn: self.next_lsn, low: self.low, epoch: self.epoch }
     }
 
     /// Bytes of records that fit the active segment.
+    #[inline]
     pub(crate) fn room(&self) -> u64 {
         match &self.tail {
             Tail::Active(segment) => segment.room(false),
@@ -168,7 +170,7 @@ impl<F: Fs> Log<F> {
                 next.hold_back(home.options.segment_bytes);
             }
             Err(error) => {
-                reserve.put_back(next);
+                reserve.put_back(home, next);
                 return Err(error);
             }
         }
@@ -190,6 +192,7 @@ impl<F: Fs> Log<F> {
 
     /// Writes frames with numbers below `upto`, each as far as it fits into the segment that takes it. What was not
     /// written is left in `frames`.
+    #[inline]
     pub(crate) fn write(
         &mut self,
         home: &Home<F>,
@@ -215,6 +218,7 @@ impl<F: Fs> Log<F> {
     }
 
     /// Syncs what was written.
+    #[inline]
     pub(crate) fn sync(&mut self, home: &Home<F>) -> Result<(), AppendError> {
         if let Tail::Active(segment) = &mut self.tail {
             segment.sync(home)?;
@@ -235,6 +239,7 @@ impl<F: Fs> Log<F> {
     }
 
     /// Bytes of frames that are written and not synced.
+    #[inline]
     pub(crate) fn unsynced(&self) -> u64 {
         match &self.tail {
             Tail::Active(segment) => segment.end - segment.synced,
@@ -242,6 +247,7 @@ impl<F: Fs> Log<F> {
         }
     }
 
+    #[inline]
     fn active(&mut self) -> &mut Segment<F> {
         match &mut self.tail {
             Tail::Active(segment) => segment,
@@ -250,6 +256,7 @@ impl<F: Fs> Log<F> {
     }
 
     /// Takes note of what a sync has made durable.
+    #[inline]
     fn settle(&mut self) {
         if let Tail::Active(segment) = &self.tail
             && segment.synced == segment.end

@@ -68,42 +68,49 @@ impl PartialEq for Payload<'_> {
 impl Eq for Payload<'_> {}
 
 impl From<Bytes> for Payload<'_> {
+    #[inline]
     fn from(bytes: Bytes) -> Self {
         Self(Source::Shared(bytes))
     }
 }
 
 impl From<Vec<u8>> for Payload<'_> {
+    #[inline]
     fn from(bytes: Vec<u8>) -> Self {
         Self(Source::Owned(bytes))
     }
 }
 
 impl From<String> for Payload<'_> {
+    #[inline]
     fn from(text: String) -> Self {
         text.into_bytes().into()
     }
 }
 
 impl<'a> From<&'a [u8]> for Payload<'a> {
+    #[inline]
     fn from(bytes: &'a [u8]) -> Self {
         Self(Source::Borrowed(bytes))
     }
 }
 
 impl<'a, const N: usize> From<&'a [u8; N]> for Payload<'a> {
+    #[inline]
     fn from(bytes: &'a [u8; N]) -> Self {
         bytes.as_slice().into()
     }
 }
 
 impl<'a> From<&'a Vec<u8>> for Payload<'a> {
+    #[inline]
     fn from(bytes: &'a Vec<u8>) -> Self {
         bytes.as_slice().into()
     }
 }
 
 impl<'a> From<&'a str> for Payload<'a> {
+    #[inline]
     fn from(text: &'a str) -> Self {
         text.as_bytes().into()
     }

@@ -30,21 +30,25 @@ pub enum SyncPolicy {
 
 impl SyncPolicy {
     /// What an append waits for that does not say.
+    #[inline]
     pub(crate) fn level(self) -> Durability {
         if self == Self::Always { Durability::Synced } else { Durability::Written }
     }
 
     /// Whether it matters when records came.
+    #[inline]
     pub(crate) fn is_timed(self) -> bool {
         matches!(self, Self::Interval(_))
     }
 
     /// Whether so many bytes that are not synced are enough.
+    #[inline]
     pub(crate) fn is_due_at(self, bytes: u64) -> bool {
         matches!(self, Self::Bytes(limit) if bytes >= limit && bytes > 0)
     }
 
     /// In how many nanoseconds what came at `since_ns`, and is not synced, has to be.
+    #[inline]
     pub(crate) fn due_in_ns(self, since_ns: Option<u64>, now_ns: u64) -> Option<u64> {
         let (Self::Interval(interval), Some(since_ns)) = (self, since_ns) else { return None };
         let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
@@ -60,11 +64,13 @@ pub(crate) struct Unsynced {
 }
 
 impl Unsynced {
+    #[inline]
     pub(crate) fn since_ns(&self) -> Option<u64> {
         self.written_ns.or(self.intake_ns)
     }
 
     /// A record comes; whether it is the first.
+    #[inline]
     pub(crate) fn came(&mut self, now_ns: impl FnOnce() -> u64) -> bool {
         let is_first = self.since_ns().is_none();
         if self.intake_ns.is_none() {
@@ -74,6 +80,7 @@ impl Unsynced {
     }
 
     /// What came is being written.
+    #[inline]
     pub(crate) fn taken(&mut self) {
         self.written_ns = self.written_ns.or(self.intake_ns.take());
         self.intake_ns = None;
@@ -85,6 +92,7 @@ impl Unsynced {
     }
 
     /// What was written is synced.
+    #[inline]
     pub(crate) fn synced(&mut self) {
         self.written_ns = None;
     }

@@ -25,34 +25,42 @@ impl Progress {
     }
 
     /// Somebody was told the numbers below, or will be: what is written is not taken back.
+    #[inline]
     pub(crate) fn appended(&self) -> u64 {
         self.appended.load(Ordering::Acquire).max(self.written())
     }
 
+    #[inline]
     pub(crate) fn written(&self) -> u64 {
         self.written.load(Ordering::Acquire)
     }
 
+    #[inline]
     pub(crate) fn durable(&self) -> u64 {
         self.durable.load(Ordering::Acquire)
     }
 
+    #[inline]
     pub(crate) fn low(&self) -> u64 {
         self.low.load(Ordering::Acquire)
     }
 
+    #[inline]
     pub(crate) fn set_appended(&self, lsn: u64) {
         self.appended.store(lsn, Ordering::Release);
     }
 
+    #[inline]
     pub(crate) fn set_written(&self, lsn: u64) {
         self.written.store(lsn, Ordering::Release);
     }
 
+    #[inline]
     pub(crate) fn set_durable(&self, lsn: u64) {
         self.durable.store(lsn, Ordering::Release);
     }
 
+    #[inline]
     pub(crate) fn set_low(&self, lsn: u64) {
         self.low.store(lsn, Ordering::Release);
     }
@@ -81,15 +89,18 @@ impl<W> Default for Waiters<W> {
 }
 
 impl<W> Waiters<W> {
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.written.len() + self.synced.len()
     }
 
     /// How many wait for a sync.
+    #[inline]
     pub(crate) fn synced(&self) -> usize {
         self.synced.len()
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.written.is_empty() && self.synced.is_empty()
     }
@@ -108,6 +119,7 @@ impl<W> Waiters<W> {
     }
 
     /// Takes out one whose records have got where it wants them.
+    #[inline]
     pub(crate) fn pop_reached(&mut self, written: u64, durable: u64) -> Option<W> {
         pop(&mut self.written, written).or_else(|| pop(&mut self.synced, durable))
     }
@@ -121,11 +133,13 @@ impl<W> Waiters<W> {
     }
 
     /// Whether somebody waits for the sync of records below `written`.
+    #[inline]
     pub(crate) fn want_sync(&self, written: u64) -> bool {
         self.synced.front().is_some_and(|first| first.end <= written)
     }
 
     /// The oldest for whom `found` has an answer.
+    #[inline]
     pub(crate) fn find<T>(&self, found: impl Fn(&W) -> Option<T>) -> Option<T> {
         let first = |list: &VecDeque<Waiting<W>>| {
             list.iter().find_map(|waiting| found(&waiting.waiter).map(|found| (waiting.end, found)))
@@ -137,6 +151,7 @@ impl<W> Waiters<W> {
     }
 }
 
+#[inline]
 fn pop<W>(list: &mut VecDeque<Waiting<W>>, reached: u64) -> Option<W> {
     let first = list.front()?;
     if first.end > reached { None } else { list.pop_front().map(|waiting| waiting.waiter) }

@@ -68,6 +68,7 @@ fn head(kind: Kind, body: &[u8]) -> Option<Head> {
 }
 
 /// Appends `value` in groups of seven bits, lowest first (LEB128).
+#[inline]
 pub(crate) fn put_uvarint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value.to_le_bytes()[0] | 0x80);
@@ -77,6 +78,7 @@ pub(crate) fn put_uvarint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Bytes that [`put_uvarint`] takes.
+#[inline]
 pub(crate) fn uvarint_len(value: u64) -> u64 {
     u64::from((64 - (value | 1).leading_zeros()).div_ceil(7))
 }

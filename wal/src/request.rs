@@ -44,6 +44,7 @@ impl Waiter {
         }
     }
 
+    #[inline]
     pub(crate) fn thread(&self) -> Option<Arc<Parker<Outcome>>> {
         match self {
             Self::Thread(parker) => Some(parker.clone()),
@@ -52,6 +53,7 @@ impl Waiter {
         }
     }
 
+    #[inline]
     pub(crate) fn is_task(&self) -> bool {
         !matches!(self, Self::Thread(_))
     }
@@ -72,6 +74,7 @@ impl Owed {
         Self(Some(waiter))
     }
 
+    #[inline]
     pub(crate) fn waiter(&self) -> Option<&Waiter> {
         self.0.as_ref()
     }

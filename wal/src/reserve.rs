@@ -48,12 +48,14 @@ impl<F: Fs> Reserve<F> {
             self.make(home, capacity, quota)?;
         }
         let segment = self.ready.take().expect("made above if there was none");
+        home.ahead.store(false, Ordering::Relaxed);
         self.next += 1;
         Ok(segment)
     }
 
     /// The segment was not needed after all.
-    pub(crate) fn put_back(&mut self, segment: Segment<F>) {
+    pub(crate) fn put_back(&mut self, home: &Home<F>, segment: Segment<F>) {
+        home.ahead.store(true, Ordering::Relaxed);
         self.next = segment.number();
         self.ready = Some(segment);
     }
@@ -65,6 +67,7 @@ impl<F: Fs> Reserve<F> {
             home.directory.lock().set_reserved(before);
         }
         home.starved.store(made.is_err(), Ordering::Relaxed);
+        home.ahead.store(self.ready.is_some(), Ordering::Relaxed);
         made
     }
 

@@ -94,10 +94,12 @@ impl<F: Fs> Segment<F> {
     }
 
     /// Bytes of frames that still fit: of records, or of control frames.
+    #[inline]
     pub(crate) fn room(&self, control: bool) -> u64 {
         self.room_but(if control { SEAL_LEN } else { self.left_free })
     }
 
+    #[inline]
     fn room_but(&self, left_free: u64) -> u64 {
         let carried = self.carried.as_ref().map_or(0, |body| frame_len(body.len() as u64));
         let start = if self.started { 0 } else { START_LEN + carried };
@@ -129,6 +131,7 @@ impl<F: Fs> Segment<F> {
     }
 
     /// The start frame and a copy of the checkpoint, where they are still due, and what they add.
+    #[inline]
     fn start(&self, place: Place) -> (Vec<u8>, Tally) {
         if self.started {
             return (Vec::new(), Tally::default());
@@ -172,21 +175,18 @@ impl<F: Fs> Segment<F> {
 
     /// Writes the first `count` frames. `Rejected`: they are taken back, durably, and all before them is synced.
     /// `Indeterminate`: the log is poisoned.
+    #[inline]
     pub(crate) fn write(
         &mut self,
         home: &Home<F>,
         place: Place,
         (frames, count): (&mut Frames, usize),
     ) -> Result<Tally, AppendError> {
-        let (start, before) = self.start(place);
         let data = frames.seal(count, &self.digest, self.synced);
-        let slices = &mut [IoSlice::new(&start), IoSlice::new(&[])];
         match frames.flat(count) {
-            Some(flat) => {
-                slices[1] = IoSlice::new(flat);
-                self.put(home, slices, before.then(data))?;
-            }
-            None => {
+            Some(flat) if self.started => self.put(home, &mut [IoSlice::new(flat)], data)?,
+            _ => {
+                let (start, before) = self.start(place);
                 let mut slices = vec![IoSlice::new(&start)];
                 frames.slices(count, &mut slices);
                 self.put(home, &mut slices, before.then(data))?;
@@ -208,14 +208,10 @@ impl<F: Fs> Segment<F> {
         self.put(home, &mut [IoSlice::new(&start), IoSlice::new(&frame)], before.then(tally))
     }
 
+    #[inline]
     fn put(&mut self, home: &Home<F>, slices: &mut [IoSlice<'_>], tally: Tally) -> Result<(), AppendError> {
         if let Err(error) = write_all(&self.file, slices, self.end) {
-            home.counters.write_failed();
-            write_zeros(&self.file, self.end, self.end + tally.len)
-                .and_then(|()| home.sync(&self.file))
-                .map_err(|cause| AppendError::Indeterminate(Failure::new("taking back a write", cause)))?;
-            self.synced = self.end;
-            return Err(refusal(&error).into());
+            return Err(self.take_back(home, &error, tally.len));
         }
         home.counters.written(tally.len);
         self.started = true;
@@ -226,7 +222,20 @@ impl<F: Fs> Segment<F> {
         Ok(())
     }
 
+    /// Takes back a write of so many bytes that failed.
+    #[cold]
+    fn take_back(&mut self, home: &Home<F>, error: &io::Error, len: u64) -> AppendError {
+        home.counters.write_failed();
+        let zeroed = write_zeros(&self.file, self.end, self.end + len).and_then(|()| home.sync(&self.file));
+        if let Err(cause) = zeroed {
+            return AppendError::Indeterminate(Failure::new("taking back a write", cause));
+        }
+        self.synced = self.end;
+        refusal(error).into()
+    }
+
     /// Syncs what was written. An error poisons the log.
+    #[inline]
     pub(crate) fn sync(&mut self, home: &Home<F>) -> Result<(), AppendError> {
         if self.synced == self.end {
             return Ok(());

@@ -90,6 +90,7 @@ pub(crate) struct Counters {
 
 impl Counters {
     /// Records of one write; only the leader writes.
+    #[inline]
     pub(crate) fn appended(&self, records: u64, bytes: u64) {
         add(&self.appended_records, records);
         add(&self.appended_bytes, bytes);
@@ -98,6 +99,7 @@ impl Counters {
     }
 
     /// Bytes of one write; only the leader writes.
+    #[inline]
     pub(crate) fn written(&self, bytes: u64) {
         add(&self.groups, 1);
         add(&self.physical_bytes, bytes);
@@ -115,6 +117,7 @@ impl Counters {
         self.sync_ewma_ns.store(mean, Relaxed);
     }
 
+    #[inline]
     pub(crate) fn sync_ewma_ns(&self) -> u64 {
         self.sync_ewma_ns.load(Relaxed)
     }
@@ -197,6 +200,7 @@ impl Counters {
 }
 
 /// Counts where nobody else does at the same time, which is cheaper.
+#[inline]
 fn add(counter: &AtomicU64, n: u64) {
     counter.store(counter.load(Relaxed) + n, Relaxed);
 }

@@ -100,6 +100,7 @@ impl<F: Fs> Wal<F> {
             directory: Mutex::new(found.directory),
             counters: Counters::default(),
             starved: AtomicBool::default(),
+            ahead: AtomicBool::new(!found.reserve.is_empty()),
         };
         let inner = Inner::new(home, found.log, found.reserve, lock);
         Ok((Self { keeper: None, inner: Arc::new(inner) }, report))
@@ -110,6 +111,7 @@ impl<F: Fs> Wal<F> {
     ///
     /// # Errors
     /// [`AppendError::Rejected`]: it never appears. [`AppendError::Indeterminate`]: it appears once or not at all.
+    #[inline]
     pub fn append<'a>(&self, record: impl Into<Payload<'a>>) -> Result<Lsn, AppendError> {
         self.append_with(record, self.inner.home.options.sync.level())
     }
@@ -121,6 +123,7 @@ impl<F: Fs> Wal<F> {
     /// As [`append`](Self::append). Of a record that was [`Buffered`](Durability::Buffered) no later error takes the
     /// acknowledgement back: where it cannot be written it stays in memory for the next try, and only the end of the
     /// process, or of a log that broke or was closed all the same, loses it.
+    #[inline]
     pub fn append_with<'a>(
         &self,
         record: impl Into<Payload<'a>>,

@@ -21,6 +21,7 @@ pub(crate) struct Handoff {
 }
 
 impl Handoff {
+    #[inline]
     pub(crate) fn wake(&self) {
         if let Some(parker) = &self.thread {
             parker.offer_lead();
@@ -53,6 +54,7 @@ impl Queue {
 
     /// Whether there is nothing to do for tasks, now and later.
     #[cfg(feature = "tokio")]
+    #[inline]
     pub(crate) fn is_done(&self) -> bool {
         let idle = self.waiters.is_empty() && self.works.is_empty();
         let idle = idle && (self.closing || self.intake.is_idle());
@@ -68,6 +70,7 @@ impl Queue {
 
     /// Tasks for which nobody will ever commit.
     #[cfg(feature = "tokio")]
+    #[inline]
     fn orphans(&mut self) -> Vec<Waiter> {
         let thread = self.waiters.find(Waiter::thread).is_some()
             || self.works.iter().any(|request| request.owed.waiter().is_some_and(|waiter| !waiter.is_task()));

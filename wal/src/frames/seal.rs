@@ -22,6 +22,7 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Both, one after the other.
+    #[inline]
     pub(crate) fn then(self, next: Self) -> Self {
         Self {
             len: self.len + next.len,
@@ -145,10 +146,12 @@ impl Frames {
 }
 
 /// How many frames the first batch has.
+#[inline]
 fn batch(spans: &[Span]) -> usize {
     1 + spans.iter().take_while(|span| span.goes_on()).count()
 }
 
+#[inline]
 fn synced8(synced: u64) -> u32 {
     u32::try_from(synced / 8).expect("a segment is at most 16 GiB")
 }

@@ -87,6 +87,7 @@ impl File for StdFile {
         FileExt::read_at(&self.0, buf, offset)
     }
 
+    #[inline]
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         match bufs {
             // The kernel does more for one slice in a list than for one alone.
