@@ -3,20 +3,14 @@
 //! A reader sees a record once it is durable and not before, so that what was read cannot be taken back.
 
 use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
 use crate::Lsn;
-use crate::directory::{Entry, segment_path};
-use crate::error::{Damage, DamageClass, ReadError};
-use crate::format::{Digest, HEADER_LEN, HEADER_USED, Header, MAX_RECORD};
-use crate::frame::{FRAME_HEADER_LEN, Frag, Kind};
-use crate::fs::{File, Fs, StdFs, read_full};
-use crate::record::Records;
+use crate::cursor::{Cursor, Found, Step};
+use crate::error::ReadError;
+use crate::fs::{Fs, StdFs};
 use crate::source::Source;
-use crate::window::Window;
 
 /// A record of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -25,8 +19,20 @@ pub struct Record {
     pub lsn: Lsn,
     /// The stream it belongs to; 0 where the log has none.
     pub stream: u32,
-    /// What was appended: a slice of the frame it was stored in.
+    /// What was appended: a slice of what was read from the file at once, 64 KiB or the frame it was stored in, which
+    /// stays in memory as long as the slice does. Copy what is to be kept for long.
     pub bytes: Bytes,
+}
+
+/// A record of the log in the memory of its reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RecordRef<'a> {
+    /// As [`Record::lsn`].
+    pub lsn: Lsn,
+    /// As [`Record::stream`].
+    pub stream: u32,
+    /// What was appended.
+    pub bytes: &'a [u8],
 }
 
 /// Records in order, from where the reader was made up to what is durable.
@@ -37,183 +43,88 @@ pub struct Record {
 ///
 /// A reader of a log that is open pins it where it reads, under the name `reader`, and so holds back
 /// [`truncate_before`](crate::Wal::truncate_before): drop it when done. It keeps one frame in memory, or the
-/// fragments of one record; reading costs one copy and one checksum of every byte.
+/// fragments of one record; reading costs one checksum of every byte, and a copy only of records in fragments.
+/// [`next_ref`](Self::next_ref) lends records without counting who holds them.
 pub struct Reader<F: Fs = StdFs> {
-    source: Source<F>,
-    segment: Option<Open<F>>,
-    window: Window,
-    /// Records below are skipped.
-    from: u64,
-    /// LSN of the next frame.
-    lsn: u64,
-    /// Records of the frame before it that are still to be given out, and the LSN of the first.
-    ready: (u64, Records),
+    cursor: Cursor<F>,
     /// Durable when last looked at.
     limit: u64,
-    fragments: Vec<u8>,
     failed: bool,
-}
-
-struct Open<F: Fs> {
-    file: F::File,
-    path: PathBuf,
-    number: u64,
-    digest: Digest,
-    size: u64,
-    offset: u64,
 }
 
 impl<F: Fs> Reader<F> {
     pub(crate) fn new(source: Source<F>, from: u64) -> Self {
-        Self {
-            source,
-            segment: None,
-            window: Window::default(),
-            from,
-            lsn: from,
-            ready: (from, Records::new(Bytes::new())),
-            limit: 0,
-            fragments: Vec::new(),
-            failed: false,
-        }
+        Self { cursor: Cursor::new(source, from), limit: 0, failed: false }
     }
 
     /// LSN of the record that comes next.
     pub fn next_lsn(&self) -> Lsn {
-        Lsn(self.ready.0.max(self.from))
+        Lsn(self.cursor.next_lsn())
     }
 
-    /// Takes in one frame. After an error of the file system the next step tries again from the same place.
-    fn step(&mut self) -> Result<(), ReadError> {
-        let mut open = match self.segment.take() {
-            Some(open) => open,
-            None => {
-                let entry = self.source.holding(self.lsn);
-                let entry = entry.expect("there are durable records, so there is a segment");
-                self.lsn = entry.base;
-                self.open(entry)?
+    /// As [`next`](Iterator::next), without a share in the memory: the record is there until the reader is asked again.
+    pub fn next_ref(&mut self) -> Option<Result<RecordRef<'_>, ReadError>> {
+        match self.find()? {
+            Ok(Found { lsn, stream, at }) => {
+                let bytes = self.cursor.body().get(at).unwrap_or_default();
+                Some(Ok(RecordRef { lsn: Lsn(lsn), stream, bytes }))
             }
-        };
-        let frame = match self.window.frame(&open.file, (open.offset, open.size), &open.digest) {
-            Ok(frame) => frame,
-            Err(source) => {
-                let path = open.path.clone();
-                self.segment = Some(open);
-                return Err(ReadError::Io { operation: "read", path, source });
-            }
-        };
-        let (frame, body) = match frame {
-            Some((frame, _, body)) if frame.first_lsn == self.lsn => (frame, body),
-            // A segment without records, whose file was given to another meanwhile: its pin holds records only.
-            _ if !self.source.has(open.number) => return Ok(()),
-            _ => return Err(corrupt((&open.path, open.number), open.offset, self.lsn..self.limit)),
-        };
-        if frame.frag == Frag::First {
-            self.fragments.clear();
+            Err(error) => Some(Err(error)),
         }
-        if (self.fragments.len() + body.len()) as u64 > MAX_RECORD {
-            return Err(corrupt((&open.path, open.number), open.offset, self.lsn..self.limit));
-        }
-        let records = u64::from(frame.records);
-        let wanted = self.lsn + records > self.from;
-        match (frame.kind, frame.frag) {
-            (Kind::DATA | Kind::STREAM_DATA, Frag::Whole) if wanted => {
-                self.ready = (self.lsn, Records::of(frame.kind, Bytes::copy_from_slice(body)));
-            }
-            (Kind::DATA | Kind::STREAM_DATA, Frag::First | Frag::Middle) => {
-                self.fragments.extend_from_slice(body);
-            }
-            (Kind::DATA | Kind::STREAM_DATA, Frag::Last) => {
-                self.fragments.extend_from_slice(body);
-                let body = std::mem::take(&mut self.fragments);
-                if wanted {
-                    self.ready = (self.lsn, Records::of(frame.kind, body.into()));
+    }
+
+    #[inline]
+    fn find(&mut self) -> Option<Result<Found, ReadError>> {
+        loop {
+            match self.cursor.record(self.limit) {
+                Some(Ok(found)) => return Some(Ok(found)),
+                Some(Err(error)) => {
+                    self.failed = true;
+                    return Some(Err(error));
                 }
+                None => {}
             }
-            // Burned, or a later version's: no record has these numbers.
-            _ if wanted => self.ready = (self.lsn + records, Records::new(Bytes::new())),
-            _ => {}
+            if let Err(error) = self.advance()? {
+                self.failed = matches!(error, ReadError::Corrupt(_));
+                return Some(Err(error));
+            }
         }
-        self.lsn += records;
-        if frame.kind == Kind::SEAL {
-            let Some(next) = self.source.after(open.number) else {
-                // The files that a view saw have changed.
-                return Err(corrupt((&open.path, open.number), open.offset, self.lsn..self.limit));
-            };
-            open = self.open(next)?;
-        } else {
-            open.offset += frame.frame_len();
-        }
-        self.segment = Some(open);
-        Ok(())
     }
 
-    fn open(&mut self, entry: Entry) -> Result<Open<F>, ReadError> {
-        self.source.advance(self.from.max(entry.base));
-        self.window.clear();
-        let path = segment_path(self.source.dir(), entry.segment);
-        let opened = self.source.fs().open_read(&path).and_then(|file| {
-            let mut block = [0_u8; HEADER_USED];
-            read_full(&file, &mut block, 0)?;
-            Ok((file.size()?, file, block))
-        });
-        let (size, file, block) = match opened {
-            Ok(opened) => opened,
-            Err(source) => return Err(ReadError::Io { operation: "open", path, source }),
-        };
-        match Header::decode(&block) {
-            Ok(header) if header.segment == entry.segment && header.log_id == self.source.log_id() => {
-                let digest = header.digest();
-                Ok(Open { file, path, number: entry.segment, digest, size, offset: HEADER_LEN })
-            }
-            _ if !self.source.has(entry.segment) => {
-                Err(ReadError::Io { operation: "open", path, source: io::ErrorKind::NotFound.into() })
-            }
-            _ => Err(corrupt((&path, entry.segment), 0, self.lsn..self.limit)),
+    /// Takes in a frame; `None` where there is none.
+    fn advance(&mut self) -> Option<Result<(), ReadError>> {
+        if self.failed {
+            return None;
         }
+        if self.cursor.frame_lsn() >= self.limit {
+            let durable = self.cursor.source.end();
+            if durable <= self.limit || self.cursor.frame_lsn() >= durable {
+                return None;
+            }
+            if self.limit > 0 {
+                self.cursor.forget_ahead();
+            }
+            self.limit = durable;
+        }
+        let stepped = self.cursor.step(self.limit);
+        Some(stepped.map(|step| {
+            if let Step::Gone(low) = step {
+                self.cursor.skip_to(low)
+            }
+        }))
     }
 }
 
 impl<F: Fs> Iterator for Reader<F> {
     type Item = Result<Record, ReadError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        loop {
-            match self.ready.1.next() {
-                Some(Some(bytes)) => {
-                    let lsn = self.ready.0;
-                    self.ready.0 += 1;
-                    if lsn >= self.from {
-                        return Some(Ok(Record { lsn: Lsn(lsn), stream: self.ready.1.stream(), bytes }));
-                    }
-                    continue;
-                }
-                Some(None) => {
-                    self.failed = true;
-                    let open = self.segment.as_ref();
-                    let place = open.map_or((Path::new(""), 0), |open| (&open.path, open.number));
-                    let offset = open.map_or(0, |open| open.offset);
-                    return Some(Err(corrupt(place, offset, self.ready.0..self.limit)));
-                }
-                None => {}
-            }
-            if self.lsn >= self.limit {
-                let durable = self.source.end();
-                if durable <= self.limit || self.lsn >= durable {
-                    return None;
-                }
-                // What was read ahead of the durable end has been overwritten since.
-                self.window.clear();
-                self.limit = durable;
-            }
-            if let Err(error) = self.step() {
-                self.failed = matches!(error, ReadError::Corrupt(_));
-                return Some(Err(error));
-            }
-        }
+        let found = self.find()?;
+        Some(found.map(|Found { lsn, stream, at }| {
+            let bytes = self.cursor.body().slice(at);
+            Record { lsn: Lsn(lsn), stream, bytes }
+        }))
     }
 }
 
@@ -221,11 +132,4 @@ impl<F: Fs> fmt::Debug for Reader<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader").field("next_lsn", &self.next_lsn()).finish_non_exhaustive()
     }
-}
-
-fn corrupt((path, segment): (&Path, u64), offset: u64, lsns: std::ops::Range<u64>) -> ReadError {
-    let bytes = offset..offset + FRAME_HEADER_LEN as u64;
-    let lsns = Lsn(lsns.start)..Lsn(lsns.end);
-    let path = path.to_path_buf();
-    ReadError::Corrupt(Damage { path, segment, bytes, lsns, class: DamageClass::DamagedDurable })
 }

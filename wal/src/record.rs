@@ -1,41 +1,44 @@
 //! Records in a frame's body: `uvarint length, bytes`, over and over, each with the number of its stream before it
 //! where there are streams. No length is believed beyond the body.
 
-use bytes::Bytes;
+use std::ops::Range;
 
 use crate::frame::Kind;
 
-/// The records in a body.
+/// The records of a body that lies somewhere in a buffer, one after the other.
 #[derive(Debug, Clone)]
 pub(crate) struct Records {
     kind: Kind,
-    body: Bytes,
+    /// What is still to be given out.
+    rest: Range<usize>,
     stream: u32,
 }
 
 impl Records {
+    /// None.
+    pub(crate) const NONE: Self = Self { kind: Kind::DATA, rest: 0..0, stream: 0 };
+
     /// Those of a data frame's body.
-    pub(crate) fn new(body: Bytes) -> Self {
-        Self::of(Kind::DATA, body)
+    pub(crate) fn of(kind: Kind, body: Range<usize>) -> Self {
+        Self { kind, rest: body, stream: 0 }
     }
 
-    /// Those of a body of this kind of frame.
-    pub(crate) fn of(kind: Kind, body: Bytes) -> Self {
-        Self { kind, body, stream: 0 }
-    }
-
-    /// The next record; `None` at the end, `Some(None)` where the body breaks off.
-    pub(crate) fn next(&mut self) -> Option<Option<Bytes>> {
-        if self.body.is_empty() {
+    /// Where in the buffer the next record lies; `None` at the end, `Some(None)` where the body breaks off.
+    #[inline]
+    pub(crate) fn next(&mut self, buf: &[u8]) -> Option<Option<Range<usize>>> {
+        if self.rest.is_empty() {
             return None;
         }
-        let Some(head) = head(self.kind, &self.body) else { return Some(None) };
+        let head = buf.get(self.rest.clone()).and_then(|body| head(self.kind, body));
+        let Some(head) = head else { return Some(None) };
         self.stream = head.stream;
-        let mut record = self.body.split_to(head.len + head.record);
-        Some(Some(record.split_off(head.len)))
+        let begin = self.rest.start + head.len;
+        self.rest.start = begin + head.record;
+        Some(Some(begin..self.rest.start))
     }
 
     /// The stream of the record that was given out last.
+    #[inline]
     pub(crate) fn stream(&self) -> u32 {
         self.stream
     }
@@ -60,6 +63,7 @@ struct Head {
 }
 
 /// The head of the record that begins here, if it and the record are inside.
+#[inline]
 fn head(kind: Kind, body: &[u8]) -> Option<Head> {
     let (stream, before) = if kind == Kind::STREAM_DATA { take_uvarint(body)? } else { (0, 0) };
     let (record, head) = take_uvarint(body.get(before..)?)?;
@@ -84,7 +88,14 @@ pub(crate) fn uvarint_len(value: u64) -> u64 {
 }
 
 /// The number at the start and how many bytes it takes.
+#[inline]
 pub(crate) fn take_uvarint(bytes: &[u8]) -> Option<(u64, usize)> {
+    // Nearly all are this short.
+    match *bytes {
+        [low, ..] if low < 0x80 => return Some((low.into(), 1)),
+        [low, high, ..] if high < 0x80 => return Some((u64::from(low & 0x7F) | u64::from(high) << 7, 2)),
+        _ => {}
+    }
     let mut value = 0_u64;
     for (index, &byte) in bytes.iter().enumerate().take(10) {
         let bits = u64::from(byte & 0x7F);
@@ -119,10 +130,10 @@ mod tests {
         #[test]
         fn hostile_bodies_end(body: Vec<u8>) {
             for kind in [Kind::DATA, Kind::STREAM_DATA] {
-                let mut records = Records::of(kind, Bytes::from(body.clone()));
+                let mut records = Records::of(kind, 0..body.len());
                 let mut count = 0;
                 let whole = loop {
-                    match records.next() {
+                    match records.next(&body) {
                         None => break true,
                         Some(None) => break false,
                         Some(Some(_)) => count += 1,
@@ -136,15 +147,14 @@ mod tests {
     #[test]
     fn records_of_streams_have_their_number_before_them() {
         let all = |body: &'static [u8]| {
-            let mut records = Records::of(Kind::STREAM_DATA, Bytes::from_static(body));
-            std::iter::from_fn(move || records.next().map(|record| (records.stream(), record.unwrap())))
-                .collect::<Vec<_>>()
+            let mut records = Records::of(Kind::STREAM_DATA, 0..body.len());
+            std::iter::from_fn(move || {
+                let record = records.next(body)?;
+                Some((records.stream(), &body[record.unwrap()]))
+            })
+            .collect::<Vec<_>>()
         };
-        let bytes = Bytes::from_static;
-        assert_eq!(
-            all(b"\x00\x01a\xAC\x02\x00\x07\x02bc"),
-            [(0, bytes(b"a")), (300, bytes(b"")), (7, bytes(b"bc"))]
-        );
+        assert_eq!(all(b"\x00\x01a\xAC\x02\x00\x07\x02bc"), [(0, &b"a"[..]), (300, b""), (7, b"bc")]);
         let count = |body| count_records(Kind::STREAM_DATA, body);
         assert_eq!(count(b"\xFF\xFF\xFF\xFF\x0F\x00"), Some(1), "the highest number");
         assert_eq!(count(b"\x80\x80\x80\x80\x10\x00"), None, "one too high");

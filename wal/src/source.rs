@@ -11,8 +11,8 @@ use crate::truncate::Pin;
 use crate::view::Still;
 
 pub(crate) enum Source<F: Fs> {
-    /// Segments stay as long as the pin holds them.
-    Log(Arc<Inner<F>>, Pin),
+    /// Segments stay as long as the pin holds them, if there is one.
+    Log(Arc<Inner<F>>, Option<Pin>),
     Files(Arc<Still<F>>),
 }
 
@@ -70,9 +70,16 @@ impl<F: Fs> Source<F> {
         }
     }
 
+    /// Lets go of the pin: segments go when they are to.
+    pub(crate) fn unpin(&mut self) {
+        if let Self::Log(_, pin) = self {
+            *pin = None;
+        }
+    }
+
     /// Records below `lsn` are not needed any more.
     pub(crate) fn advance(&self, lsn: u64) {
-        if let Self::Log(_, pin) = self {
+        if let Self::Log(_, Some(pin)) = self {
             pin.advance(Lsn(lsn));
         }
     }

@@ -191,7 +191,7 @@ impl<F: Fs> Wal<F> {
     pub fn reader(&self, from: Lsn) -> Reader<F> {
         let pin = self.inner.pin("reader".into(), from);
         let from = pin.lsn().0;
-        Reader::new(Source::Log(self.inner.clone(), pin), from)
+        Reader::new(Source::Log(self.inner.clone(), Some(pin)), from)
     }
 
     /// Gives back the segments whose records all lie below `lsn`, as far as no pin holds them. Records below the

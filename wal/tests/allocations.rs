@@ -43,3 +43,40 @@ fn an_append_of_a_record_that_is_copied_allocates_nothing() {
     assert_eq!(wal.watermarks().durable, last.next());
     assert_eq!(wal.reader(Lsn::FIRST).count() as u64, last.0);
 }
+
+/// Records of 100 bytes in frames of 8 KiB.
+fn log(scratch: &std::path::Path, records: usize) -> Wal {
+    let options = Options { segment_bytes: 16 << 20, max_frame: 8 << 10, ..Options::default() };
+    let (wal, _) = Wal::open_in(StdFs, scratch, options).unwrap();
+    wal.append_batch(vec![&[7; 100]; 10]).unwrap();
+    for _ in 0..records / 50 {
+        wal.append_batch_with(vec![&[7; 100]; 50], Written).unwrap();
+    }
+    wal.sync().unwrap();
+    wal
+}
+
+/// A window was made anew, and filled with zeros, for every frame, and each frame copied.
+#[test]
+fn a_reader_reads_into_the_same_memory_over_and_over() {
+    let scratch = tempfile::tempdir().unwrap();
+    let wal = log(scratch.path(), 40_000);
+    let mut reader = wal.reader(Lsn::FIRST);
+    let first = count(|| assert!(reader.next_ref().unwrap().is_ok()));
+    assert!(first < 10, "{first} for a file and a window");
+    let mut records = 1;
+    let lent = count(|| {
+        while let Some(record) = reader.next_ref() {
+            records += u64::from(record.unwrap().bytes == [7; 100]);
+        }
+    });
+    assert_eq!((records + 1, lent), (wal.next_lsn().0, 0), "records and allocations");
+    let mut reader = wal.reader(Lsn::FIRST);
+    drop(reader.next());
+    let (mut records, windows) = (1, 40_000 * 102 / (56 << 10) + 2);
+    let owned = count(|| {
+        records += reader.map(|record| u64::from(record.unwrap().bytes[..] == [7; 100])).sum::<u64>()
+    });
+    assert_eq!(records + 1, wal.next_lsn().0);
+    assert!(owned <= windows, "{owned} allocations for {windows} windows");
+}

@@ -34,6 +34,20 @@ fn a_reader_starts_at_any_record() {
     }
 }
 
+/// Memory is used again only when nobody holds a slice of it.
+#[test]
+fn what_was_read_stays_as_it_was_for_whoever_holds_it() {
+    let (_, wal) = log(60);
+    let (mut owned, mut lent) = (wal.reader(Lsn::FIRST), wal.reader(Lsn::FIRST));
+    let held: Vec<_> = owned.by_ref().map(Result::unwrap).collect();
+    for (record, id) in held.iter().zip(1..) {
+        let other = lent.next_ref().unwrap().unwrap();
+        assert_eq!((other.lsn, other.stream, other.bytes), (record.lsn, record.stream, &record.bytes[..]));
+        assert_eq!(record.bytes, harness::record(id, usize::try_from(id * 13 % 900).unwrap()));
+    }
+    assert!(held.len() == 60 && lent.next_ref().is_none());
+}
+
 #[test]
 fn a_reader_that_has_caught_up_goes_on_with_what_comes() {
     let (_, wal) = log(0);

@@ -73,9 +73,9 @@ fn a_long_batch_becomes_fragments_of_full_frames() {
     ];
     assert_eq!(shape(&parsed), expected);
     let joined: Vec<u8> = parsed[1..4].iter().flat_map(|(_, body)| body.clone()).collect();
-    let mut records = Records::new(joined.into());
-    assert_eq!(records.next().flatten().unwrap().len(), 700);
-    assert_eq!(records.next().flatten().unwrap().len(), 600);
+    let mut records = Records::of(Kind::DATA, 0..joined.len());
+    assert_eq!(records.next(&joined).flatten().unwrap().len(), 700);
+    assert_eq!(records.next(&joined).flatten().unwrap().len(), 600);
     let fragments: u64 = parsed[1..4].iter().map(|(header, _)| header.frame_len()).sum();
     assert_eq!(fragments, alone(body, 512));
     assert_eq!((frames.fitting(u64::MAX, u64::MAX), frames.fitting(0, u64::MAX)), (5, 1));
