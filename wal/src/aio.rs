@@ -3,6 +3,8 @@
 //! A record is taken in before its future exists, so dropping the future changes nothing but who is told.
 //! No task ever blocks on the disk: the committer has a thread of its own, or is run by a simulation as a task.
 
+mod tail;
+
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -13,6 +15,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::sync::oneshot;
 
+use self::tail::Reads;
+pub use self::tail::Tail;
 use crate::error::{AppendError, Reject};
 use crate::fs::{Fs, StdFs};
 use crate::keeper::Keeper;
@@ -27,6 +31,8 @@ use crate::{Durability, Lsn, Wal};
 /// pinning and asking for numbers do not wait for the committer: they are on [`wal`](Self::wal).
 pub struct AsyncWal<F: Fs = StdFs> {
     wal: Wal<F>,
+    /// Whether threads may be started, and the way to the one that reads for tails.
+    reads: Option<Arc<Reads<F>>>,
     _alive: Arc<Alive<F>>,
 }
 
@@ -50,7 +56,8 @@ impl<F: Fs> AsyncWal<F> {
         if wal.keeper.is_none() && wal.inner.home.options.sync.is_timed() {
             wal.keeper = Some(Arc::new(Keeper::spawn(wal.inner.clone())?));
         }
-        let (this, mut committer) = Self::unstarted(wal);
+        let (mut this, mut committer) = Self::unstarted(wal);
+        this.reads = Some(Arc::default());
         committer.may_wait = true;
         std::thread::Builder::new().name("wal-committer".into()).spawn(move || committer.run())?;
         Ok(this)
@@ -61,7 +68,7 @@ impl<F: Fs> AsyncWal<F> {
     pub fn unstarted(wal: Wal<F>) -> (Self, Committer<F>) {
         let alive = Arc::new(Alive(wal.clone()));
         let committer = Committer { wal: wal.clone(), may_wait: false };
-        (Self { wal, _alive: alive }, committer)
+        (Self { wal, reads: None, _alive: alive }, committer)
     }
 
     /// Appends one record. It is taken in by this call, in the order of calls, whether or not the future is ever
@@ -194,6 +201,16 @@ impl<F: Fs> AsyncWal<F> {
         }
     }
 
+    /// As [`Wal::tail`], to be awaited. The first one starts a thread that reads for all tails of the log, so that no
+    /// task waits for the disk; of a log that was not [started](Self::unstarted) a tail reads where it is polled.
+    ///
+    /// # Errors
+    /// The system's, if it makes no more threads.
+    pub fn tail(&self, from: Lsn, visible: Durability) -> io::Result<Tail<F>> {
+        let reads = self.reads.as_ref().map(|reads| reads.sender()).transpose()?;
+        Ok(Tail::new(self.wal.tail(from, visible), reads))
+    }
+
     /// The log itself.
     pub fn wal(&self) -> &Wal<F> {
         &self.wal
@@ -209,7 +226,7 @@ impl<F: Fs> AsyncWal<F> {
 
 impl<F: Fs> Clone for AsyncWal<F> {
     fn clone(&self) -> Self {
-        Self { wal: self.wal.clone(), _alive: self._alive.clone() }
+        Self { wal: self.wal.clone(), reads: self.reads.clone(), _alive: self._alive.clone() }
     }
 }
 

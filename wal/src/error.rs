@@ -296,4 +296,7 @@ pub enum ReadError {
     /// The bytes have changed since the log was opened. The reader ends here: it answers `None` from then on.
     #[error(transparent)]
     Corrupt(Damage),
+    /// The log broke, and all of it that is durable was read: a [`Tail`](crate::Tail) ends here. Reopen the log.
+    #[error("log takes nothing more after a failure")]
+    Poisoned(#[source] Failure),
 }

@@ -123,6 +123,8 @@ impl<F: Fs> Turn<'_, F> {
         progress.set_written(self.log.next_lsn);
         progress.set_durable(self.log.durable);
         progress.set_low(self.log.low);
+        progress.set_segment(self.log.segment());
+        self.inner.tell();
     }
 
     /// Publishes how far the log has come. On an error whoever waits for more is answered: a log that broke is

@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::checkpoint;
 use crate::commit::{Handoff, Queue};
 use crate::error::{AppendError, Failure, Pinned, Reject};
+use crate::follow::{Followers, Interest};
 use crate::fs::Fs;
 use crate::gather::window_ns;
 use crate::home::Home;
@@ -16,7 +17,7 @@ use crate::intake::Intake;
 use crate::keeper::Doorbell;
 use crate::log::Log;
 use crate::progress::Progress;
-use crate::request::Work;
+use crate::request::{Done, Waiter, Work};
 use crate::reserve::Reserve;
 use crate::truncate::{Pin, Pins};
 use crate::{Durability, Lsn};
@@ -30,6 +31,7 @@ pub(crate) struct Inner<F: Fs> {
     /// As many wait for a sync as the leader waits for.
     gathered: Condvar,
     pub(crate) progress: Progress,
+    pub(crate) followers: Followers<Waiter>,
     pub(crate) pins: Arc<Mutex<Pins>>,
     pub(crate) lock: Mutex<Option<F::Lock>>,
     pub(crate) doorbell: Doorbell,
@@ -45,7 +47,8 @@ impl<F: Fs> Inner<F> {
         Self {
             queue: Mutex::new(Queue::new(intake, options.max_inflight_bytes, options.sync)),
             gathered: Condvar::new(),
-            progress: Progress::new(log.next_lsn, log.low),
+            progress: log.progress(),
+            followers: Followers::default(),
             pins: Arc::new(Mutex::new(Pins::new(log.low))),
             home,
             log: Mutex::new(log),
@@ -177,6 +180,38 @@ impl<F: Fs> Inner<F> {
         let mut answers = Vec::new();
         self.queue.lock().fail(failure, attempted, &mut answers);
         self.answer_all(&mut answers);
+        self.end();
+    }
+
+    /// Whoever follows hears what is published now.
+    #[inline]
+    pub(crate) fn tell(&self) {
+        self.followers.tell(&self.progress, |waiter| waiter.answer(Ok(Done::Other)));
+    }
+
+    /// Nothing comes behind what is published now.
+    pub(crate) fn end(&self) {
+        self.progress.end();
+        self.tell();
+    }
+
+    /// Whether somebody is to wait for news; not where there is some.
+    pub(crate) fn follow(&self, interest: Interest, waiter: Waiter) -> bool {
+        self.followers.follow(&self.progress, interest, waiter, Waiter::is_there)
+    }
+
+    /// No handle is left that could append: what is only in memory is written where that is possible.
+    pub(crate) fn handles_gone(&self) {
+        if !std::thread::panicking() {
+            let taken = {
+                let mut queue = self.queue.lock();
+                let idle = queue.is_leading() || queue.intake.is_empty();
+                (!idle).then(|| queue.take())
+            };
+            // Nobody is left to be told.
+            drop(taken.map(|taken| self.lead(taken, None)));
+        }
+        self.end();
     }
 
     /// Wakes the thread that makes segments where there is none ahead.
@@ -250,16 +285,6 @@ impl<F: Fs> Drop for Gathering<'_, '_, F> {
         if std::thread::panicking() {
             let handoff = self.queue.leave();
             MutexGuard::unlocked(self.queue, || self.inner.hand_off(handoff));
-        }
-    }
-}
-
-impl<F: Fs> Drop for Inner<F> {
-    /// What is only in memory is written where that is possible.
-    fn drop(&mut self) {
-        if !std::thread::panicking() && !self.queue.get_mut().intake.is_empty() {
-            let taken = self.queue.get_mut().take();
-            let _ = self.lead(taken, None);
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::frame::{Kind, frame_len};
 use crate::frames::Frames;
 use crate::fs::Fs;
 use crate::home::Home;
+use crate::progress::Progress;
 use crate::reserve::Reserve;
 use crate::segment::{CONTROL_RESERVE, Link, Place, SEAL_LEN, Segment};
 
@@ -63,6 +64,21 @@ impl<F: Fs> Log<F> {
     pub(crate) fn new(tail: Tail<F>, next_lsn: u64, low: u64, epoch: u64, clean: bool) -> Self {
         let (durable, attempted) = (next_lsn, next_lsn);
         Self { tail, next_lsn, durable, attempted, released: false, low, epoch, clean, carried: None }
+    }
+
+    /// How far a log has come that was just opened.
+    pub(crate) fn progress(&self) -> Progress {
+        let progress = Progress::new(self.next_lsn, self.low);
+        progress.set_segment(self.segment());
+        progress
+    }
+
+    /// Number of the last segment; 0 before there is one.
+    pub(crate) fn segment(&self) -> u64 {
+        match &self.tail {
+            Tail::Empty => 0,
+            Tail::Frozen(segment) | Tail::Active(segment) => segment.number(),
+        }
     }
 
     #[inline]

@@ -15,13 +15,23 @@ pub(crate) struct Progress {
     written: AtomicU64,
     durable: AtomicU64,
     low: AtomicU64,
+    /// Number of the segment that takes what is written; 0 before there is one.
+    segment: AtomicU64,
+    ended: AtomicU64,
 }
 
 impl Progress {
     /// Of a log whose records are all durable.
     pub(crate) fn new(next_lsn: u64, low: u64) -> Self {
         let at = AtomicU64::new;
-        Self { appended: at(next_lsn), written: at(next_lsn), durable: at(next_lsn), low: at(low) }
+        Self {
+            appended: at(next_lsn),
+            written: at(next_lsn),
+            durable: at(next_lsn),
+            low: at(low),
+            segment: at(0),
+            ended: at(0),
+        }
     }
 
     /// Somebody was told the numbers below, or will be: what is written is not taken back.
@@ -43,6 +53,23 @@ impl Progress {
     #[inline]
     pub(crate) fn low(&self) -> u64 {
         self.low.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn segment(&self) -> u64 {
+        self.segment.load(Ordering::Acquire)
+    }
+
+    /// Whether the log broke, was closed, or was let go by all who could append: nothing comes behind what is published.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire) != 0
+    }
+
+    pub(crate) fn set_segment(&self, number: u64) {
+        self.segment.store(number, Ordering::Release);
+    }
+
+    pub(crate) fn end(&self) {
+        self.ended.store(1, Ordering::Release);
     }
 
     #[inline]

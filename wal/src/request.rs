@@ -53,6 +53,15 @@ impl Waiter {
         }
     }
 
+    /// Whether somebody is still there to be told.
+    pub(crate) fn is_there(&self) -> bool {
+        match self {
+            Self::Thread(_) => true,
+            #[cfg(feature = "tokio")]
+            Self::Task(sender) => !sender.is_closed(),
+        }
+    }
+
     #[inline]
     pub(crate) fn is_task(&self) -> bool {
         !matches!(self, Self::Thread(_))

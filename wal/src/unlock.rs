@@ -26,5 +26,6 @@ impl<F: Fs> Inner<F> {
         let _idle = self.reserve.lock();
         log.released = true;
         *self.lock.lock() = None;
+        self.end();
     }
 }

@@ -24,6 +24,7 @@ use crate::request::{Done, Work};
 use crate::source::Source;
 use crate::stats::{Counters, Stats};
 use crate::survey::{Survey, cannot};
+use crate::tail::Tail;
 use crate::truncate::{Pin, Truncated, Usage};
 use crate::{Durability, Lsn, Watermarks};
 
@@ -35,7 +36,17 @@ use crate::{Durability, Lsn, Watermarks};
 pub struct Wal<F: Fs = StdFs> {
     // Stops the thread before the last handle lets go of the lock.
     pub(crate) keeper: Option<Arc<Keeper>>,
+    handles: Arc<Handles<F>>,
     pub(crate) inner: Arc<Inner<F>>,
+}
+
+/// Tells those who follow the log when its last handle is gone.
+struct Handles<F: Fs>(Arc<Inner<F>>);
+
+impl<F: Fs> Drop for Handles<F> {
+    fn drop(&mut self) {
+        self.0.handles_gone();
+    }
 }
 
 impl Wal {
@@ -102,8 +113,8 @@ impl<F: Fs> Wal<F> {
             starved: AtomicBool::default(),
             ahead: AtomicBool::new(!found.reserve.is_empty()),
         };
-        let inner = Inner::new(home, found.log, found.reserve, lock);
-        Ok((Self { keeper: None, inner: Arc::new(inner) }, report))
+        let inner = Arc::new(Inner::new(home, found.log, found.reserve, lock));
+        Ok((Self { keeper: None, handles: Arc::new(Handles(inner.clone())), inner }, report))
     }
 
     /// Appends one record and returns when it is durable, or [`Written`](Durability::Written) where [`Options::sync`]
@@ -192,6 +203,15 @@ impl<F: Fs> Wal<F> {
         let pin = self.inner.pin("reader".into(), from);
         let from = pin.lsn().0;
         Reader::new(Source::Log(self.inner.clone(), Some(pin)), from)
+    }
+
+    /// Follows the log from `from` on: each record once, in order, as soon as it is as safe as `visible` says. What is
+    /// [`Buffered`](Durability::Buffered) is not in the file, so that asks for what is
+    /// [`Written`](Durability::Written); and what is only written, the tail may have seen although a power cut, or a
+    /// sync that fails, takes it back. Where records from `from` on are gone, a [`Gap`](crate::Event::Gap) says so first.
+    /// Pins the log while it lives, as [`reader`](Self::reader), unless it is [`detached`](Tail::detached).
+    pub fn tail(&self, from: Lsn, visible: Durability) -> Tail<F> {
+        Tail::new(self.inner.clone(), from, visible)
     }
 
     /// Gives back the segments whose records all lie below `lsn`, as far as no pin holds them. Records below the
@@ -327,7 +347,7 @@ fn check_unlocked<F: Fs>(fs: &F, dir: &Path, label: Option<Label>) -> Result<(),
 
 impl<F: Fs> Clone for Wal<F> {
     fn clone(&self) -> Self {
-        Self { keeper: self.keeper.clone(), inner: self.inner.clone() }
+        Self { keeper: self.keeper.clone(), handles: self.handles.clone(), inner: self.inner.clone() }
     }
 }
 

@@ -9,6 +9,8 @@
 
 #[path = "../src/durability.rs"]
 mod durability;
+#[path = "../src/follow.rs"]
+mod follow;
 // A model that is not in the list of all is not run: it shall not be silent.
 #[deny(dead_code)]
 #[path = "loom/models.rs"]

@@ -4,7 +4,7 @@
 
 use forebay_wal::aio::AsyncWal;
 use forebay_wal::fs::StdFs;
-use forebay_wal::{AppendError, Lsn, Options, Reject, View, Wal};
+use forebay_wal::{AppendError, Durability, Event, Lsn, Options, Reject, View, Wal};
 
 /// What a walk over a file holds of it.
 const WINDOW: u64 = 64 << 10;
@@ -65,6 +65,32 @@ fn a_reader_of_fragments_holds_the_record_that_they_are() {
         assert_eq!(wal.reader(first).map(|record| record.unwrap().bytes.len()).sum::<usize>(), 3 * len)
     });
     assert!(read < 3 * len as u64, "{read}");
+}
+
+/// What a tail holds while it follows: what it reads at once, or one frame while the window makes place for it.
+#[test]
+fn a_tail_holds_a_frame_and_a_window_however_far_it_is_behind_and_whatever_comes() {
+    for (segments, len) in [(2, 100), (40, 1000)] {
+        let scratch = log(segments, &vec![7; len]);
+        let (wal, report) = Wal::open_in(StdFs, scratch.path(), options()).unwrap();
+        let mut tail = wal.tail(Lsn(0), Durability::Written);
+        let (mut records, frame) = (0, u64::from(options().max_frame));
+        let mut follow = || {
+            while let Some(event) = tail.try_next().unwrap() {
+                records += u64::from(matches!(event, Event::Record(_)));
+            }
+        };
+        let held = peak(&mut follow);
+        assert!(held < WINDOW + frame + 4096, "{held} to catch up with {segments} segments");
+        for len in [10, 3000, 16_000, 10, 60_000] {
+            wal.append_with(vec![7; len], Durability::Written).unwrap();
+            let more = peak(&mut follow);
+            // The window is there already; fragments are joined.
+            let joined = if len > 16_384 { 2 * len as u64 } else { 0 };
+            assert!(more < frame + joined + 4096, "{more} for a record of {len} bytes");
+        }
+        assert_eq!(records, report.records + 5);
+    }
 }
 
 #[test]

@@ -2,9 +2,9 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod harness;
 #[path = "harness/handles.rs"]
 mod handles;
+mod harness;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,9 +13,9 @@ use forebay_wal::format::{Frag, FrameHeader, Seal, SegmentStart};
 use forebay_wal::fs::sim::{Op, SimFs, Survive};
 use forebay_wal::fs::{File, Fs};
 use forebay_wal::{Lsn, OpenError, Options, RecoveryReport, RepairPolicy, Wal, verify_in};
+use handles::Handles;
 use harness::forge::{data, first_start, forge, frame_header};
 use harness::{DIR, changes, options, path, read_all, record};
-use handles::Handles;
 
 type Files = BTreeMap<u64, Vec<u8>>;
 

@@ -7,6 +7,7 @@
 use loom::thread;
 
 use crate::Durability::{self, Synced, Written};
+use crate::follow::{Followers, Interest};
 use crate::parker::Parker;
 use crate::progress::{Progress, Waiters, Waiting};
 use crate::sync::{Arc, AtomicU64, Condvar, Mutex, Ordering};
@@ -18,6 +19,11 @@ pub(crate) const ALL: &[(&str, fn())] = &[
     ("of_two_who_append_one_leads_and_both_are_told", of_two_who_append_one_leads_and_both_are_told),
     ("of_three_who_append_each_is_told_at_its_level", of_three_who_append_each_is_told_at_its_level),
     ("who_waits_for_anothers_record_is_told", who_waits_for_anothers_record_is_told),
+    ("a_tail_hears_of_each_record_whenever_it_looks", a_tail_hears_of_each_record_whenever_it_looks),
+    (
+        "two_tails_hear_of_what_each_waits_for_and_of_the_end",
+        two_tails_hear_of_what_each_waits_for_and_of_the_end,
+    ),
 ];
 
 /// A leader, as far as those see it who wait.
@@ -219,4 +225,56 @@ fn who_waits_for_anothers_record_is_told() {
     log.append(Written);
     waits.join().unwrap();
     assert!(log.queue.lock().waiters.is_empty());
+}
+
+/// Follows up to a record, and returns how often it was woken.
+fn follow(progress: &Progress, followers: &Followers<Arc<Parker<u64>>>, level: Durability, end: u64) -> u64 {
+    let parker = Arc::new(Parker::default());
+    let mut woken = 0;
+    loop {
+        let reached = if level == Synced { progress.durable() } else { progress.written() };
+        if reached >= end || progress.has_ended() {
+            return woken;
+        }
+        parker.reset();
+        let interest = Interest { level, lsn: reached, segment: 0 };
+        if followers.follow(progress, interest, Arc::clone(&parker), |_| true) {
+            assert_eq!(parker.wait(), Some(0));
+            woken += 1;
+            let now = if level == Synced { progress.durable() } else { progress.written() };
+            assert!(now > reached || progress.has_ended(), "woken at {now} for what it knew");
+        }
+    }
+}
+
+fn a_tail_hears_of_each_record_whenever_it_looks() {
+    let log = Arc::new((Progress::new(1, 1), Followers::default()));
+    let leader = Arc::clone(&log);
+    let leads = thread::spawn(move || {
+        let (progress, followers) = &*leader;
+        for upto in [2, 3] {
+            progress.set_written(upto);
+            progress.set_durable(upto);
+            followers.tell(progress, |parker: Arc<Parker<u64>>| parker.answer(0));
+        }
+    });
+    assert!(follow(&log.0, &log.1, Synced, 3) <= 2);
+    leads.join().unwrap();
+}
+
+fn two_tails_hear_of_what_each_waits_for_and_of_the_end() {
+    let log = Arc::new((Progress::new(1, 1), Followers::default()));
+    let (leader, other) = (Arc::clone(&log), Arc::clone(&log));
+    let leads = thread::spawn(move || {
+        let (progress, followers) = &*leader;
+        let tell = || followers.tell(progress, |parker: Arc<Parker<u64>>| parker.answer(0));
+        progress.set_written(2);
+        tell();
+        progress.end();
+        tell();
+    });
+    let follows = thread::spawn(move || follow(&other.0, &other.1, Synced, 2));
+    assert!(follow(&log.0, &log.1, Written, 2) <= 1);
+    assert!(follows.join().unwrap() <= 1, "nothing was synced, so that there is only the end to hear of");
+    leads.join().unwrap();
 }

@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 pub(crate) use std::sync::Arc;
 
-pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
 
 #[derive(Debug)]
 pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
