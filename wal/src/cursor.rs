@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use crate::Lsn;
+use crate::codec::Unpacker;
 use crate::directory::{Entry, segment_path};
 use crate::error::{Damage, DamageClass, ReadError};
-use crate::format::{Digest, HEADER_LEN, HEADER_USED, Header, MAX_RECORD};
+use crate::format::{Digest, Features, HEADER_LEN, HEADER_USED, Header, MAX_RECORD};
 use crate::frame::{FRAME_HEADER_LEN, Frag, Kind};
 use crate::fs::{File, Fs, read_full};
 use crate::record::Records;
@@ -26,11 +27,19 @@ pub(crate) struct Cursor<F: Fs> {
     lsn: u64,
     /// LSN of the next record of the frame before it, and where those are that are still to be given out.
     ready: (u64, Records),
-    /// Whether they are in `joined`, and not in the window.
-    is_joined: bool,
+    place: Body,
     /// The body of a batch in fragments.
     joined: Bytes,
     fragments: Vec<u8>,
+    unpacker: Unpacker,
+}
+
+/// Where the body of a frame lies.
+#[derive(Clone, Copy)]
+enum Body {
+    Window,
+    Unpacked,
+    Joined,
 }
 
 struct Open<F: Fs> {
@@ -38,6 +47,8 @@ struct Open<F: Fs> {
     path: PathBuf,
     number: u64,
     digest: Digest,
+    /// Whether bodies may be compressed.
+    packs: bool,
     size: u64,
     offset: u64,
 }
@@ -67,9 +78,10 @@ impl<F: Fs> Cursor<F> {
             from,
             lsn: from,
             ready: (from, Records::NONE),
-            is_joined: false,
+            place: Body::Window,
             joined: Bytes::new(),
             fragments: Vec::new(),
+            unpacker: Unpacker::default(),
         }
     }
 
@@ -119,13 +131,21 @@ impl<F: Fs> Cursor<F> {
     /// What the records of the frame lie in.
     #[inline]
     pub(crate) fn body(&self) -> &Bytes {
-        if self.is_joined { &self.joined } else { self.window.buf() }
+        match self.place {
+            Body::Window => self.window.buf(),
+            Body::Unpacked => self.unpacker.body(),
+            Body::Joined => &self.joined,
+        }
     }
 
     /// The next record of the frame that was taken in last; `limit` is the end of those that can be lost.
     #[inline]
     pub(crate) fn record(&mut self, limit: u64) -> Option<Result<Found, ReadError>> {
-        let buf = if self.is_joined { &self.joined } else { self.window.buf() };
+        let buf = match self.place {
+            Body::Window => self.window.buf(),
+            Body::Unpacked => self.unpacker.body(),
+            Body::Joined => &self.joined,
+        };
         while let Some(at) = self.ready.1.next(buf) {
             let Some(at) = at else {
                 let lsns = self.ready.0..limit;
@@ -181,6 +201,16 @@ impl<F: Fs> Cursor<F> {
         if frame.frag == Frag::First {
             self.fragments.clear();
         }
+        let is_data = matches!(frame.kind, Kind::DATA | Kind::STREAM_DATA);
+        let (place, body) = if is_data && open.packs && frame.codec != 0 {
+            let stored = self.window.buf().get(body).unwrap_or_default();
+            match self.unpacker.unpack(frame.codec, stored) {
+                Ok(raw) => (Body::Unpacked, 0..raw.len()),
+                Err(_) => return Err(corrupt((&open.path, open.number), open.offset, self.lsn..limit)),
+            }
+        } else {
+            (Body::Window, body)
+        };
         if (self.fragments.len() + body.len()) as u64 > MAX_RECORD {
             return Err(corrupt((&open.path, open.number), open.offset, self.lsn..limit));
         }
@@ -188,16 +218,21 @@ impl<F: Fs> Cursor<F> {
         let end = self.lsn + records;
         match (frame.kind, frame.frag) {
             (Kind::DATA | Kind::STREAM_DATA, Frag::Whole) => {
-                self.is_joined = false;
+                self.place = place;
                 self.ready = (self.lsn, Records::of(frame.kind, body));
             }
             (Kind::DATA | Kind::STREAM_DATA, Frag::First | Frag::Middle) => {
-                self.fragments.extend_from_slice(self.window.buf().get(body).unwrap_or_default());
+                self.place = place;
+                let mut fragments = std::mem::take(&mut self.fragments);
+                fragments.extend_from_slice(self.body().get(body).unwrap_or_default());
+                self.fragments = fragments;
             }
             (Kind::DATA | Kind::STREAM_DATA, Frag::Last) => {
-                self.fragments.extend_from_slice(self.window.buf().get(body).unwrap_or_default());
-                self.joined = std::mem::take(&mut self.fragments).into();
-                self.is_joined = true;
+                self.place = place;
+                let mut fragments = std::mem::take(&mut self.fragments);
+                fragments.extend_from_slice(self.body().get(body).unwrap_or_default());
+                self.joined = fragments.into();
+                self.place = Body::Joined;
                 self.ready = (self.lsn, Records::of(frame.kind, 0..self.joined.len()));
             }
             // Burned, or a later version's: no record has these numbers.
@@ -240,8 +275,9 @@ impl<F: Fs> Cursor<F> {
         };
         match Header::decode(&block) {
             Ok(header) if header.segment == entry.segment && header.log_id == self.source.log_id() => {
-                let digest = header.digest();
-                Ok(Some(Open { file, path, number: entry.segment, digest, size, offset: HEADER_LEN }))
+                let (digest, packs) = (header.digest(), header.features.has(Features::COMPRESSION));
+                let (number, offset) = (entry.segment, HEADER_LEN);
+                Ok(Some(Open { file, path, number, digest, packs, size, offset }))
             }
             _ if !self.source.has(entry.segment) => Ok(None),
             _ => Err(corrupt((&path, entry.segment), 0, self.lsn..limit)),

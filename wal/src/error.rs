@@ -172,7 +172,7 @@ pub enum OpenError {
         /// What the system said.
         source: io::Error,
     },
-    /// A later version wrote this log. Use that version.
+    /// A later version wrote this log, or one with a codec that this build has no feature for. Use that.
     #[error("{} at byte {offset} has {what}, which this version does not know", path.display())]
     Unsupported {
         /// The segment's file.

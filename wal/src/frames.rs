@@ -5,6 +5,7 @@
 //! whose numbers somebody was told, or records for which somebody waits: the latter can be given up without the
 //! former.
 
+mod pack;
 mod seal;
 
 use std::ops::Range;

@@ -77,7 +77,7 @@ pub enum Unsupported {
     CommitAlign(u32),
     /// A frame of this kind.
     Kind(u8),
-    /// A frame compressed with this codec.
+    /// A frame compressed with this codec: one that this build has no feature for, or nobody knows.
     Codec(u8),
     /// A frame of this kind, which this version reads and does not write: the log can be looked at.
     Writing(u8),
@@ -91,6 +91,8 @@ impl fmt::Display for Unsupported {
             Self::Checksum(id) => write!(f, "checksum {id}"),
             Self::CommitAlign(bytes) => write!(f, "a commit alignment of {bytes} bytes"),
             Self::Kind(kind) => write!(f, "a frame of kind {kind}"),
+            Self::Codec(1) => write!(f, "bodies compressed with snappy"),
+            Self::Codec(2) => write!(f, "bodies compressed with zstd"),
             Self::Codec(codec) => write!(f, "codec {codec}"),
             Self::Writing(kind) => write!(f, "a frame to be written of kind {kind}"),
         }

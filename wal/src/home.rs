@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::codec::Packer;
 use crate::directory::Directory;
 use crate::fs::{File, Fs};
 use crate::options::Options;
@@ -18,6 +19,8 @@ pub(crate) struct Home<F: Fs> {
     pub(crate) salts: Salts,
     pub(crate) directory: Mutex<Directory>,
     pub(crate) counters: Counters,
+    /// Used by the one who writes.
+    pub(crate) packer: Mutex<Packer>,
     /// No segment was to be had when last tried, and none was given back since: not worth trying before one is
     /// needed.
     pub(crate) starved: AtomicBool,

@@ -5,7 +5,7 @@
 //! and after a crash [`Wal::reader`] gives back every record that was acknowledged, or opening fails and says
 //! which are damaged. It never guesses: a torn tail and rotten bytes are told apart by proof that is in the file.
 //!
-//! What it does not do: replicate, index, compress, or decide what to keep. It does not bring damaged records back,
+//! What it does not do: replicate, index, or decide what to keep. It does not bring damaged records back,
 //! and it does not keep records in memory.
 //!
 //! ```
@@ -97,6 +97,7 @@ mod answers;
 mod append;
 mod carried;
 mod checkpoint;
+mod codec;
 mod commit;
 mod compressed;
 mod confirm;
@@ -162,7 +163,7 @@ pub use error::{
     AppendError, Damage, DamageClass, Failure, InvalidOption, OpenError, Pinned, ReadError, Reject, Torn,
 };
 pub use lsn::{Lsn, Watermarks};
-pub use options::{Options, RepairPolicy, Time};
+pub use options::{Compression, Options, RepairPolicy, Time};
 pub use payload::Payload;
 pub use policy::SyncPolicy;
 pub use reader::{Reader, Record, RecordRef};

@@ -11,6 +11,7 @@ use crate::error::{AppendError, Failure};
 use crate::format::{Features, Header};
 use crate::fs::{File, Fs, write_all, write_zeros};
 use crate::home::Home;
+use crate::options::Compression;
 use crate::segment::{Segment, refusal};
 
 /// A segment file that does not have its name yet.
@@ -25,7 +26,7 @@ impl<F: Fs> Made<F> {
     /// spare file that the next opening removes.
     pub(crate) fn create(home: &Home<F>, number: u64, capacity: u64) -> Result<Self, AppendError> {
         let spare = spare_path(&home.dir, number);
-        let header = header(home, number, capacity);
+        let header = header(home, number, capacity, Features::NONE);
         let made = fill(home, &spare, &header);
         Self::named(home, spare, made.map(|file| Segment::unstarted(file, header)))
     }
@@ -38,7 +39,7 @@ impl<F: Fs> Made<F> {
         (number, capacity): (u64, u64),
     ) -> Result<Self, AppendError> {
         let spare = spare_path(&home.dir, kept);
-        let header = Header { features: Features::RECYCLED, ..header(home, number, capacity) };
+        let header = header(home, number, capacity, Features::RECYCLED);
         let made = home.fs.open(&spare).and_then(|file| {
             write_all(&file, &mut [IoSlice::new(&header.encode())], 0)?;
             file.sync_data()?;
@@ -72,8 +73,10 @@ impl<F: Fs> Made<F> {
     }
 }
 
-fn header<F: Fs>(home: &Home<F>, number: u64, capacity: u64) -> Header {
+fn header<F: Fs>(home: &Home<F>, number: u64, capacity: u64, features: Features) -> Header {
+    let compressed = home.options.compression != Compression::None;
     Header {
+        features: if compressed { features.with(Features::COMPRESSION) } else { features },
         checksum: home.options.checksum,
         created_unix_ns: home.options.time.unix_ns(),
         label: home.options.label.unwrap_or_default(),

@@ -52,6 +52,10 @@ pub struct Options {
     /// Whether the bytes that a repair cuts off are first copied to `quarantine/` in the log's directory.
     /// Default true.
     pub quarantine: bool,
+    /// What is done to bodies of frames of 512 bytes and more, where it makes them smaller by an eighth: many small
+    /// records that are written together share a frame. Default [`Compression::None`]. Counts for segments made from now
+    /// on; takes the memory of what is written once more. Readers hold a body as it was, besides what they read.
+    pub compression: Compression,
     /// Guards segments made from now on. Default CRC-32/IEEE.
     pub checksum: Checksum,
     /// What the log is called, in the header of every segment that is made from now on: opening one that is called
@@ -63,6 +67,25 @@ pub struct Options {
     pub salt_seed: Option<u64>,
     /// Clocks, for statistics and the date in segment headers. Default the system's.
     pub time: Time,
+}
+
+/// How bodies of frames are compressed. A build without the feature has not got the codec, and refuses a log that needs
+/// it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// Snappy: little work, for text about half.
+    #[cfg(feature = "snappy")]
+    Snappy,
+    /// Zstandard: smaller, and more work.
+    #[cfg(feature = "zstd")]
+    Zstd {
+        /// From 1, the fastest, to 19.
+        level: u8,
+    },
 }
 
 /// What to do when the last segment does not end cleanly.
@@ -150,6 +173,7 @@ impl Default for Options {
             gather: true,
             repair: RepairPolicy::default(),
             quarantine: true,
+            compression: Compression::default(),
             checksum: Checksum::default(),
             label: None,
             salt_seed: None,
@@ -166,6 +190,10 @@ impl Options {
         within("max_frame", u64::from(self.max_frame), 512, u64::from(MAX_FRAME))?;
         self.max_frame = self.max_frame.next_multiple_of(8);
         within("max_record_bytes", self.max_record_bytes, 1, MAX_RECORD)?;
+        #[cfg(feature = "zstd")]
+        if let Compression::Zstd { level } = self.compression {
+            within("compression.level", level.into(), 1, 19)?;
+        }
         if let Some(limit) = self.max_log_bytes {
             within("max_log_bytes", limit, 2 * self.segment_bytes, u64::MAX)?;
             // The segment being written stays until its successor is there, so two of any size must fit, each with a
@@ -198,6 +226,11 @@ mod tests {
         assert_eq!(error.to_string(), "segment_bytes is 4096, must be 8192 to 17179869184");
         let options = Options { max_log_bytes: Some(64 << 20), ..Options::default() };
         assert_eq!(options.checked().unwrap_err().option, "max_log_bytes");
+        #[cfg(feature = "zstd")]
+        for (level, fits) in [(0, false), (1, true), (19, true), (20, false)] {
+            let options = Options { compression: Compression::Zstd { level }, ..Options::default() };
+            assert_eq!(options.checked().is_ok(), fits);
+        }
     }
 
     #[test]

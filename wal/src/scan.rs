@@ -6,7 +6,7 @@
 use std::io;
 
 use crate::carried::Carried;
-use crate::compressed::Compressed;
+use crate::codec::{NotUnpacked, Unpacker};
 use crate::control::{Checkpoint, Seal, SegmentStart, StreamDef, low_watermark};
 use crate::format::{Digest, FIRST_LSN, Features, HEADER_LEN, Header, MAX_NUMBER, MAX_RECORD, Unsupported};
 use crate::frame::{Frag, FrameHeader, Kind};
@@ -129,6 +129,7 @@ impl Walk {
         window: &mut Window,
     ) -> io::Result<Result<Self, Unknown>> {
         let digest = header.digest();
+        let mut unpacker = Unpacker::default();
         let mut walk = self;
         // Control frames are whole groups, so this is never ahead of `whole`, and too much to be copied each time.
         let mut carried = std::mem::take(&mut walk.carried);
@@ -143,6 +144,18 @@ impl Walk {
             if synced > at || synced < walk.synced || frame.first_lsn != next_lsn {
                 break;
             }
+            let packed = header.features.has(Features::COMPRESSION) && frame.codec != 0;
+            let unpacked = match packed && !frame.kind.is_ignorable() {
+                true => unpacker.unpack(frame.codec, body).map(|raw| &raw[..]),
+                false => Ok(body),
+            };
+            let body = match unpacked {
+                Ok(body) => body,
+                Err(NotUnpacked::Damaged) => break,
+                Err(NotUnpacked::Unknown) => {
+                    return Ok(Err(Unknown { offset: at, what: Unsupported::Codec(frame.codec) }));
+                }
+            };
             match walk.step((&frame, body), header, from, &mut carried) {
                 Step::Fits => {}
                 Step::Broken => break,
@@ -187,13 +200,9 @@ impl Walk {
         if self.is_before_start() && (frame.kind != Kind::SEGMENT_START || !control) {
             return Step::Broken;
         }
-        if frame.codec != 0 && !frame.kind.is_ignorable() {
-            let known =
-                header.features.has(Features::COMPRESSION) && Compressed::CODECS.contains(&frame.codec);
-            return match Compressed::decode(body) {
-                None if known => Step::Broken,
-                _ => Step::Unknown(Unsupported::Codec(frame.codec)),
-            };
+        let packs = header.features.has(Features::COMPRESSION);
+        if frame.codec != 0 && !packs && !frame.kind.is_ignorable() {
+            return Step::Unknown(Unsupported::Codec(frame.codec));
         }
         let streams = header.features.has(Features::STREAMS);
         let fits = match frame.kind {
@@ -251,7 +260,8 @@ impl Walk {
     fn data(&mut self, frame: &FrameHeader, body: &[u8]) -> bool {
         let records = u64::from(frame.records);
         let before = if matches!(frame.frag, Frag::Middle | Frag::Last) { self.joined } else { 0 };
-        self.joined = before + u64::from(frame.body_len);
+        // A reader joins them as they were before compression.
+        self.joined = before + if frame.codec == 0 { u64::from(frame.body_len) } else { body.len() as u64 };
         let fits = match frame.frag {
             // None at all is legal: an empty batch once wrote that.
             Frag::Whole => self.open.is_none() && count_records(frame.kind, body) == Some(records),

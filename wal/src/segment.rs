@@ -16,6 +16,7 @@ use crate::frame::{Kind, frame_len};
 use crate::frames::{Frames, Tally, control_frame};
 use crate::fs::{File, Fs, is_full, write_all, write_zeros};
 use crate::home::Home;
+use crate::options::Compression;
 
 /// Bytes of a seal in the file.
 pub(crate) const SEAL_LEN: u64 = 32 + Seal::LEN as u64;
@@ -182,6 +183,14 @@ impl<F: Fs> Segment<F> {
         place: Place,
         (frames, count): (&mut Frames, usize),
     ) -> Result<Tally, AppendError> {
+        let compression = home.options.compression;
+        if compression != Compression::None && self.header.features.has(Features::COMPRESSION) {
+            let (start, before) = self.start(place);
+            let packer = &mut home.packer.lock();
+            let data = frames.pack(count, (&self.digest, self.synced), (compression, packer));
+            let slices = &mut [IoSlice::new(&start), IoSlice::new(&packer.out)];
+            return self.put(home, slices, before.then(data)).map(|()| data);
+        }
         let data = frames.seal(count, &self.digest, self.synced);
         match frames.flat(count) {
             Some(flat) if self.started => self.put(home, &mut [IoSlice::new(flat)], data)?,

@@ -37,6 +37,17 @@ const LEAST: usize = 4 << 10;
 /// A frame, the sum of its header, and where its body lies in the window.
 pub(crate) type Located = (FrameHeader, u32, Range<usize>);
 
+/// Memory of at least `len` bytes: that of `lent` where nobody holds a slice of it, and zeros otherwise.
+pub(crate) fn again(lent: &mut Bytes, len: usize) -> BytesMut {
+    match std::mem::take(lent).try_into_mut() {
+        Ok(own) if own.len() >= len => own,
+        other => {
+            drop(other);
+            BytesMut::zeroed(len)
+        }
+    }
+}
+
 impl Default for Window {
     fn default() -> Self {
         Self { buf: Bytes::new(), start: 0, valid: 0, ahead: WINDOW, summed: 0 }

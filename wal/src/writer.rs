@@ -110,6 +110,7 @@ impl<F: Fs> Wal<F> {
             salts,
             directory: Mutex::new(found.directory),
             counters: Counters::default(),
+            packer: Mutex::default(),
             starved: AtomicBool::default(),
             ahead: AtomicBool::new(!found.reserve.is_empty()),
         };

@@ -78,6 +78,16 @@ fn rotation_is_an_event_between_records_and_truncation_one_in_their_place() {
         assert_eq!(drain(tail), ["4", "segment 4"], "although nothing came behind it");
         assert_eq!(tail.next_lsn(), Lsn(5));
     }
+    drop((free, late));
+    wal.append("x").unwrap();
+    wal.rotate().unwrap();
+    assert!(matches!(pinned.next(), Ok(Event::Record(_))));
+    assert!(matches!(pinned.next(), Ok(Event::Rotated { segment: 5 })));
+    assert_eq!(
+        wal.truncate_before(Lsn(6)).unwrap().low,
+        Lsn(6),
+        "nothing holds what was before the rotation"
+    );
 }
 
 #[test]
@@ -124,6 +134,9 @@ fn a_log_that_broke_ends_its_tails_with_the_reason() {
         assert!(matches!(early, Event::Record(record) if record.lsn == Lsn(1)));
         disk.fail_next(Op::Sync, 0, Fault::Error(ErrorKind::Other));
         assert!(matches!(wal.sync(), Err(AppendError::Indeterminate(_))));
+        let mut late = wal.tail(Lsn::FIRST, Written);
+        assert!(matches!(late.next(), Ok(Event::Record(record)) if record.lsn == Lsn(1)));
+        assert!(matches!(late.next(), Err(ReadError::Poisoned(_))), "nobody knows what is left of record 2");
         assert!(
             matches!(tails[2].next().unwrap(), Event::Record(record) if record.lsn == Lsn(1)),
             "it is durable"
@@ -143,6 +156,22 @@ fn a_log_that_broke_ends_its_tails_with_the_reason() {
             }
         }
     }
+}
+
+/// A tail that knows of a record which the sync takes back before the tail has read it.
+#[test]
+fn bytes_that_a_failed_sync_took_back_are_no_damage() {
+    let disk = SimFs::new(0);
+    disk.set_sync_model(SyncModel::RevertCache);
+    let options = Options { segment_bytes: 1 << 20, max_frame: 256 << 10, ..options() };
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, options).unwrap();
+    wal.append("a").unwrap();
+    wal.append_with(vec![7; 200_000], Written).unwrap();
+    let mut tail = wal.tail(Lsn::FIRST, Written);
+    assert!(matches!(tail.next(), Ok(Event::Record(record)) if record.lsn == Lsn(1)));
+    disk.fail_next(Op::Sync, 0, Fault::Error(ErrorKind::Other));
+    assert!(wal.sync().is_err());
+    assert!(matches!(tail.next(), Err(ReadError::Poisoned(_))));
 }
 
 #[test]

@@ -131,17 +131,25 @@ impl Frames {
 
     #[inline]
     fn sum(&self, index: usize, digest: &Digest) -> u32 {
-        let span = &self.spans[index];
         let mut sum = digest.start();
+        self.pieces_of(index, |piece| sum = digest.update(sum, piece));
+        sum
+    }
+
+    /// Calls for each piece of a body.
+    #[inline]
+    pub(super) fn pieces_of(&self, index: usize, mut each: impl FnMut(&[u8])) {
+        let span = &self.spans[index];
         let mut at = span.at + FRAME_HEADER_LEN;
         let mut left = usize::try_from(span.body).expect("it lies in memory");
         for (before, bytes) in &self.shared[span.shared..self.end(index).1] {
             let run = &self.bytes[at..*before];
-            sum = digest.update(digest.update(sum, run), bytes);
+            each(run);
+            each(bytes);
             left -= run.len() + bytes.len();
             at = *before;
         }
-        digest.update(sum, &self.bytes[at..at + left])
+        each(&self.bytes[at..at + left]);
     }
 }
 
@@ -152,7 +160,7 @@ fn batch(spans: &[Span]) -> usize {
 }
 
 #[inline]
-fn synced8(synced: u64) -> u32 {
+pub(super) fn synced8(synced: u64) -> u32 {
     u32::try_from(synced / 8).expect("a segment is at most 16 GiB")
 }
 

@@ -9,6 +9,7 @@ pub(crate) struct Segment {
     number: u64,
     align: usize,
     capacity: usize,
+    codec: u8,
     pub(crate) lsn: u64,
     /// In units of eight bytes.
     synced: u32,
@@ -29,6 +30,7 @@ pub(crate) const IEEE: u32 = 0xEDB8_8320;
 pub(crate) const CASTAGNOLI: u32 = 0x82F6_3B78;
 pub(crate) const STREAMS: u32 = 1;
 pub(crate) const ALIGNED: u32 = 2;
+pub(crate) const COMPRESSED: u32 = 4;
 pub(crate) const RECYCLED: u32 = 16;
 
 /// Byte by byte with a table, as the textbooks have it.
@@ -75,6 +77,7 @@ impl Segment {
             number,
             align,
             capacity,
+            codec: 0,
             lsn: 1,
             synced: 512,
             frames: 0,
@@ -89,7 +92,7 @@ impl Segment {
         let mut rest = (body.len() as u32).to_le_bytes().to_vec();
         rest.extend(self.lsn.to_le_bytes());
         rest.extend(records.to_le_bytes());
-        rest.extend([kind, 0, frag, 0]);
+        rest.extend([kind, self.codec, frag, 0]);
         rest.extend(self.synced.to_le_bytes());
         rest.extend(crc(self.polynomial, &[&salt, body]).to_le_bytes());
         self.last_hcrc = crc(self.polynomial, &[&salt, &rest]);
@@ -100,6 +103,14 @@ impl Segment {
         self.lsn += u64::from(records);
         self.frames += 1;
         self.data_bytes += if kind <= 2 { body.len() as u64 } else { 0 };
+        self
+    }
+
+    /// A data frame whose body is stored as a codec made it.
+    pub(crate) fn packed(&mut self, (codec, frag): (u8, u8), records: u32, body: &[u8]) -> &mut Self {
+        self.codec = codec;
+        self.frame((1, frag), records, body);
+        self.codec = 0;
         self
     }
 
