@@ -5,11 +5,11 @@
 //! and after a crash [`Wal::reader`] gives back every record that was acknowledged, or opening fails and says
 //! which are damaged. It never guesses: a torn tail and rotten bytes are told apart by proof that is in the file.
 //!
-//! What it does not do: replicate, index, or decide what to keep. It does not bring damaged records back,
-//! and it does not keep records in memory.
+//! What it does not do: replicate, index, or decide what to keep. It does not bring damaged records back, and it does
+//! not keep records in memory.
 //!
 //! ```
-//! use forebay_wal::{Durability, Lsn, Options, Wal};
+//! use forebay_wal::{Durability, Event, Lsn, Options, Wal};
 //!
 //! # let scratch = tempfile::tempdir()?;
 //! # let dir = scratch.path().join("wal");
@@ -19,22 +19,34 @@
 //! let first = wal.append("one line")?; // durable from here on
 //! wal.append_batch(["both", "or none"])?;
 //! let last = wal.append_with("in a hurry", Durability::Buffered)?;
-//! wal.wait(last, Durability::Synced)?;
+//! wal.sync()?; // and that one too
 //!
 //! for record in wal.reader(Lsn::FIRST) {
 //!     let record = record?;
 //!     println!("{} {:?}", record.lsn, record.bytes);
 //! }
 //!
+//! let mut tail = wal.tail(last, Durability::Synced);
+//! let follower = std::thread::spawn(move || {
+//!     loop {
+//!         match tail.next() {
+//!             Ok(Event::Record(record)) => println!("{} {:?}", record.lsn, record.bytes),
+//!             Ok(Event::Closed) | Err(_) => break,
+//!             Ok(_) => {} // the log goes on in another segment, or what was not seen yet is gone
+//!         }
+//!     }
+//! });
+//!
 //! wal.truncate_before(first.next())?; // what is stored elsewhere may go, by whole segments
 //! wal.close()?;
+//! # follower.join().map_err(|_| "panicked")?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Guarantees
 //!
 //! They rest on the assumptions A1 to A6 in [FORMAT.md](mod@format), and each names the test that would fail
-//! without it. Numbers that are missing belong to parts that do not exist yet.
+//! without it.
 //!
 //! - **G1** `Ok(lsn)`: after any crash every record up to `lsn`, from the low watermark on, is read back, or an
 //!   error names the damaged range (`tests/crash.rs`, `tests/golden.rs`).
@@ -62,18 +74,24 @@
 //!   room is kept; appends resume by themselves, also in the files that truncations gave back (`tests/faults.rs`,
 //!   `tests/recycle.rs`, `tests/checkpoint.rs`).
 //! - **G13** One opener at a time, in all processes (`tests/append.rs`).
+//! - **G14** A [`Tail`] sees each record once, in order, whole, and not before it is as safe as asked for; rotation, and
+//!   truncation of what it has not seen, are events. It is woken when there is news for it and not otherwise
+//!   (`tests/tail.rs`, `tests/loom.rs`).
 //! - **G15** Any bytes on disk: no panic, no endless loop, no allocation beyond what the file holds
 //!   (`tests/golden.rs`).
 //! - **G16** Dropping an append future neither loses nor duplicates a record and blocks nobody
 //!   (`tests/append.rs`).
 //! - **G17** Logs of every format version ever written stay readable (`tests/golden.rs`, `tests/features.rs`). One that
-//!   needs a later version is refused and left as it is to the byte (`tests/features.rs`).
+//!   needs a later version is refused and left as it is to the byte (`tests/features.rs`), and so is one that needs a
+//!   codec which this build has not got (`tests/codec.rs`).
+//! - **G18** Memory is bounded by what may wait to be written, and for each [`Reader`] and [`Tail`] by what it reads at
+//!   once, 64 KiB or one frame, and the fragments of one record (`tests/memory.rs`, `tests/allocations.rs`).
 //!
 //! # Limits
 //!
 //! Record or batch 64 MiB ([`Options::max_record_bytes`], at most 256 MiB); segment 8 KiB to 16 GiB; 2⁶² records.
-//! Memory: [`Options::max_inflight_bytes`] for records that wait, and one frame, or the fragments of one record,
-//! per reader. A lone record of 64 bytes takes 104 on disk, in a group of 100 about 65. Opening reads the whole log
+//! Memory: [`Options::max_inflight_bytes`] for records that wait, and 64 KiB or one frame, besides the fragments of one
+//! record and a body brought back from compression, per reader or tail. A lone record of 64 bytes takes 104 on disk, in a group of 100 about 65. Opening reads the whole log
 //! once; an append costs one write and one sync, shared by all that wait, or less where it asks for less: see
 //! [`Durability`] and [`SyncPolicy`]. Unix only.
 //!
@@ -85,7 +103,8 @@
 //!
 //! # Features
 //!
-//! - `tokio`: `aio::AsyncWal`, futures for appends and one committing thread per log.
+//! - `tokio`: `aio::AsyncWal`, futures for appends and one committing thread per log; `aio::Tail`, a stream.
+//! - `snappy`, `zstd`: [`Options::compression`].
 //! - `sim`: the deterministic disk.
 //! - `conformance`: the suite for implementations of [`fs::Fs`].
 
