@@ -107,6 +107,7 @@
 //! - `snappy`, `zstd`: [`Options::compression`].
 //! - `sim`: the deterministic disk.
 //! - `conformance`: the suite for implementations of [`fs::Fs`].
+//! - `cli`: the program `walctl`, which inspects, verifies, dumps, repairs and truncates logs on disk; `walctl --help`.
 
 mod adopt;
 #[cfg(feature = "tokio")]
