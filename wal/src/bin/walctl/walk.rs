@@ -206,3 +206,78 @@ pub(crate) fn frag(frag: Frag) -> &'static str {
         Frag::Last => "last",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use super::*;
+
+    struct Memory(Vec<u8>);
+
+    impl File for Memory {
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+            let rest = self.0.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+            let len = rest.len().min(buf.len());
+            buf[..len].copy_from_slice(&rest[..len]);
+            Ok(len)
+        }
+
+        fn write_vectored_at(&self, _: &[IoSlice<'_>], _: u64) -> io::Result<usize> {
+            unreachable!("nothing is written")
+        }
+
+        fn size(&self) -> io::Result<u64> {
+            Ok(self.0.len() as u64)
+        }
+
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            unreachable!("nothing is written")
+        }
+
+        fn allocate(&self, _: u64) -> io::Result<()> {
+            unreachable!("nothing is written")
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            unreachable!("nothing is written")
+        }
+
+        fn sync_all(&self) -> io::Result<()> {
+            unreachable!("nothing is written")
+        }
+    }
+
+    #[test]
+    fn a_frame_behind_a_hole_is_found_wherever_a_piece_of_the_file_ends() {
+        let header = Header::new([1; 16], 1, 2, 1 << 20);
+        let frame = FrameHeader {
+            body_len: 0,
+            first_lsn: 9,
+            records: 0,
+            kind: Kind::PAD,
+            codec: 0,
+            frag: Frag::Whole,
+            synced8: 512,
+            body_crc: header.digest().sum(&[]),
+        };
+        let piece = Pages::<Memory>::LEN;
+        for hole in (piece - 64..piece + 64).step_by(ALIGN) {
+            let mut bytes = vec![0; usize::try_from(HEADER_LEN).unwrap()];
+            bytes.resize(bytes.len() + hole, 7);
+            let at = bytes.len() as u64;
+            bytes.extend(frame.encode(&header.digest()));
+            bytes.resize(1 << 20, 0);
+            let mut found = Vec::new();
+            let walked = walk(&Memory(bytes), &header, 1 << 20, |item| {
+                found.push(match item {
+                    Item::Hole(hole) => (hole.start, hole.end, false),
+                    Item::Frame(frame) => (frame.at, frame.at + 32, frame.whole),
+                });
+                Ok(())
+            });
+            walked.unwrap();
+            assert_eq!(found, [(HEADER_LEN, at, false), (at, at + 32, true)], "{hole}");
+        }
+    }
+}
