@@ -19,6 +19,8 @@ fn main() {
     chunks();
     logs();
     frames();
+    accidents();
+    lives();
     records();
     pushes();
     ring_records();
@@ -108,6 +110,83 @@ fn frames() {
     let ignorable = frame(200, 0, 0, 3, 8, b"later", 0);
     write("wal_frames", "ignorable", &[base, ignorable, data.clone()].concat());
     write("wal_frames", "last-lsn", &[(MAX_NUMBER - 1).to_le_bytes().to_vec(), data.clone(), data].concat());
+}
+
+/// What happens to golden logs, as `wal_recover_dir` takes it, and frames with codecs.
+fn accidents() {
+    let edit =
+        |what: u8, file: u8, at: u16, value: u8| [&[what, file][..], &at.to_le_bytes(), &[value]].concat();
+    let save = |name: &str, log: u8, edits: &[Vec<u8>]| {
+        write("wal_recover_dir", name, &[vec![log], edits.concat()].concat());
+    };
+    for (name, log) in
+        ["plain", "aligned", "burned", "checkpoint", "recycled", "salvaged", "streams"].iter().zip(0..)
+    {
+        save(name, log, &[]);
+        save(&format!("{name}-flipped"), log, &[edit(1, 0, 4250, 3)]);
+    }
+    save("torn", 0, &[edit(3, 2, 5300, 0)]);
+    save("missing", 0, &[edit(4, 1, 0, 0)]);
+    save("swapped", 0, &[edit(6, 1, 0, 2)]);
+    save("cut", 0, &[edit(2, 2, 4700, 0)]);
+    save("longer", 0, &[edit(5, 0, 0, 7)]);
+    // The low watermark of the third segment's start, and its sums.
+    save("forged-low", 0, &[edit(0, 2, 4096 + 32 + 48, 9), edit(7, 2, 4096 + 40, 0)]);
+    save("forged-header", 3, &[edit(0, 1, 40, 9), edit(7, 1, 40, 0)]);
+
+    let line = b"level=info msg=\"a line like its neighbours\" ".repeat(8);
+    for (name, codec) in [("none", 0), ("snappy", 1), ("zstd", 2), ("reserved", 3)] {
+        let frame = |lies: u8| [&[codec, lies][..], &(1_u32 << 20).to_le_bytes(), &line].concat();
+        write("wal_codec", name, &frame(0));
+        write("wal_codec", &format!("{name}-longer"), &frame(2));
+        write("wal_codec", &format!("{name}-rubbish"), &frame(1));
+    }
+}
+
+/// Programs of `wal_ops_vs_model` and `wal_reader_tail`.
+fn lives() {
+    let life = |name: &str, settings: u8, events: &[(u8, u16)]| {
+        let events = events.iter().flat_map(|(what, how)| [&[*what][..], &how.to_le_bytes()].concat());
+        write("wal_ops_vs_model", name, &[settings, 1].into_iter().chain(events).collect::<Vec<_>>());
+    };
+    life(
+        "quiet",
+        0,
+        &[(0, 10), (4, 304), (8, 0), (9, 0), (2, 31), (7, 60), (6, 0), (10, 0), (0, 7 * 900), (11, 0)],
+    );
+    life(
+        "power",
+        0,
+        &[(0, 300), (12, 5), (0, 40), (2, 32), (12, 9 + 32 * 77), (5, 304), (13, 3), (7, 50), (0, 1)],
+    );
+    life(
+        "faults",
+        1,
+        &[(0, 5), (14, 2), (3, 33), (14, 35), (6, 0), (0, 9), (14, 32 * 2 + 4), (4, 24), (0, 2)],
+    );
+    life(
+        "full",
+        2,
+        &[(0, 800), (15, 4096), (0, 7 * 500), (0, 7 * 500), (7, 100), (0, 7 * 500), (15, 1), (0, 10)],
+    );
+    life(
+        "recycled",
+        8,
+        &[(0, 7 * 900), (0, 7 * 900), (7, 100), (9, 0), (0, 7 * 900), (12, 7), (0, 7 * 900), (7, 90)],
+    );
+
+    write("wal_reader_tail", "follow", &[7, 1, 0, 9, 8, 8, 2, 5, 8, 8, 4, 0, 8, 255, 0, 16, 8, 255]);
+    write(
+        "wal_reader_tail",
+        "rotate",
+        &[0, 9, 7, 1, 5, 0, 0, 32, 5, 0, 6, 100, 9, 255, 6, 100, 0, 1, 9, 255],
+    );
+    write(
+        "wal_reader_tail",
+        "fail",
+        &[7, 1, 3, 9, 14, 2, 4, 0, 8, 255, 14, 1, 0, 7, 8, 255, 3, 1, 4, 0, 8, 255],
+    );
+    write("wal_reader_tail", "full", &[7, 1, 15, 0, 0, 240, 0, 240, 0, 240, 8, 255, 15, 1, 0, 240, 8, 255]);
 }
 
 fn records() {

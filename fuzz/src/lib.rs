@@ -16,7 +16,7 @@ pub mod wal;
 pub type Body = fn(&[u8]);
 
 /// Every body under the name of its target and of its directory in `corpus/`.
-pub const BODIES: [(&str, Body); 17] = [
+pub const BODIES: [(&str, Body); 21] = [
     ("baggage", trace::baggage),
     ("chunk_envelope", chunk::chunk_envelope),
     ("chunk_key", chunk::chunk_key),
@@ -32,7 +32,11 @@ pub const BODIES: [(&str, Body); 17] = [
     ("tenant_yaml", tenant::tenant_yaml),
     ("traceparent", trace::traceparent),
     ("tracestate", trace::tracestate),
+    ("wal_codec", wal::wal_codec),
     ("wal_frames", wal::wal_frames),
+    ("wal_ops_vs_model", wal::wal_ops_vs_model),
+    ("wal_reader_tail", wal::wal_reader_tail),
+    ("wal_recover_dir", wal::wal_recover_dir),
     ("wal_segment", wal::wal_segment),
 ];
 

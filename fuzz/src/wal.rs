@@ -1,8 +1,18 @@
 //! A segment of a log on a simulated disk. Opening refuses or repairs, and what was repaired stays repaired.
 
+mod codec;
+mod directory;
+mod ops;
+mod reader;
+
 use forebay_wal::format::{Digest, Frag, FrameHeader, HEADER_LEN, Header, Kind, SegmentStart};
 use forebay_wal::fs::sim::SimFs;
 use forebay_wal::{Lsn, Options, ReadError, Time, Wal};
+
+pub use codec::wal_codec;
+pub use directory::wal_recover_dir;
+pub use ops::wal_ops_vs_model;
+pub use reader::wal_reader_tail;
 
 const DIR: &str = "/log";
 const FIRST: &str = "/log/wal-0000000000000001.seg";
@@ -39,17 +49,12 @@ fn assemble(data: &[u8]) -> Vec<u8> {
         None | Some(0) => 1,
         Some(lsn) => lsn,
     };
-    let start = SegmentStart {
-        segment: 1,
-        base_lsn: lsn,
-        prev_segment: 0,
-        prev_last_lsn: 0,
-        prev_end: 0,
-        prev_last_hcrc: 0,
-        low_watermark: lsn,
-        epoch: 0,
-    };
-    push(&mut segment, &digest, &start.encode(), FrameHeader { kind: Kind::SEGMENT_START, ..frame(lsn) });
+    push(
+        &mut segment,
+        &digest,
+        &first_start(lsn).encode(),
+        FrameHeader { kind: Kind::SEGMENT_START, ..frame(lsn) },
+    );
     while let Some([kind, parts, step, records, synced, body_len, lie, _]) = take::<8>(&mut input) {
         let body = input.split_off(..usize::from(body_len).min(input.len())).unwrap_or_default();
         lsn = lsn.wrapping_add_signed(i64::from(step.cast_signed()));
@@ -69,6 +74,20 @@ fn assemble(data: &[u8]) -> Vec<u8> {
     }
     segment.resize(segment.len().max(CAPACITY), 0);
     segment
+}
+
+/// The start of a log's first segment.
+fn first_start(base_lsn: u64) -> SegmentStart {
+    SegmentStart {
+        segment: 1,
+        base_lsn,
+        prev_segment: 0,
+        prev_last_lsn: 0,
+        prev_end: 0,
+        prev_last_hcrc: 0,
+        low_watermark: base_lsn,
+        epoch: 0,
+    }
 }
 
 /// A frame in a segment of which only the header is synced.
@@ -115,15 +134,13 @@ fn check(segment: &[u8]) -> Result<Records, ReadError> {
     Ok(records)
 }
 
+fn options() -> Options {
+    Options { segment_bytes: CAPACITY as u64, salt_seed: Some(1), time: Time::frozen(), ..Options::default() }
+}
+
 /// What is read from the log on `disk`; none if it does not open.
 fn open(disk: &SimFs) -> Option<Result<Records, ReadError>> {
-    let options = Options {
-        segment_bytes: CAPACITY as u64,
-        salt_seed: Some(1),
-        time: Time::frozen(),
-        ..Options::default()
-    };
-    let (wal, report) = Wal::open_in(disk.clone(), DIR, options).ok()?;
+    let (wal, report) = Wal::open_in(disk.clone(), DIR, options()).ok()?;
     assert_eq!(report.next_lsn, wal.next_lsn());
     Some(
         wal.reader(Lsn(0)).map(|record| record.map(|record| (record.lsn.0, record.bytes.to_vec()))).collect(),
