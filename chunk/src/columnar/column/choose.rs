@@ -2,6 +2,10 @@
 //! and what the compressor will make of bytes is guessed by their entropy. All in integers, so that every
 //! machine chooses alike.
 
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+
 use super::bits::width_of;
 use crate::columnar::class::decimal_digits;
 use crate::loki::format::uvarint_bytes;
@@ -22,6 +26,8 @@ pub(crate) struct Distinct {
     /// For each value of the column, its number among them.
     pub(crate) ids: Vec<u16>,
     counts: Vec<u32>,
+    /// Seeded by the process, so that nobody can choose values that collide; the numbers do not depend on it.
+    hasher: RandomState,
 }
 
 impl Distinct {
@@ -43,7 +49,7 @@ impl Distinct {
             if row == HOPE && self.values.len() > HOPE * 7 / 8 {
                 return false;
             }
-            let hash = value.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - bits);
+            let hash = self.hasher.hash_one(value) >> (64 - bits);
             let mut at = usize::try_from(hash).unwrap_or(0);
             let id = loop {
                 let Some(place) = self.places.get_mut(at) else { return false };
@@ -214,6 +220,22 @@ mod tests {
     fn a_few_large_values_have_a_dictionary() {
         let column: Vec<u64> = (0..1000).map(|n| [17, 1 << 40, 1 << 50, 99][n * n % 7 % 4]).collect();
         assert_eq!(chosen(&column), Numbers::Dict);
+    }
+
+    /// Whoever writes log lines could choose them so that all started at one place of the table.
+    #[test]
+    fn values_that_are_chosen_to_collide_do_not() {
+        let inverse = {
+            // Newton's method for the inverse modulo 2^64 of the multiplier that everybody can read.
+            let odd = 0x9E37_79B9_7F4A_7C15u64;
+            (0..6).fold(odd, |x, _| x.wrapping_mul(2u64.wrapping_sub(odd.wrapping_mul(x))))
+        };
+        let column: Vec<u64> = (0..8000u64).flat_map(|n| [n.wrapping_mul(inverse); 2]).collect();
+        let mut distinct = Distinct::default();
+        assert!(distinct.number(&column, 8000));
+        let used: Vec<bool> = distinct.places.iter().map(|place| place.2 == distinct.round).collect();
+        let longest = used.split(|used| !used).map(<[bool]>::len).max().unwrap();
+        assert!(longest < 500, "{longest} values side by side");
     }
 
     #[test]
