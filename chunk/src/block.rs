@@ -9,13 +9,14 @@ use bytes::Bytes;
 use crate::chunk::BlockMeta;
 use crate::columnar::group::Group;
 use crate::columnar::profile::Profile;
-use crate::columnar::rows::{Cost, PIECE, Rows};
+use crate::columnar::rows::{Cost, Rows};
 use crate::entry::Entry;
 use crate::head::Head;
 use crate::loki::decode::StoredBlock;
 use crate::loki::encode;
 use crate::loki::entries::Entries;
 use crate::loki::format::Format;
+use crate::range::Direction;
 use crate::symbols::SymbolTable;
 use crate::{Codec, Error};
 
@@ -107,19 +108,12 @@ impl Body {
         }
     }
 
-    /// How many entries may be prepared at once.
-    pub(crate) fn piece(&self) -> usize {
+    /// Makes the first of these entries ready to be read, or backward the last, and as many with it as are worth it;
+    /// says how many of them are.
+    pub(crate) fn prepare(&mut self, ranks: Range<usize>, direction: Direction) -> Result<usize, Error> {
         match self {
-            Self::Loki(_) | Self::Memory(_) => usize::MAX,
-            Self::Columnar(_) => PIECE,
-        }
-    }
-
-    /// Makes the entries of these ranks ready to be lent out, and may forget others.
-    pub(crate) fn prepare(&mut self, ranks: Range<usize>) -> Result<(), Error> {
-        match self {
-            Self::Loki(_) | Self::Memory(_) => Ok(()),
-            Self::Columnar(rows) => rows.prepare(ranks),
+            Self::Loki(_) | Self::Memory(_) => Ok(ranks.len()),
+            Self::Columnar(rows) => rows.prepare(ranks, direction),
         }
     }
 

@@ -5,7 +5,6 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
-use std::ops::Range;
 
 use crate::block::{Block, Body, Source};
 use crate::chunk::BlockMeta;
@@ -190,6 +189,11 @@ impl EntryIter {
         self.stats
     }
 
+    /// What of [`Limits::max_decoded_bytes`] is spent.
+    pub(crate) fn spent_bytes(&self) -> u64 {
+        self.spent
+    }
+
     /// The blocks that were skipped because they could not be decoded, which happens only with
     /// [`CorruptionPolicy::SkipBlock`]; those that were found on opening are told by
     /// [`Chunk::damage`](crate::Chunk::damage).
@@ -271,8 +275,14 @@ impl EntryIter {
             Source::Stored(block) => {
                 let body = match &block {
                     Block::Loki(block) => self.decode(block).map(Body::Loki),
-                    Block::Columnar(group) => Rows::open(group, &self.reading.limits, self.budget())
-                        .map(|rows| Body::Columnar(Box::new(rows))),
+                    Block::Columnar(group) => match Rows::open(group, &self.reading.limits, self.budget()) {
+                        Ok(rows) => Ok(Body::Columnar(Box::new(rows))),
+                        Err(cause) => {
+                            // What was opened in vain has cost the same.
+                            self.spent = self.spent.saturating_add(group.opening_bytes());
+                            Err(cause)
+                        }
+                    },
                 };
                 let of = (block.number(), *block.meta());
                 match body {
@@ -299,17 +309,15 @@ impl EntryIter {
         Ok(Some(cursor))
     }
 
-    /// Makes the next `run` entries of a cursor ready, or the first of them; says how many. `None` if they are
-    /// damaged and the policy is to skip the rest of their block.
+    /// Makes the next entries of a cursor ready; says how many, of `run` at most. `None` if they are damaged and the
+    /// policy is to skip the rest of their block.
     fn prepare(&mut self, cursor: &mut Cursor, run: usize) -> Result<Option<usize>, Error> {
-        let run = run.min(cursor.body.piece());
-        let ranks: Range<usize> = match self.direction {
-            Direction::Forward => cursor.start..cursor.start + run,
-            Direction::Backward => cursor.end - run..cursor.end,
-        };
-        let prepared = cursor.body.prepare(ranks);
+        let prepared = cursor.body.prepare(cursor.start..cursor.end, self.direction);
         self.count(cursor)?;
-        let Err(cause) = prepared else { return Ok(Some(run)) };
+        let cause = match prepared {
+            Ok(ready) => return Ok(Some(run.min(ready))),
+            Err(cause) => cause,
+        };
         let (number, meta) = cursor.rest(self.direction);
         self.skip(meta, number, cause).inspect_err(|error| self.failure = Some(error.clone()))?;
         Ok(None)

@@ -94,6 +94,36 @@ fn groups_that_contradict_the_footer_are_not_read() {
     }
 }
 
+/// A group that was not to be opened had cost nothing.
+#[test]
+fn groups_that_are_opened_in_vain_are_paid_for() {
+    let mut builder = Builder::new(BuilderOptions::columnar(Profile::Fast)).unwrap();
+    for group in 0..40i64 {
+        for n in 0..4000 {
+            builder.append(forebay_chunk::Entry::new(group * 4000 + n, "x")).unwrap();
+        }
+        let block = builder.cut().unwrap();
+        builder.attach(block.encode());
+    }
+    let whole = builder.finish().unwrap().bytes.to_vec();
+    let file = File::parse(&whole);
+    let mut lying = whole.clone();
+    for group in &file.groups {
+        // The times' first stream: scale, mode, start, gap. With a gap of 0 the last time is another one.
+        lying[group.streams[0].end - 1] = 0;
+    }
+    file.mend(&mut lying);
+    let read = |max_decoded_bytes| {
+        let limits = Limits { max_decoded_bytes, ..limits() };
+        let chunk = Chunk::open_with(lying.clone(), &limits, CorruptionPolicy::SkipBlock).unwrap();
+        let mut entries = chunk.entries(.., Direction::Forward);
+        entries.next().map(|entry| entry.map(|_| ())).map(|entry| (entry, entries.damage().len()))
+    };
+    assert_eq!(read(40 * 4000 * 9), Ok((None, 40)));
+    let error = read(5 * 4000 * 9).unwrap_err();
+    assert!(matches!(error, Error::LimitExceeded { limit: "max_decoded_bytes", .. }), "{error}");
+}
+
 #[test]
 fn a_stream_of_another_length_or_codec_is_found_out() {
     let whole = columns();

@@ -24,6 +24,8 @@ pub(crate) const HEAD_BYTES: usize = HEAD_SUMMED + CRC;
 
 /// Kinds of streams from here on may be passed over by those who do not know them.
 const OPTIONAL_KINDS: u8 = 128;
+/// Streams of a group at most: a column each, the kinds that come once, and pages of raw lines.
+const MAX_STREAMS: usize = 70_000;
 
 pub(crate) fn header() -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
@@ -81,11 +83,11 @@ pub(crate) struct Directory {
 pub(crate) struct StreamMeta {
     pub(crate) kind: Kind,
     pub(crate) codec: u8,
-    pub(crate) raw_len: usize,
-    pub(crate) stored_len: usize,
+    pub(crate) raw_len: u32,
+    pub(crate) stored_len: u32,
     pub(crate) crc: u32,
     /// From the start of the group.
-    pub(crate) start: usize,
+    pub(crate) start: u32,
 }
 
 impl Directory {
@@ -99,17 +101,17 @@ impl Directory {
         put_uvarint(&mut directory, to_u64(self.streams.len()));
         for stream in &self.streams {
             directory.extend_from_slice(&[stream.kind.byte(), stream.codec]);
-            put_uvarint(&mut directory, to_u64(stream.stored_len));
+            put_uvarint(&mut directory, stream.stored_len.into());
             if stream.codec != super::codec::NONE {
-                put_uvarint(&mut directory, to_u64(stream.raw_len));
+                put_uvarint(&mut directory, stream.raw_len.into());
             }
             directory.extend_from_slice(&stream.crc.to_le_bytes());
         }
-        let body = self.streams.iter().fold(0, |sum: usize, stream| sum.saturating_add(stream.stored_len));
+        let body = self.streams.iter().fold(0u64, |sum, stream| sum.saturating_add(stream.stored_len.into()));
         let length =
-            |length: usize| u32::try_from(length).expect("a block is limited to 2^32 bytes").to_le_bytes();
+            |length: u64| u32::try_from(length).expect("a block is limited to 2^32 bytes").to_le_bytes();
         let mut out = GROUP_MAGIC.to_vec();
-        out.extend_from_slice(&length(directory.len()));
+        out.extend_from_slice(&length(to_u64(directory.len())));
         out.extend_from_slice(&length(body));
         out.extend_from_slice(&self.rows.to_le_bytes());
         out.extend_from_slice(&sum(&out, &directory).to_le_bytes());
@@ -139,15 +141,28 @@ impl Directory {
             [directory, body].map(|length| usize::try_from(length).unwrap_or(usize::MAX));
         let directory_start = reader.offset();
         let directory = reader.bytes(directory_len)?;
+        // Whatever the checksum: what is cut short is not hashed.
+        reader.bytes(body_len)?;
         let found = sum(summed, directory);
         if found != expected {
             return Err(Error::ChecksumMismatch { section, offset: to_u64(offset), expected, found });
         }
-        reader.bytes(body_len)?;
         let body_start = HEAD_BYTES.saturating_add(directory_len);
         let mut reader = Reader::new(directory, directory_start, section);
         let directory = Self::parse(&mut reader, rows, body_start, body_len, limits)?;
         Ok((directory, body_start.saturating_add(body_len)))
+    }
+
+    /// How many bytes [`Directory::read`] hashes of these.
+    pub(crate) fn hashed_bytes(bytes: &[u8]) -> usize {
+        let mut reader = Reader::new(bytes, 0, Section::Header);
+        let mut size = |skip: usize| {
+            reader.bytes(skip).ok()?;
+            usize::try_from(u32::from_le_bytes(reader.array().ok()?)).ok()
+        };
+        let (Some(directory), Some(body)) = (size(GROUP_MAGIC.len()), size(0)) else { return 0 };
+        let length = HEAD_BYTES.saturating_add(directory).saturating_add(body);
+        if length <= bytes.len() { directory } else { 0 }
     }
 
     fn parse(
@@ -167,6 +182,9 @@ impl Directory {
         let max_ns = max_ns.ok_or_else(|| at.corrupt(format!("{rows} rows, {span} ns from {min_ns} on")))?;
         let hash = u128::from_le_bytes(reader.array()?);
         let count = reader.size()?;
+        if count > MAX_STREAMS {
+            return Err(Error::limit("streams of a group", count, MAX_STREAMS));
+        }
         let mut streams = Vec::new();
         let (mut start, mut raw_total) = (body_start, 0usize);
         for _ in 0..count {
@@ -181,7 +199,18 @@ impl Directory {
                 let kind = Kind::from_byte(kind);
                 let kind =
                     kind.ok_or_else(|| at.corrupt("a stream of a kind that must be understood and is not"))?;
+                if raw_len == 0 {
+                    return Err(at.corrupt("a stream without bytes"));
+                }
                 raw_total = raw_total.saturating_add(raw_len);
+                if raw_total > limits.block_bytes() {
+                    return Err(Error::limit("max_block_bytes", raw_total, limits.block_bytes()));
+                }
+                let small = |length| {
+                    let max = usize::try_from(u32::MAX).unwrap_or(usize::MAX);
+                    u32::try_from(length).map_err(|_| Error::limit("bytes of a group", length, max))
+                };
+                let (raw_len, stored_len, start) = (small(raw_len)?, small(stored_len)?, small(start)?);
                 streams.push(StreamMeta { kind, codec, raw_len, stored_len, crc, start });
             }
             start = next;
@@ -195,9 +224,6 @@ impl Directory {
             return Err(
                 at.corrupt(format!("streams from {body_start} to {start} in a body of {body_len} bytes"))
             );
-        }
-        if raw_total > limits.block_bytes() {
-            return Err(Error::limit("max_block_bytes", raw_total, limits.block_bytes()));
         }
         Ok(Self { rows, min_ns, max_ns, raw_bytes, hash, streams })
     }
@@ -237,7 +263,7 @@ mod tests {
             ],
         };
         let start = directory.encode().len();
-        directory.streams.iter_mut().for_each(|stream| stream.start += start);
+        directory.streams.iter_mut().for_each(|stream| stream.start += u32::try_from(start).unwrap());
         directory
     }
 
@@ -273,6 +299,22 @@ mod tests {
         };
         assert_eq!(limit(Limits { max_entries_per_block: 2, ..Limits::default() }), "max_entries_per_block");
         assert_eq!(limit(Limits { max_block_bytes: 305, ..Limits::default() }), "max_block_bytes");
+    }
+
+    /// A directory of seven bytes a stream asked for thirty times as much memory.
+    #[test]
+    fn streams_are_counted_and_none_is_empty() {
+        let with = |count: usize, raw_len: u32| {
+            let stream =
+                StreamMeta { kind: Kind::Column, codec: 0, raw_len, stored_len: raw_len, crc: 7, start: 0 };
+            let directory = Directory { streams: vec![stream; count], ..directory() };
+            let body = vec![0; count * raw_len as usize];
+            let read = Directory::read(&[directory.encode(), body].concat(), 0, 0, &Limits::default());
+            read.map(|(directory, _)| directory.streams.len())
+        };
+        assert_eq!(with(MAX_STREAMS, 1), Ok(MAX_STREAMS));
+        assert!(matches!(with(MAX_STREAMS + 1, 1), Err(Error::LimitExceeded { .. })));
+        assert!(matches!(with(3, 0), Err(Error::Corrupt { .. })));
     }
 
     #[test]

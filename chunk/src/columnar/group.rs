@@ -43,11 +43,14 @@ impl Group {
 
     /// How many bytes [`Group::read`] hashes to find out whether these are a group.
     pub(crate) fn hashed_bytes(bytes: &[u8]) -> usize {
-        let length = bytes
-            .get(4..)
-            .and_then(|rest| rest.first_chunk())
-            .map_or(0, |length| u32::from_le_bytes(*length));
-        usize::try_from(length).unwrap_or(usize::MAX)
+        Directory::hashed_bytes(bytes)
+    }
+
+    /// What it takes to find out whether it can be opened: memory for its times, and for the stream they are in.
+    pub(crate) fn opening_bytes(&self) -> u64 {
+        let time = self.directory.streams.iter().find(|stream| stream.kind == Kind::Time);
+        let stream = time.map_or(0, |stream| stream.raw_len);
+        self.meta.entries.saturating_mul(8).saturating_add(stream.into())
     }
 
     /// The entries of a block.
@@ -88,7 +91,7 @@ impl Group {
         };
         let mut data = directory.encode();
         for (stream, packed) in directory.streams.iter_mut().zip(&packed) {
-            stream.start = data.len();
+            stream.start = small(data.len());
             data.extend_from_slice(&packed.data);
         }
         // It may wait for hours until its chunk is full.
@@ -120,6 +123,8 @@ impl Group {
         let mut streams = Streams::within(budget);
         let base = usize::try_from(self.meta.offset).unwrap_or(usize::MAX);
         for &StreamMeta { kind, codec, raw_len, stored_len, crc, start } in &self.directory.streams {
+            let [raw_len, stored_len, start] =
+                [raw_len, stored_len, start].map(|number| usize::try_from(number).unwrap_or(usize::MAX));
             let offset = base.saturating_add(start);
             let data = self.data.slice(start..start.saturating_add(stored_len));
             let stored = Stored { group: self.number, kind, codec, raw_len, crc, offset, data };
@@ -222,8 +227,13 @@ impl Packed<'_> {
 
     fn meta(&self) -> StreamMeta {
         let Self { kind, codec, raw_len, ref data } = *self;
-        StreamMeta { kind, codec, raw_len, stored_len: data.len(), crc: crc32fast::hash(data), start: 0 }
+        let (raw_len, stored_len) = (small(raw_len), small(data.len()));
+        StreamMeta { kind, codec, raw_len, stored_len, crc: crc32fast::hash(data), start: 0 }
     }
+}
+
+fn small(length: usize) -> u32 {
+    u32::try_from(length).expect("a block is limited to 2^32 bytes")
 }
 
 #[cfg(test)]
@@ -249,7 +259,7 @@ mod tests {
         raw::encode(lines.iter().map(Vec::as_slice), &mut streams);
         let lines: usize = pack(&streams, &profile.options()).iter().map(Packed::size).sum();
         let time = group.directory().streams.iter().find(|stream| stream.kind == Kind::Time);
-        lines + time.map_or(0, |stream| stream.stored_len) + 64
+        lines + time.map_or(0, |stream| stream.stored_len as usize) + 64
     }
 
     #[test]

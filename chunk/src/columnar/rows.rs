@@ -13,6 +13,7 @@ use super::raw::RawLines;
 use super::stream::{Kind, Streams};
 use super::time;
 use crate::entry::{Entry, Metadata};
+use crate::range::Direction;
 use crate::{Error, Limits};
 
 /// Rows that are made at once: enough that what it costs to begin does not count, and a small part of a group.
@@ -34,6 +35,8 @@ pub(crate) struct Rows {
     ends: Vec<u32>,
     /// Bytes of text that were made so far.
     made: usize,
+    /// How often rows were made.
+    pieces: usize,
 }
 
 #[derive(Debug)]
@@ -63,21 +66,39 @@ impl Rows {
             text: Vec::new(),
             ends: Vec::new(),
             made: 0,
+            pieces: 0,
         })
     }
 
-    /// Makes the lines and the metadata of these rows, and forgets others.
-    pub(crate) fn prepare(&mut self, rows: Range<usize>) -> Result<(), Error> {
-        if self.ready.start <= rows.start && rows.end <= self.ready.end {
-            return Ok(());
+    /// Makes lines and metadata of the first of these rows ready, or backward of the last, and says how many are. They
+    /// are made in pieces, however few are read of one before those of another group.
+    pub(crate) fn prepare(&mut self, rows: Range<usize>, direction: Direction) -> Result<usize, Error> {
+        let ready = match direction {
+            Direction::Forward if self.ready.contains(&rows.start) => {
+                self.ready.end.min(rows.end).saturating_sub(rows.start)
+            }
+            Direction::Backward if self.ready.contains(&rows.end.wrapping_sub(1)) => {
+                rows.end.saturating_sub(self.ready.start.max(rows.start))
+            }
+            _ => 0,
+        };
+        if ready > 0 || rows.is_empty() {
+            return Ok(ready);
         }
+        let rows = match direction {
+            Direction::Forward => rows.start..rows.end.min(rows.start.saturating_add(PIECE)),
+            Direction::Backward => rows.start.max(rows.end.saturating_sub(PIECE))..rows.end,
+        };
         self.ready = 0..0;
         self.text.clear();
         self.ends.clear();
-        self.make(rows.clone()).map_err(|fault| fault.into_error(self.group))?;
+        self.pieces = self.pieces.saturating_add(1);
+        let made = self.make(rows.clone());
+        // What was made in vain has cost the same.
         self.made = self.made.saturating_add(self.text.len());
+        made.map_err(|fault| fault.into_error(self.group))?;
         self.ready = rows;
-        Ok(())
+        Ok(self.ready.len())
     }
 
     fn make(&mut self, rows: Range<usize>) -> Result<(), Fault> {
@@ -155,4 +176,35 @@ pub(crate) struct Cost {
     pub(crate) stored: usize,
     pub(crate) decoded: usize,
     pub(crate) memory: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Profile;
+    use crate::head::Head;
+    use crate::symbols::SymbolTable;
+
+    /// A group of which every second row comes before the next of another one: each took as long as a piece.
+    #[test]
+    fn rows_that_are_read_one_by_one_are_made_in_pieces() {
+        const ROWS: usize = 3 * PIECE + 5;
+        let mut head = Head::default();
+        for n in 0..ROWS {
+            head.append(i64::try_from(n).unwrap(), format!("line {n} of {}", n * n).as_bytes(), &[]);
+        }
+        let group = Group::encode(&head, &SymbolTable::default(), Profile::Fast);
+        for direction in [Direction::Forward, Direction::Backward] {
+            let mut rows = Rows::open(&group, &Limits::default(), usize::MAX).unwrap();
+            for n in 0..ROWS {
+                let (row, left) = match direction {
+                    Direction::Forward => (n, n..ROWS),
+                    Direction::Backward => (ROWS - 1 - n, 0..ROWS - n),
+                };
+                assert!(rows.prepare(left, direction).unwrap() > 0);
+                assert_eq!(rows.entry(row).unwrap().line, format!("line {row} of {}", row * row).as_bytes());
+            }
+            assert_eq!(rows.pieces, 4);
+        }
+    }
 }

@@ -84,8 +84,16 @@ pub(crate) struct Streams {
     parts: [Part; KINDS],
     raw_lines: Vec<Part>,
     columns: Vec<Part>,
+    spending: Spending,
+}
+
+/// What opening streams has cost, and may still cost.
+#[derive(Debug)]
+struct Spending {
     /// What may still be decompressed, in bytes.
     budget: AtomicUsize,
+    stored: AtomicUsize,
+    decoded: AtomicUsize,
 }
 
 impl Default for Streams {
@@ -123,7 +131,9 @@ impl Streams {
     /// Streams that are read: all together are decompressed to at most so many bytes.
     pub(crate) fn within(budget: usize) -> Self {
         let parts = Default::default();
-        Self { parts, raw_lines: Vec::new(), columns: Vec::new(), budget: AtomicUsize::new(budget) }
+        let budget = AtomicUsize::new(budget);
+        let spending = Spending { budget, stored: AtomicUsize::new(0), decoded: AtomicUsize::new(0) };
+        Self { parts, raw_lines: Vec::new(), columns: Vec::new(), spending }
     }
 
     /// The stream of a kind that comes once, to be written to.
@@ -153,7 +163,7 @@ impl Streams {
     /// The bytes of the stream of a kind that comes once, decompressed when first asked for.
     pub(crate) fn get(&self, kind: Kind) -> Result<&[u8], Fault> {
         match self.parts.get(usize::from(kind.byte())) {
-            Some(part) => part.plain(&self.budget),
+            Some(part) => part.plain(&self.spending),
             None => Ok(&[]),
         }
     }
@@ -162,7 +172,7 @@ impl Streams {
     /// asked for.
     pub(crate) fn nth(&self, kind: Kind, number: usize) -> Result<&[u8], Fault> {
         match self.many(kind).get(number) {
-            Some(part) => part.plain(&self.budget),
+            Some(part) => part.plain(&self.spending),
             None => {
                 let what = format!("stream {number} of {}", self.many(kind).len());
                 Err(Fault::corrupt(kind, 0, what))
@@ -197,11 +207,8 @@ impl Streams {
 
     /// Bytes that were read and bytes that were decompressed so far: `(stored, plain)`.
     pub(crate) fn opened(&self) -> (usize, usize) {
-        let opened = self.parts.iter().chain(&self.raw_lines).chain(&self.columns);
-        let opened = opened.filter(|part| part.plain.get().is_some());
-        opened.filter_map(|part| part.stored.as_ref()).fold((0, 0), |(stored, plain), part| {
-            (stored.saturating_add(part.data.len()), plain.saturating_add(part.raw_len))
-        })
+        let Spending { stored, decoded, .. } = &self.spending;
+        (stored.load(Ordering::Relaxed), decoded.load(Ordering::Relaxed))
     }
 }
 
@@ -242,12 +249,12 @@ impl Part {
         }
     }
 
-    fn plain(&self, budget: &AtomicUsize) -> Result<&[u8], Fault> {
+    fn plain(&self, spending: &Spending) -> Result<&[u8], Fault> {
         if self.stored.is_none() && self.plain.get().is_none() {
             return Ok(&[]);
         }
         let plain = self.plain.get_or_init(|| match &self.stored {
-            Some(stored) => stored.plain(budget),
+            Some(stored) => stored.plain(spending),
             None => Ok(Plain::Owned(Vec::new())),
         });
         plain.as_ref().map(Plain::bytes).map_err(Fault::clone)
@@ -277,14 +284,18 @@ impl Stored {
         Err(Error::ChecksumMismatch { section, offset, expected, found }.into())
     }
 
-    fn plain(&self, budget: &AtomicUsize) -> Result<Plain, Fault> {
+    fn plain(&self, spending: &Spending) -> Result<Plain, Fault> {
+        spending.stored.fetch_add(self.data.len(), Ordering::Relaxed);
         self.check()?;
+        if self.codec != codec::NONE {
+            let spend = |left: usize| left.checked_sub(self.raw_len);
+            if let Err(left) = spending.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend) {
+                return Err(Fault::limit("max_decoded_bytes", self.raw_len, left));
+            }
+        }
+        spending.decoded.fetch_add(self.raw_len, Ordering::Relaxed);
         if self.codec == codec::NONE {
             return Ok(Plain::Shared(self.data.clone()));
-        }
-        let spend = |left: usize| left.checked_sub(self.raw_len);
-        if let Err(left) = budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend) {
-            return Err(Fault::limit("max_decoded_bytes", self.raw_len, left));
         }
         let plain = codec::decompress(&self.data, self.codec, self.raw_len);
         let plain =
