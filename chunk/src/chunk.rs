@@ -1,15 +1,18 @@
 //! A chunk opened from its bytes: every checksum is verified before the first entry is handed out, and no
 //! block is decompressed before it is needed.
 
-use std::fmt;
+use std::{fmt, iter};
 
 use bytes::Bytes;
 
 use crate::block::{Block, Source};
 use crate::columnar;
 use crate::columnar::footer::Identity;
+use crate::columnar::group::Group;
 use crate::columnar::hash::ContentHash;
 use crate::damage::{CorruptionPolicy, Damage, DamageKind};
+use crate::entry::Entry;
+use crate::error::to_u64;
 use crate::iter::{EntryIter, Reading};
 use crate::loki::decode;
 use crate::loki::format::Format;
@@ -101,10 +104,14 @@ impl Chunk {
     /// Only blocks that overlap the range are decompressed, each when its turn comes. The iterator shares the
     /// chunk's bytes and does not borrow the chunk.
     pub fn entries(&self, range: impl Into<TimeRange>, direction: Direction) -> EntryIter {
-        let Parsed { format, codec, symbols, blocks, .. } = &self.parsed;
-        let reading = Reading { format: *format, codec: *codec, limits: self.limits, policy: self.policy };
+        let Parsed { symbols, blocks, .. } = &self.parsed;
         let sources = blocks.iter().cloned().map(Source::Stored);
-        EntryIter::new(reading, symbols.clone(), sources, range.into(), direction)
+        EntryIter::new(self.reading(), symbols.clone(), sources, range.into(), direction)
+    }
+
+    fn reading(&self) -> Reading {
+        let Parsed { format, codec, .. } = self.parsed;
+        Reading { format, codec, limits: self.limits, policy: self.policy }
     }
 
     /// Every block that the index names, in the order they were cut, the lost ones too.
@@ -138,42 +145,91 @@ impl Chunk {
     /// A hash of all entries in order, with their times, lines and metadata: two chunks that have the same hold the
     /// same, whatever their format, codec, profile or sizes of blocks. Pairs of metadata count as a set.
     ///
-    /// Reads every entry. It is a proof against damage and mistakes, not against somebody who makes two contents
-    /// of one hash.
+    /// Reads every entry; of a chunk of [some groups](crate::columnar::Index::open) those of these. It is a proof
+    /// against damage and mistakes, not against somebody who makes two contents of one hash.
     ///
     /// # Errors
     ///
-    /// What a read of all entries has.
+    /// What a read of all entries has, and whatever the policy, why some are lost: what is left has not the hash of
+    /// the chunk.
     pub fn content_hash(&self) -> Result<u128, Error> {
+        lost(&self.parsed.damage)?;
         let mut hash = ContentHash::default();
-        let mut entries = self.entries(.., Direction::Forward);
-        while let Some(entry) = entries.next()? {
-            hash.push(&entry);
-        }
+        self.visit(self.entries(.., Direction::Forward), |entry| hash.push(entry))?;
         Ok(hash.value())
     }
 
     /// Checks all that can be checked: every checksum, also of what a read of the entries does not need, every entry,
-    /// and the content hash, if the chunk says it.
+    /// and of a columnar chunk that each group has the content hash and the raw size that it says, and the whole its
+    /// hash.
     ///
     /// # Errors
     ///
-    /// What opening and reading the chunk have. What was damaged and is skipped is no error: ask
-    /// [`damage`](Self::damage) first.
+    /// What opening and reading the chunk have, and [`Error::Corrupt`] for a hash or size that is another one. What
+    /// was found to be damaged on opening, and is skipped, is no error: ask [`damage`](Self::damage) first. What is
+    /// only found to be damaged now is one whatever the policy.
     pub fn verify(&self) -> Result<(), Error> {
+        let mut left = self.limits.max_decoded_bytes;
         for block in &self.parsed.blocks {
             if let Block::Columnar(group) = block {
-                group.verify()?;
+                left = self.verify_group(group, left)?;
             }
         }
-        let found = self.content_hash()?;
-        match self.parsed.content_hash {
-            Some(expected) if expected != found && self.parsed.damage.is_empty() => {
-                let what = format!("content hash {expected:032x}, that of the entries is {found:032x}");
-                Err(Error::corrupt(Section::Footer, self.bytes.len(), what))
-            }
-            _ => Ok(()),
+        if self.format() != Format::Columnar {
+            return self.visit(self.entries(.., Direction::Forward), |_| {});
         }
+        // Of a part of the groups nothing says the hash.
+        let is_whole = self.parsed.damage.is_empty() && self.parsed.blocks.len() == self.parsed.index.len();
+        let Some(expected) = self.parsed.content_hash.filter(|_| is_whole) else { return Ok(()) };
+        let found = match columnar::content_hash(&self.parsed.blocks) {
+            Some(found) => found,
+            None => self.content_hash()?,
+        };
+        if expected == found {
+            return Ok(());
+        }
+        let what = format!("content hash {expected:032x}, that of the entries is {found:032x}");
+        Err(Error::corrupt(Section::Footer, self.bytes.len(), what))
+    }
+
+    /// Checks a group that may be decoded to `left` bytes, and gives what is left of them.
+    fn verify_group(&self, group: &Group, left: u64) -> Result<u64, Error> {
+        group.verify()?;
+        let limits = Limits { max_decoded_bytes: left, ..self.limits };
+        let source = Source::Stored(Block::Columnar(group.clone()));
+        let reading = Reading { limits, ..self.reading() };
+        let mut entries = EntryIter::new(
+            reading,
+            SymbolTable::default(),
+            iter::once(source),
+            TimeRange::ALL,
+            Direction::Forward,
+        );
+        let (mut hash, mut raw_bytes) = (ContentHash::default(), 0u64);
+        let left = loop {
+            let Some(entry) = entries.next()? else { break left.saturating_sub(entries.spent_bytes()) };
+            hash.push(&entry);
+            raw_bytes = raw_bytes.saturating_add(to_u64(entry.raw_bytes()));
+        };
+        lost(entries.damage())?;
+        let said = (group.hash().value(), group.meta.raw_bytes);
+        if said == (hash.value(), Some(raw_bytes)) {
+            return Ok(left);
+        }
+        let what = format!(
+            "content hash and raw size {said:x?}, those of the entries are {:x?}",
+            (hash.value(), raw_bytes)
+        );
+        let offset = usize::try_from(group.meta.offset).unwrap_or(usize::MAX);
+        Err(Error::corrupt(Section::Group(group.number), offset, what))
+    }
+
+    /// Shows all entries; an error if some are lost.
+    fn visit(&self, mut entries: EntryIter, mut show: impl FnMut(&Entry<'_>)) -> Result<(), Error> {
+        while let Some(entry) = entries.next()? {
+            show(&entry);
+        }
+        lost(entries.damage())
     }
 
     /// What the chunk says that its [`content_hash`](Self::content_hash) is. Columnar chunks say it, unless their
@@ -200,6 +256,15 @@ impl Chunk {
     pub(crate) fn parsed(&self) -> &Parsed {
         &self.parsed
     }
+}
+
+/// Why entries are lost, if some are.
+fn lost(damage: &[Damage]) -> Result<(), Error> {
+    let cause = damage.iter().find_map(|damage| match &damage.kind {
+        DamageKind::Moved { .. } => None,
+        DamageKind::Lost { cause, .. } | DamageKind::Unknown { cause } => Some(cause.clone()),
+    });
+    cause.map_or(Ok(()), Err)
 }
 
 impl fmt::Debug for Chunk {

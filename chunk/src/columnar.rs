@@ -110,7 +110,7 @@ pub(crate) fn identified(chunk: &[u8], identity: Identity) -> Result<(Vec<u8>, O
 }
 
 /// The hash of all entries, if each group ends before the next starts; otherwise it takes a read to know it.
-fn content_hash(blocks: &[Block]) -> Option<u128> {
+pub(crate) fn content_hash(blocks: &[Block]) -> Option<u128> {
     let ascend = blocks.windows(2).all(|pair| matches!(pair, [a, b] if a.meta().max_ns <= b.meta().min_ns));
     let groups = blocks.iter().map(|block| match block {
         Block::Columnar(group) => Some(group),

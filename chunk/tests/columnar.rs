@@ -190,6 +190,66 @@ fn an_object_is_read_by_its_end_and_the_groups_that_are_wanted() {
     assert_eq!(skipped.damage().iter().map(|damage| damage.entries_lost()).sum::<u64>(), first.entries);
 }
 
+/// It compared the hash of all groups with that of the groups at hand.
+#[test]
+fn some_groups_of_a_chunk_are_verified_as_those_groups() {
+    let options = BuilderOptions { block_size: 1 << 16, ..BuilderOptions::columnar(Profile::Balanced) };
+    let bytes = built(options, &service()).bytes;
+    let (index, bytes_of) = index_and_groups(&bytes);
+    for numbers in [&[1][..], &[0, 2], &[]] {
+        let groups = numbers.iter().map(|&number| (number, bytes_of(number)));
+        let part = index.open(groups, &Limits::default(), CorruptionPolicy::Fail).unwrap();
+        assert_eq!(part.verify(), Ok(()), "{numbers:?}");
+    }
+}
+
+/// It gave the entries of such a group twice.
+#[test]
+fn no_group_is_opened_twice() {
+    let options = BuilderOptions { block_size: 1 << 16, ..BuilderOptions::columnar(Profile::Balanced) };
+    let bytes = built(options, &service()).bytes;
+    let (index, bytes_of) = index_and_groups(&bytes);
+    for policy in [CorruptionPolicy::Fail, CorruptionPolicy::SkipBlock] {
+        let twice = [1, 2, 1].map(|number| (number, bytes_of(number)));
+        let error = index.open(twice, &Limits::default(), policy).unwrap_err();
+        assert!(error.to_string().contains("given twice"), "{error}");
+    }
+}
+
+fn index_and_groups(bytes: &Bytes) -> (Index, impl Fn(usize) -> Bytes) {
+    let Ok(Tail::Index(index)) = Index::read(bytes, bytes.len() as u64, &Limits::default()) else {
+        panic!("the whole chunk has its index")
+    };
+    let (groups, bytes) = (index.groups().to_vec(), bytes.clone());
+    let bytes_of = move |number: usize| {
+        let start = usize::try_from(groups[number].offset).unwrap();
+        bytes.slice(start..start + usize::try_from(groups[number].size_bytes).unwrap())
+    };
+    (index, bytes_of)
+}
+
+/// The hash was that of what was left, and nobody was told.
+#[test]
+fn a_chunk_of_which_entries_are_lost_has_no_content_hash() {
+    let options = BuilderOptions { block_size: 1 << 16, ..BuilderOptions::columnar(Profile::Balanced) };
+    let chunk = built(options, &service());
+    let second = open(&chunk).blocks()[1];
+    let mut broken = chunk.bytes.to_vec();
+    // The last byte of a group belongs to one of its streams.
+    broken[usize::try_from(second.offset + second.size_bytes).unwrap() - 1] ^= 1;
+    for policy in [CorruptionPolicy::SkipBlock, CorruptionPolicy::Salvage] {
+        let chunk = Chunk::open_with(broken.clone(), &Limits::default(), policy).unwrap();
+        assert!(matches!(chunk.content_hash(), Err(Error::ChecksumMismatch { .. })));
+        assert!(chunk.verify().is_err());
+    }
+    // Nor one of which a group is known to be lost from the start.
+    broken[usize::try_from(second.offset).unwrap()] ^= 1;
+    let chunk = Chunk::open_with(broken, &Limits::default(), CorruptionPolicy::SkipBlock).unwrap();
+    assert_eq!(chunk.damage().len(), 1);
+    assert!(chunk.content_hash().is_err());
+    assert_eq!(chunk.verify(), Ok(()), "what is left is as it was written");
+}
+
 /// Identifiers that differ in each entry take about the bits that they have.
 #[test]
 fn metadata_of_many_values_takes_what_its_values_have() {

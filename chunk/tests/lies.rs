@@ -94,6 +94,32 @@ fn groups_that_contradict_the_footer_are_not_read() {
     }
 }
 
+/// Nobody compared them with the entries.
+#[test]
+fn a_group_that_lies_about_its_hash_or_its_raw_size_is_found_out() {
+    let whole = chunk(1 << 16, (0..40).map(|n| format!("user {} took {n} ms", n % 4)));
+    let file = File::parse(&whole);
+    let group = &file.groups[0];
+    Chunk::open(whole.clone(), &limits()).unwrap().verify().unwrap();
+    let lie = |places: &[usize]| {
+        let mut lying = whole.clone();
+        places.iter().for_each(|&at| lying[at] ^= 1);
+        file.mend(&mut lying);
+        let chunk = Chunk::open(lying, &limits()).unwrap();
+        assert!(collect(&mut chunk.entries(.., Direction::Forward)).is_ok());
+        chunk.verify()
+    };
+    // In the directory alone, and in the footer alone, whose hash ends what it says of this chunk.
+    for at in [group.hash, group.hash + 15, whole.len() - 25] {
+        assert!(matches!(lie(&[at]), Err(Error::Corrupt { .. })), "byte {at}");
+    }
+    // The list of groups ends in the raw size: in front of tag and length of the hash, and the hash.
+    let in_footer = whole.len() - 24 - 18 - 2;
+    let raw_size = &whole[group.raw_size..group.raw_size + 2];
+    assert_eq!(raw_size, &whole[in_footer..in_footer + 2]);
+    assert!(matches!(lie(&[group.raw_size, in_footer]), Err(Error::Corrupt { .. })));
+}
+
 /// A group that was not to be opened had cost nothing.
 #[test]
 fn groups_that_are_opened_in_vain_are_paid_for() {

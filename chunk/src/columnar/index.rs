@@ -64,11 +64,12 @@ impl Index {
         self.footer.identity.as_ref().map(|identity| Envelope::identified(identity, bounds))
     }
 
-    /// The chunk, of which only the entries of these groups are read: each by its number, and its bytes.
+    /// The chunk, of which only the entries of these groups are read: each by its number, and its bytes. What the chunk
+    /// says of itself, its bounds, entries and raw size, it says of all groups.
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] for a number that no group has. A group that is not the one of its number is an error, or
+    /// [`Error::Corrupt`] for a number that no group has, and for one that comes twice. A group that is not the one of its number is an error, or
     /// skipped and reported if that is the policy.
     pub fn open(
         &self,
@@ -78,11 +79,19 @@ impl Index {
     ) -> Result<Chunk, Error> {
         let Footer { groups: index, content_hash, identity } = self.footer.clone();
         let (mut blocks, mut damage) = (Vec::new(), Vec::new());
+        let mut given = vec![false; index.len()];
         for (number, bytes) in groups {
             let Some(meta) = index.get(number) else {
                 let what = format!("group {number} of {}", index.len());
                 return Err(Error::corrupt(Section::Group(number), 0, what));
             };
+            if given.get_mut(number).is_some_and(|given| std::mem::replace(given, true)) {
+                return Err(Error::corrupt(
+                    Section::Group(number),
+                    0,
+                    format!("group {number} is given twice"),
+                ));
+            }
             if to_u64(bytes.len()) > meta.size_bytes {
                 let what = format!("{} bytes of a group of {}", bytes.len(), meta.size_bytes);
                 return Err(Error::corrupt(Section::Group(number), 0, what));

@@ -6,13 +6,16 @@
 #[derive(Debug)]
 pub(crate) struct File {
     pub(crate) groups: Vec<Group>,
-    footer: usize,
+    pub(crate) footer: usize,
     end: usize,
 }
 
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) start: usize,
+    /// Where the directory says the raw size, and the content hash.
+    pub(crate) raw_size: usize,
+    pub(crate) hash: usize,
     directory_end: usize,
     pub(crate) streams: Vec<Stream>,
 }
@@ -94,7 +97,10 @@ impl Group {
     fn parse(bytes: &[u8], start: usize) -> Self {
         let directory_end = start + 20 + u32_at(bytes, start + 4);
         let mut at = start + 20;
-        let [_min, _span, _raw] = [(); 3].map(|()| uvarint(bytes, &mut at));
+        let [_min, _span] = [(); 2].map(|()| uvarint(bytes, &mut at));
+        let raw_size = at;
+        uvarint(bytes, &mut at);
+        let hash = at;
         at += 16;
         let count = uvarint(bytes, &mut at);
         let mut body = directory_end;
@@ -113,6 +119,6 @@ impl Group {
         });
         let streams = streams.collect();
         assert_eq!(at, directory_end);
-        Self { start, directory_end, streams }
+        Self { start, raw_size, hash, directory_end, streams }
     }
 }
