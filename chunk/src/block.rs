@@ -18,20 +18,26 @@ use crate::loki::entries::Entries;
 use crate::loki::format::Format;
 use crate::range::Direction;
 use crate::symbols::SymbolTable;
-use crate::{Codec, Error};
+use crate::{Codec, Error, Limits};
 
 /// What blocks are encoded to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Target {
-    Loki { format: Format, codec: Codec },
-    Columnar(Profile),
+    Loki {
+        format: Format,
+        codec: Codec,
+    },
+    /// And what a reader is going to allow.
+    Columnar(Profile, Limits),
 }
 
 impl Target {
     pub(crate) fn encode(self, head: &Head, symbols: &SymbolTable) -> Block {
         match self {
             Self::Loki { format, codec } => Block::Loki(encode::block(head, format, codec)),
-            Self::Columnar(profile) => Block::Columnar(Group::encode(head, symbols, profile)),
+            Self::Columnar(profile, limits) => {
+                Block::Columnar(Group::encode(head, symbols, profile, &limits))
+            }
         }
     }
 }

@@ -70,7 +70,7 @@ impl BuilderOptions {
 
     fn target(&self) -> Target {
         match self.format {
-            Format::Columnar => Target::Columnar(self.profile),
+            Format::Columnar => Target::Columnar(self.profile, self.limits),
             format => Target::Loki { format, codec: self.codec },
         }
     }
@@ -138,7 +138,7 @@ impl Builder {
         }
         let max_ratio = match options.target() {
             Target::Loki { .. } => codec.supported()?.max_ratio(),
-            Target::Columnar(_) => 0,
+            Target::Columnar(..) => 0,
         };
         for (option, value, min, max) in [
             ("block_size", block_size, 1, limits.block_bytes()),
@@ -259,8 +259,8 @@ impl Builder {
     /// The most that decoding the chunk can cost its reader if it gets this entry.
     fn decoded_with(&self, entry: &Entry<'_>) -> u64 {
         let bound = match self.options.format {
-            // Besides its parts a line is made once.
-            Format::Columnar => 3 * encoded_bound(entry) + 2 * metadata_bytes(entry),
+            // Besides its parts a line is made once, and its columns are opened: of two bytes one may be a value.
+            Format::Columnar => 3 * encoded_bound(entry) + 7 * entry.line.len() + 2 * metadata_bytes(entry),
             _ => encoded_bound(entry),
         };
         self.decoded_bound.saturating_add(to_u64(bound + ROW_BYTES))
@@ -426,7 +426,7 @@ impl Builder {
         let blocks: Vec<Block> = self.blocks.into_iter().map(encoded).collect();
         let bytes = match target {
             Target::Loki { format, codec } => encode::chunk(format, codec, symbols, &blocks),
-            Target::Columnar(_) => columnar::assemble(&blocks),
+            Target::Columnar(..) => columnar::assemble(&blocks),
         };
         Some(EncodedChunk { bytes, from_ns, through_ns, entries: self.entries, raw_bytes: self.raw_bytes })
     }

@@ -50,6 +50,7 @@ pub(crate) mod bits;
 pub(crate) mod class;
 pub(crate) mod codec;
 pub(crate) mod column;
+pub(crate) mod digits;
 pub(crate) mod fault;
 pub(crate) mod filter;
 pub(crate) mod footer;

@@ -216,6 +216,24 @@ fn no_group_is_opened_twice() {
     }
 }
 
+/// The builder counted the bytes of the streams, the reader 260 for each UUID.
+#[test]
+fn what_a_builder_writes_a_reader_with_its_limits_reads() {
+    let limits = Limits { max_block_bytes: 4 << 20, ..Limits::default() };
+    let options = BuilderOptions { limits, ..BuilderOptions::columnar(Profile::Fast) };
+    let mut builder = Builder::new(options).unwrap();
+    let mut state = 1u128;
+    for n in 0..17_000 {
+        state = state.wrapping_mul(0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645).wrapping_add(1);
+        let hex = format!("{:032x}", state ^ state >> 64);
+        let uuid = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
+        let line = format!("GET /items/{uuid} answered 200");
+        builder.append(forebay_chunk::Entry::new(n, &line)).unwrap();
+    }
+    let chunk = Chunk::open(builder.finish().unwrap().bytes, &limits).unwrap();
+    assert_eq!(collect(&mut chunk.entries(.., Direction::Forward)).map(|all| all.len()), Ok(17_000));
+}
+
 fn index_and_groups(bytes: &Bytes) -> (Index, impl Fn(usize) -> Bytes) {
     let Ok(Tail::Index(index)) = Index::read(bytes, bytes.len() as u64, &Limits::default()) else {
         panic!("the whole chunk has its index")

@@ -81,6 +81,15 @@ impl Class {
         }
     }
 
+    /// Bytes of the text of each such value.
+    pub(crate) fn text_bytes(self) -> usize {
+        match self {
+            Self::HexBytes(width) => usize::from(width),
+            Self::Uuid => UUID_BYTES,
+            _ => 0,
+        }
+    }
+
     /// Prints a number, and gives its width. A number that the class has not gives 0.
     #[inline]
     pub(crate) fn print(self, value: u64, out: &mut [u8; 40]) -> usize {

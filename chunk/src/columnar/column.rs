@@ -3,16 +3,21 @@
 //! other, a large one in a stream of its own.
 
 pub(crate) mod bits;
+mod cells;
 mod choose;
 mod decode;
 mod encode;
+mod table;
 #[cfg(test)]
 mod tests;
 
 use super::class::Class;
 
-pub(crate) use decode::{PADDING, Text, Values, decode, table};
+pub(crate) use bits::unpack_from;
+pub(crate) use cells::{Cells, NARROW, WIDE, size_for};
+pub(crate) use decode::{Ids, Values, Words, decode, print_cells};
 pub(crate) use encode::Encoder;
+pub(crate) use table::table;
 
 /// How the values of a column are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

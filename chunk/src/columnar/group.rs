@@ -53,8 +53,8 @@ impl Group {
         self.meta.entries.saturating_mul(8).saturating_add(stream.into())
     }
 
-    /// The entries of a block.
-    pub(crate) fn encode(head: &Head, symbols: &SymbolTable, profile: Profile) -> Self {
+    /// The entries of a block, as a reader with these limits reads them.
+    pub(crate) fn encode(head: &Head, symbols: &SymbolTable, profile: Profile, limits: &Limits) -> Self {
         let rows = || (0..head.len()).filter_map(|rank| head.ranked(rank));
         let times: Vec<i64> = rows().map(|(time, ..)| time).collect();
         let lines: Vec<&[u8]> = rows().map(|(_, line, _)| line).collect();
@@ -65,7 +65,7 @@ impl Group {
         let options = profile.options();
         let [mut split, mut whole, mut tokens] = [(); 3].map(|()| Streams::default());
         let mut packed = pack(&streams, &options);
-        packed.extend(pack_rows(&lines, &times, &metadata, &options, &mut split, &mut whole));
+        packed.extend(pack_rows(&lines, &times, &metadata, &options, limits, &mut split, &mut whole));
         let stored = stored(packed.iter());
         if options.filter {
             filter::build(&lines, stored, &mut tokens);
@@ -155,6 +155,7 @@ fn pack_rows<'a>(
     times: &[i64],
     metadata: &MetadataWriter<'_>,
     options: &ColumnarOptions,
+    limits: &Limits,
     split: &'a mut Streams,
     whole: &'a mut Streams,
 ) -> Vec<Packed<'a>> {
@@ -163,7 +164,8 @@ fn pack_rows<'a>(
     // What a builder counts on: `Builder::block_bound`.
     let most = raw_bytes.saturating_mul(2).saturating_add(lines.len().saturating_mul(40));
     let plain = split.written().map(|(_, plain)| plain.len()).fold(0, usize::saturating_add);
-    let is_fit = is_split && plain <= most;
+    // And what columns take when they are open is not more than a reader allows.
+    let is_fit = is_split && plain <= most && lines::Decoder::new(split, lines.len(), limits).is_ok();
     if is_fit {
         metadata.write(split);
     }
@@ -246,7 +248,26 @@ mod tests {
         for (time, line) in (0..).zip(lines) {
             assert!(head.append(time, &line, &[]));
         }
-        Group::encode(&head, &SymbolTable::default(), profile)
+        Group::encode(&head, &SymbolTable::default(), profile, &Limits::default())
+    }
+
+    /// Such a group was written, and nobody could read it.
+    #[test]
+    fn lines_whose_columns_take_more_than_a_reader_allows_are_not_split() {
+        let mut head = Head::default();
+        for n in 0..3000i64 {
+            let line = (0..40).map(|k| format!("{} ", n * 3 + n * n % (k + 3))).collect::<String>();
+            head.append(n, line.as_bytes(), &[]);
+        }
+        let split = |max_block_bytes| {
+            let limits = Limits { max_block_bytes, ..Limits::default() };
+            let group = Group::encode(&head, &SymbolTable::default(), Profile::Fast, &limits);
+            let mut rows = crate::columnar::rows::Rows::open(&group, &limits, usize::MAX).unwrap();
+            assert!(rows.prepare(0..3000, crate::Direction::Forward).unwrap() > 0, "{max_block_bytes}");
+            has(&group, Kind::Skeletons)
+        };
+        assert!(split(64 << 20));
+        assert!(!split(900_000), "lines of {} bytes", head.raw_bytes());
     }
 
     fn has(group: &Group, kind: Kind) -> bool {

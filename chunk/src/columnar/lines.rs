@@ -1,13 +1,16 @@
 //! The lines of a group as skeletons, columns, and what is left as it is.
 
-mod assemble;
 mod decode;
 mod encode;
+mod fill;
 mod gather;
+mod piece;
+mod put;
+mod template;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use {decode::Decoder, encode::encode};
+pub(crate) use {decode::Decoder, encode::encode, piece::Made};
 
 /// Skeletons of a group at most: numbers take two bytes, and 0 is a line without one.
 const MAX_SKELETONS: usize = 4095;

@@ -204,7 +204,7 @@ impl RowMetadata {
             for place in start..end {
                 let Some(mut pair) = self.pairs.get(place).copied() else { continue };
                 if let Some(column) = columns.get(&place) {
-                    pair.value = open.next(*column, &mut self.symbols)?;
+                    pair.value = open.next(*column, streams, &mut self.symbols)?;
                 }
                 self.pairs.push(pair);
             }
@@ -359,7 +359,7 @@ mod tests {
             let limits = Limits { max_block_bytes: max, ..Limits::default() };
             ColumnValues::new(&streams, numbers.iter().copied(), &limits).map(drop)
         };
-        assert!(open(&[0], 2000).is_ok() && open(&[1], 2000).is_ok(), "200 values of 8 bytes");
+        assert!(open(&[0], 2000).is_ok() && open(&[1], 2000).is_ok(), "200 values of some bytes");
         assert!(open(&[0, 1], 2000).is_err(), "each fits, both do not");
         assert!(open(&[0, 1], 3300).is_ok());
     }

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::fault::Fault;
 use super::group::Group;
-use super::lines::Decoder;
+use super::lines::{Decoder, Made};
 use super::metadata::RowMetadata;
 use super::raw::RawLines;
 use super::stream::{Kind, Streams};
@@ -30,9 +30,7 @@ pub(crate) struct Rows {
     metadata: Option<RowMetadata>,
     /// The rows that are made.
     ready: Range<usize>,
-    text: Vec<u8>,
-    /// Where the line of each of them ends in the text.
-    ends: Vec<u32>,
+    made_lines: Made,
     /// Bytes of text that were made so far.
     made: usize,
     /// How often rows were made.
@@ -63,8 +61,7 @@ impl Rows {
             lines: None,
             metadata: None,
             ready: 0..0,
-            text: Vec::new(),
-            ends: Vec::new(),
+            made_lines: Made::default(),
             made: 0,
             pieces: 0,
         })
@@ -90,18 +87,15 @@ impl Rows {
             Direction::Backward => rows.start.max(rows.end.saturating_sub(PIECE))..rows.end,
         };
         self.ready = 0..0;
-        self.text.clear();
-        self.ends.clear();
         self.pieces = self.pieces.saturating_add(1);
-        let made = self.make(rows.clone());
+        let made = self.make(rows, direction);
         // What was made in vain has cost the same.
-        self.made = self.made.saturating_add(self.text.len());
-        made.map_err(|fault| fault.into_error(self.group))?;
-        self.ready = rows;
+        self.made = self.made.saturating_add(self.made_lines.bytes());
+        self.ready = made.map_err(|fault| fault.into_error(self.group))?;
         Ok(self.ready.len())
     }
 
-    fn make(&mut self, rows: Range<usize>) -> Result<(), Fault> {
+    fn make(&mut self, rows: Range<usize>, direction: Direction) -> Result<Range<usize>, Fault> {
         let (count, limits) = (self.times.len(), &self.limits);
         if self.metadata.is_none() {
             self.metadata = Some(RowMetadata::open(&self.streams, self.group, count, limits)?);
@@ -109,18 +103,18 @@ impl Rows {
         if self.lines.is_none() {
             self.lines = Some(self.open_lines()?);
         }
-        match self.lines.as_ref().expect("they were just opened") {
+        match self.lines.as_mut().expect("they were just opened") {
             Lines::Split(lines) => {
-                lines.materialise(&self.streams, &self.times, rows, &mut self.text, &mut self.ends)?;
+                lines.make(&self.streams, &self.times, rows, direction, &mut self.made_lines)
             }
+            // They are lent as they are; but it is known before that they can be.
             Lines::Raw(lines) => {
-                for row in rows {
-                    self.text.extend_from_slice(lines.line(&self.streams, row)?);
-                    self.ends.push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
+                for row in rows.clone() {
+                    lines.line(&self.streams, row)?;
                 }
+                Ok(rows)
             }
         }
-        Ok(())
     }
 
     fn open_lines(&self) -> Result<Lines, Fault> {
@@ -146,16 +140,14 @@ impl Rows {
 
     /// A row that is made.
     pub(crate) fn entry(&self, row: usize) -> Option<Entry<'_>> {
-        let place = row.checked_sub(self.ready.start)?;
-        let end = usize::try_from(*self.ends.get(place)?).ok()?;
-        let start = match place.checked_sub(1) {
-            Some(before) => usize::try_from(*self.ends.get(before)?).ok()?,
-            None => 0,
+        let line = match self.lines.as_ref()? {
+            Lines::Split(_) => self.made_lines.line(row.checked_sub(self.ready.start)?)?,
+            Lines::Raw(lines) => lines.line(&self.streams, row).ok()?,
         };
         let metadata = self.metadata.as_ref()?;
         Some(Entry {
             timestamp_ns: self.timestamp(row)?,
-            line: self.text.get(start..end)?,
+            line,
             metadata: Metadata::interned(metadata.symbols(), metadata.pairs(row)),
         })
     }
@@ -165,7 +157,11 @@ impl Rows {
         let (stored, decoded) = self.streams.opened();
         let metadata = self.metadata.as_ref().map_or(0, RowMetadata::memory_bytes);
         let times = self.times.len().saturating_mul(size_of::<i64>());
-        let memory = [decoded, self.made, metadata, times].into_iter().fold(0, usize::saturating_add);
+        let lines = match &self.lines {
+            Some(Lines::Split(lines)) => lines.memory_bytes(),
+            _ => 0,
+        };
+        let memory = [decoded, self.made, metadata, times, lines].into_iter().fold(0, usize::saturating_add);
         Cost { stored, decoded, memory }
     }
 }
@@ -193,7 +189,7 @@ mod tests {
         for n in 0..ROWS {
             head.append(i64::try_from(n).unwrap(), format!("line {n} of {}", n * n).as_bytes(), &[]);
         }
-        let group = Group::encode(&head, &SymbolTable::default(), Profile::Fast);
+        let group = Group::encode(&head, &SymbolTable::default(), Profile::Fast, &Limits::default());
         for direction in [Direction::Forward, Direction::Backward] {
             let mut rows = Rows::open(&group, &Limits::default(), usize::MAX).unwrap();
             for n in 0..ROWS {

@@ -101,13 +101,18 @@ impl Format {
         LAYOUTS.get(usize::from(self.0).wrapping_sub(1)).copied().unwrap_or(layout(Date::None, 0, b':', 0, 0))
     }
 
+    /// Bytes of every time in it.
+    pub(crate) fn width(self) -> usize {
+        self.print(0, &mut [0; 40])
+    }
+
     /// Nanoseconds of one unit.
     pub(crate) fn unit_ns(self) -> u64 {
         1_000_000_000 / power(self.layout().digits)
     }
 
     /// [`print`](Self::print), where `out` has the `width` bytes that `before` prints as: of times within one
-    /// second only the fraction is written.
+    /// second only the fraction is written, within a day only what is behind the date.
     #[inline]
     pub(crate) fn print_after(self, value: u64, before: u64, width: usize, out: &mut [u8; 40]) -> usize {
         let layout = self.layout();
@@ -115,6 +120,20 @@ impl Format {
         if width > 0 && scale > 1 && value / scale == before / scale {
             let at = width.saturating_sub(usize::from(layout.digits));
             Printer { out, at }.fraction(value % scale, layout.digits);
+            return width;
+        }
+        let (seconds, day) = (value / scale, value / scale / DAY);
+        if width > 0 && day == before / scale / DAY {
+            // Between the date and the fraction, or the year.
+            let clock = if layout.clock == 0 { 6 } else { 8 };
+            let fraction = if layout.digits == 0 { 0 } else { usize::from(layout.digits) + 1 };
+            let year = if layout.year { 5 } else { 0 };
+            let mut line = Printer { out, at: width.saturating_sub(clock + fraction + year) };
+            line.clock(seconds % DAY, layout.clock);
+            if layout.digits > 0 {
+                line.byte(layout.point);
+                line.fraction(value % scale, layout.digits);
+            }
             return width;
         }
         self.print(value, out)

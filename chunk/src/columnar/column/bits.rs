@@ -30,8 +30,13 @@ pub(crate) fn pack(values: impl Iterator<Item = u64>, width: u8, out: &mut Vec<u
 
 /// The numbers of [`pack`], `count` of them. Missing bytes are zero.
 pub(crate) fn unpack(packed: &[u8], width: u8, count: usize) -> impl Iterator<Item = u64> {
+    unpack_from(packed, width, 0, count)
+}
+
+/// The same from number `first` on.
+pub(crate) fn unpack_from(packed: &[u8], width: u8, first: usize, count: usize) -> impl Iterator<Item = u64> {
     let mask = if width >= 64 { u64::MAX } else { (1 << width) - 1 };
-    (0..count).map(move |index| {
+    (first..first + count).map(move |index| {
         let bit = index * usize::from(width);
         let (at, shift) = (bit / 8, bit % 8);
         let word = match packed.get(at..).and_then(<[u8]>::first_chunk::<8>) {

@@ -1,61 +1,62 @@
-//! Reads columns. Whatever the bytes say is held against the bytes that are there before memory is taken.
+//! Opens columns. What is stored in a fixed number of bits stays as it is until rows are wanted; what is not is read
+//! once, into eight bytes a value at most. What a column takes in memory is known before it is opened.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::bits::{packed_bytes, unpack};
-use super::{ALONE, Column, Encoding, Place};
-use crate::columnar::class::Class;
+use super::bits::{unpack, unpack_from};
+use super::cells::{Cells, Numbers, print, width_of_class};
+use super::{Column, Encoding, Place};
+use crate::columnar::class::{Class, MAX_DIGITS, decimal_digits, digits_of_code};
 use crate::columnar::fault::Fault;
 use crate::columnar::stream::{Kind, Streams};
 use crate::loki::format::{take_uvarint, take_varint};
 
-/// Columns of a group at most.
-const MAX_COLUMNS: usize = 1 << 16;
-/// Zero bytes behind all text, so that short pieces can be copied with a few behind them.
-pub(crate) const PADDING: usize = 64;
+/// A table of ready text has a value for each so many rows at most: so it takes no more than eight bytes a row.
+const ROWS_PER_CELL: usize = 4;
 
-/// The values of a column, ready to be put into lines.
+/// The values of a column that is open.
 #[derive(Debug)]
 pub(crate) enum Values {
     /// The same in every row.
-    Const(Text),
+    Const(Vec<u8>),
     /// A number for each row, and the text of each number.
-    Dict { ids: Vec<u16>, text: Text },
+    Dict { ids: Ids, words: Words },
     /// A number for each row, to be printed.
-    Numbers { class: Class, values: Vec<u64> },
-    /// A text for each row.
-    Text(Text),
+    Numbers(Numbers),
+    /// Pieces of the column's text; and where in it the first one starts.
+    Text { pieces: Vec<(u32, u32)>, start: usize },
+    /// The binary form of each value, of so many bytes as text.
+    Fixed { width: usize },
     /// The row's time.
-    RowTime { class: Class, unit_ns: i64, delta: i64 },
+    RowTime { unit_ns: i64, delta: i64 },
     /// An earlier slot.
     Same(usize),
 }
 
-impl Values {
-    /// The text of the value of that number, which is printed to `room` if it is not there yet. `None` where it
-    /// depends on a line.
-    pub(crate) fn text<'a>(&'a self, number: usize, room: &'a mut [u8; 40]) -> Option<&'a [u8]> {
-        let (text, bytes) = match self {
-            Self::Const(text) => text.piece(0),
-            Self::Dict { ids, text } => text.piece(usize::from(*ids.get(number)?)),
-            Self::Text(text) => text.piece(number),
-            Self::Numbers { class, values } => {
-                let bytes = class.print(*values.get(number)?, room);
-                return room.get(..bytes).filter(|text| !text.is_empty());
-            }
-            Self::RowTime { .. } | Self::Same(_) => return None,
-        };
-        text.get(..bytes)
-    }
+/// Numbers of the values of a dictionary.
+#[derive(Debug)]
+pub(crate) enum Ids {
+    /// A byte each, as they are stored.
+    Bytes,
+    Wide(Vec<u16>),
+    /// Packed, of so many bits.
+    Packed(u8),
+}
+
+/// The values of a dictionary.
+#[derive(Debug)]
+pub(crate) enum Words {
+    /// Short ones, each in as much room as every other.
+    Cells(Cells),
+    Pieces(Text),
 }
 
 /// Pieces of text, one behind the other.
 #[derive(Debug, Default)]
 pub(crate) struct Text {
-    /// With [`PADDING`] at the end.
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Where each piece starts, and its bytes.
-    pieces: Vec<(u32, u32)>,
+    pub(crate) pieces: Vec<(u32, u32)>,
 }
 
 impl Text {
@@ -71,208 +72,44 @@ impl Text {
         self.pieces.push((u32::try_from(start).unwrap_or(u32::MAX), u32::try_from(bytes).unwrap_or(0)));
     }
 
-    fn padded(mut self) -> Self {
-        self.bytes.resize(self.bytes.len().saturating_add(PADDING), 0);
-        self
-    }
-
-    /// Text that starts with the piece of that number, and how many bytes of it are the piece.
-    #[inline]
-    pub(crate) fn piece(&self, number: usize) -> (&[u8], usize) {
-        let (start, bytes) = self.pieces.get(number).copied().unwrap_or_default();
-        (self.bytes.get(start as usize..).unwrap_or_default(), bytes as usize)
+    fn longest(&self) -> usize {
+        self.pieces.iter().map(|&(_, bytes)| bytes as usize).max().unwrap_or(0)
     }
 }
 
-/// Reads the table of columns. Each stream must be exactly as long as the columns in it say.
-pub(crate) fn table(streams: &Streams) -> Result<Vec<Column>, Fault> {
-    let bytes = streams.get(Kind::Columns)?;
-    if bytes.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut parser = Parser { whole: bytes.len(), rest: bytes, cursors: [0; 5], alone: 0 };
-    let count = parser.size()?;
-    if count > MAX_COLUMNS {
-        return Err(Fault::limit("columns of a group", count, MAX_COLUMNS));
-    }
-    // Each takes four bytes at least.
-    let mut columns = Vec::with_capacity(count.min(bytes.len() / 4));
-    for _ in 0..count {
-        columns.push(parser.column(streams)?);
-    }
-    if !parser.rest.is_empty() {
-        return Err(parser.corrupt("bytes behind the last column"));
-    }
-    for (kind, used) in POOLS.into_iter().zip(parser.cursors) {
-        if streams.len(kind) != used {
-            let what = format!("{} bytes, but the columns have {used}", streams.len(kind));
-            return Err(Fault::corrupt(kind, used, what));
-        }
-    }
-    if streams.lens(Kind::Column).len() != parser.alone {
-        let what = format!(
-            "{} columns alone, but {} streams of them",
-            parser.alone,
-            streams.lens(Kind::Column).len()
-        );
-        return Err(parser.corrupt(what));
-    }
-    Ok(columns)
-}
-
-/// The streams that columns share.
-const POOLS: [Kind; 5] = [Kind::Bits, Kind::Numbers, Kind::Values, Kind::Ids, Kind::Text];
-
-struct Parser<'a> {
-    whole: usize,
-    rest: &'a [u8],
-    /// How much of each of [`POOLS`] the columns so far have.
-    cursors: [usize; 5],
-    alone: usize,
-}
-
-impl Parser<'_> {
-    fn corrupt(&self, what: impl Into<String>) -> Fault {
-        Fault::corrupt(Kind::Columns, self.whole.saturating_sub(self.rest.len()), what)
-    }
-
-    fn byte(&mut self) -> Result<u8, Fault> {
-        let (&byte, rest) = self.rest.split_first().ok_or_else(|| self.corrupt("a column is cut short"))?;
-        self.rest = rest;
-        Ok(byte)
-    }
-
-    fn uvarint(&mut self) -> Result<u64, Fault> {
-        take_uvarint(&mut self.rest).ok_or_else(|| self.corrupt("no integer of 64 bits"))
-    }
-
-    fn varint(&mut self) -> Result<i64, Fault> {
-        take_varint(&mut self.rest).ok_or_else(|| self.corrupt("no integer of 64 bits"))
-    }
-
-    fn size(&mut self) -> Result<usize, Fault> {
-        let value = self.uvarint()?;
-        u32::try_from(value)
-            .map(|value| value as usize)
-            .map_err(|_| self.corrupt(format!("a size of {value} is above 32 bits")))
-    }
-
-    fn width(&mut self, most: u8) -> Result<u8, Fault> {
-        let width = self.byte()?;
-        if width > most {
-            return Err(self.corrupt(format!("a width of {width} is above {most}")));
-        }
-        Ok(width)
-    }
-
-    fn column(&mut self, streams: &Streams) -> Result<Column, Fault> {
-        let class = [self.byte()?, self.byte()?];
-        let class = Class::from_bytes(class)
-            .ok_or_else(|| self.corrupt(format!("no class is {}, {}", class[0], class[1])))?;
-        let number = self.byte()?;
-        let rows = self.size()?;
-        let encoding = self.encoding(number & !ALONE)?;
-        let fits = match encoding {
-            Encoding::Const { .. } | Encoding::Dict { .. } | Encoding::Same { .. } => true,
-            Encoding::Text { .. } => class == Class::Text,
-            Encoding::Fixed | Encoding::FixedDict { .. } => class.fixed_bytes().is_some(),
-            _ => class.is_numeric(),
+impl Column {
+    /// Bytes of memory that the column takes when it is open, at most.
+    pub(crate) fn memory(&self) -> usize {
+        let rows = self.rows;
+        let words = |distinct: usize, bytes: usize| {
+            let ids = if distinct > 256 { rows.saturating_mul(2) } else { 0 };
+            let cells = if has_cells(distinct, rows) { Cells::bytes_of(distinct) } else { 0 };
+            distinct.saturating_mul(8).saturating_add(bytes).saturating_add(ids).saturating_add(cells)
         };
-        if !fits {
-            return Err(self.corrupt(format!("{class:?} is not written as {encoding:?}")));
-        }
-        let (values, distinct) = self.sizes(class, encoding, rows)?;
-        let values = match values {
-            None if number & ALONE != 0 => return Err(self.corrupt("nothing has a stream of its own")),
-            None => Place::default(),
-            Some((_, bytes)) if number & ALONE != 0 => self.alone(streams, bytes)?,
-            Some((kind, bytes)) => self.place(streams, kind, bytes)?,
-        };
-        let distinct = match distinct {
-            Some((kind, bytes)) => self.place(streams, kind, bytes)?,
-            None => Place::default(),
-        };
-        Ok(Column { class, encoding, rows, values, distinct })
-    }
-
-    fn encoding(&mut self, number: u8) -> Result<Encoding, Fault> {
-        Ok(match number {
-            0 => Encoding::Const { bytes: self.size()? },
-            1 => Encoding::Dict { distinct: self.size()?, bytes: self.size()? },
-            2 => Encoding::Text { bytes: self.size()? },
-            3 => Encoding::For { base: self.uvarint()?, width: self.width(64)? },
-            4 => Encoding::Delta { bytes: self.size()? },
-            5 => Encoding::DeltaFor { first: self.uvarint()?, least: self.varint()?, width: self.width(64)? },
-            6 => Encoding::Planes { base: self.uvarint()?, bytes: self.width(8)? },
-            7 => Encoding::Fixed,
-            8 => Encoding::FixedDict { distinct: self.size()? },
-            9 => Encoding::RowTime { exponent: self.width(9)?, delta: self.varint()? },
-            10 => Encoding::Same { slot: self.size()? },
-            _ => return Err(self.corrupt(format!("no encoding is {number}"))),
-        })
-    }
-
-    /// Stream and bytes of the rows' values, and of the distinct ones.
-    #[expect(clippy::type_complexity, reason = "a pair of two optional places, used once")]
-    fn sizes(
-        &self,
-        class: Class,
-        encoding: Encoding,
-        rows: usize,
-    ) -> Result<(Option<(Kind, usize)>, Option<(Kind, usize)>), Fault> {
-        let too_large = || self.corrupt(format!("{rows} values take more bytes than can be counted"));
-        let fixed = class.fixed_bytes().unwrap_or(0);
-        let ids =
-            |distinct: usize| rows.checked_mul(if distinct > 256 { 2 } else { 1 }).ok_or_else(too_large);
-        let packed = |rows, width| packed_bytes(rows, width).ok_or_else(too_large);
-        Ok(match encoding {
-            Encoding::Const { bytes } => (None, Some((Kind::Values, bytes))),
-            Encoding::Dict { distinct, bytes } => {
-                (Some((Kind::Ids, ids(distinct)?)), Some((Kind::Values, bytes)))
-            }
-            Encoding::Text { bytes } => (Some((Kind::Text, bytes)), None),
-            Encoding::For { width, .. } => (Some((Kind::Bits, packed(rows, width)?)), None),
-            Encoding::Delta { bytes } => (Some((Kind::Numbers, bytes)), None),
-            Encoding::DeltaFor { width, .. } => {
-                (Some((Kind::Bits, packed(rows.saturating_sub(1), width)?)), None)
-            }
-            Encoding::Planes { bytes, .. } => {
-                let bytes = rows.checked_mul(usize::from(bytes)).ok_or_else(too_large)?;
-                (Some((Kind::Numbers, bytes)), None)
-            }
-            Encoding::Fixed => (Some((Kind::Bits, rows.checked_mul(fixed).ok_or_else(too_large)?)), None),
+        match self.encoding {
+            Encoding::Const { bytes } => bytes,
+            Encoding::Dict { distinct, bytes } => words(distinct, bytes),
             Encoding::FixedDict { distinct } => {
-                let bytes = distinct.checked_mul(fixed).ok_or_else(too_large)?;
-                (Some((Kind::Ids, ids(distinct)?)), Some((Kind::Bits, bytes)))
+                words(distinct, distinct.saturating_mul(self.class.text_bytes()))
             }
-            Encoding::RowTime { .. } | Encoding::Same { .. } => (None, None),
-        })
+            Encoding::Text { .. } | Encoding::Delta { .. } | Encoding::DeltaFor { .. } => {
+                rows.saturating_mul(8)
+            }
+            Encoding::For { width, .. } => printed_count(width, rows).map_or(0, Cells::bytes_of),
+            Encoding::Planes { .. } | Encoding::Fixed | Encoding::RowTime { .. } | Encoding::Same { .. } => 0,
+        }
     }
 
-    fn place(&mut self, streams: &Streams, kind: Kind, bytes: usize) -> Result<Place, Fault> {
-        let cursor = POOLS.iter().position(|&pool| pool == kind).and_then(|pool| self.cursors.get_mut(pool));
-        let Some(cursor) = cursor else { return Err(self.corrupt("no pooled stream")) };
-        let start = *cursor;
-        let left = streams.len(kind).saturating_sub(start);
-        if bytes > left {
-            return Err(Fault::corrupt(kind, start, format!("{left} bytes left, but a column has {bytes}")));
-        }
-        *cursor = start.saturating_add(bytes);
-        Ok(Place { alone: None, start, bytes })
-    }
-
-    fn alone(&mut self, streams: &Streams, bytes: usize) -> Result<Place, Fault> {
-        let number = self.alone;
-        self.alone = number.saturating_add(1);
-        let found = streams.lens(Kind::Column).nth(number).unwrap_or(0);
-        if found != bytes {
-            return Err(Fault::corrupt(
-                Kind::Column,
-                0,
-                format!("{found} bytes, but the column has {bytes}"),
-            ));
-        }
-        Ok(Place { alone: Some(number), start: 0, bytes })
+    /// Bytes of the rows' part, as they are stored.
+    pub(crate) fn part<'a>(&self, streams: &'a Streams) -> Result<&'a [u8], Fault> {
+        let kind = match self.encoding {
+            Encoding::Const { .. } | Encoding::RowTime { .. } | Encoding::Same { .. } => return Ok(&[]),
+            Encoding::Dict { .. } | Encoding::FixedDict { .. } => Kind::Ids,
+            Encoding::Text { .. } => Kind::Text,
+            Encoding::Delta { .. } | Encoding::Planes { .. } => Kind::Numbers,
+            Encoding::For { .. } | Encoding::DeltaFor { .. } | Encoding::Fixed => Kind::Bits,
+        };
+        self.values.of(streams, kind)
     }
 }
 
@@ -287,161 +124,183 @@ impl Place {
     }
 }
 
-/// Reads the values of a column, into at most `max` bytes of memory.
-pub(crate) fn decode(column: &Column, streams: &Streams, max: usize) -> Result<Values, Fault> {
-    let rows = column.rows;
-    let memory = match column.encoding {
-        Encoding::Const { bytes } => bytes,
-        Encoding::Dict { distinct, bytes } => {
-            rows.saturating_mul(2).saturating_add(distinct.saturating_mul(8)).saturating_add(bytes)
-        }
-        Encoding::Text { bytes } => rows.saturating_mul(8).saturating_add(bytes),
-        Encoding::Fixed => rows.saturating_mul(260),
-        Encoding::FixedDict { distinct } => {
-            rows.saturating_mul(2).saturating_add(distinct.saturating_mul(260))
-        }
-        Encoding::RowTime { .. } | Encoding::Same { .. } => 0,
-        _ => rows.saturating_mul(8),
-    };
+/// Opens a column, which takes at most `max` bytes of memory, and gives the length of its longest value in bytes. That is
+/// not counted for values that are pieces of text, and 0 for one that depends on the line.
+pub(crate) fn decode(column: &Column, streams: &Streams, max: usize) -> Result<(Values, usize), Fault> {
+    let (rows, class, memory) = (column.rows, column.class, column.memory());
     if memory > max {
         return Err(Fault::limit("max_block_bytes", memory, max));
     }
-    let numbers = |values| Ok(Values::Numbers { class: column.class, values });
-    match column.encoding {
-        Encoding::Const { .. } => {
-            let mut text = Text::default();
-            text.push(column.distinct.of(streams, Kind::Values)?);
-            Ok(Values::Const(text.padded()))
+    let numbers = |numbers: Numbers, greatest: Option<u64>| {
+        let longest = match (class, greatest) {
+            (Class::Number, Some(greatest)) => decimal_digits(greatest),
+            // Codes ascend with the number of digits.
+            (Class::Digits, Some(greatest)) => {
+                digits_of_code(greatest).map_or(MAX_DIGITS, |(_, digits)| digits)
+            }
+            _ => width_of_class(class),
+        };
+        (Values::Numbers(numbers), longest)
+    };
+    Ok(match column.encoding {
+        Encoding::Const { bytes } => {
+            (Values::Const(column.distinct.of(streams, Kind::Values)?.to_vec()), bytes)
         }
         Encoding::Dict { distinct, .. } => {
             let ids = ids(column, streams, distinct)?;
-            Ok(Values::Dict { ids, text: dictionary(column, streams, distinct)? })
+            let bytes = column.distinct.of(streams, Kind::Values)?;
+            words(ids, dictionary(column, streams, distinct)?, Some(bytes), rows)
         }
-        Encoding::Text { .. } => text(column, streams),
-        Encoding::For { base, width } => {
-            let packed = column.values.of(streams, Kind::Bits)?;
-            match printed(column.class, base, width, rows) {
-                Some(text) => Ok(Values::Dict { ids: unpack(packed, width, rows).map(low).collect(), text }),
-                None => numbers(unpack(packed, width, rows).map(|value| value.wrapping_add(base)).collect()),
+        Encoding::FixedDict { distinct } => {
+            let ids = ids(column, streams, distinct)?;
+            words(ids, fixed(class, column.distinct.of(streams, Kind::Bits)?), None, rows)
+        }
+        Encoding::Text { .. } => (text(column, streams)?, 0),
+        Encoding::For { base, width } => match printed(class, base, width, rows) {
+            Some((cells, longest)) => {
+                (Values::Dict { ids: Ids::Packed(width), words: Words::Cells(cells) }, longest)
             }
+            None => {
+                let span = if width >= 64 { u64::MAX } else { (1u64 << width).wrapping_sub(1) };
+                numbers(Numbers::Packed { base, width }, base.checked_add(span))
+            }
+        },
+        Encoding::Delta { .. } => {
+            let values = deltas(column, streams)?;
+            let greatest = values.iter().max().copied();
+            numbers(Numbers::List(values), greatest)
         }
-        Encoding::Delta { .. } => deltas(column, streams).and_then(numbers),
         Encoding::DeltaFor { first, least, width } => {
-            let packed = column.values.of(streams, Kind::Bits)?;
-            let steps = unpack(packed, width, rows.saturating_sub(1));
+            let steps = unpack(column.part(streams)?, width, rows.saturating_sub(1));
             let mut value = first;
             let first = (rows > 0).then_some(first);
             let rest = steps.map(|step| {
                 value = value.wrapping_add(step).wrapping_add(least.cast_unsigned());
                 value
             });
-            numbers(first.into_iter().chain(rest).collect())
+            let values: Vec<u64> = first.into_iter().chain(rest).collect();
+            let greatest = values.iter().max().copied();
+            numbers(Numbers::List(values), greatest)
         }
         Encoding::Planes { base, bytes } => {
-            let planes = column.values.of(streams, Kind::Numbers)?;
-            let mut values = vec![base; rows];
-            for (plane, bytes) in (0..u32::from(bytes)).zip(planes.chunks(rows.max(1))) {
-                let shift = plane.saturating_mul(8);
-                for (value, &byte) in values.iter_mut().zip(bytes) {
-                    *value = value.wrapping_add(u64::from(byte) << (shift & 63));
-                }
-            }
-            numbers(values)
+            let span = 1u64
+                .checked_shl(u32::from(bytes).saturating_mul(8))
+                .map_or(u64::MAX, |all| all.wrapping_sub(1));
+            numbers(Numbers::Planes { base }, base.checked_add(span))
         }
-        Encoding::Fixed => {
-            let bytes = column.values.of(streams, Kind::Bits)?;
-            Ok(Values::Text(fixed(column.class, bytes)))
-        }
-        Encoding::FixedDict { distinct } => {
-            let ids = ids(column, streams, distinct)?;
-            let bytes = column.distinct.of(streams, Kind::Bits)?;
-            Ok(Values::Dict { ids, text: fixed(column.class, bytes) })
-        }
+        Encoding::Fixed => (Values::Fixed { width: class.text_bytes() }, class.text_bytes()),
         Encoding::RowTime { exponent, delta } => {
             let unit_ns = 10i64.saturating_pow(u32::from(exponent));
-            Ok(Values::RowTime { class: column.class, unit_ns, delta })
+            (Values::RowTime { unit_ns, delta }, width_of_class(class))
         }
-        Encoding::Same { slot } => Ok(Values::Same(slot)),
-    }
+        Encoding::Same { slot } => (Values::Same(slot), 0),
+    })
 }
 
-/// All numbers of so many bits above `base` in print, if they are few beside the rows.
-fn printed(class: Class, base: u64, width: u8, rows: usize) -> Option<Text> {
-    let count = 1u64.checked_shl(u32::from(width)).filter(|_| width <= 12)?;
-    if usize::try_from(count).ok()? > rows {
-        return None;
-    }
+fn has_cells(distinct: usize, rows: usize) -> bool {
+    distinct.saturating_mul(ROWS_PER_CELL) <= rows
+}
+
+/// A dictionary of pieces, of `bytes` or of what the text has itself.
+fn words(ids: Ids, mut text: Text, bytes: Option<&[u8]>, rows: usize) -> (Values, usize) {
+    let longest = text.longest();
+    let from = bytes.unwrap_or(&text.bytes);
+    let cells =
+        if has_cells(text.pieces.len(), rows) { Cells::of(from, &text.pieces, longest) } else { None };
+    let words = match cells {
+        Some(cells) => Words::Cells(cells),
+        None => {
+            if let Some(bytes) = bytes {
+                text.bytes.extend_from_slice(bytes);
+            }
+            Words::Pieces(text)
+        }
+    };
+    (Values::Dict { ids, words }, longest)
+}
+
+/// How many numbers of so many bits there are, if they are few beside the rows.
+fn printed_count(width: u8, rows: usize) -> Option<usize> {
+    let count = 1usize.checked_shl(u32::from(width)).filter(|_| width <= 12)?;
+    has_cells(count, rows).then_some(count)
+}
+
+/// All numbers of so many bits above `base` in print, and the length of the longest, if they are few.
+fn printed(class: Class, base: u64, width: u8, rows: usize) -> Option<(Cells, usize)> {
+    let count = printed_count(width, rows)?;
     let mut text = Text::default();
-    for value in 0..count {
-        let mut print = [0; 40];
-        let bytes = class.print(base.wrapping_add(value), &mut print);
+    let mut print = [0; 40];
+    for value in (0..count as u64).map(|value| base.wrapping_add(value)) {
+        let bytes = class.print(value, &mut print);
         // What does not print may not be there: then it is found out row by row.
         text.push(print.get(..bytes).filter(|print| !print.is_empty())?);
     }
-    Some(text.padded())
+    let longest = text.longest();
+    Some((Cells::of(&text.bytes, &text.pieces, longest)?, longest))
 }
 
-fn low(value: u64) -> u16 {
-    u16::try_from(value & 0xFFFF).unwrap_or_default()
-}
-
-fn ids(column: &Column, streams: &Streams, distinct: usize) -> Result<Vec<u16>, Fault> {
-    let bytes = column.values.of(streams, Kind::Ids)?;
-    let ids: Vec<u16> = if distinct > 256 {
+fn ids(column: &Column, streams: &Streams, distinct: usize) -> Result<Ids, Fault> {
+    let bytes = column.part(streams)?;
+    let (ids, greatest) = if distinct > 256 {
         let (low, high) = bytes.split_at_checked(column.rows).unwrap_or_default();
-        low.iter().zip(high).map(|(&low, &high)| u16::from_le_bytes([low, high])).collect()
+        let ids: Vec<u16> =
+            low.iter().zip(high).map(|(&low, &high)| u16::from_le_bytes([low, high])).collect();
+        let greatest = ids.iter().max().copied();
+        (Ids::Wide(ids), greatest)
     } else {
-        bytes.iter().map(|&id| u16::from(id)).collect()
+        (Ids::Bytes, bytes.iter().max().copied().map(u16::from))
     };
-    let greatest = ids.iter().max().copied().map_or(0, usize::from);
-    if greatest >= distinct && !ids.is_empty() {
-        let what = format!("value {greatest} of a dictionary of {distinct}");
-        return Err(Fault::corrupt(Kind::Ids, column.values.start, what));
+    match greatest.map(usize::from) {
+        Some(greatest) if greatest >= distinct => {
+            let what = format!("value {greatest} of a dictionary of {distinct}");
+            Err(Fault::corrupt(Kind::Ids, column.values.start, what))
+        }
+        _ => Ok(ids),
     }
-    Ok(ids)
 }
 
+/// The pieces of a dictionary; their bytes are those of the stream.
 fn dictionary(column: &Column, streams: &Streams, distinct: usize) -> Result<Text, Fault> {
     let whole = column.distinct.of(streams, Kind::Values)?;
     let mut rest = whole;
-    let mut text = Text::default();
+    let mut pieces = Vec::with_capacity(distinct.min(whole.len()));
     let at = |rest: &[u8]| column.distinct.start.saturating_add(whole.len().saturating_sub(rest.len()));
     let corrupt = |rest: &[u8]| Fault::corrupt(Kind::Values, at(rest), "a dictionary is cut short");
     for _ in 0..distinct {
         let length = take_uvarint(&mut rest).and_then(|length| usize::try_from(length).ok());
         let (piece, after) =
             length.and_then(|length| rest.split_at_checked(length)).ok_or_else(|| corrupt(rest))?;
-        text.push(piece);
+        let start = whole.len().saturating_sub(rest.len());
+        let [start, length] = [start, piece.len()].map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+        pieces.push((start, length));
         rest = after;
     }
     if !rest.is_empty() {
         return Err(Fault::corrupt(Kind::Values, at(rest), "bytes behind the last value of a dictionary"));
     }
-    Ok(text.padded())
+    Ok(Text { bytes: Vec::new(), pieces })
 }
 
 fn text(column: &Column, streams: &Streams) -> Result<Values, Fault> {
-    let whole = column.values.of(streams, Kind::Text)?;
+    let whole = column.part(streams)?;
     let corrupt = |what| Fault::corrupt(Kind::Text, column.values.start, what);
     let mut rest = whole;
-    let mut text = Text { bytes: Vec::new(), pieces: Vec::with_capacity(column.rows.min(whole.len())) };
+    let mut pieces = Vec::with_capacity(column.rows.min(whole.len()));
     let mut end = 0usize;
     for _ in 0..column.rows {
         let length = take_uvarint(&mut rest).and_then(|length| u32::try_from(length).ok());
         let length = length.ok_or_else(|| corrupt("the lengths of values are cut short"))?;
-        text.pieces.push((u32::try_from(end).unwrap_or(u32::MAX), length));
+        pieces.push((u32::try_from(end).unwrap_or(u32::MAX), length));
         end = end.saturating_add(length as usize);
     }
     if end != rest.len() {
         return Err(corrupt("the lengths of values are not those of the text"));
     }
-    text.bytes.reserve_exact(rest.len().saturating_add(PADDING));
-    text.bytes.extend_from_slice(rest);
-    Ok(Values::Text(text.padded()))
+    Ok(Values::Text { pieces, start: whole.len().saturating_sub(rest.len()) })
 }
 
 fn deltas(column: &Column, streams: &Streams) -> Result<Vec<u64>, Fault> {
-    let mut rest = column.values.of(streams, Kind::Numbers)?;
+    let mut rest = column.part(streams)?;
     let corrupt = |what| Fault::corrupt(Kind::Numbers, column.values.start, what);
     // Each has a byte at least.
     let mut values = Vec::with_capacity(column.rows.min(rest.len()));
@@ -464,5 +323,73 @@ fn fixed(class: Class, bytes: &[u8]) -> Text {
         class.print_bytes(value, &mut text.bytes);
         text.piece_from(start);
     }
-    text.padded()
+    text
+}
+
+impl Values {
+    /// Puts the text of the value of that number to `out`. False where it depends on a line, or there is none.
+    pub(crate) fn text(
+        &self,
+        column: &Column,
+        streams: &Streams,
+        number: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, Fault> {
+        out.clear();
+        let part = column.part(streams)?;
+        let piece = |bytes: &[u8], pieces: &[(u32, u32)], number: usize, out: &mut Vec<u8>| {
+            let (start, length) = pieces.get(number).copied().unwrap_or_default();
+            let end = (start as usize).saturating_add(length as usize);
+            out.extend_from_slice(bytes.get(start as usize..end).unwrap_or_default());
+        };
+        match self {
+            Self::Const(text) => out.extend_from_slice(text),
+            Self::Dict { ids, words } => {
+                let id = match ids {
+                    Ids::Bytes => part.get(number).copied().map_or(0, usize::from),
+                    Ids::Wide(ids) => ids.get(number).copied().map_or(0, usize::from),
+                    Ids::Packed(width) => {
+                        let id = unpack_from(part, *width, number, 1).next().unwrap_or(0);
+                        usize::try_from(id).unwrap_or(usize::MAX)
+                    }
+                };
+                match words {
+                    Words::Cells(cells) => out.extend_from_slice(cells.text(id)),
+                    Words::Pieces(text) => piece(&text.bytes, &text.pieces, id, out),
+                }
+            }
+            Self::Text { pieces, start } => {
+                piece(part.get(*start..).unwrap_or_default(), pieces, number, out)
+            }
+            Self::Numbers(numbers) => {
+                let mut value = Vec::new();
+                numbers.read(part, column.rows, number, 1, &mut value);
+                let mut room = [0; 40];
+                let width = value.first().map_or(0, |&value| column.class.print(value, &mut room));
+                out.extend_from_slice(room.get(..width).unwrap_or_default());
+                return Ok(width > 0);
+            }
+            Self::Fixed { .. } => {
+                let bytes = column.class.fixed_bytes().unwrap_or(1);
+                column.class.print_bytes(part.chunks_exact(bytes).nth(number).unwrap_or_default(), out);
+            }
+            Self::RowTime { .. } | Self::Same(_) => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+/// Prints numbers of a column into cells that have room for its longest.
+pub(crate) fn print_cells(
+    class: Class,
+    values: &[u64],
+    cells: &mut [u8],
+    lens: &mut [u8],
+) -> Result<(), Fault> {
+    print(class, values, cells, lens).map_err(|value| unprintable(class, value))
+}
+
+#[cold]
+fn unprintable(class: Class, value: u64) -> Fault {
+    Fault::corrupt(Kind::Columns, 0, format!("{class:?} has no value {value}"))
 }

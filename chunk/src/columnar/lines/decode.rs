@@ -1,132 +1,98 @@
-//! Puts lines together again. Columns are read when a row first needs them; then a line is some ten short
-//! copies, and nothing is allocated for it.
+//! The lines of a group that are in columns. What it takes to read them is known, and held against the limits, before
+//! any column is opened; columns are opened when a row first needs them.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::ops::Range;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::assemble::{Cursor, Work};
-use super::{MAX_SKELETONS, MAX_VALUES};
+use super::MAX_VALUES;
+use super::fill::{Scratch, Sources};
+use super::piece::{Made, Piece};
+use super::template::{Template, Templates};
 use crate::Limits;
-use crate::columnar::column::{self, Column, Encoding, PADDING, Values};
+use crate::columnar::column::{self, Column, Encoding, Values};
 use crate::columnar::fault::Fault;
 use crate::columnar::raw::RawLines;
 use crate::columnar::stream::{Kind, Streams};
-use crate::loki::format::take_uvarint;
+use crate::range::Direction;
 
-/// Parts of one skeleton at most.
-const MAX_PARTS: usize = 4096;
 /// Rows between two places where it is known how many values of each column come before.
 const STEP: usize = 1024;
+/// What is made at once has about so many bytes of room at most.
+pub(super) const MAX_ROOM: usize = 4 << 20;
+
 /// Skeletons and columns of a group, and which row has which.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     /// The skeleton of each row from 1; 0 for none.
     of_row: Vec<u16>,
-    skeletons: Vec<Skeleton>,
-    parts: Vec<Part>,
-    /// All literal text, padded.
-    literals: Vec<u8>,
+    templates: Templates,
     columns: Vec<Column>,
-    values: Vec<OnceLock<Result<Values, Fault>>>,
+    open: Vec<Option<Open>>,
     /// At each step: for each column, and at last for raw lines, how many values come before.
     marks: Vec<u32>,
     step: usize,
-    raw: OnceLock<Result<RawLines, Fault>>,
-    /// What columns may still take when read, in bytes.
-    budget: AtomicUsize,
+    raw: Option<RawLines>,
+    piece: Piece,
+    scratch: Scratch,
+    /// Bytes that columns which are open take.
+    memory: usize,
     limits: Limits,
 }
 
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Skeleton {
-    first: usize,
-    end: usize,
-    rows: usize,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Part {
-    Literal { start: usize, bytes: usize },
-    Slot { column: usize },
+/// A column that is open.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) values: Values,
+    /// Bytes of the longest value, but of pieces of text.
+    pub(super) longest: usize,
 }
 
 impl Decoder {
     /// Reads the skeletons, and which row has which. Columns and raw lines are not read yet.
     pub(crate) fn new(streams: &Streams, rows: usize, limits: &Limits) -> Result<Self, Fault> {
         let columns = column::table(streams)?;
-        let values = columns.iter().map(|_| OnceLock::new()).collect();
+        let templates = Templates::read(streams, &columns)?;
+        let of_row = read_ids(streams.get(Kind::SkeletonIds)?, rows, templates.list().len())?;
         let mut decoder = Self {
-            of_row: Vec::new(),
-            skeletons: Vec::new(),
-            parts: Vec::new(),
-            literals: Vec::new(),
+            of_row,
+            open: columns.iter().map(|_| None).collect(),
             columns,
-            values,
             marks: Vec::new(),
             step: STEP,
-            raw: OnceLock::new(),
-            budget: AtomicUsize::new(limits.block_bytes()),
+            raw: None,
+            piece: Piece::default(),
+            scratch: Scratch::default(),
+            memory: 0,
             limits: *limits,
+            templates,
         };
-        decoder.read_skeletons(streams.get(Kind::Skeletons)?)?;
-        decoder.of_row = read_ids(streams.get(Kind::SkeletonIds)?, rows, decoder.skeletons.len())?;
+        let rows_of = decoder.count();
+        decoder.templates.check_work(rows_of.get(1..).unwrap_or_default())?;
         decoder.place()?;
         Ok(decoder)
     }
 
     /// How many columns there are.
+    #[cfg(test)]
     pub(crate) fn columns(&self) -> &[Column] {
         &self.columns
     }
 
-    fn read_skeletons(&mut self, whole: &[u8]) -> Result<(), Fault> {
-        let mut rest = whole;
-        let corrupt = |rest: &[u8], what: &str| {
-            Fault::corrupt(Kind::Skeletons, whole.len().saturating_sub(rest.len()), what)
-        };
-        let size = |rest: &mut &[u8]| {
-            let value = take_uvarint(rest).and_then(|value| u32::try_from(value).ok());
-            value.map(|value| value as usize).ok_or_else(|| corrupt(rest, "no size of 32 bits"))
-        };
-        let count = size(&mut rest)?;
-        if count > usize::from(u16::MAX) {
-            return Err(Fault::limit("skeletons of a group", count, usize::from(u16::MAX)));
-        }
-        for _ in 0..count {
-            let parts = size(&mut rest)?;
-            if parts > MAX_PARTS {
-                return Err(Fault::limit("parts of a skeleton", parts, MAX_PARTS));
+    /// Bytes of memory that its columns have taken so far.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory
+    }
+
+    /// How many rows each skeleton has, the first being none.
+    fn count(&self) -> Vec<u32> {
+        let mut rows_of = vec![0u32; self.templates.list().len().saturating_add(1)];
+        for &skeleton in &self.of_row {
+            if let Some(rows) = rows_of.get_mut(usize::from(skeleton)) {
+                *rows = rows.saturating_add(1);
             }
-            let first = self.parts.len();
-            let mut slots = 0usize;
-            for _ in 0..parts {
-                let part = size(&mut rest)?;
-                if let Some(column) = part.checked_sub(1) {
-                    let Some(known) = self.columns.get(column) else {
-                        return Err(corrupt(rest, "a slot of a column that is not there"));
-                    };
-                    if matches!(known.encoding, Encoding::Same { slot } if slot >= slots) {
-                        return Err(corrupt(rest, "a slot that repeats one behind it"));
-                    }
-                    slots = slots.saturating_add(1);
-                    self.parts.push(Part::Slot { column });
-                    continue;
-                }
-                let bytes = size(&mut rest)?;
-                let Some((text, after)) = rest.split_at_checked(bytes) else {
-                    return Err(corrupt(rest, "literal text is cut short"));
-                };
-                self.parts.push(Part::Literal { start: self.literals.len(), bytes });
-                self.literals.extend_from_slice(text);
-                rest = after;
-            }
-            self.skeletons.push(Skeleton { first, end: self.parts.len(), rows: 0 });
         }
-        self.literals.resize(self.literals.len().saturating_add(PADDING), 0);
-        if rest.is_empty() { Ok(()) } else { Err(corrupt(rest, "bytes behind the last skeleton")) }
+        rows_of
     }
 
     /// Counts rows, so that each column is known to have as many values as its slots take, and reading can
@@ -136,7 +102,7 @@ impl Decoder {
         // At most four bytes a row for the marks, whatever the number of columns.
         self.step = STEP.max(width);
         let mut counts = vec![0u32; width];
-        let mut seen = vec![0u32; self.skeletons.len().saturating_add(1)];
+        let mut seen = vec![0u32; self.templates.list().len().saturating_add(1)];
         for rows in self.of_row.chunks(self.step) {
             self.marks.extend_from_slice(&counts);
             for &skeleton in rows {
@@ -144,19 +110,9 @@ impl Decoder {
                     *seen = seen.saturating_add(1);
                 }
             }
-            self.advance(&mut seen, |column, rows| {
-                if let Some(count) = counts.get_mut(column) {
-                    *count = count.saturating_add(rows);
-                }
-            });
+            self.advance(&mut seen, &mut counts);
         }
-        for &skeleton in &self.of_row {
-            let number = usize::from(skeleton).checked_sub(1);
-            if let Some(skeleton) = number.and_then(|number| self.skeletons.get_mut(number)) {
-                skeleton.rows = skeleton.rows.saturating_add(1);
-            }
-        }
-        let mut total = 0usize;
+        let (mut total, mut memory) = (0usize, 0usize);
         for (number, (column, &count)) in self.columns.iter().zip(&counts).enumerate() {
             // A column that no slot names belongs to the metadata.
             if count != 0 && column.rows != count as usize {
@@ -166,160 +122,157 @@ impl Decoder {
             if !matches!(column.encoding, Encoding::Const { .. } | Encoding::Same { .. }) {
                 total = total.saturating_add(count as usize);
             }
+            if count != 0 {
+                memory = memory.saturating_add(column.memory());
+            }
         }
         if total > MAX_VALUES {
             return Err(Fault::limit("values of a group", total, MAX_VALUES));
         }
-        Ok(())
+        self.check_memory(memory)
     }
 
-    /// Tells for each column how many values the counted rows take, and sets their counts to 0. Raw lines
-    /// count as the column behind the last.
-    fn advance(&self, seen: &mut [u32], mut add: impl FnMut(usize, u32)) {
+    /// Adds for each column how many values the counted rows take, and sets their counts to 0. Raw lines count as the
+    /// column behind the last.
+    fn advance(&self, seen: &mut [u32], counts: &mut [u32]) {
         let Some((raw, seen)) = seen.split_first_mut() else { return };
-        if *raw > 0 {
-            add(self.columns.len(), std::mem::take(raw));
+        if let Some(count) = counts.last_mut() {
+            *count = count.saturating_add(std::mem::take(raw));
         }
-        for (skeleton, rows) in self.skeletons.iter().zip(seen) {
-            if *rows == 0 {
-                continue;
-            }
+        for (template, rows) in self.templates.list().iter().zip(seen).filter(|(_, rows)| **rows > 0) {
             let rows = std::mem::take(rows);
-            for part in self.parts(skeleton) {
-                if let Part::Slot { column } = *part {
-                    add(column, rows);
+            for column in self.templates.steps(template).iter().filter_map(|step| step.column) {
+                if let Some(count) = counts.get_mut(column as usize) {
+                    *count = count.saturating_add(rows);
                 }
             }
         }
     }
 
-    /// The parts of a skeleton.
-    pub(super) fn parts(&self, skeleton: &Skeleton) -> &[Part] {
-        self.parts.get(skeleton.first..skeleton.end).unwrap_or_default()
+    /// Refuses a group whose columns would take more memory than a block may, all of them open.
+    fn check_memory(&self, columns: usize) -> Result<(), Fault> {
+        let ids = size_of_val(&self.of_row[..]).saturating_add(size_of_val(&self.marks[..]));
+        let tables = size_of_val(&self.columns[..])
+            .saturating_add(size_of_val(&self.open[..]))
+            .saturating_add(Piece::COLUMN_BYTES.saturating_mul(self.columns.len()));
+        let memory = [ids, tables, self.templates.memory()].into_iter().fold(columns, usize::saturating_add);
+        let max = self.limits.block_bytes();
+        if memory > max { Err(Fault::limit("max_block_bytes", memory, max)) } else { Ok(()) }
     }
 
-    /// Literal text from there on, padded.
-    pub(super) fn literal(&self, start: usize) -> &[u8] {
-        self.literals.get(start..).unwrap_or_default()
-    }
-
-    /// Whether a column repeats an earlier slot.
-    pub(super) fn repeats(&self, column: usize) -> bool {
-        self.columns.get(column).is_some_and(|column| matches!(column.encoding, Encoding::Same { .. }))
-    }
-
-    /// The values of a column, read when first asked for.
-    pub(super) fn values(&self, number: usize, streams: &Streams) -> Result<&Values, Fault> {
-        let (Some(place), Some(column)) = (self.values.get(number), self.columns.get(number)) else {
-            return Err(Fault::corrupt(Kind::Columns, 0, format!("no column {number}")));
-        };
-        let values = place.get_or_init(|| {
-            let left = self.budget.load(Ordering::Relaxed);
-            let values = column::decode(column, streams, left)?;
-            let spent = column.rows.saturating_mul(8);
-            self.budget
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(spent)))
-                .ok();
-            Ok(values)
-        });
-        values.as_ref().map_err(Fault::clone)
-    }
-
-    /// The lines that have no skeleton.
-    fn raw(&self, streams: &Streams) -> Result<&RawLines, Fault> {
-        let lines = self.raw.get_or_init(|| {
-            let rows = self.of_row.iter().filter(|&&skeleton| skeleton == 0).count();
-            let lines = RawLines::open(streams, rows, &self.limits)?;
-            if lines.len() == rows {
-                return Ok(lines);
-            }
-            let what = format!("{} raw lines for {rows} rows", lines.len());
-            Err(Fault::corrupt(Kind::RawLengths, 0, what))
-        });
-        lines.as_ref().map_err(Fault::clone)
-    }
-
-    /// Appends the lines of some rows to `out`, and to `ends` where each ends in it. `times` are those of all
-    /// rows of the group.
-    ///
-    /// Linear in the bytes of the lines, and in the values of columns that are read for the first time.
-    pub(crate) fn materialise(
-        &self,
-        streams: &Streams,
-        times: &[i64],
-        rows: Range<usize>,
-        out: &mut Vec<u8>,
-        ends: &mut Vec<u32>,
-    ) -> Result<(), Fault> {
-        let Some(of_row) = self.of_row.get(rows.clone()) else {
-            let what = format!("rows {rows:?} of {}", self.of_row.len());
-            return Err(Fault::corrupt(Kind::SkeletonIds, 0, what));
-        };
-        let mut work = self.start(streams, of_row, rows.start)?;
-        let limit = out.len().saturating_add(self.limits.block_bytes());
-        ends.reserve(of_row.len());
-        for (row, &skeleton) in rows.zip(of_row) {
-            let start = out.len();
-            if skeleton == 0 {
-                work.raw_line(streams, out)?;
-            } else {
-                let time = times.get(row).copied().unwrap_or_default();
-                work.line(skeleton, time, out)?;
-            }
-            let bytes = out.len().saturating_sub(start);
-            if bytes > self.limits.max_line_bytes {
-                return Err(Fault::limit("max_line_bytes", bytes, self.limits.max_line_bytes));
-            }
-            match u32::try_from(out.len()) {
-                Ok(end) if out.len() <= limit => ends.push(end),
-                _ => return Err(Fault::limit("max_block_bytes", out.len(), limit)),
-            }
+    /// Opens the columns of a skeleton.
+    fn open(&mut self, template: &Template, streams: &Streams) -> Result<(), Fault> {
+        for number in self.templates.steps(template).iter().filter_map(|step| step.column) {
+            let number = number as usize;
+            let (Some(place @ None), Some(column)) = (self.open.get_mut(number), self.columns.get(number))
+            else {
+                continue;
+            };
+            let (values, longest) = column::decode(column, streams, usize::MAX)?;
+            self.memory = self.memory.saturating_add(column.memory());
+            *place = Some(Open { values, longest });
         }
         Ok(())
     }
 
-    /// What it takes to put together these rows, the first of which is row `first`.
-    fn start<'a>(&'a self, streams: &'a Streams, of_row: &[u16], first: usize) -> Result<Work<'a>, Fault> {
-        let mark = first.checked_div(self.step).unwrap_or(0);
+    /// Makes lines of some of these rows, from the first on or backward from the last, into `made`; says which. `times`
+    /// are those of all rows of the group.
+    ///
+    /// Linear in the bytes of the lines, and in the values of columns that are read for the first time.
+    pub(crate) fn make(
+        &mut self,
+        streams: &Streams,
+        times: &[i64],
+        rows: Range<usize>,
+        direction: Direction,
+        made: &mut Made,
+    ) -> Result<Range<usize>, Fault> {
+        // Rows of a piece are counted in 16 bits.
+        let count = rows.len().min(1 << 15);
+        let rows = match direction {
+            Direction::Forward => rows.start..rows.start.saturating_add(count),
+            Direction::Backward => rows.end.saturating_sub(count)..rows.end,
+        };
+        let rows = self.fitting(rows, direction);
+        let Some(of_row) = self.of_row.get(rows.clone()) else {
+            let what = format!("rows {rows:?} of {}", self.of_row.len());
+            return Err(Fault::corrupt(Kind::SkeletonIds, 0, what));
+        };
+        self.piece.sort(of_row, self.templates.list().len());
+        if self.piece.has_raw() && self.raw.is_none() {
+            self.raw = Some(self.open_raw(streams)?);
+        }
+        for number in 0..self.piece.kinds().len() {
+            let kind = self.piece.kinds().get(number).copied().unwrap_or(0);
+            let template =
+                usize::from(kind).checked_sub(1).and_then(|at| self.templates.list().get(at)).copied();
+            if let Some(template) = template {
+                self.open(&template, streams)?;
+            }
+        }
+        if self.piece.at != Some(rows.start) {
+            self.seek(rows.start);
+        }
+        let times = times.get(rows.clone()).unwrap_or_default();
+        let Self { piece, scratch, templates, columns, open, raw, limits, of_row, .. } = self;
+        let of_row = of_row.get(rows.clone()).unwrap_or_default();
+        piece.at = None;
+        piece.number(of_row, templates, columns.len());
+        let raw = raw.as_ref();
+        Sources { templates, columns, open, raw, streams, times, limits }.fill(piece, scratch, made)?;
+        piece.at = Some(rows.end);
+        Ok(rows)
+    }
+
+    /// The first of these rows, or backward the last, that are small enough to be made at once.
+    fn fitting(&self, rows: Range<usize>, direction: Direction) -> Range<usize> {
+        let mut left = MAX_ROOM;
+        let mut fits = |&skeleton: &u16| {
+            let template = usize::from(skeleton).checked_sub(1).and_then(|at| self.templates.list().get(at));
+            let room = template.map_or(0, |template| template.room);
+            let fits = room <= left || left == MAX_ROOM;
+            left = left.saturating_sub(room.max(1));
+            fits
+        };
+        let of_row = self.of_row.get(rows.clone()).unwrap_or_default();
+        match direction {
+            Direction::Forward => {
+                let count = of_row.iter().take_while(|skeleton| fits(skeleton)).count();
+                rows.start..rows.start.saturating_add(count)
+            }
+            Direction::Backward => {
+                let count = of_row.iter().rev().take_while(|skeleton| fits(skeleton)).count();
+                rows.end.saturating_sub(count)..rows.end
+            }
+        }
+    }
+
+    /// Finds out how many values of each column come before a row.
+    fn seek(&mut self, row: usize) {
+        let mark = row.checked_div(self.step).unwrap_or(0);
         let width = self.columns.len().saturating_add(1);
-        let marks = self.marks.chunks_exact(width).nth(mark).unwrap_or_default();
-        let mut cursors: Vec<Cursor> = marks.iter().map(|&before| Cursor::at(before as usize)).collect();
-        let mut seen = vec![0u32; self.skeletons.len().saturating_add(1)];
-        let before = self.of_row.get(mark.saturating_mul(self.step)..first).unwrap_or_default();
-        for &skeleton in before {
+        let mut counts = std::mem::take(&mut self.piece.next);
+        counts.clear();
+        counts.extend(self.marks.chunks_exact(width).nth(mark).unwrap_or_default());
+        let mut seen = vec![0u32; self.templates.list().len().saturating_add(1)];
+        for &skeleton in self.of_row.get(mark.saturating_mul(self.step)..row).unwrap_or_default() {
             if let Some(seen) = seen.get_mut(usize::from(skeleton)) {
                 *seen = seen.saturating_add(1);
             }
         }
-        self.advance(&mut seen, |column, rows| {
-            if let Some(cursor) = cursors.get_mut(column) {
-                cursor.next = cursor.next.saturating_add(rows as usize);
-            }
-        });
-        for &skeleton in of_row {
-            if let Some(seen) = seen.get_mut(usize::from(skeleton)) {
-                *seen = 1;
-            }
+        self.advance(&mut seen, &mut counts);
+        self.piece.next = counts;
+    }
+
+    /// The lines that have no skeleton.
+    fn open_raw(&self, streams: &Streams) -> Result<RawLines, Fault> {
+        let rows = self.of_row.iter().filter(|&&skeleton| skeleton == 0).count();
+        let lines = RawLines::open(streams, rows, &self.limits)?;
+        if lines.len() == rows {
+            return Ok(lines);
         }
-        let mut work = Work {
-            cursors,
-            plans: vec![(0, 0)],
-            steps: Vec::new(),
-            raw: None,
-            places: Vec::new(),
-            max: self.limits.max_line_bytes.min(self.limits.block_bytes()),
-        };
-        if seen.first() == Some(&1) {
-            work.raw = Some(self.raw(streams)?);
-        }
-        for (skeleton, seen) in self.skeletons.iter().zip(seen.iter().skip(1)) {
-            let first = work.steps.len();
-            if *seen > 0 {
-                work.plan(self, streams, skeleton)?;
-            }
-            work.plans.push((first, work.steps.len()));
-        }
-        Ok(work)
+        let what = format!("{} raw lines for {rows} rows", lines.len());
+        Err(Fault::corrupt(Kind::RawLengths, 0, what))
     }
 }
 
@@ -337,7 +290,7 @@ fn read_ids(bytes: &[u8], rows: usize, skeletons: usize) -> Result<Vec<u16>, Fau
         _ => return Err(corrupt(format!("mode {mode} is neither 1 nor 2"))),
     };
     let greatest = of_row.iter().max().copied().map_or(0, usize::from);
-    if greatest > skeletons.min(MAX_SKELETONS) {
+    if greatest > skeletons {
         return Err(corrupt(format!("skeleton {greatest} of {skeletons}")));
     }
     Ok(of_row)

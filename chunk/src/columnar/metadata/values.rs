@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::Limits;
 use crate::columnar::class::Class;
-use crate::columnar::column::{self, Encoder, Values};
+use crate::columnar::column::{self, Column, Encoder, Values};
 use crate::columnar::fault::Fault;
 use crate::columnar::skeleton::Table;
 use crate::columnar::stream::{Kind, Streams};
@@ -57,10 +57,11 @@ fn number(value: &[u8]) -> Option<u64> {
 
 /// The columns that metadata has, and how far each was read.
 pub(super) struct ColumnValues {
-    columns: BTreeMap<u32, (Values, usize, usize)>,
+    columns: BTreeMap<u32, (Column, Values, usize)>,
     /// Bytes that values may still take.
     left: usize,
     max: usize,
+    text: Vec<u8>,
 }
 
 impl ColumnValues {
@@ -82,24 +83,31 @@ impl ColumnValues {
             let column = column.ok_or_else(|| {
                 Fault::corrupt(Kind::Metadata, 0, format!("column {number} of {}", table.len()))
             })?;
-            let values = column::decode(column, streams, room)?;
-            room = room.saturating_sub(column.rows.saturating_mul(8));
-            columns.insert(number, (values, column.rows, 0));
+            let (values, _) = column::decode(column, streams, room)?;
+            room = room.saturating_sub(column.memory());
+            columns.insert(number, (column.clone(), values, 0));
         }
-        Ok(Self { columns, left: max, max })
+        Ok(Self { columns, left: max, max, text: Vec::new() })
     }
 
     /// Adds the next value of a column to the symbols, and gives its number.
-    pub(super) fn next(&mut self, number: u32, symbols: &mut SymbolTable) -> Result<u32, Fault> {
+    pub(super) fn next(
+        &mut self,
+        number: u32,
+        streams: &Streams,
+        symbols: &mut SymbolTable,
+    ) -> Result<u32, Fault> {
         let corrupt = |what| Fault::corrupt(Kind::Columns, 0, format!("column {number} {what}"));
-        let Some((values, rows, next)) = self.columns.get_mut(&number) else {
+        let Some((column, values, next)) = self.columns.get_mut(&number) else {
             return Err(corrupt("is not there"));
         };
-        if next >= rows {
+        if *next >= column.rows {
             return Err(corrupt("has fewer values than metadata takes"));
         }
-        let mut room = [0; 40];
-        let value = values.text(*next, &mut room).ok_or_else(|| corrupt("has a value without text"))?;
+        if !values.text(column, streams, *next, &mut self.text)? {
+            return Err(corrupt("has a value without text"));
+        }
+        let value = &self.text[..];
         *next = next.saturating_add(1);
         self.left = self.left.checked_sub(value.len()).ok_or(Fault::limit(
             "max_block_bytes",
@@ -113,9 +121,9 @@ impl ColumnValues {
 
     /// Checks that all values were taken.
     pub(super) fn finish(self) -> Result<(), Fault> {
-        let more = self.columns.iter().find(|(_, (_, rows, next))| next != rows);
-        more.map_or(Ok(()), |(number, (_, rows, next))| {
-            let what = format!("column {number} has {rows} values, metadata takes {next}");
+        let more = self.columns.iter().find(|(_, (column, _, next))| *next != column.rows);
+        more.map_or(Ok(()), |(number, (column, _, next))| {
+            let what = format!("column {number} has {} values, metadata takes {next}", column.rows);
             Err(Fault::corrupt(Kind::Columns, 0, what))
         })
     }

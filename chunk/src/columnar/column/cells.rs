@@ -1,0 +1,232 @@
+//! Short text in cells of one size: a value is copied with what is behind it in its cell, which takes one move of a
+//! register, and then counts for its length.
+
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use super::bits::unpack_from;
+use crate::columnar::class::{Class, MAX_DIGITS, POWERS, digits_of_code};
+use crate::columnar::digits::{put_hex, put_number, put_padded};
+use crate::columnar::timestamp;
+
+/// The sizes of cells.
+pub(crate) const NARROW: usize = 16;
+pub(crate) const WIDE: usize = 32;
+
+/// The cell that holds so many bytes.
+pub(crate) fn size_for(longest: usize) -> usize {
+    if longest <= NARROW { NARROW } else { WIDE }
+}
+
+/// A table of short text.
+#[derive(Debug)]
+pub(crate) struct Cells {
+    size: usize,
+    bytes: Vec<u8>,
+    lens: Vec<u8>,
+}
+
+impl Cells {
+    /// What so many of them take, at most.
+    pub(crate) fn bytes_of(count: usize) -> usize {
+        count.saturating_mul(WIDE.saturating_add(1))
+    }
+
+    /// The pieces of some text, if all of them are short.
+    pub(crate) fn of(text: &[u8], pieces: &[(u32, u32)], longest: usize) -> Option<Self> {
+        if longest > WIDE {
+            return None;
+        }
+        let size = size_for(longest);
+        let (mut bytes, mut lens) =
+            (vec![0; pieces.len().checked_mul(size)?], Vec::with_capacity(pieces.len()));
+        for (cell, &(start, length)) in bytes.chunks_exact_mut(size).zip(pieces) {
+            let text = text.get(start as usize..)?;
+            match text.first_chunk::<WIDE>().and_then(|chunk| chunk.get(..size)) {
+                // With what is behind it.
+                Some(chunk) => cell.copy_from_slice(chunk),
+                None => {
+                    let piece = text.get(..length as usize)?;
+                    cell.get_mut(..piece.len())?.copy_from_slice(piece);
+                }
+            }
+            lens.push(u8::try_from(length).ok()?);
+        }
+        Some(Self { size, bytes, lens })
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn lens(&self) -> &[u8] {
+        &self.lens
+    }
+
+    /// The text of a number.
+    pub(crate) fn text(&self, number: usize) -> &[u8] {
+        let length = self.lens.get(number).copied().map_or(0, usize::from);
+        let cell = self.bytes.get(number.saturating_mul(self.size)..).unwrap_or_default();
+        cell.get(..length).unwrap_or_default()
+    }
+}
+
+/// Numbers of a column, and how they are read.
+#[derive(Debug)]
+pub(crate) enum Numbers {
+    /// Packed differences from a base.
+    Packed {
+        base: u64,
+        width: u8,
+    },
+    /// Planes of differences from a base.
+    Planes {
+        base: u64,
+    },
+    List(Vec<u64>),
+}
+
+impl Numbers {
+    /// Reads the numbers `first..first + count` of `rows`, whose part of a stream this is.
+    pub(crate) fn read(&self, part: &[u8], rows: usize, first: usize, count: usize, out: &mut Vec<u64>) {
+        out.clear();
+        match self {
+            Self::Packed { base, width } => {
+                out.extend(unpack_from(part, *width, first, count).map(|value| value.wrapping_add(*base)));
+            }
+            Self::Planes { base } => {
+                out.resize(count, *base);
+                for (plane, bytes) in (0u32..8).zip(part.chunks(rows.max(1))) {
+                    let shift = plane.wrapping_mul(8) & 63;
+                    let bytes = bytes.get(first..).unwrap_or_default();
+                    for (value, &byte) in out.iter_mut().zip(bytes) {
+                        *value = value.wrapping_add(u64::from(byte) << shift);
+                    }
+                }
+            }
+            Self::List(values) => {
+                out.extend(values.get(first..).unwrap_or_default().iter().take(count));
+            }
+        }
+    }
+}
+
+/// Bytes of the longest text that a class of numbers has.
+pub(crate) fn width_of_class(class: Class) -> usize {
+    match class {
+        Class::Number => 20,
+        Class::Digits => MAX_DIGITS,
+        Class::Padded(width) | Class::Hex(width) | Class::HexUpper(width) => width.into(),
+        Class::Ip4 => 15,
+        Class::Time(format) => format.width(),
+        Class::Text | Class::HexBytes(_) | Class::Uuid => 0,
+    }
+}
+
+/// Prints numbers of a class, each into a cell, which is large enough for all of them. Fails with a number that the class
+/// has not.
+pub(crate) fn print(class: Class, values: &[u64], cells: &mut [u8], lens: &mut [u8]) -> Result<(), u64> {
+    if cells.len() >= values.len().saturating_mul(WIDE) {
+        print_sized::<WIDE>(class, values, cells, lens)
+    } else {
+        print_sized::<NARROW>(class, values, cells, lens)
+    }
+}
+
+fn print_sized<const N: usize>(
+    class: Class,
+    values: &[u64],
+    cells: &mut [u8],
+    lens: &mut [u8],
+) -> Result<(), u64> {
+    let (cells, _) = cells.as_chunks_mut::<N>();
+    let rows = values.iter().zip(cells).zip(lens);
+    match class {
+        Class::Number => {
+            each(
+                rows,
+                |value, cell| {
+                    if value < POWERS[16] { put_number(value, cell) } else { long(class, value, cell) }
+                },
+            )
+        }
+        Class::Digits => each(rows, |value, cell| match digits_of_code(value) {
+            Some((value, width)) if width <= NARROW => {
+                put_padded(value, width, cell);
+                width
+            }
+            _ => long(class, value, cell),
+        }),
+        Class::Padded(width) if usize::from(width) <= NARROW => {
+            let width = usize::from(width);
+            let limit = POWERS.get(width).copied().unwrap_or(u64::MAX);
+            each(rows, |value, cell| {
+                if value >= limit {
+                    return 0;
+                }
+                put_padded(value, width, cell);
+                width
+            })
+        }
+        Class::Hex(width) | Class::HexUpper(width) => {
+            let (width, upper) = (usize::from(width), matches!(class, Class::HexUpper(_)));
+            each(rows, |value, cell| {
+                if width < 16 && value >> (width.wrapping_mul(4) & 63) != 0 {
+                    return 0;
+                }
+                put_hex(value, width, upper, cell);
+                width
+            })
+        }
+        Class::Time(format) => print_times(format, rows),
+        _ => each(rows, |value, cell| long(class, value, cell)),
+    }
+}
+
+#[inline]
+fn each<'a, const N: usize>(
+    rows: impl Iterator<Item = ((&'a u64, &'a mut [u8; N]), &'a mut u8)>,
+    mut print: impl FnMut(u64, &mut [u8; N]) -> usize,
+) -> Result<(), u64> {
+    for ((&value, cell), length) in rows {
+        match u8::try_from(print(value, cell)) {
+            Ok(width @ 1..) => *length = width,
+            _ => return Err(value),
+        }
+    }
+    Ok(())
+}
+
+/// Times are close to each other: most print as a few other digits.
+fn print_times<'a, const N: usize>(
+    format: timestamp::Format,
+    rows: impl Iterator<Item = ((&'a u64, &'a mut [u8; N]), &'a mut u8)>,
+) -> Result<(), u64> {
+    let (mut before, mut width, mut room) = (0, 0, [0; 40]);
+    each(rows, |value, cell| {
+        if width == 0 || value != before {
+            width = format.print_after(value, before, width, &mut room);
+            before = value;
+        }
+        if let Some(text) = room.first_chunk::<N>() {
+            *cell = *text;
+        }
+        width
+    })
+}
+
+/// What is seldom, or long.
+fn long<const N: usize>(class: Class, value: u64, cell: &mut [u8; N]) -> usize {
+    let mut room = [0; 40];
+    let width = class.print(value, &mut room);
+    if width > N {
+        return 0;
+    }
+    if let Some(text) = room.first_chunk::<N>() {
+        *cell = *text;
+    }
+    width
+}

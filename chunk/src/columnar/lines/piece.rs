@@ -1,0 +1,272 @@
+//! Some rows in the order of their skeletons, and which values of its columns each of them has. Lines are then put
+//! together skeleton by skeleton and part by part, so that each loop does one thing to many rows.
+
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use std::ops::Range;
+
+use super::fill::Printed;
+use super::template::Templates;
+
+/// Lines that were made, by row from the first.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    /// Kept as it is from one piece to the next: only what lines name means anything.
+    pub(super) text: Vec<u8>,
+    /// Where each line starts, and its bytes.
+    pub(super) lines: Vec<(u32, u32)>,
+}
+
+impl Made {
+    /// The line of a row.
+    pub(crate) fn line(&self, row: usize) -> Option<&[u8]> {
+        let (start, bytes) = *self.lines.get(row)?;
+        self.text.get(start as usize..)?.get(..bytes as usize)
+    }
+
+    /// Bytes of all lines.
+    pub(crate) fn bytes(&self) -> usize {
+        self.lines.iter().fold(0, |sum, &(_, bytes)| sum.saturating_add(bytes as usize))
+    }
+}
+
+/// Which values of its column a slot takes, for the rows of its skeleton in order.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ordinals {
+    /// All, one after the other.
+    Own,
+    /// Each row of the piece has the value of its own number.
+    Row,
+    /// Those of a list that starts there.
+    List(usize),
+}
+
+/// How a column is used.
+#[derive(Debug, Clone, Copy, Default)]
+struct Use {
+    /// Values that the rows of the piece take.
+    count: u32,
+    slots: u32,
+    /// The last kind that uses it, plus one; and whether one does so twice.
+    kind: u32,
+    twice: bool,
+    /// Values that rows so far have taken.
+    taken: u32,
+    /// Where it is printed, if it is for several slots.
+    printed: Option<Printed>,
+}
+
+/// The rows of one piece, and what is kept from one to the next.
+#[derive(Debug, Default)]
+pub(super) struct Piece {
+    /// The skeletons of the rows, each once.
+    kinds: Vec<u16>,
+    /// Where the rows of each of them start in `order`, and the end.
+    starts: Vec<usize>,
+    /// Rows, counted from the first of the piece, by skeleton.
+    pub(super) order: Vec<u16>,
+    /// For each skeleton of the group: rows, and then the place of the next one, or the number of its kind.
+    scratch: Vec<u32>,
+    /// How many values of each column come before the piece, and at last raw lines.
+    pub(super) next: Vec<u32>,
+    /// The row that `next` is of.
+    pub(super) at: Option<usize>,
+    uses: Vec<Use>,
+    used: Vec<u32>,
+    /// For each slot of each kind, in order.
+    ordinals: Vec<Ordinals>,
+    /// Where those of each kind start.
+    slots: Vec<usize>,
+    pub(super) lists: Vec<u32>,
+    /// Of each kind: the columns whose values have to be told one by one, and where in the list the next one goes.
+    shared: Vec<(u32, u32)>,
+    shared_of: Vec<(usize, usize)>,
+}
+
+impl Piece {
+    /// What is kept for each column.
+    pub(super) const COLUMN_BYTES: usize = size_of::<Use>() + 4;
+
+    /// Sorts rows by their skeletons.
+    pub(super) fn sort(&mut self, of_row: &[u16], skeletons: usize) {
+        let Self { kinds, starts, order, scratch, .. } = self;
+        scratch.clear();
+        scratch.resize(skeletons.saturating_add(1), 0);
+        kinds.clear();
+        for &skeleton in of_row {
+            if let Some(count) = scratch.get_mut(usize::from(skeleton)) {
+                if *count == 0 {
+                    kinds.push(skeleton);
+                }
+                *count = count.wrapping_add(1);
+            }
+        }
+        starts.clear();
+        let mut end = 0u32;
+        for &kind in &*kinds {
+            starts.push(end as usize);
+            if let Some(count) = scratch.get_mut(usize::from(kind)) {
+                end = end.wrapping_add(std::mem::replace(count, end));
+            }
+        }
+        starts.push(end as usize);
+        order.clear();
+        order.resize(of_row.len(), 0);
+        for (row, &skeleton) in (0u16..).zip(of_row) {
+            if let Some(next) = scratch.get_mut(usize::from(skeleton)) {
+                if let Some(place) = order.get_mut(*next as usize) {
+                    *place = row;
+                }
+                *next = next.wrapping_add(1);
+            }
+        }
+    }
+
+    /// The skeletons of the rows.
+    pub(super) fn kinds(&self) -> &[u16] {
+        &self.kinds
+    }
+
+    pub(super) fn has_raw(&self) -> bool {
+        self.kinds.contains(&0)
+    }
+
+    /// The rows of a kind, as places in `order`.
+    pub(super) fn rows_of(&self, kind: usize) -> Range<usize> {
+        let start = self.starts.get(kind).copied().unwrap_or(0);
+        start..self.starts.get(kind.saturating_add(1)).copied().unwrap_or(start)
+    }
+
+    /// The values of the slots of a kind.
+    pub(super) fn ordinals_of(&self, kind: usize) -> &[Ordinals] {
+        let start = self.slots.get(kind).copied().unwrap_or(0);
+        self.ordinals.get(start..).unwrap_or_default()
+    }
+
+    /// How many values of a column the rows take.
+    pub(super) fn count_of(&self, column: usize) -> usize {
+        self.uses.get(column).map_or(0, |uses| uses.count as usize)
+    }
+
+    /// How many values of a column come before the piece.
+    pub(super) fn before(&self, column: usize) -> usize {
+        self.next.get(column).map_or(0, |next| *next as usize)
+    }
+
+    /// Whether more than one slot has values of a column.
+    pub(super) fn is_shared(&self, column: usize) -> bool {
+        self.uses.get(column).is_some_and(|uses| uses.slots > 1)
+    }
+
+    /// Where a column is printed, once it was for several slots.
+    pub(super) fn printed(&self, column: usize) -> Option<Printed> {
+        self.uses.get(column).and_then(|uses| uses.printed)
+    }
+
+    pub(super) fn set_printed(&mut self, column: usize, printed: Printed) {
+        if let Some(uses) = self.uses.get_mut(column) {
+            uses.printed = Some(printed);
+        }
+    }
+
+    /// Finds out which values the slots of each skeleton take.
+    pub(super) fn number(&mut self, of_row: &[u16], templates: &Templates, columns: usize) {
+        for &column in &self.used {
+            if let Some(uses) = self.uses.get_mut(column as usize) {
+                *uses = Use::default();
+            }
+        }
+        self.used.clear();
+        self.uses.resize(columns, Use::default());
+        self.count(templates);
+        self.ordinals.clear();
+        self.slots.clear();
+        self.lists.clear();
+        let Self { kinds, starts, scratch, uses, ordinals, slots, lists, shared, shared_of, .. } = self;
+        let rows = u32::try_from(of_row.len()).unwrap_or(u32::MAX);
+        shared.clear();
+        shared_of.clear();
+        for (number, (&kind, bounds)) in kinds.iter().zip(starts.windows(2)).enumerate() {
+            slots.push(ordinals.len());
+            if let Some(place) = scratch.get_mut(usize::from(kind)) {
+                *place = u32::try_from(number).unwrap_or(0);
+            }
+            let count = match bounds {
+                [start, end] => end.saturating_sub(*start),
+                _ => 0,
+            };
+            let first = shared.len();
+            for column in columns_of(templates, kind) {
+                let Some(uses) = uses.get(column as usize) else { continue };
+                ordinals.push(if uses.slots == 1 {
+                    Ordinals::Own
+                } else if uses.count == rows && !uses.twice {
+                    Ordinals::Row
+                } else {
+                    let start = lists.len();
+                    shared.push((column, u32::try_from(start).unwrap_or(u32::MAX)));
+                    lists.resize(start.saturating_add(count), 0);
+                    Ordinals::List(start)
+                });
+            }
+            shared_of.push((first, shared.len()));
+        }
+        if shared.is_empty() {
+            return;
+        }
+        for &skeleton in of_row {
+            let kind = scratch.get(usize::from(skeleton)).map_or(0, |kind| *kind as usize);
+            let (first, end) = shared_of.get(kind).copied().unwrap_or_default();
+            for (column, place) in shared.get_mut(first..end).unwrap_or_default() {
+                let Some(uses) = uses.get_mut(*column as usize) else { continue };
+                if let Some(ordinal) = lists.get_mut(*place as usize) {
+                    *ordinal = uses.taken;
+                }
+                uses.taken = uses.taken.wrapping_add(1);
+                *place = place.wrapping_add(1);
+            }
+        }
+    }
+
+    /// Counts who uses each column.
+    fn count(&mut self, templates: &Templates) {
+        let Self { kinds, starts, uses, used, .. } = self;
+        for (number, (&kind, bounds)) in (1u32..).zip(kinds.iter().zip(starts.windows(2))) {
+            let rows = match bounds {
+                [start, end] => u32::try_from(end.saturating_sub(*start)).unwrap_or(0),
+                _ => 0,
+            };
+            for column in columns_of(templates, kind) {
+                let Some(uses) = uses.get_mut(column as usize) else { continue };
+                if uses.slots == 0 {
+                    used.push(column);
+                }
+                uses.slots = uses.slots.saturating_add(1);
+                uses.count = uses.count.saturating_add(rows);
+                uses.twice |= uses.kind == number;
+                uses.kind = number;
+            }
+        }
+    }
+
+    /// Counts the values of the piece as taken.
+    pub(super) fn advance(&mut self, raw: usize) {
+        for &column in &self.used {
+            if let (Some(next), Some(uses)) =
+                (self.next.get_mut(column as usize), self.uses.get(column as usize))
+            {
+                *next = next.saturating_add(uses.count);
+            }
+        }
+        if let Some(next) = self.next.last_mut() {
+            *next = next.saturating_add(u32::try_from(raw).unwrap_or(u32::MAX));
+        }
+    }
+}
+
+/// The columns of the slots of a skeleton, from 1; none of 0.
+fn columns_of(templates: &Templates, kind: u16) -> impl Iterator<Item = u32> {
+    let template = usize::from(kind).checked_sub(1).and_then(|at| templates.list().get(at));
+    let steps = template.map_or(&[][..], |template| templates.steps(template));
+    steps.iter().filter_map(|step| step.column)
+}
