@@ -126,10 +126,24 @@ impl Observer {
             Some(TokenSet::default())
         } else {
             // By digest and number: which epoch they are of does not matter.
-            let known = self.tokens.get(&id).filter(|(known, _)| same_set(*known, meant));
-            known.map(|(_, tokens)| tokens.clone())
+            let stored = self.tokens.get(&id).filter(|(known, _)| same_set(*known, meant));
+            let shown = || self.members.member(&id).filter(|member| meant.is_of(&member.instance.tokens));
+            stored
+                .map(|(_, tokens)| tokens)
+                .or_else(|| shown().map(|member| &member.instance.tokens))
+                .cloned()
         };
+        // A store that loses everything may lose the file of an instance with it, which then begins again.
+        if self.vanished.remove(&id)
+            && self.members.member(&id).is_some_and(|known| record.instance.version < known.instance.version)
+        {
+            self.members.remove(&id);
+            self.bare.remove(&id);
+        }
+        let waits = self.bare.get(&id);
+        let is_news = waits.is_none_or(|waits| waits.instance.version <= record.instance.version);
         let remark = match &tokens {
+            _ if !is_news => None,
             Some(_) => {
                 self.bare.remove(&id);
                 None
@@ -140,7 +154,6 @@ impl Observer {
             }
         };
         let instance = Instance { tokens: tokens.unwrap_or_default(), ..record.instance };
-        self.vanished.remove(&id);
         match self.members.try_observe(instance, now_ns) {
             Ok(_) => remark,
             Err(full) => {
@@ -157,8 +170,8 @@ impl Observer {
     pub fn delete(&mut self, key: &str) {
         let Some(RecordKey { kind, name }) = RecordKey::parse(key) else { return };
         match (kind, self.members.member(&name)) {
-            // Tokens of nobody.
-            (RecordKind::Tokens, None) => self.forget(&name),
+            // What there is of nobody.
+            (RecordKind::Tokens | RecordKind::Instance, None) => self.forget(&name),
             (RecordKind::Instance, Some(member)) if member.instance.state == State::Left => {
                 self.forget(&name)
             }
@@ -170,18 +183,26 @@ impl Observer {
         }
     }
 
-    /// Takes a whole listing in place of what was missed: records that are not in it were deleted.
+    /// Takes a whole listing in place of what was missed: records that are not in it were deleted, and one that is
+    /// older than what was known is of a store that began anew.
     pub fn resync<'l>(
         &mut self,
         listing: impl IntoIterator<Item = (&'l str, &'l [u8])>,
         now_ns: u64,
     ) -> Vec<Remark> {
-        let mut missing: BTreeSet<String> =
-            self.members.iter().map(|member| RecordKind::Instance.key(&member.instance.id)).collect();
+        let of_tokens = self.tokens.keys().map(|id| RecordKind::Tokens.key(id));
+        let of_members = self.members.iter().map(|member| RecordKind::Instance.key(&member.instance.id));
+        let mut missing: BTreeSet<String> = of_members.chain(of_tokens).collect();
+        // Until the listing shows them.
+        self.vanished = self.members.iter().map(|member| Arc::clone(&member.instance.id)).collect();
         let mut remarks = Vec::new();
         for (key, value) in listing {
             missing.remove(key);
             remarks.extend(self.put(key, value, now_ns));
+            // What cannot be read is there all the same.
+            if let Some(RecordKey { kind: RecordKind::Instance, name }) = RecordKey::parse(key) {
+                self.vanished.remove(&*name);
+            }
         }
         // Listed in any order, tokens may have come after the instance that was without them.
         remarks.retain(|remark| match remark {
@@ -343,5 +364,91 @@ mod tests {
         observer.delete("instances/a");
         observer.delete("instances/a");
         assert!(observer.members().is_empty());
+    }
+
+    fn restarted(sequence: u64, tokens: Vec<u32>) -> Instance {
+        Instance { version: Version { incarnation: 7, sequence }, ..instance(0, tokens) }
+    }
+
+    /// It had lost its file with the store, and its heartbeats were taken for old ones for ever.
+    #[test]
+    fn who_comes_back_to_a_store_that_lost_everything_is_heard_whatever_its_version() {
+        for resync in [false, true] {
+            let (old, new) = (restarted(100, vec![]), instance(1, vec![]));
+            let mut observer = Observer::default();
+            observer.put("instances/a", &record(&old), 10);
+            if resync {
+                assert_eq!(observer.resync([("instances/a", &record(&new)[..])], 20), []);
+            } else {
+                observer.delete("instances/a");
+                assert_eq!(observer.put("instances/a", &record(&new), 20), None);
+            }
+            assert_eq!((shown(&observer), observer.members().member("a").unwrap().heard_ns), (new, 20));
+            // No more than once: what is there now is the store's.
+            observer.put("instances/a", &record(&restarted(101, vec![])), 30);
+            observer.put("instances/a", &record(&instance(2, vec![])), 40);
+            assert_eq!(shown(&observer), restarted(101, vec![]));
+        }
+    }
+
+    #[test]
+    fn a_listing_that_is_as_it_was_keeps_who_is_silent_and_what_cannot_be_read() {
+        let mut observer = Observer::default();
+        observer.put("instances/a", &record(&instance(1, vec![])), 10);
+        observer.resync([("instances/a", &record(&instance(1, vec![]))[..])], 20);
+        observer.resync([("instances/a", &b"rubbish"[..])], 30);
+        assert_eq!(observer.drop_vanished(u64::MAX), 0);
+        assert_eq!(shown(&observer), instance(1, vec![]));
+    }
+
+    #[test]
+    fn tokens_of_an_older_epoch_that_come_late_do_not_undo_what_is_known() {
+        let encoded = |epoch, of: &Instance| {
+            let (mut record, mut tokens) = (Vec::new(), Vec::new());
+            encode_instance(of, epoch, &mut record).unwrap();
+            let set = TokensRecord { id: of.id.clone(), epoch, tokens: of.tokens.clone() };
+            encode_tokens(&set, &mut tokens).unwrap();
+            (record, tokens)
+        };
+        let mut observer = Observer::default();
+        let (new, tokens) = encoded(1, &instance(1, vec![7, 8]));
+        observer.put("tokens/a", &tokens, 0);
+        observer.put("instances/a", &new, 0);
+        observer.put("tokens/a", &encoded(0, &instance(1, vec![1, 2])).1, 0);
+        let (heartbeat, _) = encoded(1, &instance(2, vec![7, 8]));
+        assert_eq!(observer.put("instances/a", &heartbeat, 0), None);
+        assert_eq!(shown(&observer), instance(2, vec![7, 8]));
+    }
+
+    #[test]
+    fn tokens_whose_instance_vanished_unseen_are_dropped() {
+        let one = instance(1, vec![1, 2]);
+        let put = |observer: &mut Observer| {
+            observer.put("tokens/a", &tokens(&one), 0);
+            observer.put("instances/a", &record(&one), 0);
+        };
+        // Both were deleted while nobody watched; or the instance alone was known from the store.
+        let mut observer = Observer::default();
+        observer.put("tokens/a", &tokens(&one), 0);
+        observer.resync([], 0);
+        assert_eq!(observer.held, 0);
+        // A tombstone that was dropped here before it was in the store.
+        put(&mut observer);
+        observer.members_mut().observe(Instance { state: State::Left, ..instance(2, vec![]) }, 0);
+        observer.members_mut().drop_tombstones(u64::MAX);
+        observer.delete("instances/a");
+        assert_eq!(observer.held, 0);
+    }
+
+    #[test]
+    fn an_older_record_does_not_hide_that_a_newer_one_waits_for_its_tokens() {
+        let (old, new) = (instance(1, vec![1]), instance(2, vec![2]));
+        let mut observer = Observer::default();
+        observer.put("tokens/a", &tokens(&old), 0);
+        observer.put("instances/a", &record(&old), 0);
+        observer.put("instances/a", &record(&new), 0);
+        observer.put("instances/a", &record(&old), 0);
+        observer.put("tokens/a", &tokens(&new), 0);
+        assert_eq!(shown(&observer), new);
     }
 }
