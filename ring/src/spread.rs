@@ -18,6 +18,7 @@ use std::num::{NonZeroU8, NonZeroU16};
 pub use adapt::{Holder, join, leave};
 
 use crate::generate::MAX_TOKENS_PER_INSTANCE;
+use crate::instance::State;
 use crate::membership::Membership;
 use crate::token::TokenSet;
 use carve::Share;
@@ -82,12 +83,14 @@ pub enum SpreadError {
 pub struct Spread {
     tokens_each: NonZeroU16,
     shares: Vec<Share>,
+    /// Whether there was no room for one, which leaves the shares of others cut.
+    spoiled: bool,
 }
 
 impl Spread {
     /// A fleet of nobody, in which an instance of weight 1 gets `tokens_each`.
     pub fn new(tokens_each: NonZeroU16) -> Self {
-        Self { tokens_each, shares: Vec::new() }
+        Self { tokens_each, shares: Vec::new(), spoiled: false }
     }
 
     /// The tokens in zone 0 of one more instance, `weight` times as many as of one of weight 1, for a share
@@ -96,14 +99,22 @@ impl Spread {
     ///
     /// # Errors
     ///
-    /// If that is more tokens than an instance may have, or the ranges there are cannot be divided further.
+    /// If that is more tokens than an instance may have, or the ranges there are cannot be divided further;
+    /// nobody can join then any more.
     pub fn join(&mut self, weight: NonZeroU8) -> Result<TokenSet, SpreadError> {
         let wanted = usize::from(self.tokens_each.get()) * usize::from(weight.get());
         if wanted > MAX_TOKENS_PER_INSTANCE {
             return Err(SpreadError::TooMany { wanted, max: MAX_TOKENS_PER_INSTANCE });
         }
-        let share = carve::newcomer(&mut self.shares, weight.get().into(), wanted, SLOTS, |_| true)
-            .ok_or(SpreadError::Crowded { wanted })?;
+        let share = if self.spoiled {
+            None
+        } else {
+            carve::newcomer(&mut self.shares, weight.get().into(), wanted, SLOTS, |_| true)
+        };
+        let Some(share) = share else {
+            self.spoiled = true;
+            return Err(SpreadError::Crowded { wanted });
+        };
         let slot = |slot: u64| u32::try_from(slot * u64::from(MAX_ZONES)).expect("a slot is below 2^29");
         let tokens = share.ends(SLOTS).map(slot).collect();
         self.shares.push(share);
@@ -128,10 +139,14 @@ pub fn in_zone(tokens: &TokenSet, zone: u8) -> Result<TokenSet, SpreadError> {
 ///
 /// # Errors
 ///
-/// If the ordinal is above [`MAX_ORDINAL`], or `zone` is not below [`MAX_ZONES`].
+/// If the ordinal is above [`MAX_ORDINAL`], `zone` is not below [`MAX_ZONES`], or the fleet would have tokens on more
+/// than half of the positions.
 pub fn spread_tokens(ordinal: u32, zone: u8, tokens: NonZeroU16) -> Result<TokenSet, SpreadError> {
     if ordinal > MAX_ORDINAL {
         return Err(SpreadError::Ordinal { ordinal });
+    }
+    if (u64::from(ordinal) + 1) * u64::from(tokens.get()) > SLOTS / 2 {
+        return Err(SpreadError::Crowded { wanted: tokens.get().into() });
     }
     let mut fleet = Spread::new(tokens);
     for _ in 0..ordinal {
@@ -176,9 +191,10 @@ pub fn can_join(id: &str, zone: &str, members: &Membership) -> Result<(), NotYet
     // Ordinals keep the width they are written with: `-10` follows `-9`, and `-010` follows `-009`.
     let width = if digits.starts_with('0') { digits.len() } else { 0 };
     let missing = format!("{name}-{before:0width$}");
-    let ready = members
-        .member(&missing)
-        .is_some_and(|member| *member.instance.zone == *zone && !member.instance.tokens.is_empty());
+    let ready = members.member(&missing).is_some_and(|member| {
+        let before = &member.instance;
+        before.state != State::Left && *before.zone == *zone && !before.tokens.is_empty()
+    });
     if ready { Ok(()) } else { Err(NotYet { missing }) }
 }
 

@@ -73,11 +73,11 @@ pub enum Loaded {
     Broken(DecodeError),
 }
 
-/// Why the file was not written; the one there is as it was.
+/// Why the file is not known to be saved.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
-    /// Shorten what is too long.
+    /// Shorten what is too long. The file there is as it was.
     #[error("token file cannot be written")]
     Encode(#[from] EncodeError),
     /// Try again, or look after the disk. The new content may be there after all.
@@ -109,7 +109,7 @@ impl TokenFile {
     }
 
     /// Puts this in the place of the file at `path`, whose directory exists; durable when it returns. A crash
-    /// leaves the old file or this one.
+    /// leaves the old file or this one. Of two that save at once one may fail: hold [`Disk::lock`] where that may be.
     ///
     /// # Errors
     ///

@@ -33,6 +33,7 @@ fn files_are_read_back_whole_or_refused(disk: &dyn Disk, dir: &Path) -> io::Resu
     );
     let refused = disk.read(&file, 4).expect_err("a file above the bound is refused");
     assert_eq!(refused.kind(), io::ErrorKind::FileTooLarge);
+    assert_eq!(disk.read(&file, usize::MAX)?.as_deref(), Some(&b"short"[..]), "no bound at all");
     disk.write_synced(&file, b"")?;
     assert_eq!(disk.read(&file, 0)?, Some(Vec::new()), "an empty file is not a missing one");
     disk.remove(&file)

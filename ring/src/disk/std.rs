@@ -28,7 +28,7 @@ impl Disk for StdDisk {
         };
         let mut bytes = Vec::new();
         // One byte more than allowed tells that there is more, whatever the length said a moment ago.
-        file.take(most as u64 + 1).read_to_end(&mut bytes)?;
+        file.take((most as u64).saturating_add(1)).read_to_end(&mut bytes)?;
         if bytes.len() > most {
             return Err(io::ErrorKind::FileTooLarge.into());
         }

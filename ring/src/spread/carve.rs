@@ -193,10 +193,10 @@ pub(super) fn nearest_free(
 ) -> Option<u64> {
     let most = of.checked_sub(1).filter(|&most| most > 0)?;
     let len = len.clamp(1, most);
-    let below = (1..=len).rev();
-    let above = len + 1..=most;
+    let around = (0..most).flat_map(|by| [len.checked_sub(by), by.checked_add(len).filter(|_| by > 0)]);
+    let inner = around.flatten().filter(|len| (1..=most).contains(len));
     // A taken position has few taken neighbours: tokens of other zones, or of none.
-    below.chain(above).find(|len| free((start + len) % space))
+    inner.into_iter().find(|len| free((start + len) % space))
 }
 
 /// The first of all gets ranges of equal length.

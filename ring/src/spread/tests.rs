@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Instance, Token, random_tokens};
+use crate::{Instance, State, Token, random_tokens};
+use carve::{Range, nearest_free};
+use std::cmp::Reverse;
 
 const ONE: NonZeroU8 = NonZeroU8::MIN;
 
@@ -263,6 +265,34 @@ fn a_circle_that_cannot_be_divided_further_is_refused() {
 }
 
 #[test]
+fn a_fleet_with_more_tokens_than_positions_is_refused_before_it_is_made() {
+    let tokens = NonZeroU16::MAX;
+    let crowded = Err(SpreadError::Crowded { wanted: tokens.get().into() });
+    assert_eq!(spread_tokens(9_999, 0, tokens), crowded);
+    assert!(spread_tokens(1, 0, tokens).is_ok());
+}
+
+#[test]
+fn a_fleet_that_could_not_grow_once_grows_no_more() {
+    let mut fleet = Spread::new(NonZeroU16::new(2).unwrap());
+    fleet.shares.push(Share::new(1, [Range { len: 8, start: Reverse(0) }]));
+    assert_eq!(fleet.join(weight(8)), Err(SpreadError::Crowded { wanted: 16 }));
+    // There would be room, in a share that was cut for nobody.
+    assert_eq!(fleet.join(ONE), Err(SpreadError::Crowded { wanted: 2 }));
+}
+
+#[test]
+fn the_free_position_that_is_taken_is_the_nearest_on_either_side() {
+    let free = |taken: &'static [u64]| move |at| !taken.contains(&at);
+    assert_eq!(nearest_free(0, 5, 10, 100, free(&[])), Some(5));
+    assert_eq!(nearest_free(0, 5, 10, 100, free(&[5, 4])), Some(6));
+    assert_eq!(nearest_free(0, 5, 10, 100, free(&[5])), Some(4));
+    assert_eq!(nearest_free(0, 5, 10, 100, free(&[5, 4, 6, 3, 2, 1])), Some(7));
+    assert_eq!(nearest_free(98, 1, 3, 100, free(&[99])), Some(2));
+    assert_eq!(nearest_free(0, 1, 2, 100, free(&[1])), None);
+}
+
+#[test]
 fn an_instance_waits_for_the_one_before_it_in_its_zone() {
     let mut members = Membership::default();
     let mut add = |id: &str, zone: &str, tokens: Vec<u32>| {
@@ -275,6 +305,10 @@ fn an_instance_waits_for_the_one_before_it_in_its_zone() {
     for ready in ["ingester-0", "ingester-10", "other", "store-010", "a-b"] {
         assert_eq!(can_join(ready, "a", &members), Ok(()), "{ready}");
     }
+    // Scaled down and up again: a tombstone is not in the ring.
+    let left = Instance { state: State::Left, tokens: vec![4].into(), ..Instance::new("gone-0", "") };
+    members.observe(Instance { zone: "a".into(), ..left }, 0);
+    assert_eq!(can_join("gone-1", "a", &members), Err(NotYet { missing: "gone-0".to_owned() }));
     for (early, before) in
         [("ingester-2", "ingester-1"), ("ingester-5", "ingester-4"), ("store-10", "store-9")]
     {
