@@ -14,7 +14,10 @@
 //! | Joining | JOINING | nobody else claimed its tokens for a while; those that somebody did are drawn anew |
 //! | Active | ACTIVE | told to stop; ready after a while |
 //! | Leaving | LEAVING | what it holds is drained; heartbeats go on |
-//! | Lingering | LEAVING, then LEFT if it unregisters | a while, and until LEFT is written |
+//! | Lingering | LEAVING, then LEFT if it unregisters | a while, and until that is written |
+//!
+//! One that stops before it was ACTIVE announces what it did, and then LEFT if it unregisters; one that stops before
+//! its log is replayed does not unregister; one that finds another process under its id writes nothing more.
 //!
 //! Invariants, whatever happens in whatever order:
 //! - L1: ACTIVE is announced with the tokens that were wanted, and only after the file held them durably, and the

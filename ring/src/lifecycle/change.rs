@@ -46,11 +46,13 @@ impl Wish {
                 record.instance.registered_at_ns = *now_ns;
                 Decision::Put { record, anew: true }
             }
-            (Wish::Announce { record, .. }, Some(current)) if current == record => Decision::Same,
+            (Wish::Announce { record, .. }, Some(current)) if *current == registered_as(current, record) => {
+                Decision::Same
+            }
             (Wish::Announce { record, .. }, Some(current))
                 if current.instance.version < record.instance.version && !ends(current, record) =>
             {
-                Decision::Put { record: record.clone(), anew: false }
+                Decision::Put { record: registered_as(current, record), anew: false }
             }
             (Wish::Bury { seen }, Some(current))
                 if current.instance.version == *seen && current.instance.state != State::Left =>
@@ -64,6 +66,16 @@ impl Wish {
             (_, current) => Decision::Refused(current.cloned()),
         }
     }
+}
+
+/// Within an incarnation the store knows better when the instance joined: it may have been put anew by an attempt
+/// whose answer was lost.
+fn registered_as(current: &InstanceRecord, record: &InstanceRecord) -> InstanceRecord {
+    let mut record = record.clone();
+    if current.instance.version.incarnation == record.instance.version.incarnation {
+        record.instance.registered_at_ns = current.instance.registered_at_ns;
+    }
+    record
 }
 
 /// Whether a life in the ring has ended in `current` that `record` would go on with: only a new one may follow.
@@ -96,6 +108,14 @@ mod tests {
         for newer in [record(2, State::Left), record(3, State::Left), record(4, State::Active)] {
             assert_eq!(announce(3).apply(Some(&newer)), Decision::Refused(Some(newer.clone())));
         }
+    }
+
+    #[test]
+    fn a_second_attempt_to_join_anew_keeps_when_the_first_one_joined() {
+        let Decision::Put { record: first, anew: true } = announce(3).apply(None) else { panic!() };
+        assert_eq!(announce(3).apply(Some(&first)), Decision::Same);
+        let Decision::Put { record: second, anew: false } = announce(4).apply(Some(&first)) else { panic!() };
+        assert_eq!(second.instance.registered_at_ns, 9);
     }
 
     #[test]

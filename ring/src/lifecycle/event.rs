@@ -17,7 +17,7 @@ use crate::token_file::{Loaded, TokenFile};
 pub struct Now {
     /// Monotonic nanoseconds since an origin of the caller's choice.
     pub mono_ns: u64,
-    /// Wall time, nanoseconds since 1970. For stamps in records; nothing is decided by it.
+    /// Wall time, nanoseconds since 1970. For stamps in records; nothing else is decided by it.
     pub unix_ns: i64,
 }
 
@@ -54,8 +54,8 @@ pub enum Event<'a> {
     CancelShutdown,
     /// Take no new tenants, or take them again.
     ReadOnly(bool),
-    /// What [`Action::Drain`] asked for is done.
-    Drained,
+    /// What the [`Action::Drain`] of this number asked for is done; of a stop that was called off it counts for nothing.
+    Drained(u64),
 }
 
 /// The file is not known to be durable.
@@ -83,7 +83,8 @@ pub enum Action {
     Load,
     /// Make this the token file, durably, then [`Event::Saved`].
     SaveFile(TokenFile),
-    /// Make this the store's record of the tokens, then [`Event::Wrote`].
+    /// Make this the store's record of the tokens, then [`Event::Wrote`]. By compare-and-swap with what is there, so
+    /// that an attempt that lands late does not undo a later one.
     PutTokens(TokensRecord),
     /// Ask for this of the instance's record in the store, then [`Event::Wrote`].
     Apply(Wish),
@@ -91,9 +92,11 @@ pub enum Action {
     WakeAt(u64),
     /// Whether others may count on the instance: for a readiness probe.
     Ready(bool),
-    /// Hand over or store away what the instance holds, then [`Event::Drained`]. Heartbeats go on. Meanwhile, and
-    /// then until LEFT is written if it unregisters, it waits: who cannot drops it.
-    Drain,
+    /// Hand over or store away what the instance holds, then [`Event::Drained`] with this number, which rises from stop
+    /// to stop. Heartbeats go on. Meanwhile, and then until the store has LEFT, or LEAVING if it does not unregister,
+    /// it waits: who cannot drops it. Begun before [`Event::Recovered`] it does not end in LEFT, whatever was asked
+    /// for: what is in the log is not drained.
+    Drain(u64),
     /// Tell an operator.
     Report(Notice),
     /// The life is over, and every further event is ignored.

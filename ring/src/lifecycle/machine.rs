@@ -81,6 +81,14 @@ pub struct Lifecycler {
     seen: bool,
     ready: bool,
     unregister: bool,
+    /// How many stops have begun to drain.
+    drains: u64,
+    /// Whether what the last of them drains is all there is.
+    drains_all: bool,
+    /// Whether, about to stop, it found another process that serves under its id.
+    succeeded: bool,
+    /// What the read-only flag is to be, told while it was not known what it is.
+    wish: Option<bool>,
     /// When records from another address overtook its own.
     duplicates: SmallVec<[u64; 3]>,
     wake_at_ns: Option<u64>,
@@ -115,14 +123,18 @@ impl Lifecycler {
             seen: false,
             ready: false,
             unregister: options.unregister,
+            drains: 0,
+            drains_all: false,
+            succeeded: false,
+            wish: None,
             duplicates: SmallVec::new(),
             wake_at_ns: None,
             options,
         })
     }
 
-    /// Takes an event; returns what is to be done about it. O(1), but for a view while it is joining, which is
-    /// O(tokens of the ring).
+    /// Takes an event; returns what is to be done about it. O(own tokens), but for a view while it is joining, which
+    /// is O(tokens of the ring).
     pub fn on(&mut self, event: Event<'_>, now: Now) -> Actions {
         let mut actions = Actions::new();
         if self.phase == Phase::Stopped {
@@ -145,10 +157,10 @@ impl Lifecycler {
             Event::Shutdown { unregister } => self.shut_down(unregister, &mut actions),
             Event::CancelShutdown => self.cancel_shutdown(now),
             Event::ReadOnly(enabled) => self.set_read_only(enabled, now),
-            Event::Drained if self.phase == Phase::Leaving => {
+            Event::Drained(number) if self.phase == Phase::Leaving && number == self.drains => {
                 self.enter(Phase::Lingering, Some(after(now, self.options.final_wait)));
             }
-            Event::Drained => {}
+            Event::Drained(_) => {}
         }
         self.advance(now, &mut actions);
         self.send(now, &mut actions);
@@ -183,6 +195,8 @@ impl Lifecycler {
                 self.overtaken(theirs, now, actions);
             } else if self.acked.is_some_and(|(version, _)| theirs.version >= version) {
                 self.seen = true;
+                // The store's record of them was lost alone (L1).
+                self.due.tokens |= theirs.tokens != self.tokens;
             }
         }
         match self.phase {
@@ -202,7 +216,10 @@ impl Lifecycler {
                     actions.push(Action::Ready(false));
                 }
                 self.enter(Phase::Leaving, None);
-                actions.push(Action::Drain);
+                self.drains += 1;
+                // What is in a log that was not replayed is not drained.
+                self.drains_all = self.recovered;
+                actions.push(Action::Drain(self.drains));
             }
             Phase::Leaving | Phase::Lingering | Phase::Stopped => {}
         }
@@ -213,6 +230,10 @@ impl Lifecycler {
             return;
         }
         self.unregister = self.options.unregister;
+        if std::mem::take(&mut self.succeeded) {
+            self.version = self.version.restarted();
+            self.start_over();
+        }
         match self.state {
             State::Active | State::Leaving => {
                 self.announce(State::Active);
@@ -224,11 +245,13 @@ impl Lifecycler {
     }
 
     fn set_read_only(&mut self, enabled: bool, now: Now) {
-        if self.read_only.enabled != enabled {
-            self.read_only = ReadOnly { enabled, changed_at_ns: now.unix_ns };
-            if !matches!(self.phase, Phase::New | Phase::Loading) {
-                (self.due.file, self.due.record) = (true, true);
-            }
+        if matches!(self.phase, Phase::New | Phase::Loading) {
+            self.wish = Some(enabled);
+        } else if self.read_only.enabled != enabled {
+            // Later than the one before it whatever the clock says: of two copies the later is the newer.
+            let changed_at_ns = now.unix_ns.max(self.read_only.changed_at_ns.saturating_add(1));
+            self.read_only = ReadOnly { enabled, changed_at_ns };
+            (self.due.file, self.due.record) = (true, true);
         }
     }
 
@@ -270,13 +293,16 @@ impl Lifecycler {
                 Some(_) => {}
             },
             // One that never served goes from where it is to LEFT.
-            Phase::Leaving if self.state == State::Active && acked == Some(State::Active) => {
+            Phase::Lingering if is_due && self.succeeded => self.stop(actions),
+            Phase::Leaving | Phase::Lingering
+                if self.state == State::Active && acked == Some(State::Active) =>
+            {
                 self.announce(State::Leaving);
             }
-            Phase::Lingering if is_due => {
-                if !self.unregister || acked == Some(State::Left) {
+            Phase::Lingering if is_due && acked == Some(self.state) => {
+                if self.state == State::Left || !self.unregister || !self.drains_all {
                     self.stop(actions);
-                } else if self.state != State::Left {
+                } else {
                     self.announce(State::Left);
                 }
             }

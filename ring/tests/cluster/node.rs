@@ -34,7 +34,8 @@ pub(crate) struct Node {
     /// What is under way, and when it ends by its own clock.
     under_way: VecDeque<(u64, Action)>,
     pub(crate) recovered_at_ns: Option<u64>,
-    pub(crate) drained_at_ns: Option<u64>,
+    /// Drains under way: when each ends, its number, and what was there when it began. One that was called off goes on.
+    pub(crate) drains: VecDeque<(u64, u64, BTreeSet<u32>)>,
     pub(crate) cut_off: bool,
     pub(crate) stopped: bool,
 }
@@ -60,7 +61,7 @@ impl Node {
             wake_at_ns: None,
             under_way: VecDeque::new(),
             recovered_at_ns: None,
-            drained_at_ns: None,
+            drains: VecDeque::new(),
             cut_off: false,
             stopped: false,
         }
@@ -92,7 +93,8 @@ impl Node {
             self.carry_out(action, store);
         }
         self.under_way.clear();
-        (self.recovered_at_ns, self.drained_at_ns) = (None, None);
+        self.recovered_at_ns = None;
+        self.drains.clear();
     }
 
     pub(crate) fn on(&mut self, event: Event<'_>, true_ns: u64, latency_ns: u64) {
@@ -101,7 +103,12 @@ impl Node {
         for action in life.on(event, now) {
             match action {
                 Action::WakeAt(at_ns) => self.wake_at_ns = Some(at_ns),
-                Action::Drain => self.drained_at_ns = Some(true_ns + 4_000_000_000),
+                Action::Drain(number) => {
+                    // What was not replayed is not drained.
+                    let replayed = self.recovered_at_ns.is_none();
+                    let stored = if replayed { self.stored.clone() } else { BTreeSet::new() };
+                    self.drains.push_back((true_ns + 4_000_000_000, number, stored));
+                }
                 Action::Stopped => self.stopped = true,
                 Action::Ready(_) | Action::Report(_) => {}
                 action => self.under_way.push_back((true_ns + latency_ns, action)),

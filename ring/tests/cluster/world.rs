@@ -148,13 +148,9 @@ impl World {
 
     fn drain(&mut self, at: usize, latency_ns: u64) {
         let node = &mut self.nodes[at];
-        if node.life.is_none() || node.drained_at_ns.take_if(|at_ns| *at_ns <= self.true_ns).is_none() {
-            return;
-        }
-        // Called off, it has nothing to tell.
-        if node.phase() == Some(Phase::Leaving) {
-            self.drained.extend(&node.stored);
-            node.on(Event::Drained, self.true_ns, latency_ns);
+        while let Some((_, number, stored)) = node.drains.pop_front_if(|drain| drain.0 <= self.true_ns) {
+            self.drained.extend(stored);
+            node.on(Event::Drained(number), self.true_ns, latency_ns);
         }
     }
 

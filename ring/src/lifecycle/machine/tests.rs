@@ -112,17 +112,18 @@ fn tokens_that_another_claims_are_drawn_anew_before_it_serves() {
     };
     world.others.observe(claims("z", State::Active, &derived[..3]), 0);
     world.others.observe(claims("a", State::Joining, &derived[3..4]), 0);
+    // It may come back, and is then ACTIVE with these at once.
+    world.others.observe(claims("b", State::Leaving, &derived[4..6]), 0);
     // These give way themselves.
-    world.others.observe(claims("y", State::Joining, &derived[4..6]), 0);
-    world.others.observe(claims("b", State::Leaving, &derived[6..8]), 0);
+    world.others.observe(claims("y", State::Joining, &derived[6..8]), 0);
     world.on(Event::Start);
     world.run();
     assert!(world.is_served());
     let tokens = world.tokens.clone().unwrap();
     assert_eq!((tokens.epoch, tokens.tokens.len()), (1, COUNT));
-    assert!(derived[..4].iter().all(|&token| !tokens.tokens.contains(token)));
-    assert!(derived[4..].iter().all(|&token| tokens.tokens.contains(token)));
-    assert_eq!(world.notices, [Notice::Redrawn { lost: 4 }]);
+    assert!(derived[..6].iter().all(|&token| !tokens.tokens.contains(token)));
+    assert!(derived[6..].iter().all(|&token| tokens.tokens.contains(token)));
+    assert_eq!(world.notices, [Notice::Redrawn { lost: 6 }]);
 }
 
 #[test]
@@ -164,6 +165,24 @@ fn a_fleet_s_member_waits_its_turn_but_not_for_ever() {
 }
 
 #[test]
+fn one_that_moved_to_another_zone_takes_the_positions_of_that_zone() {
+    let count = NonZeroU16::new(u16::try_from(COUNT).unwrap()).unwrap();
+    let in_zone = |name: &str, zone| {
+        let tokens = Tokens::Spread { ordinal: 0, zone, count };
+        LifecyclerOptions { tokens, zone: name.into(), ..LifecyclerOptions::new("m-0", "addr") }
+    };
+    let mut world = served(in_zone("a", 0));
+    let before = world.tokens.clone().unwrap();
+    assert_eq!(before.tokens, spread_tokens(0, 0, count).unwrap());
+    world.options = in_zone("b", 1);
+    world.crash();
+    world.run();
+    assert!(world.is_served());
+    let after = world.tokens.clone().unwrap();
+    assert_eq!((after.epoch, after.tokens), (before.epoch + 1, spread_tokens(0, 1, count).unwrap()));
+}
+
+#[test]
 fn an_even_share_is_chosen_from_the_ring_that_is_seen_and_kept() {
     let count = NonZeroU16::new(u16::try_from(COUNT).unwrap()).unwrap();
     let tokens = Tokens::Even { count };
@@ -202,13 +221,50 @@ fn an_even_share_is_chosen_from_the_ring_that_is_seen_and_kept() {
 }
 
 #[test]
+fn the_first_of_each_zone_choose_different_tokens() {
+    let count = NonZeroU16::new(u16::try_from(COUNT).unwrap()).unwrap();
+    let tokens = Tokens::Even { count };
+    let mut firsts: Vec<World> = ["zone-a", "zone-b", "zone-c"]
+        .map(|zone| {
+            let id = format!("first-{zone}");
+            World::new(LifecyclerOptions { tokens, zone: zone.into(), ..LifecyclerOptions::new(id, "") })
+        })
+        .into();
+    for world in &mut firsts {
+        world.on(Event::Start);
+    }
+    // All at once: none has seen another when it chooses.
+    for _ in 0..60 {
+        for world in &mut firsts {
+            while world.out.is_some() {
+                world.carry_out(true, true);
+            }
+        }
+        let shown: Vec<Instance> = firsts.iter().filter_map(World::shown).collect();
+        for world in &mut firsts {
+            for other in &shown {
+                world.others.observe(other.clone(), 0);
+            }
+            world.on(Event::Recovered);
+            world.view();
+            world.pass(SECOND);
+        }
+    }
+    assert!(firsts.iter().all(World::is_served));
+    assert!(firsts.iter().all(|world| world.notices.is_empty()), "{:?}", firsts[0].notices);
+    let all: TokenSet =
+        firsts.iter().flat_map(|world| world.tokens.clone().unwrap().tokens.to_vec()).collect();
+    assert_eq!(all.len(), 3 * COUNT);
+}
+
+#[test]
 fn a_stop_drains_under_heartbeats_and_then_unregisters() {
     let options = LifecyclerOptions { final_wait: Duration::from_secs(30), ..options() };
     let mut world = World::new(options);
     world.on(Event::Start);
     world.run();
     world.on(Event::Shutdown { unregister: None });
-    assert!(!world.ready && world.draining);
+    assert!(!world.ready && world.draining == Some(1));
     let mut beats = 0;
     for _ in 0..60 {
         beats += u32::from(world.out.is_some());
@@ -217,7 +273,7 @@ fn a_stop_drains_under_heartbeats_and_then_unregisters() {
     }
     assert!(beats >= 12, "{beats} writes in a minute of draining");
     assert_eq!(world.state(), Some(State::Leaving));
-    world.on(Event::Drained);
+    world.on(Event::Drained(1));
     world.pass(29 * SECOND);
     while world.out.is_some() {
         world.carry_out(true, true);
@@ -250,7 +306,7 @@ fn a_stop_can_be_called_off_until_it_drained() {
     world.on(Event::Shutdown { unregister: Some(true) });
     world.carry_out(true, true);
     assert_eq!(world.state(), Some(State::Leaving));
-    world.draining = false;
+    world.draining = None;
     world.on(Event::CancelShutdown);
     world.run();
     assert!(world.is_served());
@@ -277,8 +333,9 @@ fn one_that_was_forgotten_comes_back_and_one_that_another_imitates_says_so() {
     for _ in 0..3 {
         world.write(State::Active, "elsewhere");
         world.view();
-        for _ in 0..4 {
+        for _ in 0..8 {
             world.carry_out(true, true);
+            world.pass(SECOND);
         }
     }
     assert_eq!(world.notices.last(), Some(&Notice::DuplicateId { addr: "elsewhere".into() }));
@@ -357,8 +414,8 @@ fn a_crash_after_any_action_of_any_life_ends_in_service_with_the_same_tokens() {
                             scripted = true;
                             script(&mut world);
                         }
-                        if std::mem::take(&mut world.draining) {
-                            world.on(Event::Drained);
+                        if let Some(number) = world.draining.take() {
+                            world.on(Event::Drained(number));
                         }
                         world.pass(SECOND);
                     }
@@ -377,6 +434,234 @@ fn a_crash_after_any_action_of_any_life_ends_in_service_with_the_same_tokens() {
     }
 }
 
+/// It serves, and has for a while.
+fn served(options: LifecyclerOptions) -> World {
+    let mut world = World::new(options);
+    world.on(Event::Start);
+    world.run();
+    assert!(world.is_served());
+    world
+}
+
+/// Each of these once left it ACTIVE without its tokens in the store, where observers that come later look for them.
+#[test]
+fn tokens_that_the_store_lost_are_put_there_again_whenever_they_were_lost() {
+    let before = served(options());
+    let registered_at_ns = before.record.as_ref().unwrap().instance.registered_at_ns;
+
+    let mut world = served(options());
+    world.crash();
+    world.carry_out(true, true);
+    // It has read that all is there.
+    (world.record, world.tokens) = (None, None);
+    world.run();
+    assert!(world.is_served(), "lost while it started");
+
+    let mut world = served(options());
+    (world.record, world.tokens) = (None, None);
+    while world.out.is_none() {
+        world.pass(SECOND);
+    }
+    world.carry_out(true, false);
+    world.run();
+    assert!(world.is_served(), "lost, and the answer to the record with it");
+    let now = world.record.as_ref().unwrap().instance.registered_at_ns;
+    assert!(now > registered_at_ns, "it joined anew at {now}");
+
+    let mut world = served(options());
+    world.write(State::Left, "addr");
+    world.crash();
+    world.carry_out(true, true);
+    world.tokens = None;
+    world.run();
+    assert!(world.is_served(), "collected with what was LEFT");
+
+    let mut world = served(options());
+    world.tokens = None;
+    world.run();
+    assert!(world.is_served(), "lost alone");
+}
+
+#[test]
+fn heartbeats_go_on_while_the_file_cannot_be_saved() {
+    let mut world = served(options());
+    let before = world.record.clone().unwrap().instance.version;
+    world.on(Event::ReadOnly(true));
+    for _ in 0..60 {
+        let works = !matches!(world.out, Some(Action::SaveFile(_)));
+        world.carry_out(works, true);
+        world.pass(SECOND);
+    }
+    let after = world.record.clone().unwrap().instance;
+    assert_eq!(after.state, State::Active);
+    assert!(after.version.sequence >= before.sequence + 10, "{before} to {}", after.version);
+}
+
+#[test]
+fn the_end_of_a_drain_that_was_called_off_does_not_end_a_later_one() {
+    let mut world = served(options());
+    world.on(Event::Shutdown { unregister: None });
+    world.on(Event::CancelShutdown);
+    world.on(Event::Shutdown { unregister: None });
+    assert_eq!(world.draining, Some(2));
+    world.on(Event::Drained(1));
+    assert_eq!(world.life.phase(), Phase::Leaving);
+    world.on(Event::Drained(2));
+    assert_eq!(world.life.phase(), Phase::Lingering);
+}
+
+/// Two processes under one id take turns with the record in the store.
+fn share(one: &mut World, other: &mut World, seconds: u64) {
+    let hand_over = |from: &World, to: &mut World| {
+        (to.record, to.tokens) = (from.record.clone(), from.tokens.clone());
+        to.claim = None;
+    };
+    for _ in 0..seconds {
+        for _ in 0..20 {
+            for step in [|world: &mut World| world.carry_out(true, true), World::view] {
+                step(one);
+                hand_over(one, other);
+                step(other);
+                hand_over(other, one);
+            }
+        }
+        one.pass(SECOND);
+        other.pass(SECOND);
+    }
+}
+
+#[test]
+fn two_processes_with_one_id_do_not_outdo_each_other_without_pause() {
+    let mut one = served(options());
+    let mut other = World::new(LifecyclerOptions { addr: "elsewhere".into(), ..options() });
+    (other.record, other.tokens, other.now) = (one.record.clone(), one.tokens.clone(), one.now);
+    (one.writes, other.writes) = (0, 0);
+    other.on(Event::Start);
+    other.on(Event::Recovered);
+    share(&mut one, &mut other, 60);
+    assert!(one.writes + other.writes <= 60, "{} and {} writes in a minute", one.writes, other.writes);
+    let duplicate = |notice: &Notice| matches!(notice, Notice::DuplicateId { .. });
+    assert!(one.notices.iter().chain(&other.notices).any(duplicate));
+}
+
+#[test]
+fn one_that_stops_does_not_take_the_place_of_its_successor() {
+    for unregister in [false, true] {
+        let patient = LifecyclerOptions { final_wait: Duration::from_secs(20), ..options() };
+        let mut old = served(patient);
+        old.on(Event::Shutdown { unregister: Some(unregister) });
+        old.carry_out(true, true);
+        let mut new = World::new(LifecyclerOptions { addr: "elsewhere".into(), ..options() });
+        (new.record, new.tokens, new.now) = (old.record.clone(), old.tokens.clone(), old.now);
+        new.on(Event::Start);
+        new.on(Event::Recovered);
+        share(&mut old, &mut new, 10);
+        assert_eq!((new.state(), old.life.phase()), (Some(State::Active), Phase::Leaving));
+        old.on(Event::Drained(1));
+        share(&mut old, &mut new, 40);
+        assert!(old.stopped && !new.stopped);
+        let record = new.record.clone().unwrap().instance;
+        assert_eq!((record.state, &*record.addr), (State::Active, "elsewhere"));
+    }
+}
+
+#[test]
+fn read_only_as_it_was_told_last_outlives_a_start_and_a_clock_that_is_behind() {
+    let set = |world: &mut World| {
+        world.on(Event::ReadOnly(true));
+        world.run();
+        world.record.clone().unwrap().instance.read_only
+    };
+    let mut world = served(options());
+    let flag = set(&mut world);
+    // While it loads, when it does not know yet what the flag was.
+    (world.life, world.out) = (crate::lifecycle::Lifecycler::new(options()).unwrap(), None);
+    world.on(Event::Start);
+    world.now.unix_ns = 7;
+    world.on(Event::ReadOnly(false));
+    world.run();
+    let cleared = world.record.clone().unwrap().instance.read_only;
+    assert!(!cleared.enabled && cleared.changed_at_ns > flag.changed_at_ns, "{flag:?}, then {cleared:?}");
+    // With the file ahead of the record, by a clock that is behind.
+    let mut world = served(options());
+    let flag = set(&mut world);
+    while world.out.is_some() {
+        world.carry_out(true, true);
+    }
+    world.now.unix_ns = 7;
+    world.on(Event::ReadOnly(false));
+    world.carry_out(true, true);
+    world.crash();
+    world.run();
+    let cleared = world.record.clone().unwrap().instance.read_only;
+    assert!(!cleared.enabled && cleared.changed_at_ns > flag.changed_at_ns, "{flag:?}, then {cleared:?}");
+}
+
+#[test]
+fn one_that_was_forgotten_while_it_started_observes_before_it_serves() {
+    let mut world = served(options());
+    world.crash();
+    for _ in 0..10 {
+        world.carry_out(true, true);
+        world.pass(SECOND);
+    }
+    assert_eq!(world.state(), Some(State::Pending));
+    // Its tokens are free for others meanwhile.
+    world.write(State::Left, "addr");
+    world.view();
+    world.on(Event::Recovered);
+    let mut states = Vec::new();
+    while world.state() != Some(State::Active) {
+        world.carry_out(true, true);
+        world.view();
+        world.pass(SECOND);
+        states.extend(world.state());
+    }
+    assert!(states.contains(&State::Joining), "{states:?}");
+}
+
+#[test]
+fn who_stops_before_its_log_is_replayed_keeps_its_place() {
+    let mut world = served(options());
+    world.crash();
+    for _ in 0..10 {
+        world.carry_out(true, true);
+        world.pass(SECOND);
+    }
+    world.on(Event::Shutdown { unregister: Some(true) });
+    // What it drained is not all that it has.
+    world.on(Event::Drained(1));
+    world.run();
+    assert_eq!((world.state(), world.stopped), (Some(State::Pending), true));
+}
+
+#[test]
+fn one_that_drains_before_the_store_answers_is_leaving_before_it_stops() {
+    for unregister in [false, true] {
+        let patient = LifecyclerOptions { final_wait: Duration::from_secs(30), ..options() };
+        let mut world = World::new(patient);
+        world.on(Event::Start);
+        world.on(Event::Recovered);
+        world.run_until(|world| world.life.phase() == Phase::Active);
+        // ACTIVE is on its way.
+        world.on(Event::Shutdown { unregister: Some(unregister) });
+        world.on(Event::Drained(1));
+        let mut states = Vec::new();
+        while !world.stopped {
+            world.carry_out(true, true);
+            states.extend(world.state());
+            world.pass(SECOND);
+        }
+        states.dedup();
+        assert!(states.contains(&State::Leaving), "{states:?}");
+        assert_eq!(
+            states.last(),
+            Some(if unregister { &State::Left } else { &State::Leaving }),
+            "{states:?}"
+        );
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Step {
     CarryOut { happens: bool, told: bool },
@@ -391,7 +676,7 @@ enum Step {
     Claim(u8),
     Shutdown(Option<bool>),
     Cancel,
-    Drained,
+    Drained(u64),
     ReadOnly(bool),
 }
 
@@ -410,7 +695,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => any::<u8>().prop_map(Step::Claim),
         1 => any::<Option<bool>>().prop_map(Step::Shutdown),
         1 => Just(Step::Cancel),
-        1 => Just(Step::Drained),
+        1 => (0..4_u64).prop_map(Step::Drained),
         1 => any::<bool>().prop_map(Step::ReadOnly),
     ]
 }
@@ -437,7 +722,7 @@ proptest! {
                     world.crash();
                 }
                 Step::LoseRecord if matches!(world.file, Loaded::Mine(_)) => world.record = None,
-                Step::LoseTokens => world.tokens = None,
+                Step::LoseTokens => (world.tokens, world.lost_tokens) = (None, true),
                 Step::Overwrite(state) => world.write(state, "elsewhere"),
                 Step::Claim(token) => {
                     let derived = options().derive(0).unwrap();
@@ -448,13 +733,18 @@ proptest! {
                 }
                 Step::Shutdown(unregister) => world.on(Event::Shutdown { unregister }),
                 Step::Cancel => world.on(Event::CancelShutdown),
-                Step::Drained => world.on(Event::Drained),
+                Step::Drained(number) => world.on(Event::Drained(number)),
                 Step::ReadOnly(enabled) => world.on(Event::ReadOnly(enabled)),
                 Step::LoseFile | Step::LoseRecord => {}
             }
         }
-        world.crash();
-        world.run_until(World::is_served);
-        prop_assert!(world.is_served(), "{:?} {:?}", world.record, world.life);
+        // Whatever was lost meanwhile, a life that goes on makes up for it by itself.
+        for crashes in [matches!(world.life.phase(), Phase::Leaving | Phase::Lingering | Phase::Stopped), true] {
+            if crashes {
+                world.crash();
+            }
+            world.run_until(World::is_served);
+            prop_assert!(world.is_served(), "{:?} {:?}", world.record, world.life);
+        }
     }
 }

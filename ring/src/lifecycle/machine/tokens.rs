@@ -13,6 +13,7 @@ use crate::membership::Membership;
 use crate::spread::{Holder, can_join, join};
 use crate::token::TokenSet;
 use crate::token_file::{Loaded, TokenFile};
+use xxhash_rust::xxh3::xxh3_64;
 
 impl Lifecycler {
     pub(super) fn load(
@@ -40,12 +41,10 @@ impl Lifecycler {
         self.version = Version { incarnation, sequence: known.sequence }.restarted();
         let present = record.as_ref().filter(|record| record.instance.state != State::Left);
         self.registered_at_ns = present.map_or(now.unix_ns, |record| record.instance.registered_at_ns);
-        // The flag may have been set while this was loaded.
         let flags =
             [record.as_ref().map(|record| record.instance.read_only), file.as_ref().map(|f| f.read_only)];
-        let newest =
-            flags.into_iter().flatten().chain([self.read_only]).max_by_key(|flag| flag.changed_at_ns);
-        self.read_only = newest.unwrap_or_default();
+        self.read_only =
+            flags.into_iter().flatten().max_by_key(|flag| flag.changed_at_ns).unwrap_or_default();
 
         self.choose_tokens(file.as_ref(), record.as_ref(), stored.as_ref());
         self.turn = match self.options.tokens {
@@ -59,11 +58,15 @@ impl Lifecycler {
         });
         let is_stored =
             stored.is_some_and(|stored| stored.epoch == self.epoch && stored.tokens == self.tokens);
-        self.due = Due { file: true, tokens: !is_stored, record: true };
+        // Beside a record that is LEFT, tokens are about to be collected unless they are put anew.
+        self.due = Due { file: true, tokens: !is_stored || present.is_none(), record: true };
         self.enter(Phase::Pending, Some(after(now, self.options.join_wait)));
+        if let Some(enabled) = self.wish.take() {
+            self.set_read_only(enabled, now);
+        }
     }
 
-    /// The file's tokens or the store's, of the later epoch; or derived ones. A set never changes within an epoch.
+    /// The file's tokens or the store's, of the later epoch, unless they belong to another zone; or derived ones. A set never changes within an epoch.
     fn choose_tokens(
         &mut self,
         file: Option<&TokenFile>,
@@ -73,7 +76,17 @@ impl Lifecycler {
         let of_file = file.map(|file| (file.epoch, &file.tokens));
         let of_store = stored.map(|stored| (stored.epoch, &stored.tokens));
         let kept = [of_store, of_file].into_iter().flatten().filter(|(_, tokens)| !tokens.is_empty());
-        if let Some((epoch, tokens)) = kept.max_by_key(|(epoch, _)| *epoch) {
+        let last = kept.max_by_key(|(epoch, _)| *epoch);
+        // Random ones are as good in any zone; the others are positions of one, for its next instance to take.
+        let zone = file.map(|file| &file.zone).or(record.map(|record| &record.instance.zone));
+        let moved = zone.is_some_and(|zone| *zone != self.options.zone);
+        if moved && !matches!(self.options.tokens, Tokens::Random { .. }) {
+            let told = record.map_or(0, |record| record.tokens.epoch);
+            self.epoch = last.map_or(told, |(epoch, _)| epoch.max(told)).saturating_add(1);
+            self.tokens = self.options.derive(self.epoch).expect("checked when the life was made");
+            return;
+        }
+        if let Some((epoch, tokens)) = last {
             (self.epoch, self.tokens) = (epoch, tokens.clone());
             if let Tokens::Random { count } = self.options.tokens {
                 self.resize(count.get());
@@ -140,7 +153,9 @@ impl Lifecycler {
         let holders: Vec<Holder> = near.into_iter().map(holder).collect();
         let taken = far.into_iter().flat_map(|other| &*other.tokens).copied().collect();
         self.epoch = self.epoch.saturating_add(1);
-        match join(&holders, NonZeroU8::MIN, count, &taken) {
+        let chosen = join(&holders, NonZeroU8::MIN, count, &taken);
+        let is_first = holders.iter().all(|holder| holder.tokens.is_empty());
+        match chosen.map(|tokens| if is_first { self.shift(&tokens, &taken) } else { tokens }) {
             Ok(tokens) => self.tokens = tokens,
             // Somebody's tokens leave no room between them.
             Err(_) => self.add_random(count.get().into(), &members.tokens()),
@@ -148,12 +163,26 @@ impl Lifecycler {
         self.start_over();
     }
 
+    /// The tokens of the first of a zone, a little aside by the zone's name: those of several zones that start at once
+    /// differ, and own nearly the same ranges.
+    fn shift(&self, tokens: &TokenSet, taken: &TokenSet) -> TokenSet {
+        const ASIDE: u64 = 1 << 12;
+        let hash = xxh3_64(self.options.zone.as_bytes());
+        let shifted = |by: u64| -> TokenSet {
+            let by = u32::try_from(hash.wrapping_add(by) % ASIDE).expect("less than 2^12");
+            tokens.iter().map(|token| token.wrapping_add(by)).collect()
+        };
+        let is_free = |tokens: &TokenSet| tokens.iter().all(|&token| !taken.contains(token));
+        (0..ASIDE).map(shifted).find(is_free).unwrap_or_else(|| tokens.clone())
+    }
+
     /// Draws those tokens anew that somebody else has a better right to.
     pub(super) fn give_way(&mut self, members: &Membership, actions: &mut Actions) {
         let yields_to = |other: &Instance| match other.state {
-            State::Active => true,
+            // One that is LEAVING may restart, and is then ACTIVE at once.
+            State::Active | State::Leaving => true,
             State::Pending | State::Joining => other.id < self.options.id,
-            State::Leaving | State::Left => false,
+            State::Left => false,
         };
         let others = members.iter().map(|member| &*member.instance);
         let rivals = others.filter(|other| other.id != self.options.id && yields_to(other));

@@ -36,11 +36,11 @@ impl Lifecycler {
             }
             (Out::Record(version, state, sent_unix_ns), Written::Done { anew }) => {
                 if anew && self.acked.is_some() {
-                    // Its tokens are lost with it, and observers that come later need them.
-                    self.due.tokens = true;
                     actions.push(Action::Report(Notice::RingLost));
                 }
                 if anew {
+                    // Its tokens may be lost with it, and observers that come later need them (L1).
+                    self.due.tokens = true;
                     self.registered_at_ns = sent_unix_ns;
                 }
                 if version > self.barrier {
@@ -51,7 +51,8 @@ impl Lifecycler {
                 self.overtaken(&theirs.instance, now, actions);
             }
             (Out::Record(..), Written::Refused(None) | Written::Unknown) => {
-                self.due.record = true;
+                // It may have been put anew, which the next answer would not tell (L1).
+                (self.due.tokens, self.due.record) = (true, true);
                 self.retry(now);
             }
         }
@@ -65,8 +66,18 @@ impl Lifecycler {
             self.due = Due::default();
             return;
         }
+        let stops = matches!(self.phase, Phase::Leaving | Phase::Lingering);
+        if stops && theirs.state != State::Left && theirs.version.incarnation > self.version.incarnation {
+            self.succeeded(theirs, actions);
+            return;
+        }
         if theirs.state == State::Left {
             self.registered_at_ns = now.unix_ns;
+            // Others may have taken its tokens since.
+            self.returning = false;
+        } else {
+            // Two that are alive would outdo each other as fast as store and disk answer.
+            self.retry_at_ns = after(now, self.options.heartbeat_period);
         }
         self.version = self.version.max(theirs.version).restarted();
         self.start_over();
@@ -77,6 +88,17 @@ impl Lifecycler {
         actions.push(Action::Report(Notice::Overtaken { version, state }));
         if theirs.addr != self.options.addr {
             self.note_duplicate(&theirs.addr, now, actions);
+        }
+    }
+
+    /// Another process serves under this id: the place in the ring is no longer this one's to leave.
+    fn succeeded(&mut self, theirs: &Instance, actions: &mut Actions) {
+        self.version = theirs.version;
+        self.due = Due::default();
+        if !self.succeeded {
+            self.succeeded = true;
+            let (version, state) = (theirs.version, theirs.state);
+            actions.push(Action::Report(Notice::Overtaken { version, state }));
         }
     }
 
@@ -103,19 +125,22 @@ impl Lifecycler {
     /// Sends what is due, unless something is on its way.
     pub(super) fn send(&mut self, now: Now, actions: &mut Actions) {
         let silent = matches!(self.phase, Phase::New | Phase::Loading | Phase::Stopped);
-        if silent || self.out.is_some() || now.mono_ns < self.retry_at_ns {
+        if silent || self.succeeded || self.out.is_some() || now.mono_ns < self.retry_at_ns {
             return;
         }
-        if self.due.file {
+        let beats = self.heartbeat_at_ns <= now.mono_ns;
+        // What was acknowledged is in the file: a disk that is full does not silence a heartbeat of it.
+        let only_beats = beats && self.acked.is_some_and(|(_, state)| state == self.state);
+        if self.due.file && !only_beats {
             self.due.file = false;
             self.out = Some(Out::File);
             actions.push(Action::SaveFile(self.file()));
-        } else if self.due.tokens {
+        } else if self.due.tokens && !only_beats {
             self.due.tokens = false;
             self.out = Some(Out::Tokens);
             let (id, tokens) = (Arc::clone(&self.options.id), self.tokens.clone());
             actions.push(Action::PutTokens(TokensRecord { id, epoch: self.epoch, tokens }));
-        } else if self.due.record || self.heartbeat_at_ns <= now.mono_ns {
+        } else if self.due.record || beats {
             self.due.record = false;
             self.version = self.version.next();
             self.out = Some(Out::Record(self.version, self.state, now.unix_ns));
@@ -153,10 +178,11 @@ impl Lifecycler {
         if matches!(self.phase, Phase::New | Phase::Loading | Phase::Stopped) {
             return;
         }
+        let may_send = self.out.is_none() && !self.succeeded;
         let is_due = self.due.file || self.due.tokens || self.due.record;
         let send_at_ns = if is_due { self.retry_at_ns } else { self.heartbeat_at_ns.max(self.retry_at_ns) };
         // While something is on its way its answer is the next event.
-        let send_at_ns = self.out.is_none().then_some(send_at_ns);
+        let send_at_ns = may_send.then_some(send_at_ns);
         let waits = match self.phase {
             Phase::Pending => !self.turn,
             Phase::Active => !self.ready,

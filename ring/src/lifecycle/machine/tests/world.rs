@@ -26,13 +26,18 @@ pub(super) struct World {
     pub(super) out: Option<Action>,
     pub(super) wake_at_ns: Option<u64>,
     pub(super) ready: bool,
-    pub(super) draining: bool,
+    /// The number of the drain that is under way.
+    pub(super) draining: Option<u64>,
     /// Whether the store has had it ACTIVE in this life.
     pub(super) was_active: bool,
     pub(super) left: bool,
     /// Which tokens it is JOINING with, and since when.
     pub(super) claim: Option<(TokensRef, u64)>,
     pub(super) stopped: bool,
+    /// Whether the store lost the tokens alone, of which nothing tells at once.
+    pub(super) lost_tokens: bool,
+    /// To the store, done or not.
+    pub(super) writes: u64,
     /// The highest version sent, or what is known of it after a loss.
     pub(super) sent: Option<Version>,
     pub(super) notices: Vec<Notice>,
@@ -57,7 +62,9 @@ impl World {
             out: None,
             wake_at_ns: None,
             ready: false,
-            draining: false,
+            draining: None,
+            lost_tokens: false,
+            writes: 0,
             was_active: false,
             left: false,
             claim: None,
@@ -72,7 +79,7 @@ impl World {
     pub(super) fn crash(&mut self) {
         self.life = Lifecycler::new(self.options.clone()).unwrap();
         (self.out, self.wake_at_ns) = (None, None);
-        (self.ready, self.draining, self.was_active) = (false, false, false);
+        (self.ready, self.draining, self.was_active) = (false, None, false);
         (self.left, self.stopped, self.claim) = (false, false, None);
         self.on(Event::Start);
     }
@@ -90,7 +97,7 @@ impl World {
                     assert!(!ready || self.was_active, "ready before it is ACTIVE");
                     self.ready = ready;
                 }
-                Action::Drain => self.draining = true,
+                Action::Drain(number) => self.draining = Some(number),
                 Action::Report(notice) => self.notices.push(notice),
                 Action::Stopped => self.stopped = true,
                 out => {
@@ -128,14 +135,16 @@ impl World {
                 self.on(Event::Saved(if happens && told { Ok(()) } else { Err(NotSaved) }));
             }
             Action::PutTokens(record) => {
+                self.writes += 1;
                 if happens {
                     self.check_tokens(&record);
-                    self.tokens = Some(record);
+                    (self.tokens, self.lost_tokens) = (Some(record), false);
                 }
                 let done = Written::Done { anew: false };
                 self.on(Event::Wrote(if happens && told { done } else { Written::Unknown }));
             }
             Action::Apply(wish) => {
+                self.writes += 1;
                 self.check_wish(&wish);
                 let decision = if happens { Some(wish.apply(self.record.as_ref())) } else { None };
                 let written = match decision {
@@ -193,8 +202,11 @@ impl World {
                 self.now.mono_ns - since_ns
             );
         }
-        if let Some(tokens) = &self.tokens {
-            assert_eq!(TokensRef::of(tokens.epoch, &tokens.tokens), new.tokens);
+        let stored = self.tokens.as_ref().map(|record| TokensRef::of(record.epoch, &record.tokens));
+        assert!(stored.is_none_or(|stored| stored == new.tokens), "{stored:?}, but {new:?}");
+        // One that serves learns that the ring was lost when its record is put there anew.
+        if new.instance.state == State::Active && !self.was_active && !self.lost_tokens {
+            assert!(stored.is_some(), "the store's record of tokens first (L1)");
         }
         if let Some(old) = &self.record {
             let (from, to) = (old.instance.state, new.instance.state);
@@ -204,11 +216,17 @@ impl World {
         }
     }
 
+    /// How observers show it.
+    pub(super) fn shown(&self) -> Option<Instance> {
+        let record = self.record.as_ref()?;
+        let tokens = self.tokens.as_ref().map(|record| record.tokens.clone()).unwrap_or_default();
+        Some(Instance { tokens, ..record.instance.clone() })
+    }
+
     pub(super) fn view(&mut self) {
         let mut members = self.others.clone();
-        if let Some(record) = &self.record {
-            let tokens = self.tokens.as_ref().map(|record| record.tokens.clone()).unwrap_or_default();
-            members.observe(Instance { tokens, ..record.instance.clone() }, 0);
+        if let Some(shown) = self.shown() {
+            members.observe(shown, 0);
         }
         self.on(Event::View(&members));
     }
@@ -237,9 +255,8 @@ impl World {
             }
             self.on(Event::Recovered);
             self.view();
-            if self.draining {
-                self.draining = false;
-                self.on(Event::Drained);
+            if let Some(number) = self.draining.take() {
+                self.on(Event::Drained(number));
             }
             self.pass(SECOND);
         }
