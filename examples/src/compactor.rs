@@ -11,13 +11,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use forebay_agent::clock::{Clock, monotonic_ns};
+use forebay_agent::log::chain;
 use forebay_retention::hold::{self, Placed};
 use forebay_retention::store::{ChunkStore, StateStore};
 use forebay_retention::{Error, Hold, Holds, Now, Plan, Planner, PolicySet, Release, Report, Sweeper};
 use forebay_tenant::Overrides;
 
-use crate::clock::{Clock, monotonic_ns};
-use crate::log::chain;
 use crate::offload::offload_future;
 use crate::storage::Storage;
 

@@ -5,20 +5,18 @@
 //! where fewer lines are found than were accepted.
 
 mod ask;
-mod figures;
 mod load;
 mod report;
 mod scrape;
 
 use anyhow::ensure;
 use bytes::Bytes;
+use forebay_agent::figures::grouped;
+use forebay_agent::http_client::HttpClient;
+use forebay_agent::ship::Shipped;
 use http::HeaderMap;
 
-pub use figures::{UNKNOWN, count, grouped, seconds, size, table};
 pub use scrape::{Scrape, ScrapeError};
-
-use crate::http_client::HttpClient;
-use crate::ship::Shipped;
 
 /// What the demo can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]

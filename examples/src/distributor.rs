@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use forebay_agent::clock::{Clock, monotonic_ns};
 use forebay_chunk::loki::METRIC_NAME_LABEL;
 use forebay_circuit::Registry;
 use forebay_ratelimit::{Bound, Denied, Keyed, KeyedOptions, Name, Oversize, Quota, Rate};
@@ -18,7 +19,6 @@ use forebay_ring::quorum::{BatchOptions, Targets};
 use forebay_tenant::{Limits, Overrides, Reason, Validator, Verdict, labels};
 use smallvec::SmallVec;
 
-use crate::clock::{Clock, monotonic_ns};
 use crate::excerpt::Excerpt;
 use crate::members::Members;
 use crate::push::{Intake, LabelSet, Line, Stream};

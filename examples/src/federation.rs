@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::http_client::{HttpClient, HttpError};
+use forebay_agent::http_client::{HttpClient, HttpError};
 
 /// How long a child may take to show its metrics.
 const TIMEOUT: Duration = Duration::from_secs(2);

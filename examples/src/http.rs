@@ -10,25 +10,23 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderName, StatusCode};
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use forebay_agent::clock::{Clock, monotonic_ns};
+use forebay_agent::http_client::TRACE_ID_HEADER;
 use forebay_tenant::{HEADER, OrgError, Overrides, Tenancy, TenantId};
 use forebay_tracing_ctx::TraceServerLayer;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::client::IngesterClient;
-use crate::clock::{Clock, monotonic_ns};
 use crate::compactor::Compactor;
 use crate::config::Config;
 use crate::distributor::Distributor;
 use crate::federation::Children;
 use crate::members::Members;
 use crate::query::Querier;
-
-/// Names the trace of a request to whoever sent it.
-pub const TRACE_ID_HEADER: HeaderName = HeaderName::from_static("x-trace-id");
 
 /// Bodies of more bytes are refused, but for pushes, which have a limit of their own.
 const MAX_BODY_BYTES: usize = 1 << 20;

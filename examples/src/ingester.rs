@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use forebay_agent::clock::{Clock, monotonic_ns};
 use forebay_chunk::{BuilderOptions, FlushPolicy};
 use forebay_tenant::{Overrides, limits::stream_limit};
 use forebay_tracing_ctx::task;
@@ -27,7 +28,6 @@ use forebay_wal::{AppendError, Lsn, Reject};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
-use crate::clock::{Clock, monotonic_ns};
 use crate::record::{Record, RecordError};
 use crate::storage::Storage;
 use crate::wire::{Health, Pushed, Refused};

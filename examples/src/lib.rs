@@ -24,13 +24,12 @@
 //! Each push has a trace id: the one of the `traceparent` it comes with, or a new one. It is in the answer's
 //! `X-Trace-ID`, and at level debug in one line each of the agent (`batch delivered`), the distributor (`push taken`)
 //! and every ingester (`record kept`, for each record of a large push), in whatever processes these are; a failure has
-//! it at level warn. [`log`] says how to see them.
+//! it at level warn. [`forebay_agent::log`] says how to see them.
 //!
 //! A process has the parts its configuration names: [`pipeline::start`] puts them together, [`supervisor`] starts
 //! ingesters as processes of their own. Each promise stands at the top of the module that keeps it.
 
 pub mod client;
-pub mod clock;
 pub mod compactor;
 pub mod config;
 pub mod data_dir;
@@ -39,12 +38,9 @@ pub mod distributor;
 mod excerpt;
 pub mod federation;
 pub mod http;
-pub mod http_client;
 pub mod index;
 pub mod ingester;
 pub mod labels;
-pub mod log;
-pub mod loggen;
 pub mod logql;
 pub mod members;
 pub mod memory;
@@ -53,10 +49,8 @@ pub mod offload;
 pub mod pipeline;
 pub mod push;
 pub mod query;
-pub mod random;
 pub mod record;
 pub mod rpc;
-pub mod ship;
 pub mod storage;
 pub mod supervisor;
 pub mod varint;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use forebay_agent::clock::{Clock, monotonic_ns};
 use forebay_ring::{
     DEFAULT_TOKENS, Instance, Membership, Operation, Options, Require, Ring, SharedRing, State, random_tokens,
 };
@@ -11,7 +12,6 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::client::IngesterClient;
-use crate::clock::{Clock, monotonic_ns};
 use crate::wire::Health;
 
 /// How often every ingester is asked how it is.

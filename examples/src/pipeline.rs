@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use forebay_agent::clock::{Clock, Deadline, monotonic_ns};
 use forebay_circuit::Breaker;
 use forebay_retention::store::redb::RedbState;
 use forebay_tenant::{Overrides, Tenancy};
@@ -24,7 +25,6 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::client::IngesterClient;
-use crate::clock::{Clock, Deadline, monotonic_ns};
 use crate::compactor::Compactor;
 use crate::config::{Config, Target};
 use crate::data_dir;

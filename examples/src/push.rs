@@ -7,7 +7,7 @@
 mod encoding;
 mod fields;
 mod json;
-pub mod protobuf;
+mod protobuf;
 mod room;
 
 use std::borrow::Cow;

@@ -13,10 +13,10 @@ mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use forebay_agent::clock::monotonic_ns;
 use forebay_chunk::Direction;
 use futures_util::future::join_all;
 
-use crate::clock::monotonic_ns;
 use crate::distributor::Requirements;
 use crate::index::{ChunkRef, IndexError, Span};
 use crate::labels::Labels;

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use forebay_examples::clock::Deadline;
+use forebay_agent::clock::Deadline;
+use forebay_agent::http_client::HttpClient;
+use forebay_agent::log;
+use forebay_agent::ship::{self, Shipped, Shipper};
 use forebay_examples::config::{Config, Target};
 use forebay_examples::demo::{self, Scrape};
 use forebay_examples::federation::Children;
-use forebay_examples::http_client::HttpClient;
+use forebay_examples::memory;
 use forebay_examples::pipeline::{self, Neighbours, Running};
-use forebay_examples::ship::{self, Shipped, Shipper};
 use forebay_examples::supervisor::{self, Family, Supervisor};
-use forebay_examples::{log, memory};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Takes log lines in over Loki's push API, keeps them safe, and gives them back.
@@ -23,9 +24,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// ingestion_rate_mb 1024, ingestion_burst_size_mb 1024 and max_global_streams_per_user 100000. What is in force is
 /// shown under /config.
 ///
-/// RUST_LOG sets what is logged to standard error: `info` by default; `info,forebay_examples=debug` shows every push,
-/// with the trace id that its answer has in X-Trace-ID, once in the agent, in the distributor and in each ingester;
-/// `warn` shows what failed, with its trace id too.
+/// RUST_LOG sets what is logged to standard error: `info` by default; `info,forebay_examples=debug,forebay_agent=debug`
+/// shows every push, with the trace id that its answer has in X-Trace-ID, once in the agent, in the distributor and in
+/// each ingester; `warn` shows what failed, with its trace id too.
 #[derive(Debug, Parser)]
 #[command(
     version,

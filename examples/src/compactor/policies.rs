@@ -5,7 +5,7 @@ use std::sync::Arc;
 use forebay_retention::{LokiLimits, LokiOverrides, LokiStream, PolicySet};
 use forebay_tenant::{Limits, Overrides, StreamRetention};
 
-use crate::log::chain;
+use forebay_agent::log::chain;
 
 /// The policies that the limits of the moment say.
 pub(super) fn compile(overrides: &Overrides) -> Arc<PolicySet> {

@@ -1,11 +1,11 @@
 //! The demo's two queries, and what of their answers it shows.
 
 use anyhow::Context;
+use forebay_agent::clock::monotonic_ns;
+use forebay_agent::http_client::{HttpClient, query_string};
 use serde_json::Value;
 
 use super::load::{APP, NEEDLE, Sent};
-use crate::clock::monotonic_ns;
-use crate::http_client::{HttpClient, query_string};
 
 /// Stages of an answer, with a name for people.
 pub(super) const STAGES: [(&str, &str); 5] = [

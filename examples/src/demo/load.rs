@@ -7,15 +7,15 @@ use std::fmt::Write;
 
 use anyhow::bail;
 use bytes::Bytes;
+use forebay_agent::clock::{Clock, monotonic_ns};
+use forebay_agent::http_client::HttpClient;
+use forebay_agent::loggen::Generator;
+use forebay_agent::ship::{Batch, Courier, Delivery, Retry};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use memchr::memmem::Finder;
 use tokio::task::JoinSet;
 
 use super::Options;
-use crate::clock::{Clock, monotonic_ns};
-use crate::http_client::HttpClient;
-use crate::loggen::Generator;
-use crate::ship::{Batch, Courier, Delivery, Retry};
 
 /// Streams of the generator.
 pub(super) const STREAMS: u32 = 24;
@@ -208,7 +208,7 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::push::protobuf::PushRequest;
+    use forebay_agent::logproto::PushRequest;
     use prost::Message;
     use std::collections::BTreeMap;
 

@@ -1,10 +1,11 @@
 //! The tables that a demo or a shipping ends with.
 
+use forebay_agent::figures::{UNKNOWN, count, grouped, seconds, size, table};
+use forebay_agent::ship::Shipped;
+
 use super::ask::{Cost, Count, LIMIT, Lines, STAGES, count_query, lines_query};
-use super::figures::{UNKNOWN, count, grouped, seconds, size, table};
 use super::load::Sent;
 use super::scrape::Scrape;
-use crate::ship::Shipped;
 
 /// Longer lines are shown no further.
 const SHOWN_CHARACTERS: usize = 160;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 
-use crate::http_client::HttpClient;
+use forebay_agent::http_client::HttpClient;
 
 type Labels = Vec<(String, String)>;
 

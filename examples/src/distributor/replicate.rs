@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use forebay_agent::clock::monotonic_ns;
 use forebay_circuit::Breaker;
 use forebay_ring::quorum::{
     BatchOptions, BatchOutcome, Cause, Family, Items, ReplicaResult, Verdict, do_batch,
@@ -16,7 +17,6 @@ use tracing::Instrument;
 
 use super::{Outcome, Report, Shared};
 use crate::client::IngesterClient;
-use crate::clock::monotonic_ns;
 use crate::ingester::PushError;
 use crate::record::{Push, SectionInfo};
 use crate::wire::Pushed;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use forebay_agent::clock::monotonic_ns;
 use forebay_chunk::FlushReason;
 use forebay_chunk::loki::Envelope;
 use forebay_wal::Lsn;
@@ -17,7 +18,6 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::stream::{Closed, Stream};
 use super::{Ingester, Shared};
-use crate::clock::monotonic_ns;
 use crate::index::ChunkRef;
 use crate::offload::offload;
 use crate::storage::{NewChunk, SCHEMA, StorageError};

@@ -2,10 +2,10 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+use forebay_agent::logproto::{EntryAdapter, LabelPair, PushRequest, StreamAdapter, Timestamp};
 use proptest::prelude::*;
 use prost::Message;
 
-use super::protobuf::{EntryAdapter, LabelPair, PushRequest, StreamAdapter, Timestamp};
 use super::*;
 
 const LIMIT: u64 = 1 << 20;

@@ -7,10 +7,10 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 
 use bytes::Bytes;
+use forebay_agent::clock::monotonic_ns;
 use forebay_chunk::{Direction, EntryIter};
 use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
-use crate::clock::monotonic_ns;
 use crate::logql::Logs;
 use crate::record::{Entries, Record};
 

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
+use forebay_agent::clock::monotonic_ns;
 use forebay_chunk::{Direction, TimeRange};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::merge::{Found, Merge, Source, SourceError, Want};
 use super::stages::{self, Stages};
 use super::{ExecuteError, Querier};
-use crate::clock::monotonic_ns;
 use crate::index::{ChunkRef, Span};
 use crate::logql::Logs;
 use crate::offload::offload;

@@ -1,10 +1,10 @@
 //! What a query cost, stage by stage; in every answer and in the metrics.
 
+use forebay_agent::clock::monotonic_ns;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::merge::Merge;
-use crate::clock::monotonic_ns;
 
 /// Times and sizes of one query. Times of parallel work are added up.
 #[derive(Debug, Default, Clone)]

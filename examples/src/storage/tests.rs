@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use forebay_agent::clock::monotonic_ns;
 use forebay_circuit::{Options, State};
 use futures_util::stream::BoxStream;
 use object_store::local::LocalFileSystem;
@@ -12,7 +13,6 @@ use object_store::{
 };
 
 use super::*;
-use crate::clock::monotonic_ns;
 use crate::index::MemoryIndex;
 use crate::labels::Labels;
 

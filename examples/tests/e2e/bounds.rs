@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use forebay_examples::push::protobuf::{EntryAdapter, PushRequest, StreamAdapter, Timestamp};
+use forebay_agent::logproto::{EntryAdapter, PushRequest, StreamAdapter, Timestamp};
 use http::StatusCode;
 use prost::Message;
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use std::io::Write;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
-use forebay_examples::push::protobuf::{EntryAdapter, LabelPair, PushRequest, StreamAdapter, Timestamp};
+use forebay_agent::logproto::{EntryAdapter, LabelPair, PushRequest, StreamAdapter, Timestamp};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use prost::Message;
 use serde_json::json;

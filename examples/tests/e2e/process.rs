@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use forebay_examples::http_client::{HttpClient, Response};
+use forebay_agent::http_client::{HttpClient, Response};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use forebay_examples::http_client::Response;
+use forebay_agent::http_client::Response;
 use http::StatusCode;
 use serde_json::json;
 

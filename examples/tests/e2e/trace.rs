@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use forebay_examples::http_client::Response;
+use forebay_agent::http_client::Response;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::wire;
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const PUSH: &str = "/loki/api/v1/push";
-const EVERY_PUSH: &str = "info,forebay_examples=debug";
+const EVERY_PUSH: &str = "info,forebay_examples=debug,forebay_agent=debug";
 
 fn body() -> String {
     json!({"streams": [{"stream": {"app": "t"}, "values": [[start_ns().to_string(), "x"]]}]}).to_string()

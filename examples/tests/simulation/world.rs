@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use forebay_agent::clock::{Clock, monotonic_ns};
 use forebay_chunk::Direction;
 use forebay_circuit::Breaker;
 use forebay_examples::client::IngesterClient;
-use forebay_examples::clock::{Clock, monotonic_ns};
 use forebay_examples::config::Config;
 use forebay_examples::distributor::{Distributor, Outcome};
 use forebay_examples::index::{Index, Span};

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use forebay_examples::clock::{Clock, monotonic_ns};
-use forebay_examples::http_client::HttpClient;
-use forebay_examples::loggen::Generator;
-use forebay_examples::ship::{Batch, CONTENT_TYPE, PUSH_PATH};
+use forebay_agent::clock::{Clock, monotonic_ns};
+use forebay_agent::http_client::HttpClient;
+use forebay_agent::loggen::Generator;
+use forebay_agent::ship::{Batch, CONTENT_TYPE, PUSH_PATH};
 use http::HeaderMap;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -201,7 +201,7 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use forebay_examples::push::protobuf::PushRequest;
+    use forebay_agent::logproto::PushRequest;
     use prost::Message;
     use std::collections::BTreeSet;
 

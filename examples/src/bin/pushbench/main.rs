@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
+use forebay_agent::http_client::HttpClient;
 use forebay_examples::demo::Scrape;
-use forebay_examples::http_client::HttpClient;
 
 use load::Lines;
 use process::{Server, Usage};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forebay_examples::demo::{UNKNOWN, count, table as draw};
+use forebay_agent::figures::{UNKNOWN, count, table as draw};
 use serde_json::{Value, json};
 
 use crate::load::Load;

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use forebay_agent::clock::Clock;
 use forebay_chunk::loki::Envelope;
 use forebay_chunk::{Builder, BuilderOptions, Entry};
 use forebay_circuit::Breaker;
@@ -10,7 +11,6 @@ use forebay_tenant::{Limits as TenantLimits, Overrides};
 use object_store::memory::InMemory;
 
 use super::*;
-use crate::clock::Clock;
 use crate::compactor::Options;
 use crate::index::{ChunkRef, Index, MemoryIndex};
 use crate::labels::Labels;

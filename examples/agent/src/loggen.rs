@@ -28,7 +28,7 @@ const APPS: [(&str, Kind); APP_COUNT as usize] = [
 /// Makes log lines.
 ///
 /// ```
-/// use forebay_examples::loggen::Generator;
+/// use forebay_agent::loggen::Generator;
 ///
 /// let mut generator = Generator::new(1, 24);
 /// let mut line = Vec::new();

@@ -27,6 +27,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Answers of more bytes are refused.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
 
+/// Names the trace of a request to whoever sent it.
+pub const TRACE_ID_HEADER: HeaderName = HeaderName::from_static("x-trace-id");
+
 /// Says whose a request is, where the server has several tenants.
 const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
 

@@ -136,7 +136,7 @@ fn selector(labels: &[(String, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::push::protobuf::{PushRequest, Timestamp};
+    use crate::logproto::{PushRequest, Timestamp};
     use prost::Message;
 
     fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use prost::Message;
 
 use super::*;
-use crate::push::protobuf::{PushRequest, Timestamp};
+use crate::logproto::{PushRequest, Timestamp};
 
 /// A status, `Retry-After`, and a body.
 type Answer = (u16, Option<&'static str>, &'static str);

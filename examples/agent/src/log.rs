@@ -117,8 +117,8 @@ mod tests {
             ("", &["news", "failure"][..]),
             ("info", &["news", "failure"]),
             ("warn", &["failure"]),
-            ("forebay_examples=debug", &["detail", "news", "failure"]),
-            ("warn,forebay_examples=debug", &["detail", "news", "failure"]),
+            ("forebay_agent=debug", &["detail", "news", "failure"]),
+            ("warn,forebay_agent=debug", &["detail", "news", "failure"]),
             ("forebay_tracing_ctx=off,warn", &["failure"]),
             ("off", &[]),
         ] {
@@ -132,11 +132,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_told_and_taken_for_the_default() {
-        for said in ["forebay_examples=loud", "a=b=c"] {
+        for said in ["forebay_agent=loud", "a=b=c"] {
             let (taken, unread) = filter(said);
             assert!(unread.is_some(), "{said}");
             assert_eq!(taken.to_string(), filter("info").0.to_string(), "{said}");
         }
-        assert!(filter("info,forebay_examples=debug").1.is_none());
+        assert!(filter("info,forebay_agent=debug").1.is_none());
     }
 }

@@ -10,8 +10,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
 use super::batch::CONTENT_TYPE;
-use crate::http::TRACE_ID_HEADER;
-use crate::http_client::{HttpClient, HttpError, Response};
+use crate::http_client::{HttpClient, HttpError, Response, TRACE_ID_HEADER};
 use crate::log::chain;
 use crate::random::Random;
 
