@@ -247,7 +247,7 @@ impl<F: Fs> Inner<F> {
     }
 
     #[cfg(feature = "tokio")]
-    pub(crate) fn refuse_tasks(&self, orphans: Vec<crate::request::Waiter>) {
+    pub(crate) fn refuse_tasks(&self, orphans: Vec<Waiter>) {
         for waiter in orphans {
             self.answer(waiter, Err(Reject::Closed.into()));
         }

@@ -2,24 +2,52 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "harness/handles.rs"]
-mod handles;
 mod harness;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use forebay_wal::format::{Frag, FrameHeader, Seal, SegmentStart};
 use forebay_wal::fs::sim::{Op, SimFs, Survive};
 use forebay_wal::fs::{File, Fs};
 use forebay_wal::{Lsn, OpenError, Options, RecoveryReport, RepairPolicy, Wal, verify_in};
-use handles::Handles;
 use harness::forge::{data, first_start, forge, frame_header};
+use harness::watched::{Watch, Watched};
 use harness::{DIR, changes, options, path, read_all, record};
 
 type Files = BTreeMap<u64, Vec<u8>>;
 
 const REPAIRS: [RepairPolicy; 2] = [RepairPolicy::Salvage, RepairPolicy::TruncateAt];
+
+/// Counts open files, and does something after every read.
+struct Looks<A> {
+    open: AtomicUsize,
+    most: AtomicUsize,
+    reads: AtomicUsize,
+    after_read: A,
+}
+
+impl<A: Fn(&SimFs, usize) + Send + Sync + 'static> Looks<A> {
+    /// `after_read` gets the disk, and which read it was.
+    fn at(disk: SimFs, after_read: A) -> Watched<Self> {
+        let [open, most, reads] = [0; 3].map(AtomicUsize::new);
+        Watched::new(disk, Arc::new(Self { open, most, reads, after_read }))
+    }
+}
+
+impl<A: Fn(&SimFs, usize) + Send + Sync + 'static> Watch for Looks<A> {
+    fn read(&self, disk: &SimFs) {
+        (self.after_read)(disk, self.reads.fetch_add(1, Ordering::Relaxed));
+    }
+    fn opened(&self) {
+        self.most.fetch_max(self.open.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+    fn closed(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 fn plant(files: &Files) -> SimFs {
     let disk = SimFs::new(0);
@@ -296,14 +324,16 @@ fn a_log_of_any_length_is_repaired_with_few_files_open() {
     for number in [3, 20, 38] {
         flip(&mut files, number, 1);
     }
-    let watched = Handles::new(plant(&files), |_, _| {});
+    let watched = Looks::at(plant(&files), |_, _| {});
     assert_eq!(verify_in(watched.clone(), DIR).unwrap().damaged.len(), 3);
     for repair in REPAIRS {
-        let watched = Handles::new(plant(&files), |_, _| {});
+        let watched = Looks::at(plant(&files), |_, _| {});
         Wal::open_in(watched.clone(), DIR, Options { repair, ..options() }).unwrap();
-        assert!(watched.most_open() < 10, "{repair:?}: {} files", watched.most_open());
+        let most = watched.watch.most.load(Ordering::Relaxed);
+        assert!(most < 10, "{repair:?}: {most} files");
     }
-    assert!(watched.most_open() < 10, "{} files", watched.most_open());
+    let most = watched.watch.most.load(Ordering::Relaxed);
+    assert!(most < 10, "{most} files");
 }
 
 /// A frame as it lies in the file.
@@ -322,7 +352,7 @@ fn numbers_that_are_burned_during_a_look_are_not_counted() {
     for strike in 0..12 {
         let disk = plant(&[(1, segment.clone())].into());
         let more = more.clone();
-        let watched = Handles::new(disk, move |disk, read| {
+        let watched = Looks::at(disk, move |disk, read| {
             if read == strike {
                 let file = disk.open(Path::new(&path(1))).unwrap();
                 File::write_vectored_at(&file, &[std::io::IoSlice::new(&more)], end).unwrap();

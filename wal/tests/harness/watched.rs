@@ -1,4 +1,4 @@
-//! A simulated disk that tells somebody what it is about to do, who may hold it up, or panic.
+//! A simulated disk that tells somebody what it does, who may hold it up, change it, or panic.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -11,7 +11,13 @@ use forebay_wal::fs::{File, Fs};
 /// Somebody who is told.
 pub(crate) trait Watch: Send + Sync + 'static {
     /// Writes, syncs of a segment's content, and changes of names and their syncs come here before they are done.
-    fn before(&self, op: Op);
+    fn before(&self, _: Op) {}
+    /// Every read comes here when it is done, with the disk.
+    fn read(&self, _: &SimFs) {}
+    /// A file was opened.
+    fn opened(&self) {}
+    /// A file was closed.
+    fn closed(&self) {}
 }
 
 /// The disk.
@@ -21,11 +27,23 @@ pub(crate) struct Watched<W> {
 }
 
 /// One of its files.
-pub(crate) struct WatchedFile<W>(SimFile, Arc<W>);
+pub(crate) struct WatchedFile<W: Watch>(SimFile, Watched<W>);
 
 impl<W: Watch> Watched<W> {
     pub(crate) fn new(disk: SimFs, watch: Arc<W>) -> Self {
         Self { disk, watch }
+    }
+
+    fn opened(&self, file: io::Result<SimFile>) -> io::Result<WatchedFile<W>> {
+        let file = file?;
+        self.watch.opened();
+        Ok(WatchedFile(file, self.clone()))
+    }
+}
+
+impl<W: Watch> Drop for WatchedFile<W> {
+    fn drop(&mut self) {
+        self.1.watch.closed();
     }
 }
 
@@ -47,13 +65,13 @@ impl<W: Watch> Fs for Watched<W> {
 
     fn create_new(&self, path: &Path) -> io::Result<WatchedFile<W>> {
         self.watch.before(Op::CreateNew);
-        Ok(WatchedFile(self.disk.create_new(path)?, self.watch.clone()))
+        self.opened(self.disk.create_new(path))
     }
     fn open(&self, path: &Path) -> io::Result<WatchedFile<W>> {
-        Ok(WatchedFile(self.disk.open(path)?, self.watch.clone()))
+        self.opened(self.disk.open(path))
     }
     fn open_read(&self, path: &Path) -> io::Result<WatchedFile<W>> {
-        Ok(WatchedFile(self.disk.open_read(path)?, self.watch.clone()))
+        self.opened(self.disk.open_read(path))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.watch.before(Op::Rename);
@@ -80,10 +98,12 @@ impl<W: Watch> Fs for Watched<W> {
 
 impl<W: Watch> File for WatchedFile<W> {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
+        let read = self.0.read_at(buf, offset)?;
+        self.1.watch.read(&self.1.disk);
+        Ok(read)
     }
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        self.1.before(Op::Write);
+        self.1.watch.before(Op::Write);
         self.0.write_vectored_at(bufs, offset)
     }
     fn size(&self) -> io::Result<u64> {
@@ -96,7 +116,7 @@ impl<W: Watch> File for WatchedFile<W> {
         self.0.allocate(len)
     }
     fn sync_data(&self) -> io::Result<()> {
-        self.1.before(Op::Sync);
+        self.1.watch.before(Op::Sync);
         self.0.sync_data()
     }
     fn sync_all(&self) -> io::Result<()> {
