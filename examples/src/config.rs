@@ -62,6 +62,9 @@ pub struct Server {
     pub http_listen_address: String,
     /// The HTTP port; 0 takes a free one. Default 3100.
     pub http_listen_port: u16,
+    /// How long the body of a push is waited for, and a second more for each 64 kB of it that came. Default 30 s.
+    #[serde(serialize_with = "duration")]
+    pub http_server_read_timeout: Duration,
     /// Address of the gRPC port. Default `127.0.0.1`.
     pub grpc_listen_address: String,
     /// The gRPC port; 0 takes a free one. Default 0.
@@ -207,6 +210,7 @@ impl Default for Config {
             server: Server {
                 http_listen_address: "127.0.0.1".to_owned(),
                 http_listen_port: 3100,
+                http_server_read_timeout: Duration::from_secs(30),
                 grpc_listen_address: "127.0.0.1".to_owned(),
                 grpc_listen_port: 0,
             },

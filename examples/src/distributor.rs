@@ -21,6 +21,7 @@ use smallvec::SmallVec;
 
 use crate::excerpt::Excerpt;
 use crate::members::Members;
+use crate::offload::in_place;
 use crate::push::{Intake, LabelSet, Line, Stream};
 use crate::record::{Push, Writer};
 
@@ -157,7 +158,8 @@ impl Distributor {
     /// Stores what is valid of `streams`, if the tenant's rate allows.
     pub async fn push(&self, tenant: &str, streams: Vec<Stream<'_>>) -> Outcome {
         let limits = Arc::clone(self.shared.overrides.load().limits(tenant));
-        let (push, mut report) = self.validate(tenant, &limits, streams);
+        let size = streams.iter().flat_map(|s| &s.lines).map(|l| l.line.len()).sum();
+        let (push, mut report) = in_place(size, || self.validate(tenant, &limits, streams));
         let bytes: u64 = push.sections().iter().map(|s| s.bytes as u64).sum();
         let lines: u64 = push.sections().iter().map(|s| u64::from(s.entries)).sum();
         if let Err(outcome) = self.charge(tenant, &limits, bytes, lines) {

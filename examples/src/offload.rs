@@ -6,6 +6,9 @@ use forebay_tracing_ctx::task;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 
+/// Bytes that are worked on in less time than a task may go without a break.
+const MOST_IN_PASSING: usize = 1 << 20;
+
 /// Runs `work` on a thread for blocking work; on a single-threaded runtime, as simulations use, in place, so that
 /// nothing depends on how the machine schedules threads.
 pub async fn offload<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -16,6 +19,13 @@ pub async fn offload<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
         Ok(value) => value,
         Err(e) => std::panic::resume_unwind(e.into_panic()),
     }
+}
+
+/// Runs `work` on `bytes` bytes here, and where these are many, lets another thread take this one's tasks over: unlike
+/// [`offload`], for work that borrows.
+pub fn in_place<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    let threads = Handle::try_current().is_ok_and(|h| h.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if threads && bytes > MOST_IN_PASSING { tokio::task::block_in_place(work) } else { work() }
 }
 
 /// Same for a future that blocks between its awaits. Where this is dropped, it stops at its next await.
@@ -73,6 +83,18 @@ mod tests {
         assert!(own.1.is_some());
         assert_eq!(both().with_trace(trace).instrument(span).await, (own.clone(), own));
         assert_eq!(both().await, ((None, None), (None, None)), "nothing stays behind on those threads");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn much_work_in_place_leaves_the_other_tasks_a_thread() {
+        let (tell, told) = std::sync::mpsc::channel();
+        tokio::spawn(async move {
+            let other = tokio::spawn(async move { tell.send(()).unwrap() });
+            in_place(MOST_IN_PASSING + 1, || told.recv().unwrap());
+            other.await.unwrap();
+        })
+        .await
+        .unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -151,6 +151,13 @@ impl Body {
         }
     }
 
+    /// Its bytes.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Protobuf(bytes) | Self::Json(bytes) => bytes.len(),
+        }
+    }
+
     /// The streams, borrowed from the body. Their structures may take as many bytes as the body may unpack to.
     ///
     /// # Errors

@@ -68,7 +68,10 @@ static SERVER: Table<Set> = Table::new(&[
     ("http_listen_port", Used(|c, n, _| scalar(&mut c.server.http_listen_port, n, port))),
     ("http_path_prefix", Recognised),
     ("http_server_idle_timeout", Recognised),
-    ("http_server_read_timeout", Recognised),
+    (
+        "http_server_read_timeout",
+        Used(|c, n, _| scalar(&mut c.server.http_server_read_timeout, n, positive_duration)),
+    ),
     ("http_server_write_timeout", Recognised),
     ("http_tls_config", Recognised),
     ("log_format", Recognised),

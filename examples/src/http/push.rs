@@ -8,9 +8,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 
 use super::{Failure, Shared};
 use crate::distributor::Outcome;
+use crate::offload::in_place;
 use crate::push::{Body, ContentType, Encoding, PushError, Room};
 
 /// What a client that was refused for its stream limit should wait: streams end by being idle.
@@ -19,6 +21,12 @@ const STREAM_LIMIT_RETRY_SECONDS: u64 = 60;
 /// The most memory that is taken for a body before it comes.
 const MAX_RESERVED: u64 = 1 << 20;
 
+/// What a slow link brings in a millisecond.
+const SLOWEST_BYTES_PER_MS: usize = 64;
+
+/// How many times its size a packed body is likely to unpack to.
+const LIKELY_RATIO: usize = 8;
+
 /// How long the rest of a refused body is waited for.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -26,7 +34,10 @@ pub(super) async fn push(State(parts): Shared, headers: HeaderMap, mut body: Htt
     match take(&parts, &headers, &mut body).await {
         Ok(outcome) => answer(outcome),
         Err(failure) => {
-            discard(body, parts.config.distributor.max_recv_msg_size).await;
+            // Who stalls has nothing more to send.
+            if failure.status != StatusCode::REQUEST_TIMEOUT {
+                discard(body, parts.config.distributor.max_recv_msg_size).await;
+            }
             failure.into_response()
         }
     }
@@ -43,18 +54,23 @@ async fn take(parts: &super::Parts, headers: &HeaderMap, body: &mut HttpBody) ->
     let encoding = Encoding::parse(text(header::CONTENT_ENCODING)).map_err(refused)?;
     let sizes = &parts.config.distributor;
     let mut room = distributor.intake().enter(sizes.max_decompressed_size);
-    let packed = read(headers, body, sizes.max_recv_msg_size, &mut room).await?;
-    let body = Body::unpack(packed, content, encoding, &mut room).map_err(refused)?;
-    let streams = body.streams(&mut room).map_err(refused)?;
+    let patience = parts.config.server.http_server_read_timeout;
+    let packed = read(headers, body, (sizes.max_recv_msg_size, patience), &mut room).await?;
+    let body = in_place(packed.len().saturating_mul(LIKELY_RATIO), || {
+        Body::unpack(packed, content, encoding, &mut room)
+    })
+    .map_err(refused)?;
+    let streams = in_place(body.size(), || body.streams(&mut room)).map_err(refused)?;
     Ok(distributor.push(tenant.as_str(), streams).await)
 }
 
 /// The body, at most `limit` bytes; of one that says it is longer nothing is kept. There is room for what has come,
-/// not for what is announced: a client may never send it.
+/// not for what is announced: a client may never send it. One that stalls is waited for as long as `patience`, and
+/// what has come earns it more time, so that nobody holds room for ever.
 async fn read(
     headers: &HeaderMap,
     body: &mut HttpBody,
-    limit: u64,
+    (limit, patience): (u64, Duration),
     room: &mut Room,
 ) -> Result<Bytes, Failure> {
     let too_large = |size: u64| refused(PushError::TooLarge { what: "body", size, limit });
@@ -62,11 +78,19 @@ async fn read(
     if let Some(size) = claimed.filter(|size| *size > limit) {
         return Err(too_large(size));
     }
+    let started = Instant::now();
     let (mut first, mut whole) = (Bytes::new(), Vec::new());
-    while let Some(frame) = body.frame().await {
+    loop {
+        let come = first.len() + whole.len();
+        let until = started + patience + Duration::from_millis((come / SLOWEST_BYTES_PER_MS) as u64);
+        let frame = tokio::time::timeout_at(until, body.frame()).await.map_err(|_| {
+            let message = format!("{come} bytes came and the rest did not within {patience:?}");
+            Failure::new(StatusCode::REQUEST_TIMEOUT, message)
+        })?;
+        let Some(frame) = frame else { break };
         let frame = frame.map_err(|e| Failure::bad_request(format_args!("body cannot be read: {e}")))?;
         let Ok(data) = frame.into_data() else { continue };
-        let size = (first.len() + whole.len() + data.len()) as u64;
+        let size = (come + data.len()) as u64;
         if size > limit {
             return Err(too_large(size));
         }

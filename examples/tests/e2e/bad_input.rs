@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::lines::{count, start_ns};
 use crate::process::{Process, Setup, text};
+use crate::wire;
 
 async fn push(
     process: &Process,
@@ -196,4 +197,16 @@ async fn queries_that_cannot_be_answered_say_where_and_why() {
         assert!(told.contains(what), "{query}: {told}");
     }
     assert_eq!(process.get("/nope").await.status, StatusCode::NOT_FOUND);
+}
+
+/// Forty such clients would have held the whole intake until a restart.
+#[tokio::test]
+async fn a_body_that_stalls_is_given_up_and_holds_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Setup::new(dir.path()).config("server: {http_server_read_timeout: 200ms}\n").start().await;
+    let fields = [("content-type", "application/json"), ("content-length", "1000")];
+    let answer = wire::post(&process.address, "/loki/api/v1/push", &fields, "{\"streams\": [").await;
+    assert_eq!(answer.status(), 408, "{answer:?}");
+    assert_eq!(answer.body, "13 bytes came and the rest did not within 200ms\n");
+    assert_eq!(process.metric("forebay_intake_bytes", "").await, 0.0);
 }
