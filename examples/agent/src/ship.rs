@@ -6,6 +6,7 @@
 
 mod batch;
 mod delivery;
+pub mod joiner;
 pub mod judge;
 mod lines;
 
