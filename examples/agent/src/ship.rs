@@ -9,6 +9,8 @@ mod delivery;
 pub mod joiner;
 pub mod judge;
 mod lines;
+pub mod stamp;
+pub mod times;
 
 use std::io;
 use std::path::{Path, PathBuf};
