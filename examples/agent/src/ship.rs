@@ -6,9 +6,11 @@
 
 mod batch;
 mod delivery;
+pub mod identity;
 pub mod joiner;
 pub mod judge;
 mod lines;
+pub mod positions;
 pub mod stamp;
 pub mod times;
 
