@@ -10,6 +10,7 @@ pub mod identity;
 pub mod joiner;
 pub mod judge;
 mod lines;
+pub mod parcel;
 pub mod positions;
 pub mod stamp;
 pub mod times;
