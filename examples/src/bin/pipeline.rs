@@ -9,11 +9,13 @@ use clap::Parser;
 use forebay_agent::clock::Deadline;
 use forebay_agent::http_client::HttpClient;
 use forebay_agent::log;
-use forebay_agent::ship::{self, Shipped, Shipper};
+use forebay_agent::ship::pace::SystemPace;
+use forebay_agent::ship::{self, Agent, Board, Retry, Shipped};
 use forebay_examples::config::{Config, Target};
 use forebay_examples::demo::{self, Scrape};
 use forebay_examples::federation::Children;
 use forebay_examples::memory;
+use forebay_wal::fs::StdFs;
 use forebay_examples::pipeline::{self, Neighbours, Running};
 use forebay_examples::supervisor::{self, Family, Supervisor};
 use tokio::signal::unix::{SignalKind, signal};
@@ -283,8 +285,16 @@ async fn start_children(
 async fn ship(url: &str, files: &[PathBuf], tenant: Option<String>) -> anyhow::Result<Shipped> {
     let client = HttpClient::new(url)?;
     let before = Scrape::fetch(&client).await?;
-    let mut shipper = Shipper::new(url, ship::Options { tenant, ..ship::Options::default() })?;
-    let shipped = shipper.ship(files).await?;
+    let options = ship::Options {
+        urls: vec![url.to_owned()],
+        sources: files.iter().map(|path| path.display().to_string()).collect(),
+        tenant,
+        // The server is this process: where it does not answer, waiting does not help.
+        retry: Retry { tries: Some(12), ..Retry::default() },
+        ..ship::Options::default()
+    };
+    let (agent, _stop) = Agent::new(options, StdFs, SystemPace, std::io::empty(), Board::default())?;
+    let shipped = agent.run().await?;
     let flushed = client.post("/flush", "text/plain", &http::HeaderMap::new(), bytes::Bytes::new()).await?;
     flushed.success()?;
     println!("{}", demo::ship_table(&shipped, &Scrape::fetch(&client).await?.since(&before)));

@@ -72,7 +72,8 @@ pub(super) async fn send(client: &HttpClient, options: &Options) -> anyhow::Resu
     for connection in 0..CONNECTIONS {
         let part = part(options.lines, connection);
         let writer = Writer::new(options.seed, connection, part, end_ns);
-        let courier = Courier::new(client.clone(), Retry::default(), options.seed ^ u64::from(connection));
+        let retry = Retry { tries: Some(12), ..Retry::default() };
+        let courier = Courier::new(client.clone(), retry, options.seed ^ u64::from(connection));
         workers.spawn(run(writer, courier, bar.clone()));
     }
     let mut sent = Sent { start_ns: end_ns - SPAN_NS, end_ns, ..Sent::default() };
@@ -104,10 +105,15 @@ fn part(lines: u64, connection: u32) -> u64 {
 async fn run(mut writer: Writer, mut courier: Courier, bar: ProgressBar) -> anyhow::Result<Sent> {
     while let Some(body) = writer.next_push() {
         let lines = writer.push_lines;
-        if let Delivery::Refused { status, message, lines: refused } = courier.send(body).await?.delivery {
-            let Some(refused) = refused else { bail!("server refused a push with {status}: {message}") };
-            writer.sent.refused += refused;
-            writer.sent.first_refusal.get_or_insert(message);
+        match courier.send(body).await?.delivery {
+            Delivery::Stored => {}
+            Delivery::Refused { message, lines: Some(refused), .. } => {
+                writer.sent.refused += refused;
+                writer.sent.first_refusal.get_or_insert(message);
+            }
+            Delivery::Refused { message, .. } | Delivery::TooLarge { message } => {
+                bail!("server refused a push: {message}")
+            }
         }
         bar.inc(lines);
     }

@@ -1,0 +1,95 @@
+//! The files that are shipped, on the operating system's file system: the one place where the agent opens them.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::identity::{HEAD_BYTES, Head, Key};
+
+/// What the file system says of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) key: Key,
+    pub(super) len: u64,
+    /// When it was last written to, for comparison only.
+    pub(super) modified: (i64, i64),
+    /// No name is left.
+    pub(super) unlinked: bool,
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge: logs are files of the operating system")]
+pub(super) fn open(path: &Path) -> io::Result<(File, Seen)> {
+    let file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let seen = look(&file)?;
+    Ok((file, seen))
+}
+
+pub(super) fn look(file: &File) -> io::Result<Seen> {
+    Ok(seen(&file.metadata()?))
+}
+
+/// The file that `path` names now.
+pub(super) fn named(path: &Path) -> io::Result<Seen> {
+    Ok(seen(&std::fs::metadata(path)?))
+}
+
+fn seen(metadata: &Metadata) -> Seen {
+    let key = Key { device: metadata.dev(), inode: metadata.ino() };
+    let modified = (metadata.mtime(), metadata.mtime_nsec());
+    Seen { key, len: metadata.len(), modified, unlinked: metadata.nlink() == 0 }
+}
+
+/// How a file begins: at most `len` bytes of it.
+pub(super) fn head(file: &File, len: u64) -> io::Result<Head> {
+    let mut bytes = [0; HEAD_BYTES];
+    let len = usize::try_from(len).map_or(HEAD_BYTES, |len| len.min(HEAD_BYTES));
+    let read = read_at(file, &mut bytes[..len], 0)?;
+    Ok(Head::of(&bytes[..read]))
+}
+
+/// Reads at `offset` until `buffer` is full or the file ends.
+pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut read = 0;
+    while read < buffer.len() {
+        match file.read_at(&mut buffer[read..], offset + read as u64) {
+            Ok(0) => break,
+            Ok(more) => read += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
+}
+
+/// Enough of a file to tell text from anything else.
+pub(super) fn first_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let (file, _) = open(path)?;
+    let mut bytes = vec![0; 1024];
+    let read = read_at(&file, &mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+/// The regular files in a directory, those that links there name included.
+#[expect(clippy::disallowed_methods, reason = "the edge: logs are files of the operating system")]
+pub(super) fn files_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_file() {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+/// The file with this number in the directory of `path`, under whatever name.
+pub(super) fn renamed(path: &Path, key: Key) -> Option<PathBuf> {
+    let is_it = |path: &PathBuf| named(path).is_ok_and(|seen| seen.key == key);
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    files_in(dir).ok()?.into_iter().find(is_it)
+}
