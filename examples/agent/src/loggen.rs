@@ -1,9 +1,12 @@
-//! Log lines as a small shop's services would write them, decided by a seed.
+//! Log lines as a small shop's services would write them, decided by a seed; and [a program's work](run): as many as
+//! asked for, when they are due, to where they are wanted.
 //!
 //! The same seed, number of streams and times give the same lines on every machine. All of it is invented here: no
 //! line is taken from anybody's logs.
 
 mod kinds;
+pub mod run;
+pub mod schedule;
 mod stamp;
 mod text;
 
@@ -24,6 +27,41 @@ const APPS: [(&str, Kind); APP_COUNT as usize] = [
     ("mailer", Kind::Mail),
     ("search", Kind::Search),
 ];
+
+/// What writes stack traces over several lines. Not among the others, whose lines a seed has decided for long.
+const WORKER: (&str, Kind) = ("worker", Kind::Work);
+
+/// Whose lines are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Choice {
+    /// Those of all services.
+    #[default]
+    All,
+    /// Access logs, in the combined format with time and id behind it.
+    Access,
+    /// logfmt, of orders and of database statements.
+    Logfmt,
+    /// JSON, of payments and of searches.
+    Json,
+    /// Lines of jobs, every fourth with a stack trace of 3 to 12 lines behind it.
+    Trace,
+    /// Key-value text, of sessions, a node and a mail server.
+    Keyvalue,
+}
+
+impl Choice {
+    fn services(self) -> Vec<(&'static str, Kind)> {
+        let of = |kinds: &[Kind]| APPS.into_iter().filter(|(_, kind)| kinds.contains(kind)).collect();
+        match self {
+            Self::All => [&APPS[..], &[WORKER]].concat(),
+            Self::Access => of(&[Kind::Access]),
+            Self::Logfmt => of(&[Kind::Orders, Kind::Stock]),
+            Self::Json => of(&[Kind::Payments, Kind::Search]),
+            Self::Trace => vec![WORKER],
+            Self::Keyvalue => of(&[Kind::Sessions, Kind::Node, Kind::Mail]),
+        }
+    }
+}
 
 /// Makes log lines.
 ///
@@ -74,12 +112,29 @@ impl Generator {
         }
         Self {
             random,
-            streams: (0..streams).map(Stream::new).collect(),
+            streams: (0..streams).map(|number| Stream::new(number, &APPS)).collect(),
             shard,
             shards,
             own,
             stamp: Stamp::new(0),
         }
+    }
+
+    /// Lines of `streams` streams, at least 1, of the services chosen.
+    pub fn of(choice: Choice, seed: u64, streams: u32) -> Self {
+        let services = choice.services();
+        let mut generator = Self::new(seed, streams);
+        generator.streams = (0..generator.own).map(|number| Stream::new(number, &services)).collect();
+        generator
+    }
+
+    /// The same, and every stream has its number as a label more: `stream="s7"`.
+    #[must_use]
+    pub fn labelled(mut self) -> Self {
+        for (number, stream) in self.streams.iter_mut().enumerate() {
+            stream.labels.push(("stream".to_owned(), format!("s{number}")));
+        }
+        self
     }
 
     /// How many streams there are, those of other shards included.
@@ -97,7 +152,8 @@ impl Generator {
 
     /// Replaces `line` by the next line, which is written at `now_ns` since 1970, and says whose it is.
     ///
-    /// Low streams are busier than high ones, as they are in real clusters. Lines have 60 to 400 bytes and no `\n`.
+    /// Low streams are busier than high ones, as they are in real clusters. Lines have 60 to 400 bytes and no `\n`, but
+    /// for [stack traces](Choice::Trace), which have some within.
     pub fn next_line(&mut self, now_ns: i64, line: &mut Vec<u8>) -> usize {
         let nth = self.random.below(self.own).min(self.random.below(self.own));
         let stream = (self.shard + nth * self.shards) as usize;
@@ -110,9 +166,10 @@ impl Generator {
 }
 
 impl Stream {
-    fn new(number: u32) -> Self {
-        let pods = number / APP_COUNT;
-        let (app, kind) = APPS[(number % APP_COUNT) as usize];
+    fn new(number: u32, services: &[(&str, Kind)]) -> Self {
+        let count = u32::try_from(services.len()).expect("a handful");
+        let pods = number / count;
+        let (app, kind) = services[(number % count) as usize];
         let labels = [
             ("app", app.to_owned()),
             ("cluster", if pods.is_multiple_of(2) { "eu-1" } else { "us-1" }.to_owned()),
@@ -199,6 +256,43 @@ mod tests {
         ] {
             assert!(of(app).any(|line| line.contains(needle)), "{app} never says {needle}");
         }
+    }
+
+    #[test]
+    fn whoever_asks_for_one_kind_gets_it_alone() {
+        for (choice, apps) in [
+            (Choice::Access, &["gateway"][..]),
+            (Choice::Logfmt, &["checkout", "inventory"]),
+            (Choice::Json, &["payments", "search"]),
+            (Choice::Trace, &["worker"]),
+            (Choice::Keyvalue, &["kubelet", "mailer", "sessions"]),
+        ] {
+            let generator = Generator::of(choice, 1, 12);
+            let found = (0..12).map(|stream| generator.labels(stream)[0].1.as_str()).collect::<BTreeSet<_>>();
+            assert_eq!(found, apps.iter().copied().collect(), "{choice:?}");
+        }
+        let all = Generator::of(Choice::All, 1, 9).labelled();
+        assert_eq!(all.labels(8)[0].1, "worker");
+        assert_eq!(all.labels(7)[4], ("stream".to_owned(), "s7".to_owned()));
+        assert!(all.labels(7).is_sorted());
+        let same = |mut generator: Generator| lines(&mut generator, 500);
+        assert_eq!(same(Generator::of(Choice::Json, 3, 5)), same(Generator::of(Choice::Json, 3, 5)));
+    }
+
+    #[test]
+    fn stack_traces_have_3_to_12_lines_and_only_the_first_has_a_time() {
+        let lines = lines(&mut Generator::of(Choice::Trace, 1, 4), 4_000);
+        let mut lengths = BTreeMap::new();
+        for (_, text) in &lines {
+            let mut lines = text.lines();
+            assert!(lines.next().unwrap().starts_with("2026-03-07 12:"), "{text}");
+            let rest =
+                lines.map(|line| assert!(!line.starts_with(|c: char| c.is_ascii_digit()), "{text}")).count();
+            *lengths.entry(rest).or_insert(0) += 1;
+        }
+        let traces = lengths.iter().filter(|(rest, _)| **rest > 0).map(|(_, count)| count).sum::<i32>();
+        assert!((800..1_200).contains(&traces), "{lengths:?}");
+        assert_eq!(lengths.keys().copied().collect::<Vec<_>>(), [0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
     }
 
     #[test]

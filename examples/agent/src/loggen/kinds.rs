@@ -26,6 +26,8 @@ pub(super) enum Kind {
     Mail,
     /// JSON of searches.
     Search,
+    /// Key-value text of a JVM worker, with stack traces over several lines.
+    Work,
 }
 
 impl Kind {
@@ -40,6 +42,7 @@ impl Kind {
             Self::Stock => stock(out, random, stamp),
             Self::Mail => mail(out, random, stamp, host),
             Self::Search => search(out, random, stamp),
+            Self::Work => work(out, random, stamp),
         }
     }
 }
@@ -231,4 +234,43 @@ fn search(out: &mut Text<'_>, random: &mut Random, stamp: &Stamp) {
         .number(skewed(random, 9));
     out.put(",\"hits\":").number(skewed(random, 3_000)).put(",\"index\":\"products-").number(random.below(4));
     out.put("\",\"took_us\":").number(elapsed).put(",\"trace_id\":\"").hex(random.number(), 16).put("\"}");
+}
+
+fn work(out: &mut Text<'_>, random: &mut Random, stamp: &Stamp) {
+    const FRAMES: [(&str, u32); 6] = [
+        ("shop.worker.Index.write(Index", 212),
+        ("shop.worker.Batch.flush(Batch", 77),
+        ("shop.store.Client.send(Client", 141),
+        ("java.util.concurrent.FutureTask.run(FutureTask", 317),
+        ("shop.worker.JobRunner.attempt(JobRunner", 64),
+        ("java.lang.Thread.run(Thread", 1_583),
+    ];
+    let failed = random.below(4) == 0;
+    stamp.comma(out);
+    out.put(if failed { " ERROR [worker-" } else { " INFO  [worker-" }).number(1 + random.below(16));
+    out.put("] s.worker.JobRunner - job=")
+        .put(one(random, &["reindex", "reindex", "resize", "mailing", "export"]));
+    out.put(" id=").hex(random.number(), 12).put(" attempt=").number(1 + skewed(random, 5));
+    out.put(" queue_ms=").number(skewed(random, 4_000));
+    if !failed {
+        out.put(" took=");
+        millis(out, micros(random, 90_000));
+        out.put("ms");
+        return;
+    }
+    out.put(" failed");
+    let below = 3 + random.below(10);
+    let cause = (below > 5).then(|| 3 + random.below(below - 4));
+    for line in 0..below {
+        if line == 0 {
+            out.put("\nshop.worker.JobFailed: store answered 503 after ")
+                .number(skewed(random, 30_000))
+                .put(" ms");
+        } else if Some(line) == cause {
+            out.put("\nCaused by: java.net.SocketTimeoutException: Read timed out");
+        } else {
+            let (frame, number) = one(random, &FRAMES);
+            out.put("\n\tat ").put(frame).put(".java:").number(number + random.below(3)).put(")");
+        }
+    }
 }

@@ -133,3 +133,27 @@ async fn what_is_wrong_is_said_and_ends_it() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("/no/such.log cannot be read"), "{said}");
 }
+
+#[tokio::test]
+async fn made_up_lines_are_pushed_or_written_and_shipped_as_they_are() {
+    let server = Server::scripted(&[Answer::Status(503, None, "")]).await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loggen"));
+    command.args(["--lines", "2500", "--seed", "3", "--to", &server.url]);
+    let (pushed, _) = output(command).await;
+    assert!(pushed.status.success(), "{pushed:?}");
+    assert_eq!(server.stored().len(), 2_500);
+    assert!(server.stored()[0].labels.contains("stream=\"s"));
+
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("app.log");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loggen"));
+    command.args(["--kind", "trace", "--lines", "500", "--to", text(&log)]);
+    assert!(output(command).await.0.status.success());
+    let server = Server::scripted(&[]).await;
+    let arguments = ["--multiline", r"^\d{4}-", "--timestamp", "%Y-%m-%d %H:%M:%S,%f", text(&log)];
+    let (shipped, printed) = output(ship(&server, &arguments)).await;
+    assert!(shipped.status.success(), "{shipped:?}");
+    let written = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(server.stored_lines().join("\n") + "\n", written, "{printed}");
+    assert_eq!(server.stored().len(), 500, "a stack trace is one entry");
+}
