@@ -105,7 +105,12 @@ impl Members {
     /// # Errors
     /// A replication factor of 0.
     pub fn new(replication_factor: u8, zone_awareness: bool, clock: Clock) -> anyhow::Result<Self> {
-        let options = Options { replication_factor, zone_awareness, heartbeat_timeout: HEARTBEAT_TIMEOUT };
+        let options = Options {
+            replication_factor,
+            zone_awareness,
+            heartbeat_timeout: HEARTBEAT_TIMEOUT,
+            ..Options::default()
+        };
         let ring = SharedRing::new(Ring::build(&options, &Membership::default(), monotonic_ns())?);
         Ok(Self { shared: Arc::new(Shared { ring, options, clock, state: Mutex::default() }) })
     }

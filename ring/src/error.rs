@@ -16,6 +16,14 @@ pub enum Error {
         /// Healthy members there are.
         found: usize,
     },
+    /// Ask for as many as the ring is configured for, or more: with fewer, readers would miss what was written.
+    #[error("{asked} replicas are fewer than the {configured} of the ring")]
+    FewerReplicas {
+        /// Replicas asked for.
+        asked: u8,
+        /// [`Options::replication_factor`](crate::Options::replication_factor).
+        configured: u8,
+    },
 }
 
 /// Why no snapshot can be built; keep the one you have.

@@ -65,11 +65,15 @@ pub fn random_tokens(
 }
 
 /// SplitMix64 (Steele, Lea and Flood, 2014), of which each draw takes the high half.
-struct Draws {
+pub(crate) struct Draws {
     state: u64,
 }
 
 impl Draws {
+    pub(crate) fn from_seed(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
     fn new(id: &str, zone: &str, epoch: u64) -> Self {
         let mut hasher = Xxh3::new();
         for text in [id, zone] {

@@ -61,9 +61,9 @@
 //!
 //! # Limits
 //!
-//! At most 65,534 instances, 67,108,864 tokens and 255 replicas. A token costs 14 to 18 bytes and 2 for each
-//! replica, so 20 to 24 at 3 replicas, the 4 of the record included; 4 more while any token is claimed
-//! twice. Replica sets are precomputed up to 16 replicas and 512 MiB, so the largest ring takes 1.7 GB.
+//! At most 65,534 instances, 67,108,864 tokens and 255 replicas. A token costs 20 to 24 bytes at 3 or 4 replicas,
+//! 16 to 20 at fewer, and 12 to 16 and 2 for each replica at more, the 4 of the record included; 4 more while any
+//! token is claimed twice. Replica sets are precomputed up to 16 replicas and 512 MiB, so the largest ring takes 1.6 GB.
 //! A lookup allocates only if more than 8 members are selected. It is O(1) expected where replica sets are
 //! precomputed and none of them extends the operation, and at worst O(instances · log tokens): with more than
 //! 64 replicas, or when a whole zone extends. A snapshot with new health costs O(instances), one with new
@@ -95,6 +95,7 @@ mod operation;
 pub mod quorum;
 mod replication;
 mod ring;
+pub mod shard;
 mod shared;
 pub mod spread;
 mod token;
@@ -106,8 +107,11 @@ pub use generate::{DEFAULT_TOKENS, MAX_TOKENS_PER_INSTANCE, random_tokens};
 pub use instance::{Instance, ReadOnly, State, Version};
 pub use membership::{Member, Membership, MembershipFull};
 pub use operation::Operation;
-pub use replication::{ParseRequireError, ReplicationSet, Require};
-pub use ring::{Options, Ring};
+pub use replication::{GetOptions, ParseRequireError, QuorumBase, ReplicationSet, Require};
+pub use ring::{
+    BatchPlan, Changed, Counts, Explanation, FromTo, Imbalance, Move, Need, Options, RangeDiff, RangeError,
+    ReadSet, Ring, Step, TokenRanges, Trial, TrialError, Verdict,
+};
 pub use shared::SharedRing;
 pub use token::{KeyHash, Token, TokenSet, fnv1_32, token_for};
 

@@ -24,6 +24,20 @@ use crate::instance::State;
 /// With 3 replicas and one member LEAVING, `WRITE` selects 4, of which 3 serve and 3 must succeed: it
 /// keeps three copies and tolerates no failure. `WRITE_NO_EXTEND` selects 3, of which 2 serve and 2 must
 /// succeed. During a rolling restart the second fails fewer writes if restarts are one zone at a time.
+///
+/// # Which reads find which writes
+///
+/// Counted over all small clusters, states and failures, with 3 replicas, [`Require::Quorum`](crate::Require::Quorum)
+/// on both sides, and at most one change between what writer and reader see of the members:
+///
+/// | a read | finds any `WRITE_NO_EXTEND` unless | finds any `WRITE` unless |
+/// |---|---|---|
+/// | of all ([`Ring::replication_set_for`](crate::Ring::replication_set_for)) | an ACTIVE instance is gone, with what it did not hand over | the same |
+/// | of a key with `READ` | an instance is gone | an instance is gone, or two of the key's first three are LEAVING |
+/// | of a key with `REPORTING` | an instance is gone or new | the same, or two of the first three do not take writes |
+///
+/// "Gone" is after ACTIVE if the reader's view is the later one; if the writer's is, a write may be on an instance that
+/// the reader does not ask yet. Steps from state to state and instances that join hide nothing from `READ`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Operation(u32);
@@ -57,6 +71,15 @@ impl Operation {
         Self(bits(serving) | (bits(extending) << EXTENDING))
     }
 
+    /// One bit for each state, by its number.
+    pub(crate) const fn serving(self) -> u8 {
+        (self.0 & ALL) as u8
+    }
+
+    pub(crate) const fn extending(self) -> u8 {
+        ((self.0 >> EXTENDING) & ALL) as u8
+    }
+
     /// Whether an instance in this state, with a fresh heartbeat, gets requests.
     pub const fn serves(self, state: State) -> bool {
         self.0 & (1 << state as u32) != 0
@@ -70,6 +93,8 @@ impl Operation {
 
 /// The low half of the word holds the serving states, the high half the extending ones.
 const EXTENDING: u32 = 16;
+
+const ALL: u32 = bits(&State::ALL);
 
 const fn bits(mut states: &[State]) -> u32 {
     let mut bits = 0;

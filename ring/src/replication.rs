@@ -4,6 +4,7 @@
 //! is an [`Error`] instead.
 
 use std::fmt;
+use std::num::NonZeroU8;
 use std::str::FromStr;
 
 use smallvec::SmallVec;
@@ -33,8 +34,12 @@ pub enum Require {
 
 impl Require {
     /// Required successes when `selected` members were selected for a key.
-    pub(crate) fn needed(self, replication_factor: usize, selected: usize) -> usize {
-        let quorum = replication_factor.max(selected) / 2 + 1;
+    pub(crate) fn needed(self, base: QuorumBase, replication_factor: usize, selected: usize) -> usize {
+        let all = match base {
+            QuorumBase::Extended => replication_factor.max(selected),
+            QuorumBase::Configured => replication_factor,
+        };
+        let quorum = all / 2 + 1;
         match self {
             Require::One => 1,
             Require::Quorum => quorum,
@@ -72,6 +77,38 @@ impl FromStr for Require {
     }
 }
 
+/// Of what a quorum is more than half.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
+pub enum QuorumBase {
+    /// All members that were selected, those that extension added included, as in the ring that runs below Loki and
+    /// Mimir. Two quorums of one set meet. With 3 replicas and one member LEAVING, a write needs 3 of 3 that serve.
+    #[default]
+    Extended,
+    /// The replication factor, however many were selected: with 3 replicas 2 of 3 that serve. A write that was
+    /// extended past a member may then miss a read that was not, while that member has not handed its keys over.
+    Configured,
+}
+
+/// How many replicas of one key are asked for, and how many must succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct GetOptions {
+    /// How many must succeed. Default a quorum.
+    pub require: Require,
+    /// Of what a quorum is more than half. Default all that were selected.
+    pub base: QuorumBase,
+    /// More replicas than the ring is configured for. Default as many as those; fewer are refused. More are not
+    /// precomputed: such a lookup walks.
+    pub replication_factor: Option<NonZeroU8>,
+}
+
+impl From<Require> for GetOptions {
+    fn from(require: Require) -> Self {
+        Self { require, ..Self::default() }
+    }
+}
+
 /// The members that serve an operation on one key, in the order the walk from the key met them.
 #[derive(Clone)]
 pub struct ReplicationSet<'r> {
@@ -87,9 +124,8 @@ impl<'r> ReplicationSet<'r> {
         ring: &'r Ring,
         healthy: Members,
         selected: usize,
-        require: Require,
+        needed: usize,
     ) -> Result<Self, Error> {
-        let needed = require.needed(usize::from(ring.options().replication_factor), selected);
         if healthy.len() < needed {
             return Err(Error::TooManyUnhealthy { needed, found: healthy.len() });
         }
@@ -128,7 +164,6 @@ impl<'r> ReplicationSet<'r> {
         self.selected
     }
 
-    #[cfg(feature = "tokio")]
     pub(crate) fn members(&self) -> &[u16] {
         &self.healthy
     }
@@ -162,8 +197,11 @@ mod tests {
             ((5, 5), [1, 3, 5]),
         ];
         for ((factor, selected), expected) in cases {
-            let found = [Require::One, Require::Quorum, Require::All].map(|r| r.needed(factor, selected));
+            let found = [Require::One, Require::Quorum, Require::All]
+                .map(|r| r.needed(QuorumBase::Extended, factor, selected));
             assert_eq!(found, expected, "{factor} replicas, {selected} selected");
+            let configured = Require::Quorum.needed(QuorumBase::Configured, factor, selected);
+            assert_eq!(configured, factor / 2 + 1);
         }
     }
 

@@ -4,21 +4,40 @@
 //! than 8 members are selected. What changes with tokens (the topology) is shared between snapshots;
 //! what changes with heartbeats and states is small and made anew.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{BuildError, Error};
-use crate::instance::{Instance, State};
+use crate::instance::Instance;
 use crate::membership::{Member, Membership};
 use crate::operation::Operation;
-use crate::replication::{Members, ReplicationSet, Require};
+use crate::replication::{GetOptions, Members, QuorumBase, ReplicationSet, Require};
 use crate::token::Token;
 
+mod diff;
+mod explain;
+mod health;
 mod index;
-mod topology;
+mod load;
+mod plan;
+mod ranges;
+mod read_set;
+mod rows;
+pub(crate) mod topology;
+mod zones;
 
+pub use diff::{FromTo, Move, RangeDiff};
+pub use explain::{Explanation, Step, Verdict};
+use health::Health;
+pub use load::{Imbalance, Trial, TrialError};
+pub use plan::{BatchPlan, Need};
+pub use ranges::{RangeError, TokenRanges};
+pub use read_set::{Changed, ReadSet};
 use topology::Topology;
+pub(crate) use zones::Zone;
 
 /// How replica sets are chosen and who counts as alive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,18 +80,13 @@ impl Default for Options {
 /// ```
 #[derive(Clone)]
 pub struct Ring {
-    options: Options,
+    options: Arc<Options>,
     topology: Arc<Topology>,
     /// All but the tombstones, by ascending id; members are numbered by their place here.
     members: Arc<[Member]>,
-    health: Arc<[Health]>,
-}
-
-/// All that a lookup has to know about a member.
-#[derive(Clone, Copy)]
-struct Health {
-    state: State,
-    fresh: bool,
+    health: Arc<Health>,
+    /// When that was judged.
+    now_ns: u64,
 }
 
 impl Ring {
@@ -95,14 +109,15 @@ impl Ring {
     pub fn build(options: &Options, membership: &Membership, now_ns: u64) -> Result<Self, BuildError> {
         let members: Arc<[Member]> = membership.present().cloned().collect();
         let topology = Topology::build(options, &members)?;
-        Ok(Self::assemble(options, Arc::new(topology), members, now_ns))
+        Ok(Self::assemble(Arc::new(options.clone()), Arc::new(topology), members, now_ns))
     }
 
     /// The same members judged at another time: instances whose heartbeat is too old by then are
     /// unhealthy. Shares everything but the health; O(instances).
     #[must_use]
     pub fn with_health(&self, now_ns: u64) -> Self {
-        Self::assemble(&self.options, Arc::clone(&self.topology), Arc::clone(&self.members), now_ns)
+        let options = Arc::clone(&self.options);
+        Self::assemble(options, Arc::clone(&self.topology), Arc::clone(&self.members), now_ns)
     }
 
     /// A snapshot of a newer `membership` at `now_ns`. While ids, zones and tokens are the same as here
@@ -113,27 +128,26 @@ impl Ring {
     /// As for [`build`](Self::build).
     pub fn updated(&self, membership: &Membership, now_ns: u64) -> Result<Self, BuildError> {
         let members: Arc<[Member]> = membership.present().cloned().collect();
-        if self.topology.fits(&self.members, &members) {
-            return Ok(Self::assemble(&self.options, Arc::clone(&self.topology), members, now_ns));
-        }
-        let topology = Topology::build(&self.options, &members)?;
-        Ok(Self::assemble(&self.options, Arc::new(topology), members, now_ns))
+        let topology = if self.topology.fits(&self.members, &members) {
+            Arc::clone(&self.topology)
+        } else {
+            Arc::new(Topology::build(&self.options, &members)?)
+        };
+        Ok(Self::assemble(Arc::clone(&self.options), topology, members, now_ns))
     }
 
-    fn assemble(options: &Options, topology: Arc<Topology>, members: Arc<[Member]>, now_ns: u64) -> Self {
+    fn assemble(options: Arc<Options>, topology: Arc<Topology>, members: Arc<[Member]>, now_ns: u64) -> Self {
         let timeout_ns = options.heartbeat_timeout.as_nanos();
-        let health = members.iter().map(|member| Health {
-            state: member.instance.state,
-            fresh: u128::from(now_ns.saturating_sub(member.heard_ns)) <= timeout_ns,
-        });
-        Self { options: options.clone(), topology, health: health.collect(), members }
+        let is_fresh = |heard_ns: u64| u128::from(now_ns.saturating_sub(heard_ns)) <= timeout_ns;
+        let health = Arc::new(Health::judge(&topology, &members, is_fresh));
+        Self { options, topology, members, health, now_ns }
     }
 
     /// The instance with the first token strictly greater than `key`, whatever its state; `None` if
     /// nobody has a token. O(1) expected.
     pub fn owner(&self, key: impl Into<Token>) -> Option<&Instance> {
         let at = self.topology.successor(key.into())?;
-        Some(self.instance_at(self.topology.owner_at(at)))
+        Some(self.instance_at(self.topology.rows().owner(at)))
     }
 
     /// The healthy members of the key's replica set, of which a quorum must succeed.
@@ -151,43 +165,98 @@ impl Ring {
         self.get_with(key, op, Require::Quorum)
     }
 
-    /// As [`get`](Self::get) with another number of required successes.
+    /// As [`get`](Self::get) with another number of required successes, or of replicas.
     ///
     /// # Errors
     ///
-    /// If there are no tokens, or fewer healthy members than must succeed.
+    /// If there are no tokens, fewer healthy members than must succeed, or fewer replicas asked for than the ring is
+    /// configured for.
     pub fn get_with(
         &self,
         key: impl Into<Token>,
         op: Operation,
-        require: Require,
+        options: impl Into<GetOptions>,
     ) -> Result<ReplicationSet<'_>, Error> {
-        let key = key.into();
+        let (key, options) = (key.into(), options.into());
+        let replicas = self.replicas(&options)?;
         let at = self.topology.successor(key).ok_or(Error::Empty)?;
-        let mut members = self.select(key, at, op);
-        let selected = members.len();
-        members.retain(|member| self.serves(*member, op));
-        ReplicationSet::new(self, members, selected, require)
+        let (members, selected) = self.select(key, at, op, replicas);
+        ReplicationSet::new(self, members, selected, options.require.needed(options.base, replicas, selected))
     }
 
-    /// Extension starts at a selected member, so the precomputed set stands unless one of it extends.
-    fn select(&self, key: Token, at: usize, op: Operation) -> Members {
-        let extends = |member: u16| op.extends(self.health[usize::from(member)].state);
-        match self.topology.home(at) {
-            Some(home) if !home.iter().any(|&member| extends(member)) => Members::from_slice(home),
-            _ => self.topology.walk(key, at, usize::from(self.options.replication_factor), extends),
+    /// How many replicas are asked for.
+    fn replicas(&self, options: &GetOptions) -> Result<usize, Error> {
+        let configured = self.options.replication_factor;
+        match options.replication_factor.map(NonZeroU8::get) {
+            Some(asked) if asked < configured => Err(Error::FewerReplicas { asked, configured }),
+            asked => Ok(usize::from(asked.unwrap_or(configured))),
         }
     }
 
-    fn serves(&self, member: u16, op: Operation) -> bool {
-        let health = self.health[usize::from(member)];
-        health.fresh && op.serves(health.state)
+    /// Those of the selected members that serve, and how many were selected. Extension starts at a selected member, so
+    /// the precomputed set stands unless one of it extends.
+    #[inline]
+    fn select(&self, key: Token, at: usize, op: Operation, replicas: usize) -> (Members, usize) {
+        let health = &*self.health;
+        if replicas == usize::from(self.options.replication_factor)
+            && let Some(home) = self.topology.rows().home(at)
+            && (health.none_extends(op) || !home.iter().any(|&member| health.extends(member, op)))
+        {
+            let members = if health.all_serve(op) {
+                Members::from_slice(home)
+            } else {
+                home.iter().copied().filter(|&member| health.serves(member, op)).collect()
+            };
+            return (members, home.len());
+        }
+        self.select_by_walk(key, at, op, replicas)
+    }
+
+    #[cold]
+    fn select_by_walk(&self, key: Token, at: usize, op: Operation, replicas: usize) -> (Members, usize) {
+        let health = &*self.health;
+        let disjoint = op.serving() & op.extending() == 0;
+        let past = disjoint.then(|| self.topology.walk_past(at, replicas, health, op)).flatten();
+        let (mut members, selected) = past.unwrap_or_else(|| {
+            let members = self.topology.walk(key, at, replicas, |member| health.extends(member, op));
+            let selected = members.len();
+            (members, selected)
+        });
+        members.retain(|member| health.serves(*member, op));
+        (members, selected)
+    }
+
+    /// How many of a key's replicas may fail while all are healthy and a quorum must succeed: 1 of 3, none of 2. Below
+    /// that of the replication factor if there are too few instances or zones. Warn where it is 0.
+    pub fn tolerated_failures(&self) -> usize {
+        let replicas = usize::from(self.options.replication_factor);
+        let selected = self.topology.selects(replicas);
+        selected.saturating_sub(Require::Quorum.needed(QuorumBase::Extended, replicas, selected))
+    }
+
+    /// The instances that serve `op` and have a fresh heartbeat, by ascending id.
+    pub fn healthy(&self, op: Operation) -> impl Iterator<Item = &Instance> {
+        (0..).zip(self.instances()).filter(move |(member, _)| self.health.serves(*member, op)).map(|(_, i)| i)
+    }
+
+    /// How many instances of each zone there are, the zones in order; those without a zone under the empty one.
+    /// O(instances · log zones).
+    pub fn zones(&self, op: Operation) -> BTreeMap<&str, Counts> {
+        let mut zones: BTreeMap<&str, Counts> = BTreeMap::new();
+        for (member, instance) in (0..).zip(self.instances()) {
+            let counts = zones.entry(&*instance.zone).or_default();
+            counts.instances += 1;
+            counts.healthy += usize::from(self.health.serves(member, op));
+            counts.with_tokens += usize::from(!instance.tokens.is_empty());
+            counts.read_only += usize::from(instance.read_only.enabled);
+        }
+        zones
     }
 
     /// Whether the instance `id` is known, has a fresh heartbeat and a state that serves `op`.
     /// O(log instances).
     pub fn is_healthy(&self, id: &str, op: Operation) -> bool {
-        self.number_of(id).is_some_and(|member| self.serves(member, op))
+        self.number_of(id).is_some_and(|member| self.health.serves(member, op))
     }
 
     /// The instance `id`, unless it is LEFT or unknown. O(log instances).
@@ -211,7 +280,7 @@ impl Ring {
 
     /// Distinct tokens on the ring.
     pub fn token_count(&self) -> usize {
-        self.topology.token_count()
+        self.topology.rows().len()
     }
 
     /// What the snapshot was built with.
@@ -226,14 +295,45 @@ impl Ring {
         Arc::ptr_eq(&self.topology, &other.topology)
     }
 
-    fn number_of(&self, id: &str) -> Option<u16> {
+    pub(crate) fn number_of(&self, id: &str) -> Option<u16> {
         let at = self.members.binary_search_by(|member| (*member.instance.id).cmp(id)).ok()?;
         Some(topology::number(at))
+    }
+
+    pub(crate) fn member_at(&self, member: u16) -> &Member {
+        &self.members[usize::from(member)]
+    }
+
+    pub(crate) fn is_read_only(&self, member: u16) -> bool {
+        self.health.is_read_only(member)
+    }
+
+    pub(crate) fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// A ring of other members, judged at the same time.
+    pub(crate) fn of_members(&self, members: Vec<Member>) -> Result<Self, BuildError> {
+        let topology = Arc::new(Topology::build(&self.options, &members)?);
+        Ok(Self::assemble(Arc::clone(&self.options), topology, members.into(), self.now_ns))
     }
 
     pub(crate) fn instance_at(&self, member: u16) -> &Arc<Instance> {
         &self.members[usize::from(member)].instance
     }
+}
+
+/// Instances of one zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// All but those that are LEFT.
+    pub instances: usize,
+    /// Of these, with a fresh heartbeat and a state that serves the operation.
+    pub healthy: usize,
+    /// Of these, with tokens.
+    pub with_tokens: usize,
+    /// Of these, read-only.
+    pub read_only: usize,
 }
 
 impl fmt::Debug for Ring {

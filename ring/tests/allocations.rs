@@ -2,10 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use allocation_counter::measure;
 use forebay_ring::codec::{decode_members, decode_tokens, encode_members, mend};
-use forebay_ring::{Instance, Membership, Operation, Options, Ring, State, random_tokens};
+use forebay_ring::shard::{Lookback, Query, Rendezvous, TokenWalk};
+use forebay_ring::{
+    BatchPlan, Instance, Membership, Operation, Options, Require, Ring, State, random_tokens,
+};
 
 fn count(work: impl FnOnce()) -> u64 {
     measure(work).count_total
@@ -50,6 +54,40 @@ fn a_lookup_among_random_tokens_allocates_nothing() {
         });
         assert_eq!(allocations, 0, "{factor} replicas");
     }
+}
+
+#[test]
+fn a_shard_of_up_to_32_allocates_nothing() {
+    let tokens = |id: u32| random_tokens(&id.to_string(), "", 0, 64, &Default::default()).unwrap().to_vec();
+    let ring = ring(3, (0..99).map(|id| (["a", "b", "c"][id as usize % 3], State::Active, tokens(id))));
+    let lookback = Some(Lookback { period: Duration::from_secs(60), now_unix_ns: 1 << 60 });
+    let mut members = 0;
+    let allocations = count(|| {
+        for size in [1, 3, 12, 30] {
+            for tenant in ["a", "team-b", "a tenant with quite a long name"] {
+                members += ring.shuffle_shard(black_box(tenant), size).len();
+                for lookback in [None, lookback] {
+                    let query = Query { tenant, size, lookback };
+                    members +=
+                        ring.shard_by(&TokenWalk, &query).len() + ring.shard_by(&Rendezvous, &query).len();
+                }
+            }
+        }
+    });
+    assert_eq!((allocations, members), (0, 5 * 3 * (3 + 3 + 12 + 30)));
+}
+
+#[test]
+fn a_plan_allocates_nothing_once_it_has_grown() {
+    let tokens = |id: u32| random_tokens(&id.to_string(), "", 0, 64, &Default::default()).unwrap().to_vec();
+    let ring = ring(3, (0..99).map(|id| (["a", "b", "c"][id as usize % 3], State::Active, tokens(id))));
+    let keys: Vec<u32> = (0..1_000).map(|key: u32| key.wrapping_mul(0x9e37_79b9)).collect();
+    let mut plan = BatchPlan::default();
+    ring.plan_batch(&keys, Operation::WRITE, Require::Quorum, &mut plan);
+    let calls = plan.calls(&ring).len();
+    let allocations =
+        count(|| ring.plan_batch(black_box(&keys), Operation::WRITE, Require::Quorum, &mut plan));
+    assert_eq!((allocations, plan.calls(&ring).len()), (0, calls));
 }
 
 #[test]
@@ -121,8 +159,10 @@ fn a_token_costs_the_bytes_that_the_front_page_says() {
         (3, 1 << 17, false, 20.0),
         (3, (1 << 17) + 1, false, 24.0),
         (3, 1 << 17, true, 24.0),
-        (16, (1 << 17) + 1, false, 50.0),
-        (255, 1 << 17, false, 46.0), // of 16 instances
+        (1, (1 << 17) + 1, false, 20.0),
+        (4, (1 << 17) + 1, false, 24.0),
+        (16, (1 << 17) + 1, false, 48.0),
+        (255, 1 << 17, false, 44.0), // of 16 instances
     ] {
         let found = bytes_per_token(factor, tokens, twice);
         assert!(

@@ -110,7 +110,7 @@ proptest! {
         };
         let op = Operation::new(&states(serving), &states(extending));
         let heartbeat_timeout = Duration::from_nanos(timeout);
-        let options = Options { replication_factor, zone_awareness, heartbeat_timeout };
+        let options = Options { replication_factor, zone_awareness, heartbeat_timeout, ..Options::default() };
         let built = Ring::build(&options, &all, now_ns);
         prop_assert_eq!(built.is_ok(), replication_factor > 0);
         for key in keys.map(Token) {

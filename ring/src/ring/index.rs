@@ -2,10 +2,9 @@
 //!
 //! Invariant: bucket `b` of the index is exactly the run of tokens whose high bits are `b`. Tokens are
 //! spread evenly by construction, so there are as many buckets as tokens and a run has one token on
-//! average; where tokens are clustered the run is searched in halves instead of in order.
+//! average; where tokens are clustered the rest of a run is searched in halves.
 
-/// Runs up to this long are scanned: a predictable loop over one cache line beats halving.
-const LONGEST_SCAN: usize = 16;
+use super::rows::Rows;
 
 /// Where each run of tokens with equal high bits begins.
 pub(super) struct Index {
@@ -31,19 +30,14 @@ impl Index {
         Self { shift, starts: starts.into() }
     }
 
-    /// The place in `tokens`, the ones it was built from, of the first token strictly greater than
-    /// `key`, wrapping to 0.
-    pub(super) fn successor(&self, tokens: &[u32], key: u32) -> usize {
+    /// The place in `rows`, those of the tokens it was built from, of the first token strictly greater than `key`,
+    /// wrapping to 0.
+    #[inline]
+    pub(super) fn successor(&self, rows: &Rows, key: u32) -> usize {
         let bucket = (key >> self.shift) as usize;
         let (start, end) = (self.starts[bucket] as usize, self.starts[bucket + 1] as usize);
-        let run = &tokens[start..end];
-        let at_most_key = if run.len() <= LONGEST_SCAN {
-            run.iter().take_while(|&&token| token <= key).count()
-        } else {
-            run.partition_point(|&token| token <= key)
-        };
-        let at = start + at_most_key;
-        if at == tokens.len() { 0 } else { at }
+        let at = start + rows.at_most(start, end, key);
+        if at == rows.len() { 0 } else { at }
     }
 }
 
@@ -53,10 +47,11 @@ mod tests {
 
     fn check(tokens: &[u32]) {
         let index = Index::build(tokens);
+        let rows = Rows::build(tokens.into(), vec![0; tokens.len()].into(), 1, |member| member);
         let around = |&token: &u32| [token.wrapping_sub(1), token, token.wrapping_add(1)];
         for key in tokens.iter().flat_map(around).chain([0, 1, u32::MAX - 1, u32::MAX]) {
             let expected = tokens.partition_point(|&token| token <= key) % tokens.len();
-            assert_eq!(index.successor(tokens, key), expected, "key {key} among {} tokens", tokens.len());
+            assert_eq!(index.successor(&rows, key), expected, "key {key} among {} tokens", tokens.len());
         }
     }
 

@@ -8,12 +8,16 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
+use super::health::Health;
+use super::rows::Rows;
 use super::{Options, Ring};
 use crate::error::BuildError;
 use crate::instance::State;
 use crate::membership::Member;
+use crate::operation::Operation;
 use crate::replication::Members;
 use crate::ring::index::Index;
+use crate::ring::zones::Zones;
 use crate::token::{Token, TokenSet};
 
 /// Tokens a walk looks at one by one. It usually needs fewer than ten; one that must pass over a whole
@@ -24,33 +28,24 @@ const MAX_STEPS: usize = 64;
 /// selection that has outgrown that has many to go, and looks for more with every pass.
 const NEAREST: usize = 8;
 
-/// Larger replica sets are not precomputed: walks find them at a cost that is small beside that of using them.
-const LARGEST_HOME: usize = 16;
-
-/// Members in all precomputed sets together, at 2 bytes each. Beyond these 512 MiB none are precomputed, lest a
-/// factor that fits a small ring cost gigabytes on the largest.
-const MAX_HOME_ENTRIES: usize = 1 << 28;
-
 /// Tokens, their owners, and what follows from them.
-pub(super) struct Topology {
-    tokens: Box<[u32]>,
-    /// The member each token belongs to.
-    owners: Box<[u16]>,
+pub(crate) struct Topology {
+    rows: Rows,
     /// `None` if there are no tokens.
     index: Option<Index>,
-    /// For each token the members a walk from it selects if none extends: `home_len` numbers each.
-    homes: Box<[u16]>,
-    home_len: usize,
-    /// The group of each member, and how many groups own a token.
+    /// The group of each member.
     groups: Box<[u16]>,
+    /// How many members of each group own a token, and how many groups have one that does.
+    owning: Box<[u16]>,
     group_count: usize,
     /// The tokens of each member; with `contested`, fewer than some claim.
     owned: Box<[TokenSet]>,
     contested: bool,
+    zones: Zones,
 }
 
 /// The number of the member at this place.
-pub(super) fn number(at: usize) -> u16 {
+pub(crate) fn number(at: usize) -> u16 {
     u16::try_from(at).expect("a ring has at most 65534 members")
 }
 
@@ -69,23 +64,27 @@ impl Topology {
         let (tokens, owners) = settle_claims(members, claimed);
         let contested = tokens.len() < claimed;
         let groups = groups_of(options, members);
-        let mut topology = Self {
-            owned: if contested {
-                owned_sets(members.len(), &tokens, &owners)
-            } else {
-                members.iter().map(|member| member.instance.tokens.clone()).collect()
-            },
-            contested,
-            index: (!tokens.is_empty()).then(|| Index::build(&tokens)),
-            tokens,
-            homes: Box::default(),
-            home_len: 0,
-            group_count: count_groups(&owners, &groups),
-            owners,
-            groups,
+        let owned: Box<[TokenSet]> = if contested {
+            owned_sets(members.len(), &tokens, &owners)
+        } else {
+            members.iter().map(|member| member.instance.tokens.clone()).collect()
         };
-        topology.precompute_homes(usize::from(options.replication_factor));
-        Ok(topology)
+        let mut owning = vec![0; groups.len()];
+        for (&group, owned) in groups.iter().zip(&owned) {
+            owning[usize::from(group)] += u16::from(!owned.is_empty());
+        }
+        let group_count = owning.iter().filter(|&&owning| owning > 0).count();
+        let selects = usize::from(options.replication_factor).min(group_count);
+        Ok(Self {
+            index: (!tokens.is_empty()).then(|| Index::build(&tokens)),
+            rows: Rows::build(tokens, owners, selects, |member| groups[usize::from(member)]),
+            owning: owning.into(),
+            group_count,
+            groups,
+            zones: Zones::of(options, members, &owned),
+            owned,
+            contested,
+        })
     }
 
     /// Whether `new` members would make the topology that `old` ones made.
@@ -99,23 +98,89 @@ impl Topology {
             })
     }
 
-    pub(super) fn token_count(&self) -> usize {
-        self.tokens.len()
+    pub(super) fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    /// The group of each member.
+    pub(super) fn groups(&self) -> &[u16] {
+        &self.groups
+    }
+
+    /// How many members of each group own a token.
+    pub(super) fn owning(&self) -> &[u16] {
+        &self.owning
+    }
+
+    /// The tokens that each member owns.
+    pub(crate) fn owned(&self) -> &[TokenSet] {
+        &self.owned
+    }
+
+    /// The zones that shards are balanced over.
+    pub(crate) fn zones(&self) -> &Zones {
+        &self.zones
+    }
+
+    /// The owners of all tokens, once round from the first one after `key`.
+    pub(crate) fn owners_from(&self, key: Token) -> impl Iterator<Item = u16> + '_ {
+        let at = self.successor(key).unwrap_or(0);
+        (at..self.rows.len()).chain(0..at).map(|at| self.rows.owner(at))
+    }
+
+    /// How many members a walk selects of which none extends.
+    pub(super) fn selects(&self, replicas: usize) -> usize {
+        replicas.min(self.group_count)
     }
 
     /// The place of the first token strictly greater than `key`, wrapping.
-    pub(super) fn successor(&self, key: Token) -> Option<usize> {
-        Some(self.index.as_ref()?.successor(&self.tokens, key.0))
+    #[inline]
+    pub(crate) fn successor(&self, key: Token) -> Option<usize> {
+        Some(self.index.as_ref()?.successor(&self.rows, key.0))
     }
 
-    pub(super) fn owner_at(&self, at: usize) -> u16 {
-        self.owners[at]
-    }
-
-    /// The members selected from the token at this place on if none of them extends; `None` if that is
-    /// not known beforehand.
-    pub(super) fn home(&self, at: usize) -> Option<&[u16]> {
-        (self.home_len > 0).then(|| &self.homes[at * self.home_len..][..self.home_len])
+    /// As [`walk`](Self::walk) for an operation that no state both serves and extends: the members that do not extend,
+    /// and how many members are selected in all. Those that extend are counted and not listed, so a group of them
+    /// costs no more than any other. `None` if 64 tokens are not enough.
+    pub(super) fn walk_past(
+        &self,
+        at: usize,
+        replicas: usize,
+        health: &Health,
+        op: Operation,
+    ) -> Option<(Members, usize)> {
+        let (settleable, others) = health.settleable(op);
+        let wanted = replicas.min(settleable);
+        let mut settled = Members::new();
+        let mut past: SmallVec<[u16; 16]> = SmallVec::new();
+        let tokens = self.rows.len();
+        let mut place = at;
+        let mut steps = 0;
+        while settled.len() < wanted {
+            if steps == MAX_STEPS.min(tokens) {
+                return None;
+            }
+            let member = self.rows.owner(place);
+            let group = self.groups[usize::from(member)];
+            if health.extends(member, op) {
+                let is_settled = || settled.iter().any(|&other| self.groups[usize::from(other)] == group);
+                if !past.contains(&member) && !is_settled() {
+                    past.push(member);
+                }
+            } else if !settled.iter().any(|&other| self.groups[usize::from(other)] == group) {
+                settled.push(member);
+            }
+            place = if place + 1 == tokens { 0 } else { place + 1 };
+            steps += 1;
+        }
+        let mut selected = settled.len() + past.len();
+        if wanted < self.selects(replicas) {
+            // The walk would go on over all tokens, and select whoever of the other groups it has not met yet.
+            let met =
+                past.iter().filter(|&&member| !health.is_settleable(self.groups[usize::from(member)], op));
+            selected += others - met.count();
+        }
+        Some((settled, selected))
     }
 
     /// Selects from the token at `at` on, which is the first after `key`, until there are `replicas`
@@ -128,18 +193,19 @@ impl Topology {
         extends: impl Fn(u16) -> bool,
     ) -> Members {
         let mut selection = Selection { members: Members::new(), settled: Members::new(), wanted: replicas };
-        let steps = self.tokens.len().min(MAX_STEPS);
-        for place in (at..self.tokens.len()).chain(0..at).take(steps) {
+        let tokens = self.rows.len();
+        let steps = tokens.min(MAX_STEPS);
+        for place in (at..tokens).chain(0..at).take(steps) {
             if selection.is_complete(self) {
                 return selection.members;
             }
-            let owner = self.owners[place];
+            let owner = self.rows.owner(place);
             if !selection.members.contains(&owner) {
                 selection.offer(owner, self, &extends);
             }
         }
-        if steps < self.tokens.len() && !selection.is_complete(self) {
-            let last_seen = self.tokens[(at + steps - 1) % self.tokens.len()];
+        if steps < tokens && !selection.is_complete(self) {
+            let last_seen = self.rows.token((at + steps - 1) % tokens);
             self.walk_far(key, Token(last_seen), &mut selection, extends);
         }
         selection.members
@@ -203,42 +269,14 @@ impl Topology {
     /// How many keys each member owns.
     pub(super) fn owned_keys(&self) -> std::vec::IntoIter<u64> {
         let mut keys = vec![0; self.owned.len()];
-        let mut previous = self.tokens.last().copied().unwrap_or_default();
-        for (&token, &owner) in self.tokens.iter().zip(&self.owners) {
+        let mut previous = self.rows.len().checked_sub(1).map_or(0, |last| self.rows.token(last));
+        for (token, owner) in self.rows.iter() {
             // The range is [previous, token); with one token it is the whole circle, not nothing.
             let range = u64::from(token.wrapping_sub(previous).wrapping_sub(1)) + 1;
             keys[usize::from(owner)] += range;
             previous = token;
         }
         keys.into_iter()
-    }
-
-    /// Goes backwards over the tokens: the walk from a token is its owner followed by the walk from the
-    /// next token without the owner's group. One pass, however far apart the groups lie.
-    fn precompute_homes(&mut self, replicas: usize) {
-        let len = home_len(self.tokens.len(), replicas.min(self.group_count));
-        if len == 0 {
-            return;
-        }
-        let group = |member: u16| self.groups[usize::from(member)];
-        let mut home = Members::new();
-        for &owner in &self.owners {
-            if home.len() == len {
-                break;
-            }
-            if !home.iter().any(|&member| group(member) == group(owner)) {
-                home.push(owner);
-            }
-        }
-        let mut homes = vec![0; self.owners.len() * len];
-        for (&owner, slot) in self.owners.iter().zip(homes.chunks_exact_mut(len)).rev() {
-            home.retain(|member| group(*member) != group(owner));
-            home.insert(0, owner);
-            home.truncate(len);
-            slot.copy_from_slice(&home);
-        }
-        self.homes = homes.into();
-        self.home_len = len;
     }
 }
 
@@ -271,11 +309,6 @@ impl Selection {
             self.settled.push(group);
         }
     }
-}
-
-/// How many members of each token's replica set are precomputed: all that a walk `selects`, or none.
-fn home_len(tokens: usize, selects: usize) -> usize {
-    if selects > LARGEST_HOME || tokens * selects > MAX_HOME_ENTRIES { 0 } else { selects }
 }
 
 /// Whether a member in this state gives way to another that claims the same token.
@@ -323,31 +356,4 @@ fn groups_of(options: &Options, members: &[Member]) -> Box<[u16]> {
         *zones.entry(zone).or_insert_with(&mut fresh)
     });
     groups.collect()
-}
-
-fn count_groups(owners: &[u16], groups: &[u16]) -> usize {
-    let mut owning = vec![false; groups.len()];
-    for &owner in owners {
-        owning[usize::from(groups[usize::from(owner)])] = true;
-    }
-    owning.into_iter().filter(|&owns| owns).count()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn precomputed_sets_never_take_more_than_half_a_gibibyte() {
-        assert_eq!(home_len(Ring::MAX_TOKENS, 3), 3);
-        assert_eq!(home_len(Ring::MAX_TOKENS, 4), 4);
-        assert_eq!(home_len(Ring::MAX_TOKENS, 5), 0);
-        assert_eq!(home_len(Ring::MAX_TOKENS / 4, 16), 16);
-        assert_eq!(home_len(1, 17), 0);
-        for selects in 0..=255 {
-            for tokens in (0..=Ring::MAX_TOKENS).step_by(1 << 18) {
-                assert!(tokens * home_len(tokens, selects) * size_of::<u16>() <= 512 << 20);
-            }
-        }
-    }
 }

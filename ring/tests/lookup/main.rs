@@ -9,6 +9,11 @@ use forebay_ring::{
 };
 use proptest::prelude::*;
 
+mod explain;
+mod intersection;
+mod ranges;
+mod read_set;
+
 const TIMEOUT_NS: u64 = 60_000_000_000;
 const NOW_NS: u64 = 10 * TIMEOUT_NS;
 const OPERATIONS: [Operation; 4] =

@@ -1,0 +1,106 @@
+//! What of a snapshot changes with heartbeats and states: one byte for each member, and sums over all of them that
+//! spare a lookup from looking at any.
+
+use super::topology::Topology;
+use crate::membership::Member;
+use crate::operation::Operation;
+
+/// Bit 3 of a member's byte; the state is in the three bits below.
+const FRESH: u8 = 1 << 3;
+
+/// And bit 4.
+const READ_ONLY: u8 = 1 << 4;
+
+pub(super) struct Health {
+    members: Box<[u8]>,
+    /// One bit for each state that some member is in.
+    states: u8,
+    all_fresh: bool,
+    /// The same for each group, of its members that own tokens.
+    groups: Box<[u8]>,
+    /// By the states of a group: how many groups there are, and how many members that own tokens they have.
+    classes: [Class; 32],
+}
+
+#[derive(Clone, Copy, Default)]
+struct Class {
+    groups: usize,
+    members: usize,
+}
+
+impl Health {
+    pub(super) fn judge(topology: &Topology, members: &[Member], is_fresh: impl Fn(u64) -> bool) -> Self {
+        let mut health = Self {
+            members: Box::default(),
+            states: 0,
+            all_fresh: true,
+            groups: vec![0; topology.groups().len()].into(),
+            classes: [Class::default(); 32],
+        };
+        let bytes = members.iter().enumerate().map(|(at, member)| {
+            let (state, fresh) = (member.instance.state as u8, is_fresh(member.heard_ns));
+            health.states |= 1 << state;
+            health.all_fresh &= fresh;
+            if !topology.owned()[at].is_empty() {
+                health.groups[usize::from(topology.groups()[at])] |= 1 << state;
+            }
+            let read_only = member.instance.read_only.enabled;
+            state | if fresh { FRESH } else { 0 } | if read_only { READ_ONLY } else { 0 }
+        });
+        health.members = bytes.collect();
+        for (&states, &owning) in health.groups.iter().zip(topology.owning()) {
+            if owning > 0 {
+                let class = &mut health.classes[usize::from(states)];
+                class.groups += 1;
+                class.members += usize::from(owning);
+            }
+        }
+        health
+    }
+
+    pub(super) fn serves(&self, member: u16, op: Operation) -> bool {
+        let byte = self.members[usize::from(member)];
+        byte & FRESH != 0 && op.serving() >> (byte & 7) & 1 != 0
+    }
+
+    pub(super) fn extends(&self, member: u16, op: Operation) -> bool {
+        op.extending() >> (self.members[usize::from(member)] & 7) & 1 != 0
+    }
+
+    pub(super) fn is_fresh(&self, member: u16) -> bool {
+        self.members[usize::from(member)] & FRESH != 0
+    }
+
+    pub(super) fn is_read_only(&self, member: u16) -> bool {
+        self.members[usize::from(member)] & READ_ONLY != 0
+    }
+
+    /// Whether no member at all extends the operation.
+    pub(super) fn none_extends(&self, op: Operation) -> bool {
+        self.states & op.extending() == 0
+    }
+
+    /// Whether every member serves the operation.
+    pub(super) fn all_serve(&self, op: Operation) -> bool {
+        self.all_fresh && self.states & !op.serving() == 0
+    }
+
+    /// In how many groups there is a token of a member that does not extend the operation, and how many members own
+    /// the tokens of all the other groups.
+    pub(super) fn settleable(&self, op: Operation) -> (usize, usize) {
+        let (mut groups, mut others) = (0, 0);
+        for (states, class) in (0_u8..).zip(&self.classes) {
+            if states & !op.extending() != 0 {
+                groups += class.groups;
+            } else {
+                others += class.members;
+            }
+        }
+        (groups, others)
+    }
+
+    /// Whether a group has a token of a member that does not extend the operation.
+    pub(super) fn is_settleable(&self, group: u16, op: Operation) -> bool {
+        self.groups[usize::from(group)] & !op.extending() != 0
+    }
+}

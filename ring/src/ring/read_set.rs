@@ -1,0 +1,185 @@
+//! Whom to ask for everything, and how many answers are enough.
+//!
+//! Invariant: while no more units fail than [`ReadSet::max_unavailable`], what a quorum of the replicas of a key took is
+//! held by some instance of a unit that did not. A unit is a zone if zones count, and otherwise an instance.
+
+use std::fmt;
+
+use super::Ring;
+use crate::error::Error;
+use crate::instance::Instance;
+use crate::operation::Operation;
+
+/// The instances that a read of all keys asks, in the units that succeed or fail as one.
+///
+/// If zones count, one instance that cannot answer takes its zone's answer with it: what it holds may be held by
+/// nobody else there.
+#[derive(Clone)]
+pub struct ReadSet<'r> {
+    ring: &'r Ring,
+    /// Members unit by unit, those within one and the units by ascending id of the first.
+    members: Vec<u16>,
+    /// Where each unit begins in `members`, and their end.
+    starts: Vec<usize>,
+    max_unavailable: usize,
+}
+
+/// How a read set differs from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// Not at all.
+    Same,
+    /// The same instances at the same addresses, some in other states.
+    States,
+    /// Other instances, or other addresses.
+    Members,
+}
+
+impl Ring {
+    /// Whom to ask for what lies anywhere: all instances with tokens that serve `op` and have a fresh heartbeat.
+    /// O(instances · log instances).
+    ///
+    /// If zones count, the zones with an instance that does not are left out whole, and
+    /// (min(zones, replicas) / 2 + 1) - 1 zones may be missing in all; otherwise half of the replication factor,
+    /// rounded down, may be of the instances. [`covers`](Self::covers) finds out whether more failures happen to be
+    /// of different keys.
+    ///
+    /// # Errors
+    ///
+    /// If nobody has tokens, or more are missing than may be.
+    pub fn replication_set_for(&self, op: Operation) -> Result<ReadSet<'_>, Error> {
+        let groups = self.topology.groups();
+        let mut members: Vec<u16> = (0..)
+            .zip(self.topology.owned())
+            .filter(|(_, tokens)| !tokens.is_empty())
+            .map(|(member, _)| member)
+            .collect();
+        if members.is_empty() {
+            return Err(Error::Empty);
+        }
+        members.sort_by_key(|&member| groups[usize::from(member)]);
+        let replicas = usize::from(self.options.replication_factor);
+        let mut set = ReadSet { ring: self, members: Vec::new(), starts: vec![0], max_unavailable: 0 };
+        let units = members.chunk_by(|&a, &b| groups[usize::from(a)] == groups[usize::from(b)]);
+        let mut missing = 0;
+        for unit in units {
+            if unit.iter().all(|&member| self.health.serves(member, op)) {
+                set.members.extend(unit);
+                set.starts.push(set.members.len());
+            } else {
+                missing += 1;
+            }
+        }
+        let found = set.starts.len() - 1;
+        let all = found + missing;
+        let needed = if self.options.zone_awareness {
+            let replicated = all.min(replicas);
+            all - replicated / 2
+        } else {
+            all.max(replicas) - replicas / 2
+        };
+        set.max_unavailable = found.checked_sub(needed).ok_or(Error::TooManyUnhealthy { needed, found })?;
+        Ok(set)
+    }
+
+    /// Whether every key has at most as many replicas among those that did not answer as leave a quorum's write to be
+    /// found: half of the replication factor, rounded down. Exact where [`ReadSet::max_unavailable`] is a bound; only
+    /// for data of writes that were not extended. O(tokens · replicas) where replica sets are precomputed.
+    pub fn covers(&self, mut answered: impl FnMut(&Instance) -> bool) -> bool {
+        let answered: Vec<bool> = self.instances().map(&mut answered).collect();
+        let replicas = usize::from(self.options.replication_factor);
+        let rows = self.topology.rows().len();
+        (0..rows).all(|at| {
+            let selected = self.topology.selected(at, replicas);
+            selected.iter().filter(|&&member| !answered[usize::from(member)]).count() <= replicas / 2
+        }) && rows > 0
+    }
+}
+
+impl<'r> ReadSet<'r> {
+    /// All instances to ask, unit by unit.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'r Instance> + '_ {
+        self.members.iter().map(|&member| &**self.ring.instance_at(member))
+    }
+
+    /// The instances of each unit.
+    pub fn units(&self) -> impl Iterator<Item = impl ExactSizeIterator<Item = &'r Instance> + '_> + '_ {
+        self.starts
+            .windows(2)
+            .map(|ends| self.members[ends[0]..ends[1]].iter().map(|&member| &**self.ring.instance_at(member)))
+    }
+
+    /// How many instances there are; never 0.
+    #[expect(clippy::len_without_is_empty, reason = "a set that exists is not empty")]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// How many units there are.
+    pub fn unit_count(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// How many units must answer, all instances of each.
+    pub fn needed(&self) -> usize {
+        self.unit_count() - self.max_unavailable
+    }
+
+    /// How many units may fail.
+    pub fn max_unavailable(&self) -> usize {
+        self.max_unavailable
+    }
+
+    /// Whether the instance `id` is asked.
+    pub fn contains(&self, id: &str) -> bool {
+        self.iter().any(|instance| &*instance.id == id)
+    }
+
+    /// The set without these instances, for those that are known not to answer: the units of theirs are left out, and
+    /// as many fewer may fail.
+    ///
+    /// # Errors
+    ///
+    /// If that is more than may fail.
+    pub fn without(&self, is_out: impl Fn(&Instance) -> bool) -> Result<Self, Error> {
+        let mut rest = Self { ring: self.ring, members: Vec::new(), starts: vec![0], max_unavailable: 0 };
+        for ends in self.starts.windows(2) {
+            let unit = &self.members[ends[0]..ends[1]];
+            if !unit.iter().any(|&member| is_out(self.ring.instance_at(member))) {
+                rest.members.extend(unit);
+                rest.starts.push(rest.members.len());
+            }
+        }
+        let (needed, found) = (self.needed(), rest.unit_count());
+        rest.max_unavailable = found.checked_sub(needed).ok_or(Error::TooManyUnhealthy { needed, found })?;
+        Ok(rest)
+    }
+
+    /// How this set differs from another, perhaps of an earlier snapshot.
+    pub fn changed_since(&self, earlier: &ReadSet<'_>) -> Changed {
+        let mut changed = Changed::Same;
+        if self.len() != earlier.len() || self.starts != earlier.starts {
+            return Changed::Members;
+        }
+        for (now, before) in self.iter().zip(earlier.iter()) {
+            if now.id != before.id || now.addr != before.addr || now.zone != before.zone {
+                return Changed::Members;
+            }
+            if now.state != before.state {
+                changed = Changed::States;
+            }
+        }
+        changed
+    }
+}
+
+impl fmt::Debug for ReadSet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids: Vec<&str> = self.iter().map(|instance| &*instance.id).collect();
+        f.debug_struct("ReadSet")
+            .field("ids", &ids)
+            .field("units", &self.unit_count())
+            .field("max_unavailable", &self.max_unavailable)
+            .finish()
+    }
+}

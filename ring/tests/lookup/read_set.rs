@@ -1,0 +1,150 @@
+//! Read sets against a naive count, and against what they are for: a write that a quorum took is found.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use forebay_ring::{Changed, Error, Operation, ReadSet, State};
+use proptest::prelude::*;
+
+use super::{Node, OPERATIONS, any_nodes, build};
+
+/// Units by name: which instances, and whether all of them serve. Zones if they count, but for those without one.
+fn units(nodes: &[Node], zones_count: bool, op: Operation) -> BTreeMap<String, (Vec<String>, bool)> {
+    let mut units: BTreeMap<String, (Vec<String>, bool)> = BTreeMap::new();
+    // A token that several claim belongs to one of them, and who is left without is nobody.
+    let owners: BTreeSet<&str> = nodes
+        .iter()
+        .flat_map(|node| node.tokens.iter())
+        .filter_map(|token| super::walk(nodes, token.wrapping_sub(1)).first().map(|node| &*node.id))
+        .collect();
+    for node in nodes.iter().filter(|node| node.state != State::Left && owners.contains(&*node.id)) {
+        let unit = if zones_count && !node.zone.is_empty() { node.zone.to_owned() } else { node.id.clone() };
+        let (ids, serves) = units.entry(unit).or_insert((Vec::new(), true));
+        ids.push(node.id.clone());
+        *serves &= node.fresh && op.serves(node.state);
+    }
+    units
+}
+
+fn found(set: &ReadSet<'_>) -> BTreeSet<Vec<String>> {
+    set.units().map(|unit| unit.map(|instance| instance.id.to_string()).collect()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn a_read_set_is_what_a_naive_count_finds(
+        nodes in any_nodes(10, 3),
+        factor in 1..=5_u8,
+        zones_count: bool,
+    ) {
+        let ring = build(factor, zones_count, &nodes);
+        for op in OPERATIONS {
+            let units = units(&nodes, zones_count, op);
+            let serving: BTreeSet<Vec<String>> =
+                units.values().filter(|(_, serves)| *serves).map(|(ids, _)| ids.clone()).collect();
+            let (all, replicas) = (units.len(), usize::from(factor));
+            let needed = if zones_count {
+                // (min(zones, replicas) / 2 + 1) - 1 may be missing.
+                all - ((all.min(replicas) / 2 + 1) - 1)
+            } else {
+                all.max(replicas) - replicas / 2
+            };
+            let set = ring.replication_set_for(op);
+            match set {
+                Err(Error::Empty) => prop_assert_eq!(all, 0),
+                Err(Error::TooManyUnhealthy { needed: n, found }) => {
+                    prop_assert_eq!((n, found), (needed, serving.len()));
+                    prop_assert!(found < n);
+                }
+                Err(other) => prop_assert!(false, "{other}"),
+                Ok(set) => {
+                    prop_assert_eq!(found(&set), serving.clone());
+                    prop_assert_eq!(set.max_unavailable(), serving.len() - needed);
+                    prop_assert_eq!((set.unit_count(), set.len()), (serving.len(), serving.iter().flatten().count()));
+                    prop_assert!(set.iter().all(|instance| set.contains(&instance.id)));
+                    prop_assert_eq!(set.changed_since(&set.clone()), Changed::Same);
+                }
+            }
+        }
+    }
+
+    /// What the bound is for, and that the exact answer allows whatever the bound does.
+    #[test]
+    fn keys_stay_covered_while_no_more_fail_than_may(
+        nodes in any_nodes(10, 3),
+        factor in 1..=5_u8,
+        zones_count: bool,
+        failing: u32,
+    ) {
+        let ring = build(factor, zones_count, &nodes);
+        let Ok(set) = ring.replication_set_for(Operation::REPORTING) else { return Ok(()) };
+        let units: Vec<Vec<String>> =
+            set.units().map(|unit| unit.map(|instance| instance.id.to_string()).collect()).collect();
+        let failed = (0..units.len()).filter(|unit| failing >> unit & 1 == 1).take(set.max_unavailable());
+        let failed: Vec<&String> = failed.flat_map(|unit| &units[unit]).collect();
+        let answers = |id: &str| set.contains(id) && !failed.iter().any(|failed| **failed == *id);
+        prop_assert!(ring.covers(|instance| answers(&instance.id)), "{failed:?} of {set:?}");
+        // Exactly: no key has more replicas among those that did not answer than may be missing.
+        let some: BTreeSet<&str> =
+            ring.instances().enumerate().filter(|(at, _)| failing >> (at + 8) & 1 == 1).map(|(_, i)| &*i.id).collect();
+        let tokens = nodes.iter().flat_map(|node| node.tokens.iter().map(|token| token.wrapping_sub(1)));
+        let all_found = tokens.filter(|_| ring.token_count() > 0).all(|key| {
+            let set = ring.explain(key, Operation::new(&[], &[]), forebay_ring::Require::One);
+            set.down.iter().filter(|instance| !some.contains(&*instance.id)).count() <= usize::from(factor) / 2
+        });
+        prop_assert_eq!(ring.covers(|instance| some.contains(&*instance.id)), all_found);
+    }
+}
+
+#[test]
+fn one_instance_that_is_down_takes_its_zone_along_and_two_zones_are_too_many() {
+    let zones = ["a", "b", "c"];
+    let mut nodes: Vec<Node> = (0..9).map(|n| Node::random(n, zones[n % 3], 8)).collect();
+    let read = |nodes: &[Node]| {
+        let ring = build(3, true, nodes);
+        let set = ring.replication_set_for(Operation::READ);
+        set.map(|set| (set.len(), set.unit_count(), set.max_unavailable()))
+    };
+    assert_eq!(read(&nodes), Ok((9, 3, 1)));
+    nodes[0].fresh = false;
+    assert_eq!(read(&nodes), Ok((6, 2, 0)));
+    nodes[3].fresh = false;
+    assert_eq!(read(&nodes), Ok((6, 2, 0)), "the same zone");
+    nodes[1].fresh = false;
+    assert_eq!(read(&nodes), Err(Error::TooManyUnhealthy { needed: 2, found: 1 }));
+    // One in each of two zones, of which each key has another replica left if their ranges do not meet.
+    let apart = [
+        Node::active("a0", "a", vec![10]),
+        Node::active("a1", "a", vec![1 << 31]),
+        Node::active("b0", "b", vec![11]),
+        Node::active("b1", "b", vec![(1 << 31) + 1]),
+        Node::active("c0", "c", vec![12]),
+        Node::active("c1", "c", vec![(1 << 31) + 2]),
+    ];
+    let ring = build(3, true, &apart);
+    assert!(
+        ring.covers(|instance| !["a0", "b1"].contains(&&*instance.id)) || {
+            // Nearly aligned: the few keys between are of both.
+            !ring.covers(|instance| !["a0", "b0"].contains(&&*instance.id))
+        }
+    );
+    assert!(!ring.covers(|instance| !["a0", "b0"].contains(&&*instance.id)));
+}
+
+#[test]
+fn a_set_without_some_tolerates_fewer_and_says_what_changed() {
+    let mut nodes: Vec<Node> = (0..6).map(|n| Node::random(n, "", 8)).collect();
+    let ring = build(3, false, &nodes);
+    let set = ring.replication_set_for(Operation::READ).unwrap();
+    assert_eq!((set.len(), set.needed(), set.max_unavailable()), (6, 5, 1));
+    let rest = set.without(|instance| &*instance.id == "i0002").unwrap();
+    assert_eq!((rest.len(), rest.needed(), rest.max_unavailable()), (5, 5, 0));
+    assert!(!rest.contains("i0002"));
+    let refused = set.without(|instance| &*instance.id < "i0002").unwrap_err();
+    assert_eq!(refused, Error::TooManyUnhealthy { needed: 5, found: 4 });
+    assert_eq!(rest.changed_since(&set), Changed::Members);
+    nodes[3].state = State::Leaving;
+    let later = build(3, false, &nodes);
+    assert_eq!(later.replication_set_for(Operation::READ).unwrap().changed_since(&set), Changed::States);
+}
