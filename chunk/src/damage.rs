@@ -51,8 +51,8 @@ pub enum DamageKind {
     },
     /// The block's entries cannot be read.
     Lost {
-        /// How many entries it had, by the index. Of a columnar block that was read in part, those that were not
-        /// handed out; the times of the damage are theirs too.
+        /// How many entries it had, by the index. Of a columnar block that was read in part, all behind the last one
+        /// that was handed out, of the range that was asked for or not; the times of the damage are theirs too.
         entries: u64,
         /// Why.
         cause: Error,

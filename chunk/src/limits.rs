@@ -10,18 +10,21 @@
 pub struct Limits {
     /// An object or a chunk, in bytes. Default 256 MiB.
     pub max_object_bytes: usize,
-    /// One block when decompressed, in bytes. Default 64 MiB; above 4 GiB it counts as 4 GiB.
+    /// One block when decompressed, in bytes. Default 64 MiB; above 4 GiB it counts as 4 GiB. Of a columnar one all
+    /// streams together, and what its columns take when they are open.
     pub max_block_bytes: usize,
     /// One line, in bytes. Default 16 MiB. Loki itself reads up to 1 GiB.
     pub max_line_bytes: usize,
     /// Decompressed bytes for each compressed byte. Default 1040: deflate ends at 1032, snappy and lz4 long
-    /// before, so only what none of them can have written is refused.
+    /// before, so only what none of them can have written is refused. Not for columnar chunks, of which short streams
+    /// are often of one value: theirs are held against what a Zstandard frame can stand for, 65,536.
     pub max_ratio: usize,
     /// Blocks of one chunk. Default 65,536; Loki's own have some ten.
     pub max_blocks: usize,
     /// Entries of one block. Default 8 Mi, which take 192 MiB while the block is read.
     pub max_entries_per_block: usize,
-    /// Different names and values of structured metadata in one chunk. Default 1 Mi.
+    /// Different names and values of structured metadata in one chunk, in each group of a columnar one. Default 1 Mi.
+    /// Values that are in columns count for `max_block_bytes` instead.
     pub max_symbols: usize,
     /// All of those together, in bytes. Default 64 MiB.
     pub max_symbol_bytes: usize,

@@ -165,6 +165,9 @@ fn an_object_is_read_by_its_end_and_the_groups_that_are_wanted() {
     let Tail::Index(index) = Index::read(tail, len as u64, &limits).unwrap() else {
         panic!("still not enough")
     };
+    let small = Limits { max_object_bytes: len - 1, ..limits };
+    let refused = Index::read(tail, len as u64, &small);
+    assert!(matches!(refused, Err(Error::LimitExceeded { limit: "max_object_bytes", .. })), "{refused:?}");
     assert_eq!(index.envelope(), Some(envelope));
     assert_eq!(index.content_hash(), open(&chunk).stored_content_hash());
     assert_eq!(index.groups(), open(&chunk).blocks());

@@ -27,7 +27,7 @@ const SALTS: [u32; 8] =
     [0x47B6_137B, 0x4497_4D91, 0x8824_AD5B, 0xA2B7_289D, 0x7054_95C7, 0x2DF1_424B, 0x9EFC_4947, 0x5C6B_FB31];
 
 /// Whether a byte belongs to a token.
-pub(crate) fn is_token_byte(byte: u8) -> bool {
+pub(crate) const fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
 }
 
@@ -47,14 +47,21 @@ fn is_number(token: &[u8]) -> bool {
 pub(crate) fn build(lines: &[&[u8]], stored: usize, out: &mut Streams) {
     let most = (stored / SHARE).saturating_mul(8) / BITS_PER_TOKEN;
     let (mut words, mut numbers) = (Hashes::default(), Hashes::default());
-    for token in lines.iter().flat_map(|line| tokens(line)) {
+    let mut seen = Seen::default();
+    let mut add = |token: &[u8]| {
+        if seen.has(token) {
+            return true;
+        }
         if is_number(token) {
             if numbers.len() <= most {
                 numbers.add(xxh3_64(token));
             }
-        } else if words.add(xxh3_64(token)) && words.len() > most {
-            return;
+            return true;
         }
+        !words.add(xxh3_64(token)) || words.len() <= most
+    };
+    if !lines.iter().all(|line| each_token(line, &mut add)) {
+        return;
     }
     let all = words.len().saturating_add(numbers.len()) <= most;
     let count = words.len().saturating_add(if all { numbers.len() } else { 0 });
@@ -74,6 +81,72 @@ pub(crate) fn build(lines: &[&[u8]], stored: usize, out: &mut Streams) {
     out.push(if all { 0 } else { NO_NUMBERS });
     put_uvarint(out, blocks as u64);
     bits.iter().flatten().for_each(|lane| out.extend_from_slice(&lane.to_le_bytes()));
+}
+
+/// Shows the tokens of a text until one is not wanted; whether all were.
+fn each_token(text: &[u8], mut wanted: impl FnMut(&[u8]) -> bool) -> bool {
+    let mut start = 0;
+    for (at, &byte) in text.iter().enumerate() {
+        if is_in_token(byte) {
+            continue;
+        }
+        let length = at.wrapping_sub(start);
+        if (SHORTEST..=LONGEST).contains(&length) && !wanted(text.get(start..at).unwrap_or_default()) {
+            return false;
+        }
+        start = at.wrapping_add(1);
+    }
+    let last = text.get(start..).unwrap_or_default();
+    !(SHORTEST..=LONGEST).contains(&last.len()) || wanted(last)
+}
+
+/// Which bytes belong to tokens, without asking.
+#[expect(clippy::indexing_slicing, reason = "a byte is below 256, and it is done while compiling")]
+const IN_TOKEN: [bool; 256] = {
+    let mut all = [false; 256];
+    let mut byte = 0u8;
+    loop {
+        all[byte as usize] = is_token_byte(byte);
+        if byte == u8::MAX {
+            break all;
+        }
+        byte = byte.wrapping_add(1);
+    }
+};
+
+#[inline]
+fn is_in_token(byte: u8) -> bool {
+    IN_TOKEN.get(usize::from(byte)).copied().unwrap_or(false)
+}
+
+/// Some of the tokens that were there before: lines have the same ones again and again.
+struct Seen(Vec<(u64, u64, usize)>);
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self(vec![(0, 0, 0); Self::PLACES])
+    }
+}
+
+impl Seen {
+    const PLACES: usize = 1 << 10;
+
+    /// Whether it is known that a token was there before; afterwards it is. Its first and last bytes have to tell it from
+    /// all others, so it is not known of long ones.
+    fn has(&mut self, token: &[u8]) -> bool {
+        let end = |chunk: Option<&[u8; 8]>| chunk.map(|chunk| u64::from_le_bytes(*chunk));
+        let known = match end(token.first_chunk()).zip(end(token.last_chunk())) {
+            Some((first, last)) if token.len() <= 16 => (first, last, token.len()),
+            Some(_) => return false,
+            None => {
+                let all = token.iter().fold(0, |all, &byte| all << 8 | u64::from(byte));
+                (all, 0, token.len())
+            }
+        };
+        let mixed = (known.0 ^ known.1.rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let place = usize::try_from(mixed >> 54).ok().and_then(|place| self.0.get_mut(place));
+        place.is_some_and(|place| std::mem::replace(place, known) == known)
+    }
 }
 
 /// Distinct hashes.

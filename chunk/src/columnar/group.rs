@@ -172,7 +172,8 @@ fn pack_rows<'a>(
     let packed = if is_fit { pack(split, options) } else { Vec::new() };
     let of_lines = |part: &&Packed<'_>| !matches!(part.kind, Kind::Metadata | Kind::MetadataIds);
     let size = stored(packed.iter().filter(of_lines));
-    if is_fit && size.saturating_mul(5) < sampled(lines, raw_bytes, options).saturating_mul(3) {
+    // A sample shows less of what repeats than the whole: as whole lines they would take less than it says.
+    if is_fit && size.saturating_mul(4) < sampled(lines, raw_bytes, options).saturating_mul(3) {
         return packed;
     }
     raw::encode(lines.iter().copied(), whole);

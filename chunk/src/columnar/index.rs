@@ -38,6 +38,10 @@ impl Index {
     /// [`Error::Truncated`], [`Error::Corrupt`] and [`Error::ChecksumMismatch`] for what is not the end of a columnar
     /// chunk of that length, [`Error::UnsupportedVersion`] and [`Error::LimitExceeded`].
     pub fn read(tail: &[u8], object_len: u64, limits: &Limits) -> Result<Tail, Error> {
+        let max = to_u64(limits.max_object_bytes);
+        if object_len > max {
+            return Err(Error::LimitExceeded { limit: "max_object_bytes", value: object_len, max });
+        }
         match Footer::read(tail, object_len, limits) {
             Ok((footer, _)) => Ok(Tail::Index(Self { footer })),
             Err(Error::Truncated { section: Section::Footer, need, .. }) if need <= object_len => {

@@ -17,7 +17,7 @@ use crate::range::Direction;
 use crate::{Error, Limits};
 
 /// Rows that are made at once: enough that what it costs to begin does not count, and a small part of a group.
-pub(crate) const PIECE: usize = 1024;
+pub(crate) const PIECE: usize = 2048;
 
 /// A group that is open.
 #[derive(Debug)]

@@ -4,10 +4,14 @@
 //! The *key* of a line is its text with three bytes for each value: 0, and those of the value's class. Lines
 //! of one key have one skeleton. A line with a zero byte has none.
 
+mod words;
+
 use std::ops::Range;
 
 use super::class::{Class, MAX_DIGITS, UUID_BYTES, digits_code, hex_value, scan_ip4, starts_with_uuid};
 use super::timestamp::{self, Stamp};
+
+pub(crate) use words::Words;
 
 /// Values of one line at most: a line of more is no line to tabulate.
 pub(crate) const MAX_SLOTS: usize = 255;
@@ -57,79 +61,6 @@ pub(crate) enum Level {
     Digits,
     /// Also fields with words that few lines have, and quoted text of several words.
     Fields,
-}
-
-/// How often words and fields occur, by a hash of them: what shares a place is counted together, which costs a
-/// worse skeleton and no line.
-pub(crate) struct Words {
-    counts: Vec<u16>,
-    /// How often is often.
-    pub(crate) frequent: u16,
-    /// Whether a field is frequent only as a whole, and not where all its words are.
-    pub(crate) whole: bool,
-}
-
-impl Words {
-    const PLACES: usize = 1 << 15;
-
-    pub(crate) fn new() -> Self {
-        Self { counts: vec![0; Self::PLACES], frequent: 1, whole: false }
-    }
-
-    fn place(word: &[u8]) -> usize {
-        let mut hash = word.len() as u64;
-        for part in word.chunks(8) {
-            let mut bytes = [0; 8];
-            bytes.iter_mut().zip(part).for_each(|(to, from)| *to = *from);
-            hash = (hash.rotate_left(23) ^ u64::from_le_bytes(bytes)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        }
-        usize::try_from((hash >> 32) % Self::PLACES as u64).unwrap_or(0)
-    }
-
-    /// Counts the words and fields of a line.
-    pub(crate) fn count(&mut self, line: &[u8]) {
-        for field in line.split(|&byte| kind(byte) & FIELD_END != 0).filter(|field| !field.is_empty()) {
-            self.add(field);
-            for (word, _) in runs(field).filter(|(word, seen)| seen & DIGIT == 0 && word.len() < field.len())
-            {
-                self.add(word);
-            }
-        }
-    }
-
-    /// Forgets what was counted.
-    pub(crate) fn clear(&mut self) {
-        self.counts.fill(0);
-    }
-
-    fn add(&mut self, word: &[u8]) {
-        if let Some(count) = self.counts.get_mut(Self::place(word)) {
-            *count = count.saturating_add(1);
-        }
-    }
-
-    fn has(&self, word: &[u8]) -> bool {
-        self.counts.get(Self::place(word)).is_some_and(|&count| count >= self.frequent)
-    }
-
-    fn are_frequent(&self, field: &[u8]) -> bool {
-        if self.whole && !field.first().is_some_and(u8::is_ascii_digit) {
-            return self.has(field);
-        }
-        runs(field).all(|(run, seen)| if seen & DIGIT != 0 { switches(run) <= 2 } else { self.has(run) })
-    }
-}
-
-/// The runs of letters and digits in some text, and which kinds of bytes each has.
-fn runs(text: &[u8]) -> impl Iterator<Item = (&[u8], u8)> {
-    text.split(|&byte| kind(byte) & RUN == 0)
-        .filter(|run| !run.is_empty())
-        .map(|run| (run, run.iter().fold(0, |seen, &byte| seen | kind(byte))))
-}
-
-/// How often letters and digits take turns in a run.
-fn switches(run: &[u8]) -> usize {
-    run.windows(2).filter(|pair| (kind(pair[0]) ^ kind(pair[1])) & DIGIT != 0).count()
 }
 
 /// Cuts lines, one after the other.
@@ -229,9 +160,7 @@ impl Lexer {
             at = if start == digit && kind(next) & RUN == 0 {
                 self.decimal(line, at, start..end, value, next)
             } else {
-                let run = line.get(end..).unwrap_or_default();
-                end += run.iter().take_while(|&&byte| kind(byte) & RUN != 0).count();
-                self.run(line, start, end)
+                self.run(line, start)
             };
         }
         at.max(until)
@@ -264,11 +193,20 @@ impl Lexer {
         None
     }
 
-    /// A run with a digit in it.
-    fn run(&mut self, line: &[u8], start: usize, end: usize) -> usize {
-        let width = end - start;
-        let run = line.get(start..end).unwrap_or_default();
-        let seen = run.iter().fold(0, |seen, &byte| seen | kind(byte));
+    /// A run with a digit in it; gives where it ends.
+    fn run(&mut self, line: &[u8], start: usize) -> usize {
+        let from = line.get(start..).unwrap_or_default();
+        let (mut seen, mut switches, mut before, mut width) = (0, 0, 0, 0);
+        for kind in from.iter().map(|&byte| kind(byte)).take_while(|kind| kind & RUN != 0) {
+            seen |= kind;
+            switches += usize::from((kind ^ before) & DIGIT != 0);
+            before = kind;
+            width += 1;
+        }
+        // The first byte is no switch, even if it is a digit.
+        switches -= usize::from(from.first().is_some_and(u8::is_ascii_digit)).min(switches);
+        let end = start + width;
+        let run = from.get(..width).unwrap_or_default();
         let next = line.get(end).copied().unwrap_or_default();
         let rest = line.get(start..).unwrap_or_default();
         if seen & (HEX_UPPER | LETTER) == 0 && width == 8 && next == b'-' && starts_with_uuid(rest) {
@@ -283,7 +221,7 @@ impl Lexer {
             && run.iter().skip(2).all(|&byte| hex_value(byte).is_some())
         {
             self.hex(line, run.get(2..).unwrap_or_default(), start + 2, end);
-        } else if switches(run) > 2 {
+        } else if switches > 2 {
             self.text(line, start, end);
         } else {
             self.mixed(line, start, end);
@@ -386,14 +324,20 @@ impl Lexer {
 
     /// Letters stay, digits are values.
     fn mixed(&mut self, line: &[u8], start: usize, end: usize) {
-        let mut at = start;
-        for part in
-            line.get(start..end).unwrap_or_default().chunk_by(|a, b| (kind(*a) ^ kind(*b)) & DIGIT == 0)
-        {
-            if part.first().is_some_and(u8::is_ascii_digit) {
-                self.number(line, at, at + part.len());
+        let run = line.get(start..end).unwrap_or_default();
+        let mut first = None;
+        for (at, byte) in (start..).zip(run) {
+            match first {
+                None if byte.is_ascii_digit() => first = Some(at),
+                Some(digits) if !byte.is_ascii_digit() => {
+                    self.number(line, digits, at);
+                    first = None;
+                }
+                _ => {}
             }
-            at += part.len();
+        }
+        if let Some(digits) = first {
+            self.number(line, digits, end);
         }
     }
 
