@@ -187,6 +187,18 @@ fn read_linear(reader: &mut Reader<'_>, rows: usize) -> Result<Vec<u64>, Error> 
     if !bits::unpack(packed, width, rows, &mut since) {
         return Err(corrupt());
     }
+    if let (Ok(least), true) = (i32::try_from(least), slope.unsigned_abs() < 1 << 40 && rows < 1 << 22) {
+        // Nothing of it needs more than 64 bits then, but what is packed may.
+        let (mut height, mut high) = (0i64, false);
+        for since in &mut since {
+            let above = (height >> SLOPE_ROWS).wrapping_add(least.into());
+            let time = since.checked_add_signed(above);
+            high |= time.is_none();
+            *since = time.unwrap_or(0);
+            height = height.wrapping_add(slope);
+        }
+        return if high { Err(corrupt()) } else { Ok(since) };
+    }
     for (since, at) in since.iter_mut().zip(line(slope)) {
         let time = least.checked_add(at).and_then(|base| base.checked_add(i128::from(*since)));
         *since = time.and_then(|time| u64::try_from(time).ok()).ok_or_else(corrupt)?;

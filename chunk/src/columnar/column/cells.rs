@@ -8,13 +8,13 @@ use crate::columnar::class::{Class, MAX_DIGITS, POWERS, digits_of_code};
 use crate::columnar::digits::{put_hex, put_number, put_padded};
 use crate::columnar::timestamp;
 
-/// The sizes of cells.
+/// The sizes of cells. The last byte of each is the length of its text.
 pub(crate) const NARROW: usize = 16;
 pub(crate) const WIDE: usize = 32;
 
 /// The cell that holds so many bytes.
 pub(crate) fn size_for(longest: usize) -> usize {
-    if longest <= NARROW { NARROW } else { WIDE }
+    if longest < NARROW { NARROW } else { WIDE }
 }
 
 /// A table of short text.
@@ -22,23 +22,21 @@ pub(crate) fn size_for(longest: usize) -> usize {
 pub(crate) struct Cells {
     size: usize,
     bytes: Vec<u8>,
-    lens: Vec<u8>,
 }
 
 impl Cells {
     /// What so many of them take, at most.
     pub(crate) fn bytes_of(count: usize) -> usize {
-        count.saturating_mul(WIDE.saturating_add(1))
+        count.saturating_mul(WIDE)
     }
 
     /// The pieces of some text, if all of them are short.
     pub(crate) fn of(text: &[u8], pieces: &[(u32, u32)], longest: usize) -> Option<Self> {
-        if longest > WIDE {
+        if longest >= WIDE {
             return None;
         }
         let size = size_for(longest);
-        let (mut bytes, mut lens) =
-            (vec![0; pieces.len().checked_mul(size)?], Vec::with_capacity(pieces.len()));
+        let mut bytes = vec![0; pieces.len().checked_mul(size)?];
         for (cell, &(start, length)) in bytes.chunks_exact_mut(size).zip(pieces) {
             let text = text.get(start as usize..)?;
             match text.first_chunk::<WIDE>().and_then(|chunk| chunk.get(..size)) {
@@ -49,9 +47,9 @@ impl Cells {
                     cell.get_mut(..piece.len())?.copy_from_slice(piece);
                 }
             }
-            lens.push(u8::try_from(length).ok()?);
+            *cell.last_mut()? = u8::try_from(length).ok()?;
         }
-        Some(Self { size, bytes, lens })
+        Some(Self { size, bytes })
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -62,14 +60,10 @@ impl Cells {
         &self.bytes
     }
 
-    pub(crate) fn lens(&self) -> &[u8] {
-        &self.lens
-    }
-
     /// The text of a number.
     pub(crate) fn text(&self, number: usize) -> &[u8] {
-        let length = self.lens.get(number).copied().map_or(0, usize::from);
-        let cell = self.bytes.get(number.saturating_mul(self.size)..).unwrap_or_default();
+        let cell = self.bytes.chunks_exact(self.size).nth(number).unwrap_or_default();
+        let length = cell.last().copied().map_or(0, usize::from);
         cell.get(..length).unwrap_or_default()
     }
 }
@@ -128,22 +122,16 @@ pub(crate) fn width_of_class(class: Class) -> usize {
 
 /// Prints numbers of a class, each into a cell, which is large enough for all of them. Fails with a number that the class
 /// has not.
-pub(crate) fn print(class: Class, values: &[u64], cells: &mut [u8], lens: &mut [u8]) -> Result<(), u64> {
+pub(crate) fn print(class: Class, values: &[u64], cells: &mut [u8]) -> Result<(), u64> {
     if cells.len() >= values.len().saturating_mul(WIDE) {
-        print_sized::<WIDE>(class, values, cells, lens)
+        print_sized::<WIDE>(class, values, cells)
     } else {
-        print_sized::<NARROW>(class, values, cells, lens)
+        print_sized::<NARROW>(class, values, cells)
     }
 }
 
-fn print_sized<const N: usize>(
-    class: Class,
-    values: &[u64],
-    cells: &mut [u8],
-    lens: &mut [u8],
-) -> Result<(), u64> {
-    let (cells, _) = cells.as_chunks_mut::<N>();
-    let rows = values.iter().zip(cells).zip(lens);
+fn print_sized<const N: usize>(class: Class, values: &[u64], cells: &mut [u8]) -> Result<(), u64> {
+    let rows = values.iter().zip(cells.as_chunks_mut::<N>().0);
     match class {
         Class::Number => {
             each(
@@ -188,12 +176,12 @@ fn print_sized<const N: usize>(
 
 #[inline]
 fn each<'a, const N: usize>(
-    rows: impl Iterator<Item = ((&'a u64, &'a mut [u8; N]), &'a mut u8)>,
+    rows: impl Iterator<Item = (&'a u64, &'a mut [u8; N])>,
     mut print: impl FnMut(u64, &mut [u8; N]) -> usize,
 ) -> Result<(), u64> {
-    for ((&value, cell), length) in rows {
-        match u8::try_from(print(value, cell)) {
-            Ok(width @ 1..) => *length = width,
+    for (&value, cell) in rows {
+        match (u8::try_from(print(value, cell)), cell.last_mut()) {
+            (Ok(width @ 1..), Some(length)) if usize::from(width) < N => *length = width,
             _ => return Err(value),
         }
     }
@@ -203,7 +191,7 @@ fn each<'a, const N: usize>(
 /// Times are close to each other: most print as a few other digits.
 fn print_times<'a, const N: usize>(
     format: timestamp::Format,
-    rows: impl Iterator<Item = ((&'a u64, &'a mut [u8; N]), &'a mut u8)>,
+    rows: impl Iterator<Item = (&'a u64, &'a mut [u8; N])>,
 ) -> Result<(), u64> {
     let (mut before, mut width, mut room) = (0, 0, [0; 40]);
     each(rows, |value, cell| {
@@ -222,7 +210,7 @@ fn print_times<'a, const N: usize>(
 fn long<const N: usize>(class: Class, value: u64, cell: &mut [u8; N]) -> usize {
     let mut room = [0; 40];
     let width = class.print(value, &mut room);
-    if width > N {
+    if width >= N {
         return 0;
     }
     if let Some(text) = room.first_chunk::<N>() {

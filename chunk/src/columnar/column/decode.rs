@@ -245,18 +245,16 @@ fn ids(column: &Column, streams: &Streams, distinct: usize) -> Result<Ids, Fault
         let (low, high) = bytes.split_at_checked(column.rows).unwrap_or_default();
         let ids: Vec<u16> =
             low.iter().zip(high).map(|(&low, &high)| u16::from_le_bytes([low, high])).collect();
-        let greatest = ids.iter().max().copied();
+        let greatest = ids.iter().fold(0, |greatest, &id| greatest.max(id));
         (Ids::Wide(ids), greatest)
     } else {
-        (Ids::Bytes, bytes.iter().max().copied().map(u16::from))
+        (Ids::Bytes, bytes.iter().fold(0, |greatest, &id| greatest.max(id)).into())
     };
-    match greatest.map(usize::from) {
-        Some(greatest) if greatest >= distinct => {
-            let what = format!("value {greatest} of a dictionary of {distinct}");
-            Err(Fault::corrupt(Kind::Ids, column.values.start, what))
-        }
-        _ => Ok(ids),
+    if usize::from(greatest) >= distinct && !bytes.is_empty() {
+        let what = format!("value {greatest} of a dictionary of {distinct}");
+        return Err(Fault::corrupt(Kind::Ids, column.values.start, what));
     }
+    Ok(ids)
 }
 
 /// The pieces of a dictionary; their bytes are those of the stream.
@@ -380,13 +378,8 @@ impl Values {
 }
 
 /// Prints numbers of a column into cells that have room for its longest.
-pub(crate) fn print_cells(
-    class: Class,
-    values: &[u64],
-    cells: &mut [u8],
-    lens: &mut [u8],
-) -> Result<(), Fault> {
-    print(class, values, cells, lens).map_err(|value| unprintable(class, value))
+pub(crate) fn print_cells(class: Class, values: &[u64], cells: &mut [u8]) -> Result<(), Fault> {
+    print(class, values, cells).map_err(|value| unprintable(class, value))
 }
 
 #[cold]

@@ -289,7 +289,7 @@ fn read_ids(bytes: &[u8], rows: usize, skeletons: usize) -> Result<Vec<u16>, Fau
         1 | 2 => return Err(corrupt(format!("{} bytes for {rows} rows", ids.len()))),
         _ => return Err(corrupt(format!("mode {mode} is neither 1 nor 2"))),
     };
-    let greatest = of_row.iter().max().copied().map_or(0, usize::from);
+    let greatest = usize::from(of_row.iter().fold(0, |greatest, &id| greatest.max(id)));
     if greatest > skeletons {
         return Err(corrupt(format!("skeleton {greatest} of {skeletons}")));
     }

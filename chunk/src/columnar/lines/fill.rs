@@ -37,23 +37,21 @@ pub(super) struct Sources<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     cells: Vec<u8>,
-    lens: Vec<u8>,
     ids: Vec<u16>,
     numbers: Vec<u64>,
-    starts: Vec<u32>,
-    at: Vec<u32>,
+    starts: Vec<usize>,
+    at: Vec<usize>,
     /// Where the text ends so far.
     end: usize,
     more: Vec<u32>,
     /// Where slots start and end, of the rows that are worked on.
-    places: Vec<Vec<(u32, u32)>>,
+    places: Vec<Vec<(usize, usize)>>,
 }
 
-/// Where something of a column is in the scratch: in the cells or the numbers of values, and the lengths.
+/// Where something of a column is in the scratch: in the cells, or in the numbers of values.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Printed {
     at: usize,
-    lens: usize,
 }
 
 /// Where the text of a slot is.
@@ -90,7 +88,6 @@ impl<'a> Sources<'a> {
         made: &mut Made,
     ) -> Result<(), Fault> {
         scratch.cells.clear();
-        scratch.lens.clear();
         scratch.ids.clear();
         made.lines.clear();
         made.lines.resize(piece.order.len(), (0, 0));
@@ -165,7 +162,7 @@ impl<'a> Sources<'a> {
                 self.printed(known, open, column, piece, scratch)?;
             }
         }
-        let kept = (scratch.cells.len(), scratch.lens.len(), scratch.ids.len());
+        let kept = (scratch.cells.len(), scratch.ids.len());
         slots.clear();
         for (number, column) in columns_of(steps).enumerate() {
             let ordinals = piece.ordinals_of(kind).get(number).copied().unwrap_or(Ordinals::Own);
@@ -183,16 +180,16 @@ impl<'a> Sources<'a> {
         let order = piece.order.get(rows).unwrap_or_default();
         for ((&row, &start), &end) in order.iter().zip(&scratch.starts).zip(&scratch.at) {
             let bytes = end.saturating_sub(start);
-            if bytes as usize > self.limits.max_line_bytes {
-                return Err(Fault::limit("max_line_bytes", bytes as usize, self.limits.max_line_bytes));
+            if bytes > self.limits.max_line_bytes {
+                return Err(Fault::limit("max_line_bytes", bytes, self.limits.max_line_bytes));
             }
-            if let Some(place) = made.lines.get_mut(usize::from(row)) {
+            let place = made.lines.get_mut(usize::from(row));
+            if let (Some(place), Ok(start), Ok(bytes)) = (place, u32::try_from(start), u32::try_from(bytes)) {
                 *place = (start, bytes);
             }
         }
         scratch.cells.truncate(kept.0);
-        scratch.lens.truncate(kept.1);
-        scratch.ids.truncate(kept.2);
+        scratch.ids.truncate(kept.1);
         Ok(())
     }
 
@@ -283,7 +280,7 @@ impl<'a> Sources<'a> {
                 let at = scratch.ids.len();
                 let ids = unpack_from(part, *width, before, count);
                 scratch.ids.extend(ids.map(|id| u16::try_from(id).unwrap_or(u16::MAX)));
-                Printed { at, lens: 0 }
+                Printed { at }
             }
             _ => return Ok(Printed::default()),
         };
@@ -346,7 +343,7 @@ impl<'a> Sources<'a> {
                 return Err(Fault::limit("max_line_bytes", bytes, max));
             }
             sum = sum.saturating_add(bytes);
-            starts.push(u32::try_from(*end).unwrap_or(u32::MAX));
+            starts.push(*end);
             *end = end.saturating_add(room).saturating_add(more);
         }
         self.check_block(sum, 0)?;
@@ -368,7 +365,7 @@ impl<'a> Sources<'a> {
         scratch: &mut Scratch,
         text: &mut [u8],
     ) {
-        let Scratch { cells, lens, ids: unpacked, at, places, .. } = scratch;
+        let Scratch { cells, ids: unpacked, at, places, .. } = scratch;
         let order = piece.order.get(start..).unwrap_or_default();
         let mut target = Target { text, at: at.get_mut(some.clone()).unwrap_or_default() };
         let mut slots = slots.iter();
@@ -380,17 +377,16 @@ impl<'a> Sources<'a> {
                 (literal, bytes) = (&[], 0);
             }
             let Some(slot) = step.column.and_then(|_| slots.next()) else { continue };
-            let before: Vec<u32> = if template.repeats { target.at.to_vec() } else { Vec::new() };
+            let before: Vec<usize> = if template.repeats { target.at.to_vec() } else { Vec::new() };
             let chosen = slot.chosen(some.clone(), order, &piece.lists);
             let literal = (literal, bytes);
             match slot.text {
-                Text::Printed { printed: Printed { at, lens: start }, size } => {
-                    let cells = cells.get(at..).unwrap_or_default();
-                    let lens = lens.get(start..).unwrap_or_default();
-                    put_cells(&mut target, literal, chosen, Direct, (cells, lens, size));
+                Text::Printed { printed, size } => {
+                    let cells = cells.get(printed.at..).unwrap_or_default();
+                    put_cells(&mut target, literal, chosen, Direct, (cells, size));
                 }
                 Text::Cells { cells, ids } => {
-                    let cells = (cells.bytes(), cells.lens(), cells.size());
+                    let cells = (cells.bytes(), cells.size());
                     match ids {
                         SlotIds::Bytes(ids) => put_cells(&mut target, literal, chosen, ids, cells),
                         SlotIds::Wide(ids) => put_cells(&mut target, literal, chosen, ids, cells),
@@ -427,8 +423,7 @@ impl<'a> Sources<'a> {
                 }
             }
             if template.repeats {
-                let literal_bytes = u32::try_from(bytes).unwrap_or(0);
-                let starts = before.iter().map(|at| at.saturating_add(literal_bytes));
+                let starts = before.iter().map(|at| at.saturating_add(bytes));
                 places.push(starts.zip(target.at.iter().copied()).collect());
             }
         }
@@ -452,12 +447,10 @@ impl Slot<'_> {
 impl Scratch {
     /// Prints the numbers into cells of a size.
     fn print(&mut self, class: Class, size: usize) -> Result<Printed, Fault> {
-        let Self { cells, lens, numbers, .. } = self;
-        let printed = Printed { at: cells.len(), lens: lens.len() };
+        let Self { cells, numbers, .. } = self;
+        let printed = Printed { at: cells.len() };
         cells.resize(printed.at.saturating_add(numbers.len().saturating_mul(size)), 0);
-        lens.resize(printed.lens.saturating_add(numbers.len()), 0);
-        let (cells, lens) = (cells.get_mut(printed.at..), lens.get_mut(printed.lens..));
-        print_cells(class, numbers, cells.unwrap_or_default(), lens.unwrap_or_default())?;
+        print_cells(class, numbers, cells.get_mut(printed.at..).unwrap_or_default())?;
         Ok(printed)
     }
 
@@ -470,7 +463,7 @@ impl Scratch {
         count: usize,
         width: usize,
     ) -> Printed {
-        let printed = Printed { at: self.cells.len(), lens: 0 };
+        let printed = Printed { at: self.cells.len() };
         self.cells.reserve(count.saturating_mul(width).saturating_add(WIDE));
         for value in part.chunks_exact(class.fixed_bytes().unwrap_or(1)).skip(first).take(count) {
             class.print_bytes(value, &mut self.cells);
@@ -510,11 +503,11 @@ fn put_cells(
     literal: (&[u8], usize),
     chosen: Chosen<'_>,
     lookup: impl Lookup,
-    (cells, lens, size): (&[u8], &[u8], usize),
+    (cells, size): (&[u8], usize),
 ) {
     if size == WIDE {
-        put(target, literal, chosen, lookup, InCells::<WIDE> { cells: cells.as_chunks().0, lens });
+        put(target, literal, chosen, lookup, InCells::<WIDE> { cells: cells.as_chunks().0 });
     } else {
-        put(target, literal, chosen, lookup, InCells::<NARROW> { cells: cells.as_chunks().0, lens });
+        put(target, literal, chosen, lookup, InCells::<NARROW> { cells: cells.as_chunks().0 });
     }
 }

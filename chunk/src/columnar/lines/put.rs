@@ -8,7 +8,7 @@ use crate::columnar::column::WIDE;
 /// Where lines are written, and how far each is.
 pub(super) struct Target<'a> {
     pub(super) text: &'a mut [u8],
-    pub(super) at: &'a mut [u32],
+    pub(super) at: &'a mut [usize],
 }
 
 /// Which values some rows have.
@@ -23,6 +23,9 @@ pub(super) enum Chosen<'a> {
 /// From the number of a value to that of its text.
 pub(super) trait Lookup: Copy {
     fn id(self, value: usize) -> usize;
+
+    /// Those of the values from one on.
+    fn ids_from(self, first: usize) -> impl Iterator<Item = usize>;
 }
 
 /// Each value has its own text.
@@ -30,22 +33,26 @@ pub(super) trait Lookup: Copy {
 pub(super) struct Direct;
 
 impl Lookup for Direct {
+    #[inline]
     fn id(self, value: usize) -> usize {
         value
     }
-}
 
-impl Lookup for &[u8] {
     #[inline]
-    fn id(self, value: usize) -> usize {
-        self.get(value).copied().map_or(usize::MAX, usize::from)
+    fn ids_from(self, first: usize) -> impl Iterator<Item = usize> {
+        first..usize::MAX
     }
 }
 
-impl Lookup for &[u16] {
+impl<T: Copy + Into<usize>> Lookup for &[T] {
     #[inline]
     fn id(self, value: usize) -> usize {
-        self.get(value).copied().map_or(usize::MAX, usize::from)
+        self.get(value).map_or(usize::MAX, |&id| id.into())
+    }
+
+    #[inline]
+    fn ids_from(self, first: usize) -> impl Iterator<Item = usize> {
+        self.get(first..).unwrap_or_default().iter().map(|&id| id.into())
     }
 }
 
@@ -55,19 +62,18 @@ pub(super) trait Source: Copy {
     fn put(self, id: usize, text: &mut [u8], at: usize) -> usize;
 }
 
-/// In cells of `N` bytes.
+/// In cells of `N` bytes, the last of them the length.
 #[derive(Clone, Copy)]
 pub(super) struct InCells<'a, const N: usize> {
     pub(super) cells: &'a [[u8; N]],
-    pub(super) lens: &'a [u8],
 }
 
 impl<const N: usize> Source for InCells<'_, N> {
     #[inline]
     fn put(self, id: usize, text: &mut [u8], at: usize) -> usize {
-        let Some((cell, &length)) = self.cells.get(id).zip(self.lens.get(id)) else { return 0 };
+        let Some(cell) = self.cells.get(id) else { return 0 };
         put_chunk(text, at, cell);
-        length.into()
+        cell.last().copied().map_or(0, usize::from)
     }
 }
 
@@ -146,13 +152,14 @@ fn put_chosen<const P: usize>(
     lookup: impl Lookup,
     source: impl Source,
 ) {
+    let ids = |value: usize| lookup.id(value);
     match chosen {
-        Chosen::From(first) => put_each(target, literal, bytes, first.., lookup, source),
+        Chosen::From(first) => put_each(target, literal, bytes, lookup.ids_from(first), source),
         Chosen::Rows(rows) => {
-            put_each(target, literal, bytes, rows.iter().map(|&row| usize::from(row)), lookup, source);
+            put_each(target, literal, bytes, rows.iter().map(|&row| ids(usize::from(row))), source);
         }
         Chosen::List(list) => {
-            put_each(target, literal, bytes, list.iter().map(|&number| number as usize), lookup, source);
+            put_each(target, literal, bytes, list.iter().map(|&number| ids(number as usize)), source);
         }
     }
 }
@@ -162,17 +169,15 @@ fn put_each<const P: usize>(
     target: &mut Target<'_>,
     literal: &[u8; P],
     bytes: usize,
-    values: impl IntoIterator<Item = usize>,
-    lookup: impl Lookup,
+    ids: impl Iterator<Item = usize>,
     source: impl Source,
 ) {
     let text = &mut *target.text;
-    for (place, value) in target.at.iter_mut().zip(values) {
-        let at = *place as usize;
-        put_chunk(text, at, literal);
-        let at = at.saturating_add(bytes);
-        let length = source.put(lookup.id(value), text, at);
-        *place = u32::try_from(at.saturating_add(length)).unwrap_or(u32::MAX);
+    for (place, id) in target.at.iter_mut().zip(ids) {
+        let start = *place;
+        put_chunk(text, start, literal);
+        let at = start.wrapping_add(bytes);
+        *place = at.wrapping_add(source.put(id, text, at));
     }
 }
 
@@ -180,7 +185,7 @@ fn put_each<const P: usize>(
 pub(super) fn put_literal(target: &mut Target<'_>, literal: &[u8], bytes: usize) {
     let text = &mut *target.text;
     for place in target.at.iter_mut() {
-        let start = *place as usize;
+        let start = *place;
         let (mut from, mut at) = (literal, start);
         let end = start.saturating_add(bytes);
         while at < end
@@ -196,15 +201,15 @@ pub(super) fn put_literal(target: &mut Target<'_>, literal: &[u8], bytes: usize)
         {
             let _ = from.get(..place.len()).map(|from| place.copy_from_slice(from));
         }
-        *place = u32::try_from(end).unwrap_or(u32::MAX);
+        *place = end;
     }
 }
 
 /// Writes what an earlier slot of each line has: from where to where.
-pub(super) fn put_same(target: &mut Target<'_>, slots: &[(u32, u32)]) {
+pub(super) fn put_same(target: &mut Target<'_>, slots: &[(usize, usize)]) {
     let text = &mut *target.text;
     for (place, &(start, end)) in target.at.iter_mut().zip(slots) {
-        let (at, start, end) = (*place as usize, start as usize, end as usize);
+        let at = *place;
         let bytes = end.saturating_sub(start);
         match text.get(start..).and_then(<[u8]>::first_chunk::<WIDE>).filter(|_| bytes <= WIDE).copied() {
             Some(chunk) => put_chunk(text, at, &chunk),
@@ -213,6 +218,6 @@ pub(super) fn put_same(target: &mut Target<'_>, slots: &[(u32, u32)]) {
             }
             None => {}
         }
-        *place = u32::try_from(at.saturating_add(bytes)).unwrap_or(u32::MAX);
+        *place = at.saturating_add(bytes);
     }
 }
