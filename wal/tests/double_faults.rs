@@ -6,16 +6,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "golden/checker.rs"]
-#[allow(dead_code, reason = "the classes of damage are tested elsewhere")]
 mod checker;
 mod harness;
-#[path = "golden/writer.rs"]
-#[allow(dead_code, reason = "only its sums are used here")]
-mod writer;
 
 use std::path::Path;
 
-use checker::{Files, Records, first_damage, frames, head, is_sealed, low, whole_records};
+use checker::{Files, Records, first_damage, low, places, readable};
 use forebay_wal::fs::sim::{SimFs, Survive};
 use forebay_wal::{OpenError, Options, RecoveryReport, RepairPolicy, Wal};
 use harness::{DIR, changes, options, path, read_all, record};
@@ -37,18 +33,18 @@ use Fault::{CutTail, FlippedHeader, LostSeal, LostStart, Missing};
 const FAULTS: [Fault; 5] = [LostSeal, LostStart, Missing, FlippedHeader, CutTail];
 
 fn strike(golden: &Files, files: &mut Files, (number, fault): (u64, Fault)) {
-    let frames = frames(&golden[&number]);
+    let frames = places(&golden[&number]);
     let Some(bytes) = files.get_mut(&number) else { return };
     match fault {
         LostSeal => {
-            if let Some(byte) = bytes.get_mut(frames.last().unwrap().0 + 12) {
+            if let Some(byte) = bytes.get_mut(frames.last().unwrap() + 12) {
                 *byte ^= 1;
             }
         }
         LostStart => bytes[4096..4200].fill(0),
         Missing => drop(files.remove(&number)),
         FlippedHeader => bytes[50] ^= 1,
-        CutTail => bytes.truncate(frames[frames.len() - 2].0 + 36),
+        CutTail => bytes.truncate(frames[frames.len() - 2] + 36),
     }
 }
 
@@ -91,21 +87,6 @@ fn read(wal: &Wal<SimFs>, low: u64) -> Records {
     read_all(wal).into_iter().filter(|(lsn, _)| *lsn >= low).collect()
 }
 
-/// The records that are whole in segments whose place is known: by their header, or by the seal in front of them.
-fn readable(golden: &Files, files: &Files) -> Records {
-    let mut records = Records::new();
-    let mut sealed = false;
-    for (number, whole) in golden {
-        let bytes = files.get(number);
-        let known = bytes.filter(|bytes| sealed || head(bytes).is_some());
-        if let Some(bytes) = known {
-            whole_records(&head(whole).unwrap(), bytes, &mut records);
-        }
-        sealed = known.is_some_and(|bytes| is_sealed(&head(whole).unwrap(), bytes));
-    }
-    records.split_off(&low(golden))
-}
-
 fn is_exhaustive() -> bool {
     std::env::var_os("WAL_EXHAUSTIVE").is_some()
 }
@@ -119,8 +100,7 @@ fn pairs(segments: u64) -> Vec<Vec<(u64, Fault)>> {
 
 fn sweep(golden: &Files, repair: RepairPolicy) -> usize {
     let (mut crashes, mut unreadable) = (0, 0);
-    let mut whole = Records::new();
-    golden.values().for_each(|bytes| whole_records(&head(bytes).unwrap(), bytes, &mut whole));
+    let whole = readable(golden, golden);
     for (index, faults) in (0..).zip(pairs(golden.len() as u64)) {
         let mut files = golden.clone();
         faults.iter().for_each(|fault| strike(golden, &mut files, *fault));
@@ -128,7 +108,7 @@ fn sweep(golden: &Files, repair: RepairPolicy) -> usize {
             RepairPolicy::Salvage => readable(golden, &files),
             _ => {
                 let next = first_damage(golden, &files);
-                whole.range(low(golden)..next).map(|(lsn, bytes)| (*lsn, bytes.clone())).collect()
+                whole.range(..next).map(|(lsn, bytes)| (*lsn, bytes.clone())).collect()
             }
         };
         let (wal, report) = match open(&plant(&files), repair) {

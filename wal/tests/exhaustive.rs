@@ -4,14 +4,15 @@
 //! Every damage is made with `WAL_EXHAUSTIVE=1` (best with `--release`), a sample of some kinds otherwise.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "exhaustive/check.rs"]
-mod check;
+#[path = "golden/checker.rs"]
+mod checker;
 mod harness;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use check::{Files, Verdict, judge, sum_frame, sum_header};
+use checker::frames::{sum_frame, sum_header};
+use checker::{Files, Verdict, judge};
 use forebay_wal::fs::sim::SimFs;
 use forebay_wal::{DamageClass, Lsn, OpenError, Options, Wal};
 use harness::{DIR, options, path, record};

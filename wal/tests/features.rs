@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "golden/checker.rs"]
-#[allow(dead_code, reason = "only its classes are used here")]
 mod checker;
 mod harness;
 #[path = "golden/writer.rs"]
@@ -12,7 +11,7 @@ mod writer;
 
 use std::path::PathBuf;
 
-use checker::{Finding, finding};
+use checker::{Verdict, judge};
 use forebay_wal::format::{Features, Kind, StreamDef, Unsupported};
 use forebay_wal::fs::Fs;
 use forebay_wal::fs::sim::SimFs;
@@ -284,16 +283,16 @@ fn a_flipped_bit_in_any_of_them_is_told_for_what_it_is() {
                 let found = match View::open_in(plant(&log), DIR) {
                     Ok((view, report)) => {
                         assert!(view.reader(Lsn(0)).all(|record| record.is_ok()), "{name} {segment} {at}");
-                        Finding::Opens(report.next_lsn.0)
+                        Verdict::Reads { next_lsn: report.next_lsn.0, torn: report.torn.is_some() }
                     }
                     Err(OpenError::Corrupt(damage)) => match damage.class {
-                        DamageClass::BadHeader(_) => Finding::BadHeader(damage.segment),
-                        DamageClass::DamagedDurable => Finding::Damaged(damage.segment),
+                        DamageClass::BadHeader(_) => Verdict::BadHeader(damage.segment),
+                        DamageClass::DamagedDurable => Verdict::Damaged(damage.segment),
                         class => panic!("{name} {segment} {at}: {class}"),
                     },
                     Err(error) => panic!("{name} {segment} {at}: {error}"),
                 };
-                assert_eq!(found, finding(&(1..).zip(log).collect()), "{name}, segment {segment}, byte {at}");
+                assert_eq!(found, judge(&(1..).zip(log).collect()), "{name}, segment {segment}, byte {at}");
             }
         }
     }

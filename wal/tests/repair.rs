@@ -5,17 +5,14 @@
 #[path = "golden/checker.rs"]
 mod checker;
 mod harness;
-#[path = "golden/writer.rs"]
-#[allow(dead_code, reason = "only its sums are used here")]
-mod writer;
 
 use std::path::Path;
 
-use checker::{Files, Finding, Records, finding, first_damage, head, whole_records};
+use checker::{Files, Records, Verdict, first_damage, judge, readable};
 use forebay_wal::fs::Fs;
 use forebay_wal::fs::sim::{SimFs, Survive};
 use forebay_wal::{DamageClass, Lsn, OpenError, Options, RecoveryReport, RepairPolicy, Wal, verify_in};
-use harness::{DIR, options, path, read_all};
+use harness::{DIR, changes, options, path, read_all};
 
 /// The golden log: records 3 to 16 in three segments, closed.
 #[expect(clippy::disallowed_methods, reason = "the golden files are on disk")]
@@ -93,17 +90,17 @@ fn damage_is_classed_as_a_checker_of_its_own_does() {
     let mut met = std::collections::HashSet::new();
     for (what, files) in flips(7).chain(losses()) {
         let found = match open(&plant(&files), RepairPolicy::TruncateTail) {
-            Ok((_, report)) => Finding::Opens(report.next_lsn.0),
+            Ok((_, report)) => Verdict::Reads { next_lsn: report.next_lsn.0, torn: report.torn.is_some() },
             Err(OpenError::Corrupt(damage)) => match damage.class {
-                DamageClass::BadHeader(_) => Finding::BadHeader(damage.segment),
-                DamageClass::DamagedDurable => Finding::Damaged(damage.segment),
-                DamageClass::MissingSegment => Finding::Missing(damage.segment),
-                DamageClass::Foreign => Finding::Foreign(damage.segment),
+                DamageClass::BadHeader(_) => Verdict::BadHeader(damage.segment),
+                DamageClass::DamagedDurable => Verdict::Damaged(damage.segment),
+                DamageClass::MissingSegment => Verdict::Missing(damage.segment),
+                DamageClass::Foreign => Verdict::Foreign(damage.segment),
                 class => panic!("{what}: {class}"),
             },
             Err(error) => panic!("{what}: {error}"),
         };
-        assert_eq!(found, finding(&files), "{what}");
+        assert_eq!(found, judge(&files), "{what}");
         met.insert(std::mem::discriminant(&found));
     }
     assert_eq!(met.len(), 5, "every class was met");
@@ -111,19 +108,7 @@ fn damage_is_classed_as_a_checker_of_its_own_does() {
 
 /// The records that are whole in segments whose place in the log is known.
 fn whole(files: &Files) -> Records {
-    let golden = golden();
-    let mut records = Records::new();
-    for (number, bytes) in files {
-        // A header that is gone is known from the seal before it; that of the first segment from nowhere.
-        let own = head(bytes).filter(|head| head.number == *number);
-        let known = own.or_else(|| {
-            head(bytes).is_none().then(|| head(&golden[number])).flatten().filter(|_| *number > 1)
-        });
-        if let Some(head) = known {
-            whole_records(&head, bytes, &mut records);
-        }
-    }
-    records.split_off(&3)
+    readable(&golden(), files)
 }
 
 #[test]
@@ -144,7 +129,7 @@ fn salvage_keeps_every_record_that_is_whole() {
                 "{what}: record {lsn} is there, or said to be lost"
             );
         }
-        assert_eq!(report.damaged.is_empty(), matches!(finding(&files), Finding::Opens(_)), "{what}");
+        assert_eq!(report.damaged.is_empty(), matches!(judge(&files), Verdict::Reads { .. }), "{what}");
         let lsn = wal.append("goes on").unwrap();
         assert_eq!(lsn.0, next);
         drop(wal);
@@ -201,6 +186,7 @@ fn a_repair_that_crashes_at_every_operation_comes_to_the_same_log() {
         for (what, files) in one_of_each() {
             let (wal, report) = open(&plant(&files), repair).unwrap();
             let (expected, next) = (read(&wal), report.next_lsn);
+            let mut before = None;
             for op in 0.. {
                 let disk = plant(&files);
                 disk.crash_at(op);
@@ -209,21 +195,22 @@ fn a_repair_that_crashes_at_every_operation_comes_to_the_same_log() {
                     break;
                 }
                 assert!(died, "{what}: it lived on at {op}");
-                let survive = [Survive::Nothing, Survive::Everything, Survive::Seeded(op)];
-                let disk = disk.crash(survive[usize::try_from(op % 3).unwrap()]);
-                let (wal, report) =
-                    open(&disk, repair).unwrap_or_else(|error| panic!("{what}, {repair:?}, {op}: {error}"));
-                assert_eq!(read(&wal), expected, "{what}, {repair:?}, {op}");
-                assert_eq!(report.next_lsn, next, "{what}, {repair:?}, {op}");
-                let kept = disk.list(Path::new("/log/quarantine")).unwrap_or_default();
-                let kept: Vec<_> =
-                    kept.iter().map(|name| disk.peek(format!("/log/quarantine/{name}")).unwrap()).collect();
-                for (number, bytes) in &files {
-                    let there = disk.peek(path(*number)).is_ok_and(|now| now == *bytes);
-                    assert!(
-                        there || kept.contains(bytes),
-                        "{what}, {repair:?}, {op}: segment {number} is kept"
-                    );
+                if before.replace(changes(&disk)) == Some(changes(&disk)) {
+                    continue;
+                }
+                for survive in [Survive::Nothing, Survive::Everything, Survive::Seeded(op)] {
+                    let (disk, what) =
+                        (disk.crash(survive), format!("{what}, {repair:?}, {op}, {survive:?}"));
+                    let (wal, report) = open(&disk, repair).unwrap_or_else(|error| panic!("{what}: {error}"));
+                    assert_eq!(read(&wal), expected, "{what}");
+                    assert_eq!(report.next_lsn, next, "{what}");
+                    let kept = disk.list(Path::new("/log/quarantine")).unwrap_or_default();
+                    let kept = kept.iter().map(|name| disk.peek(format!("/log/quarantine/{name}")).unwrap());
+                    let kept: Vec<_> = kept.collect();
+                    for (number, bytes) in &files {
+                        let there = disk.peek(path(*number)).is_ok_and(|now| now == *bytes);
+                        assert!(there || kept.contains(bytes), "{what}: segment {number} is kept");
+                    }
                 }
             }
         }

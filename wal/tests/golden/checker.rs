@@ -1,265 +1,339 @@
-//! What the format's document says of a directory, read by code of its own: which class its damage is of, and which
-//! records are whole, wherever they lie.
-#![expect(clippy::cast_possible_truncation, reason = "lengths in a golden log are small")]
+//! What FORMAT.md says of a directory, written from it alone and sharing nothing with the crate: its steps 2 to 5 on
+//! bytes in memory, and which records are whole, wherever they lie.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+pub(crate) mod frames;
 
 use std::collections::BTreeMap;
 
-use super::writer::{CASTAGNOLI, IEEE, crc};
+pub(crate) use frames::Files;
+use frames::{Frame, Segment, records, u32_at, u64_at};
 
-pub(crate) type Files = BTreeMap<u64, Vec<u8>>;
 pub(crate) type Records = BTreeMap<u64, Vec<u8>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Finding {
-    /// Opens with all records up to this LSN; what is behind is torn.
-    Opens(u64),
+pub(crate) enum Verdict {
+    /// All records below this one are there; whether bytes behind them are a torn tail.
+    Reads {
+        next_lsn: u64,
+        torn: bool,
+    },
     BadHeader(u64),
     Damaged(u64),
     Missing(u64),
     Foreign(u64),
 }
 
-pub(crate) struct Head {
-    polynomial: u32,
-    pub(crate) log_id: Vec<u8>,
-    pub(crate) number: u64,
-    salt: u64,
-    capacity: usize,
-}
+use Verdict::{BadHeader, Damaged, Foreign, Missing, Reads};
 
-#[derive(Clone)]
-struct Frame {
+/// The whole groups at the start of a segment.
+#[derive(Clone, Default)]
+struct Walk {
     end: usize,
-    kind: u8,
-    frag: u8,
-    lsn: u64,
-    records: u64,
     synced: usize,
-    hcrc: u64,
-    /// None where its sum does not fit.
-    body: Option<Vec<u8>>,
+    next_lsn: u64,
+    low: u64,
+    last_hcrc: u32,
+    frames: u64,
+    data_bytes: u64,
+    start: Option<[u64; 6]>,
+    /// Number and salt of the next, flags.
+    seal: Option<(u64, u64, u32)>,
+    checkpoint: bool,
+    /// The kind of the group that is not over.
+    open: Option<u8>,
 }
 
-fn number(bytes: &[u8], at: usize, len: usize) -> u64 {
-    (0..len).rev().fold(0, |n, i| n << 8 | u64::from(bytes.get(at + i).copied().unwrap_or(0)))
+/// What lies behind the end of a walk.
+struct Behind {
+    any: bool,
+    frames: bool,
+    synced: usize,
 }
 
-pub(crate) fn head(bytes: &[u8]) -> Option<Head> {
-    let polynomial = if number(bytes, 20, 1) == 2 { CASTAGNOLI } else { IEEE };
-    let whole = bytes.len() >= 128 && number(bytes, 124, 4) == u64::from(crc(polynomial, &[&bytes[..124]]));
-    whole.then(|| Head {
-        polynomial,
-        log_id: bytes[24..40].to_vec(),
-        number: number(bytes, 40, 8),
-        salt: number(bytes, 48, 8),
-        capacity: number(bytes, 56, 8) as usize,
-    })
+pub(crate) fn judge(files: &Files) -> Verdict {
+    steps(files).unwrap_or_else(|refused| refused)
 }
 
-fn frame(head: &Head, bytes: &[u8], at: usize) -> Option<Frame> {
-    let salt = head.salt.to_le_bytes();
-    let rest = bytes.get(at + 4..at + 32)?;
-    let hcrc = number(bytes, at, 4);
-    if rest[16] == 0
-        || rest[18] > 3
-        || rest[19] != 0
-        || hcrc != u64::from(crc(head.polynomial, &[&salt, rest]))
-    {
-        return None;
-    }
-    let end = at + 32 + number(bytes, at + 4, 4) as usize;
-    let body = bytes
-        .get(at + 32..end)
-        .filter(|body| number(bytes, at + 28, 4) == u64::from(crc(head.polynomial, &[&salt, body])));
-    Some(Frame {
-        end: end.next_multiple_of(8),
-        kind: rest[16],
-        frag: rest[18],
-        lsn: number(bytes, at + 8, 8),
-        records: number(bytes, at + 16, 4),
-        synced: 8 * number(bytes, at + 24, 4) as usize,
-        hcrc,
-        body: body.map(<[u8]>::to_vec),
-    })
+fn read(files: &Files, number: u64) -> Result<Segment<'_>, Verdict> {
+    let segment = Segment::of(&files[&number]).ok_or(BadHeader(number))?;
+    if segment.number == number { Ok(segment) } else { Err(Foreign(number)) }
 }
 
-/// The groups that are whole from `at` on, one right behind the other: the first one begins with `lsn`, if that is known.
-fn groups(head: &Head, bytes: &[u8], mut at: usize, mut lsn: Option<u64>) -> Vec<Vec<Frame>> {
-    let (mut groups, mut open): (Vec<Vec<Frame>>, Vec<Frame>) = (Vec::new(), Vec::new());
-    while let Some(frame) = frame(head, bytes, at).filter(|frame| frame.body.is_some()) {
-        let fits = matches!((open.is_empty(), frame.frag), (true, 0 | 1) | (false, 2 | 3));
-        if !fits || lsn.is_some_and(|lsn| lsn != frame.lsn) || frame.synced > at {
-            break;
+fn steps(files: &Files) -> Result<Verdict, Verdict> {
+    let Some((&highest, _)) = files.last_key_value() else { return Ok(Reads { next_lsn: 1, torn: false }) };
+    // Step 2: the last segment that begins with a start, and those above it.
+    let (mut last, mut above, mut rotten) = (None, Vec::new(), None);
+    for (n, &number) in files.keys().rev().enumerate() {
+        match read(files, number) {
+            Ok(segment) => {
+                let walk = segment.walk();
+                if let Some(front) = in_front_of(files, &segment, &walk) {
+                    above.push(segment);
+                    last = Some(front);
+                    break;
+                }
+                if walk.start.is_some() {
+                    last = Some((segment, walk));
+                    break;
+                }
+                above.push(segment);
+            }
+            Err(BadHeader(_)) if number == highest => rotten = Some(number),
+            Err(refused) => return Err(refused),
         }
-        (at, lsn) = (frame.end, Some(frame.lsn + frame.records));
-        let over = matches!(frame.frag, 0 | 3);
-        let seal = frame.kind == 4;
-        open.push(frame);
-        if over {
-            groups.push(std::mem::take(&mut open));
+        if number > 1 && !files.contains_key(&(number - 1)) {
+            return Err(Missing(number - 1));
         }
-        if seal {
+        if n == 2 {
             break;
         }
     }
-    groups
-}
-
-/// Where the frames at the start of a segment lie, less their padding, and their LSNs.
-pub(crate) fn frames(bytes: &[u8]) -> Vec<(usize, usize, std::ops::Range<u64>)> {
-    let mut at = 4096;
-    let found = head(bytes).map(|head| groups(&head, bytes, at, None)).unwrap_or_default();
-    let place = |frame: &Frame| {
-        let begin = std::mem::replace(&mut at, frame.end);
-        let end = begin + 32 + frame.body.as_ref().map_or(0, Vec::len);
-        (begin, end, frame.lsn..frame.lsn + frame.records)
+    let named = last.as_ref().is_none_or(|(_, walk)| walk.seal.is_some());
+    let next = if named { above.pop() } else { None };
+    let reserve = above.pop();
+    if let Some(number) = rotten {
+        let blank = files[&number].get(4096..).unwrap_or_default().iter().all(|byte| *byte == 0);
+        let place = next.is_some() || last.as_ref().is_some_and(|(_, walk)| walk.seal.is_none());
+        if !blank || !place || reserve.is_some() || !above.is_empty() {
+            return Err(BadHeader(number));
+        }
+    }
+    if let Some(extra) = above.pop() {
+        return Err(Damaged(extra.number));
+    }
+    // Step 3.
+    let front = last.as_ref().map(|(last, _)| last).or(next.as_ref());
+    let next_lsn = last.as_ref().map_or(1, |(_, walk)| walk.next_lsn);
+    let torn = match (&last, &next) {
+        (Some((last, walk)), next) if walk.seal.is_some() => {
+            let (number, salt, _) = walk.seal.unwrap();
+            let next = next.as_ref().ok_or(Missing(number))?;
+            if (next.number, next.salt, next.log_id) != (number, salt, last.log_id) {
+                return Err(Foreign(next.number));
+            }
+            next.unstarted(next_lsn)?
+        }
+        (Some((last, walk)), _) => {
+            let behind = last.behind(walk.end, next_lsn);
+            let short = walk.end + 80 > last.capacity || last.bytes.len() < last.capacity;
+            if walk.synced.max(behind.synced) > walk.end || short {
+                return Err(Damaged(last.number));
+            }
+            behind.any
+        }
+        (None, Some(first)) => first.unstarted(1)?,
+        (None, None) => return Ok(Reads { next_lsn, torn: false }),
     };
-    found.iter().flatten().map(place).collect()
+    if let Some((last, walk)) = &last {
+        chain(files, last, walk)?;
+    }
+    match (reserve, front) {
+        (Some(reserve), Some(front)) if reserve.behind(4096, next_lsn).frames => Err(Damaged(front.number)),
+        _ => Ok(Reads { next_lsn, torn }),
+    }
 }
 
-/// The records in the groups of one segment that are whole, wherever they lie.
-pub(crate) fn whole_records(head: &Head, bytes: &[u8], records: &mut Records) {
-    let mut at = 4096;
-    while at + 32 <= bytes.len() {
-        let found = groups(head, bytes, at, None);
-        for group in &found {
-            let body: Vec<u8> = group.iter().flat_map(|frame| frame.body.clone().unwrap()).collect();
-            let mut body = &body[..];
-            let mut lsn = group[0].lsn;
-            while group[0].kind == 1 && !body.is_empty() {
-                let (len, skip) = match body[0] {
-                    0..128 => (usize::from(body[0]), 1),
-                    low => (usize::from(low & 127) | usize::from(body[1]) << 7, 2),
+/// The segment before one that has a start and no more, if that one must begin with a copy of its checkpoint.
+fn in_front_of<'a>(files: &'a Files, segment: &Segment<'_>, walk: &Walk) -> Option<(Segment<'a>, Walk)> {
+    let prev = walk.start.filter(|_| walk.frames == 1)?[2];
+    let before = read(files, *files.get_key_value(&prev)?.0).ok()?;
+    let its = before.walk();
+    let named = its.seal.is_some_and(|(number, salt, _)| (number, salt) == (segment.number, segment.salt));
+    let due = named && its.start.is_some() && its.checkpoint && before.log_id == segment.log_id;
+    due.then_some((before, its))
+}
+
+/// Steps 4 and 5.
+fn chain(files: &Files, last: &Segment<'_>, walk: &Walk) -> Result<(), Verdict> {
+    let low = walk.low;
+    let mut start = walk.start.unwrap();
+    let mut salt = last.salt;
+    while start[1] > low && start[2] != 0 {
+        let [number, base, prev, _, prev_end, prev_hcrc] = start;
+        if prev >= number || !files.contains_key(&prev) {
+            return Err(Missing(prev));
+        }
+        let before = read(files, prev)?;
+        if before.log_id != last.log_id {
+            return Err(Foreign(prev));
+        }
+        let walk = before.walk();
+        let (Some(its), Some((next, next_salt, flags))) = (walk.start, walk.seal) else {
+            return Err(Damaged(prev));
+        };
+        let tied = walk.end as u64 == prev_end && u64::from(walk.last_hcrc) == prev_hcrc;
+        if !(tied || flags & 2 != 0) || (next, next_salt) != (number, salt) || walk.next_lsn != base {
+            return Err(Foreign(prev));
+        }
+        (start, salt) = (its, before.salt);
+    }
+    if start[1] > low {
+        return Err(Missing(start[0] - 1));
+    }
+    for &number in files.range(..start[0]).map(|(number, _)| number) {
+        match read(files, number) {
+            Ok(other) if other.log_id != last.log_id => return Err(Foreign(number)),
+            Ok(_) | Err(BadHeader(_)) => {}
+            Err(refused) => return Err(refused),
+        }
+    }
+    Ok(())
+}
+
+impl Segment<'_> {
+    fn walk(&self) -> Walk {
+        let mut walk = Walk { end: 4096, synced: 4096, ..Walk::default() };
+        let mut whole = walk.clone();
+        while walk.seal.is_none() && self.step(&mut walk).is_some() {
+            if walk.open.is_none() {
+                whole = walk.clone();
+            }
+            whole.synced = walk.synced;
+        }
+        whole
+    }
+
+    /// One more frame, if there is one that fits.
+    fn step(&self, walk: &mut Walk) -> Option<()> {
+        let frame = self.frame(walk.end)?;
+        let Frame { kind, frag, lsn, body, .. } = frame;
+        let first = walk.start.is_none();
+        let in_place = (walk.synced..=walk.end).contains(&frame.synced) && (first || lsn == walk.next_lsn);
+        if !in_place || frame.codec != 0 || first != (kind == 3) {
+            return None;
+        }
+        let whole = frag == 0 && walk.open.is_none();
+        let control = whole && frame.records == 0;
+        match kind {
+            1 | 2 => {
+                assert!(kind == 1 || self.features & 1 != 0, "streams are announced here");
+                let counted = || records(body, kind == 2).map(|records| records.len() as u64);
+                let fits = match frag {
+                    0 => walk.open.is_none() && counted() == Some(frame.records),
+                    1 => walk.open.is_none() && frame.records == 0,
+                    2 => walk.open == Some(kind) && frame.records == 0,
+                    _ => walk.open == Some(kind) && frame.records > 0,
                 };
-                records.insert(lsn, body[skip..skip + len].to_vec());
-                (body, lsn) = (&body[skip + len..], lsn + 1);
+                walk.open = matches!(frag, 1 | 2).then_some(kind);
+                walk.data_bytes += body.len() as u64;
+                fits.then_some(())?;
+            }
+            3 => {
+                let field = |at| u64_at(body, at);
+                let start = [field(0), field(8), field(16), field(24), field(32), field(40) & 0xFFFF_FFFF];
+                walk.start =
+                    (body.len() >= 64 && start[0] == self.number && start[1] == lsn).then_some(start);
+                walk.next_lsn = lsn;
+                walk.low = field(48);
+                (control && walk.start.is_some()).then_some(())?;
+            }
+            4 => {
+                let sums = [u64_at(body, 0), u64_at(body, 8), u64_at(body, 16), u64_at(body, 24)];
+                let expected = [walk.next_lsn, walk.frames, walk.data_bytes, self.number + 1];
+                let fits = control && sums == expected;
+                walk.seal = fits.then(|| (u64_at(body, 24), u64_at(body, 32), u32_at(body, 40)));
+                walk.seal?;
+            }
+            5 => {
+                walk.checkpoint = true;
+                (control && body.len() >= 8 && u64_at(body, 0) <= walk.next_lsn).then_some(())?;
+            }
+            6 => {
+                let low = u64_at(body, 0);
+                walk.low = walk.low.max(low);
+                (control && body.len() >= 8 && low <= walk.next_lsn).then_some(())?;
+            }
+            7 => {
+                assert!(self.features & 1 != 0, "streams are announced here");
+                (control && body.len() > 16 && u32_at(body, 0) > 0).then_some(())?;
+            }
+            8 | 9 => control.then_some(())?,
+            128 => (whole && frame.records > 0).then_some(())?,
+            other => panic!("no kind {other} is made here"),
+        }
+        walk.next_lsn += frame.records;
+        walk.frames += 1;
+        walk.synced = frame.synced;
+        walk.last_hcrc = frame.hcrc;
+        walk.end = frame.next;
+        Some(())
+    }
+
+    fn behind(&self, from: usize, next_lsn: u64) -> Behind {
+        let any = self.bytes.iter().skip(from).any(|byte| *byte != 0);
+        let mut behind = Behind { any, frames: false, synced: 0 };
+        for at in (from..self.bytes.len()).step_by(8) {
+            let Some(header) = self.header(at) else { continue };
+            let synced = u32_at(header, 24) as usize * 8;
+            if synced <= at && (next_lsn..=1 << 62).contains(&u64_at(header, 8)) {
+                behind.frames = true;
+                behind.synced = behind.synced.max(synced);
             }
         }
-        at = found.last().map_or(at + 8, |group| group.last().unwrap().end);
+        // What a file held before it was used again is nothing.
+        behind.any &= behind.frames || self.features & 16 == 0;
+        behind
     }
+
+    /// A segment that should have no frames: whether it has a torn tail.
+    fn unstarted(&self, next_lsn: u64) -> Result<bool, Verdict> {
+        let behind = self.behind(4096, next_lsn);
+        let whole = behind.synced <= 4096 && self.bytes.len() >= self.capacity;
+        if whole { Ok(behind.any) } else { Err(Damaged(self.number)) }
+    }
+}
+
+/// The records that are whole in segments of a log that was whole once, wherever they lie, from its low watermark on. A
+/// segment counts where its header is whole, or the seal in front of it, which says all that the header did.
+pub(crate) fn readable(golden: &Files, files: &Files) -> Records {
+    let mut all = Records::new();
+    let mut sealed = false;
+    for (number, whole) in golden {
+        let bytes = files.get(number);
+        let own = |bytes: &[u8]| Segment::of(bytes).map_or(sealed, |segment| segment.number == *number);
+        let known = bytes.filter(|bytes| own(bytes)).and_then(|bytes| Segment::under(whole, bytes));
+        let groups = known.map(|segment| segment.all_groups()).unwrap_or_default();
+        sealed = groups.iter().flatten().any(|frame| frame.kind == 4);
+        for group in groups.iter().filter(|group| group[0].kind == 1) {
+            let body = group.iter().flat_map(|frame| frame.body).copied().collect::<Vec<_>>();
+            let bytes = records(&body, false).unwrap().into_iter().map(<[u8]>::to_vec);
+            all.extend((group[0].lsn..).zip(bytes));
+        }
+    }
+    all.split_off(&low(golden))
 }
 
 /// The first LSN at which anything of a log that was whole is not as it was, but for what its low watermark hides; the
 /// next one if all is there.
 pub(crate) fn first_damage(golden: &Files, files: &Files) -> u64 {
-    let Finding::Opens(next) = finding(golden) else { panic!("a log that is whole") };
+    let Reads { next_lsn, .. } = judge(golden) else { panic!("a log that is whole") };
     let low = low(golden);
     for (number, golden) in golden {
         // Of a header alone the seal before it tells all.
-        let same =
-            files.get(number).filter(|bytes| head(bytes).map_or(*number > 1, |head| head.number == *number));
-        for (index, (at, end, lsns)) in frames(golden).into_iter().enumerate() {
-            let whole = same.and_then(|bytes| bytes.get(at..end)) == golden.get(at..end);
+        let same = files
+            .get(number)
+            .filter(|bytes| Segment::of(bytes).map_or(*number > 1, |segment| segment.number == *number));
+        for (index, frame) in Segment::of(golden).unwrap().groups(4096).iter().flatten().enumerate() {
+            let place = frame.at..frame.at + 32 + frame.body.len();
+            let whole = same.and_then(|bytes| bytes.get(place.clone())) == golden.get(place);
             // Nothing is known of a file that is gone.
-            let lost = if same.is_none() && index == 0 { lsns.start..u64::MAX } else { lsns };
-            if !whole && lost.end > low {
-                return lost.start.max(low);
+            let gone = same.is_none() && index == 0;
+            if !whole && (gone || frame.lsn + frame.records > low) {
+                return frame.lsn.max(low);
             }
         }
     }
-    next
+    next_lsn
 }
 
 /// The low watermark of a log that is whole.
 pub(crate) fn low(golden: &Files) -> u64 {
-    let last = golden.last_key_value().unwrap().1;
-    let found = groups(&head(last).unwrap(), last, 4096, None);
-    let frames = || found.iter().flatten();
-    let start = number(frames().next().unwrap().body.as_ref().unwrap(), 48, 8);
-    let lows =
-        frames().filter(|frame| frame.kind == 6).map(|frame| number(frame.body.as_ref().unwrap(), 0, 8));
-    lows.fold(start, u64::max)
+    Segment::of(golden.last_key_value().unwrap().1).unwrap().walk().low
 }
 
-#[allow(dead_code, reason = "not asked for by every test")]
-/// Whether the seal of a segment is whole, wherever it lies.
-pub(crate) fn is_sealed(head: &Head, bytes: &[u8]) -> bool {
-    let at = (4096..bytes.len()).step_by(8);
-    at.filter_map(|at| frame(head, bytes, at)).any(|frame| frame.kind == 4 && frame.body.is_some())
-}
-
-/// The class of a log whose last segment is the highest that is not without frames.
-pub(crate) fn finding(files: &Files) -> Finding {
-    let top = *files.keys().last().unwrap();
-    let started = |number: &u64| {
-        let head = head(&files[number])?;
-        let found = groups(&head, &files[number], 4096, None);
-        (found.first()?[0].kind == 3).then_some((head, found))
-    };
-    for number in (1..=top).rev() {
-        match files.get(&number).map(|bytes| head(bytes)) {
-            None => return Finding::Missing(number),
-            Some(None) => return Finding::BadHeader(number),
-            Some(Some(head)) if head.number != number => return Finding::Foreign(number),
-            _ => {}
-        }
-        if let Some((head, found)) = started(&number) {
-            if let Some(finding) = ends(files, &head, &found) {
-                return finding;
-            }
-            return chain(files, &head, &found);
-        }
-    }
-    Finding::Damaged(1)
-}
-
-/// What is wrong behind the last segment's groups.
-fn ends(files: &Files, last: &Head, found: &[Vec<Frame>]) -> Option<Finding> {
-    let frames: Vec<&Frame> = found.iter().flatten().collect();
-    let end = frames.last().unwrap().end;
-    let proof = |head: &Head, bytes: &[u8], from: usize| {
-        (from..bytes.len()).step_by(8).filter_map(|at| frame(head, bytes, at)).map(|frame| frame.synced).max()
-    };
-    if frames.last().unwrap().kind == 4 {
-        let next = last.number + 1;
-        let Some(bytes) = files.get(&next) else { return Some(Finding::Missing(next)) };
-        let Some(head) = head(bytes).filter(|head| head.log_id == last.log_id) else {
-            return Some(Finding::Foreign(next));
-        };
-        let short = bytes.len() < head.capacity;
-        return (short || proof(&head, bytes, 4096) > Some(4096)).then_some(Finding::Damaged(next));
-    }
-    let bytes = &files[&last.number];
-    let synced = frames.iter().map(|frame| frame.synced).max().max(proof(last, bytes, end));
-    (synced > Some(end) || bytes.len() < last.capacity || files.len() as u64 > last.number + 1)
-        .then_some(Finding::Damaged(last.number))
-}
-
-/// Back from the last segment to the low watermark.
-fn chain(files: &Files, last: &Head, found: &[Vec<Frame>]) -> Finding {
-    let frames: Vec<Frame> = found.iter().flatten().cloned().collect();
-    let opens = Finding::Opens(frames.last().map(|frame| frame.lsn + frame.records).unwrap());
-    let lows =
-        frames.iter().filter(|frame| frame.kind == 6).map(|frame| number(frame.body.as_ref().unwrap(), 0, 8));
-    let start = |frames: &[Frame]| frames[0].body.clone().unwrap();
-    let mut body = start(&frames);
-    let low = lows.max().unwrap_or(0).max(number(&body, 48, 8));
-    let mut salt = last.salt;
-    for before in (1..last.number).rev() {
-        if number(&body, 8, 8) <= low {
-            break;
-        }
-        let Some(bytes) = files.get(&before) else { return Finding::Missing(before) };
-        let Some(head) = head(bytes) else { return Finding::BadHeader(before) };
-        if head.number != before || head.log_id != last.log_id {
-            return Finding::Foreign(before);
-        }
-        let found: Vec<Frame> = groups(&head, bytes, 4096, None).into_iter().flatten().collect();
-        let (Some(first), Some(seal)) = (found.first(), found.last()) else {
-            return Finding::Damaged(before);
-        };
-        if first.kind != 3 || seal.kind != 4 {
-            return Finding::Damaged(before);
-        }
-        let named = seal.body.clone().unwrap();
-        let tied = (number(&named, 24, 8), number(&named, 32, 8)) == (before + 1, salt);
-        // A segment that was made anew has another seal than the next one remembers.
-        let anew = number(&named, 40, 4) & 2 != 0;
-        let remembered = (seal.end as u64, seal.hcrc) == (number(&body, 32, 8), number(&body, 40, 4));
-        if !tied || !(anew || remembered) {
-            return Finding::Foreign(before);
-        }
-        (body, salt) = (start(&found), head.salt);
-    }
-    opens
+/// Where the frames at the start of a segment lie.
+pub(crate) fn places(bytes: &[u8]) -> Vec<usize> {
+    let segment = Segment::of(bytes).unwrap();
+    segment.groups(4096).iter().flatten().map(|frame| frame.at).collect()
 }
