@@ -122,6 +122,7 @@ mod commit;
 mod compressed;
 mod confirm;
 mod control;
+mod counter;
 mod cursor;
 mod damage;
 mod directory;

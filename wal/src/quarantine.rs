@@ -83,10 +83,21 @@ impl<F: Fs> Survey<'_, F> {
         let mut moved = Vec::new();
         let reserve = verdict.reserve.take_if(|_| verdict.discard_reserve);
         let reserve = reserve.map(|reserve| reserve.header.segment);
+        let top = verdict.next.as_ref().or(verdict.last.as_ref().map(|(last, _)| last));
+        let top = top.map(|found| found.header.segment);
         for &number in verdict.unreadable.iter().chain(&reserve) {
             let path = segment_path(self.dir, number);
-            let target = self.move_aside(number);
-            moved.push(target.map_err(cannot("quarantine", &path))?);
+            match self.move_aside(number) {
+                Ok(target) => moved.push(target),
+                // A directory to keep it in takes space. Above all others nothing of this log is in it; below, it stays.
+                Err(error) if is_full(&error) => {
+                    if top.is_some_and(|top| number > top) {
+                        let removed = self.fs.remove(&path).and_then(|()| self.fs.sync_dir(self.dir));
+                        removed.map_err(cannot("remove", &path))?;
+                    }
+                }
+                Err(error) => return Err(cannot("quarantine", &path)(error)),
+            }
         }
         Ok(moved)
     }

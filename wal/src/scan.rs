@@ -8,6 +8,7 @@ use std::io;
 use crate::carried::Carried;
 use crate::codec::{NotUnpacked, Unpacker};
 use crate::control::{Checkpoint, Seal, SegmentStart, StreamDef, low_watermark};
+use crate::counter::Counter;
 use crate::format::{Digest, FIRST_LSN, Features, HEADER_LEN, Header, MAX_NUMBER, MAX_RECORD, Unsupported};
 use crate::frame::{Frag, FrameHeader, Kind};
 use crate::fs::File;
@@ -46,8 +47,9 @@ pub(crate) struct Walk {
     pub(crate) carried: Carried,
     /// The kind of the group that was begun in fragments and is not over.
     open: Option<Kind>,
-    /// Bytes of the bodies of its fragments so far.
+    /// Bytes of the bodies of its fragments so far, and the records in them.
     joined: u64,
+    counter: Counter,
     /// Begun behind a hole: what a segment begins with, and counts, is not asked for.
     resumed: bool,
 }
@@ -81,6 +83,7 @@ impl Walk {
             carried: Carried::default(),
             open: None,
             joined: 0,
+            counter: Counter::default(),
             resumed: false,
         }
     }
@@ -262,12 +265,20 @@ impl Walk {
         let before = if matches!(frame.frag, Frag::Middle | Frag::Last) { self.joined } else { 0 };
         // A reader joins them as they were before compression.
         self.joined = before + if frame.codec == 0 { u64::from(frame.body_len) } else { body.len() as u64 };
+        if frame.frag == Frag::First {
+            self.counter = Counter::default();
+        }
         let fits = match frame.frag {
             // None at all is legal: an empty batch once wrote that.
             Frag::Whole => self.open.is_none() && count_records(frame.kind, body) == Some(records),
-            Frag::First => self.open.is_none() && records == 0,
-            Frag::Middle => self.open == Some(frame.kind) && records == 0,
-            Frag::Last => self.open == Some(frame.kind) && records > 0,
+            Frag::First => self.open.is_none() && records == 0 && self.counter.take(frame.kind, body),
+            Frag::Middle => {
+                self.open == Some(frame.kind) && records == 0 && self.counter.take(frame.kind, body)
+            }
+            Frag::Last => {
+                let counted = self.open == Some(frame.kind) && self.counter.take(frame.kind, body);
+                counted && records > 0 && self.counter.records() == Some(records)
+            }
         };
         self.open = matches!(frame.frag, Frag::First | Frag::Middle).then_some(frame.kind);
         self.next_lsn += records;
@@ -322,7 +333,7 @@ mod tests {
         assert!(walk.data(&fragment(Frag::First, 200 << 20), &[]));
         assert!(walk.data(&fragment(Frag::Middle, 50 << 20), &[]));
         let mut longest = walk.clone();
-        assert!(longest.data(&fragment(Frag::Last, 6 << 20), &[]));
+        assert!(longest.data(&fragment(Frag::Last, 6 << 20), &[0]));
         assert!(longest.data(&fragment(Frag::First, 200 << 20), &[]), "the next one begins at nothing");
         assert!(!walk.data(&fragment(Frag::Middle, (6 << 20) + 1), &[]));
     }

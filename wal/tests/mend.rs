@@ -508,3 +508,19 @@ fn a_repair_that_fails_leaves_no_file_that_it_had_begun() {
         }
     }
 }
+
+/// Numbers came twice, or a reader met the end of a body where the log said that there was more.
+#[test]
+fn fragments_that_hold_another_number_of_records_than_they_say_are_no_group() {
+    let group = |last: &[u8], records| {
+        let first = (frame_header(1, Frag::First, 1, 0, 512), b"\x01a\x01".to_vec());
+        let last = (frame_header(1, Frag::Last, 1, records, 512), last.to_vec());
+        let segment = forge(&first_start(), 8192, [first, last]);
+        let (wal, report) = opens("fragments", &plant(&[(1, segment)].into()), RepairPolicy::TruncateTail);
+        (lsns(&wal), report.next_lsn.0)
+    };
+    assert_eq!(group(b"b", 2), (vec![1, 2], 3));
+    for (last, records) in [(&b"b"[..], 1), (b"b", 3), (b"", 2), (b"b\x02c", 3)] {
+        assert_eq!(group(last, records), (vec![], 1), "{records} in {last:?}");
+    }
+}

@@ -152,6 +152,17 @@ fn a_segment_made_ahead_whose_header_rots_is_kept_aside() {
     }
 }
 
+/// A directory takes space as well.
+#[test]
+fn a_segment_made_ahead_whose_header_rots_is_removed_where_nothing_can_be_kept() {
+    let disk = with_reserve(|file| file[50] ^= 1);
+    disk.fail_next(Op::CreateDir, 1, Fault::Error(ErrorKind::StorageFull));
+    let (wal, report) = open(&disk).unwrap();
+    assert_eq!((read_all(&wal).len(), report.quarantined.len()), (2, 0));
+    assert!(disk.peek(path(3)).is_err());
+    wal.append("c").unwrap();
+}
+
 #[test]
 fn a_rotten_header_is_damage_where_records_may_be_behind_it() {
     let bad = |disk: &SimFs, segment| {

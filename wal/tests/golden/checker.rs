@@ -40,8 +40,9 @@ struct Walk {
     /// Number and salt of the next, flags.
     seal: Option<(u64, u64, u32)>,
     checkpoint: bool,
-    /// The kind of the group that is not over.
+    /// The kind of the group that is not over, and its body so far.
     open: Option<u8>,
+    joined: Vec<u8>,
 }
 
 /// What lies behind the end of a walk.
@@ -208,12 +209,16 @@ impl Segment<'_> {
         match kind {
             1 | 2 => {
                 assert!(kind == 1 || self.features & 1 != 0, "streams are announced here");
-                let counted = || records(body, kind == 2).map(|records| records.len() as u64);
+                if frag < 2 {
+                    walk.joined.clear();
+                }
+                walk.joined.extend(body);
+                let counted = || records(&walk.joined, kind == 2).map(|records| records.len() as u64);
                 let fits = match frag {
                     0 => walk.open.is_none() && counted() == Some(frame.records),
                     1 => walk.open.is_none() && frame.records == 0,
                     2 => walk.open == Some(kind) && frame.records == 0,
-                    _ => walk.open == Some(kind) && frame.records > 0,
+                    _ => walk.open == Some(kind) && frame.records > 0 && counted() == Some(frame.records),
                 };
                 walk.open = matches!(frag, 1 | 2).then_some(kind);
                 walk.data_bytes += body.len() as u64;
