@@ -15,7 +15,7 @@ use checker::{Verdict, judge};
 use forebay_wal::format::{Features, Kind, StreamDef, Unsupported};
 use forebay_wal::fs::Fs;
 use forebay_wal::fs::sim::SimFs;
-use forebay_wal::{DamageClass, Lsn, OpenError, RecoveryReport, Torn, View, Wal};
+use forebay_wal::{DamageClass, Lsn, OpenError, RecoveryReport, Torn, View, Wal, verify_in};
 use harness::{DIR, options, path, read_all};
 use writer::{ALIGNED, CASTAGNOLI, IEEE, RECYCLED, STREAMS, Segment, Tie};
 
@@ -214,6 +214,13 @@ fn of_an_earlier_life_nothing_is_left() {
     drop(wal);
     let (wal, report) = Wal::open_in(disk.restart(), DIR, options()).unwrap();
     assert_eq!((read_all(&wal).len(), report.torn), (4, None));
+    // Nor where the header has rotted that says so, here with a torn tail of which only a frame's header is whole.
+    let mut rotten = recycled();
+    rotten[1][50] ^= 1;
+    rotten[1][4272 + 33] ^= 1;
+    let report = verify_in(plant(&rotten), DIR).unwrap();
+    let torn = report.torn.map(|torn| torn.bytes);
+    assert_eq!((report.damaged.len(), torn), (1, Some(4232..4312)), "{:?}", report.damaged);
     // Without a frame of this life there is no torn tail at all.
     let mut whole = log;
     let torn = 4232..4312;

@@ -1,7 +1,9 @@
 //! A log on a simulated disk beside a ledger of what it has promised.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod damage;
 pub(crate) mod forge;
+pub(crate) mod looks;
 pub(crate) mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
