@@ -67,7 +67,8 @@
 //! - **G9** Only bytes that no sync had confirmed are cut off; all else that is not whole refuses to open
 //!   (`tests/golden.rs`, `tests/repair.rs`), unless [`RepairPolicy`] says what to do with it.
 //! - **G10** Repair is idempotent, may itself be interrupted anywhere, and keeps what it cuts in `quarantine/`
-//!   (`tests/crash.rs`, `tests/repair.rs`). Looking at a log with [`View`] or [`verify`] writes nothing (`tests/view.rs`).
+//!   (`tests/crash.rs`, `tests/repair.rs`, `tests/double_faults.rs`). Looking at a log with [`View`] or [`verify`]
+//!   writes nothing (`tests/view.rs`).
 //! - **G11** After [`Wal::truncate_before`] records below the watermark it returned never come back, and no other
 //!   is removed (`tests/truncate.rs`, `tests/crash.rs`), unless the watermark itself is damaged and repaired.
 //! - **G12** On a full disk appends are refused, while opening, reading, truncating and checkpoints work, for which
@@ -78,7 +79,7 @@
 //!   truncation of what it has not seen, are events. It is woken when there is news for it and not otherwise
 //!   (`tests/tail.rs`, `tests/loom.rs`).
 //! - **G15** Any bytes on disk: no panic, no endless loop, no allocation beyond what the file holds
-//!   (`tests/golden.rs`).
+//!   (`tests/golden.rs`, `tests/exhaustive.rs`, `tests/forged.rs`).
 //! - **G16** Dropping an append future neither loses nor duplicates a record and blocks nobody
 //!   (`tests/append.rs`).
 //! - **G17** Logs of every format version ever written stay readable (`tests/golden.rs`, `tests/features.rs`). One that
