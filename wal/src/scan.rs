@@ -149,7 +149,7 @@ impl Walk {
             }
             let packed = header.features.has(Features::COMPRESSION) && frame.codec != 0;
             let unpacked = match packed && !frame.kind.is_ignorable() {
-                true => unpacker.unpack(frame.codec, body).map(|raw| &raw[..]),
+                true => unpacker.unpack(frame.codec, body),
                 false => Ok(body),
             };
             let body = match unpacked {

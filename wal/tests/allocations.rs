@@ -80,3 +80,42 @@ fn a_reader_reads_into_the_same_memory_over_and_over() {
     assert_eq!(records + 1, wal.next_lsn().0);
     assert!(owned <= windows, "{owned} allocations for {windows} windows");
 }
+
+#[cfg(all(feature = "snappy", feature = "zstd"))]
+#[test]
+fn bodies_are_compressed_and_brought_back_in_the_same_memory() {
+    use forebay_wal::Compression;
+    for compression in [Compression::Snappy, Compression::Zstd { level: 1 }] {
+        let scratch = tempfile::tempdir().unwrap();
+        let options =
+            Options { segment_bytes: 16 << 20, max_frame: 8 << 10, compression, ..Options::default() };
+        let (wal, _) = Wal::open_in(StdFs, scratch.path(), options).unwrap();
+        let append = |times: usize| {
+            for number in 0..times {
+                // Frames of many lengths.
+                for _ in 0..number % 40 {
+                    wal.append_with(&[7; 100], Buffered).unwrap();
+                }
+                wal.append_with(&[8; 100], Written).unwrap();
+            }
+        };
+        append(80);
+        assert_eq!(count(|| append(200)), 0, "{compression:?}");
+        wal.sync().unwrap();
+        let mut reader = wal.reader(Lsn::FIRST);
+        let mut read = |most: u64| {
+            let mut records = 0;
+            while records < most
+                && let Some(record) = reader.next_ref()
+            {
+                assert_eq!(record.unwrap().bytes.len(), 100);
+                records += 1;
+            }
+            records
+        };
+        let warm = read(1000);
+        let mut rest = 0;
+        assert_eq!(count(|| rest = read(u64::MAX)), 0, "{compression:?}");
+        assert_eq!(warm + rest + 1, wal.next_lsn().0);
+    }
+}
