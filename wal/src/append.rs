@@ -21,9 +21,9 @@ impl<F: Fs> Inner<F> {
 
     /// The bytes that records are encoded to, if they are not too many.
     #[inline]
-    fn measure(&self, records: &mut [Payload<'_>]) -> Result<u64, AppendError> {
+    fn measure(&self, records: &mut [Payload<'_>], stream: u32) -> Result<u64, AppendError> {
         records.iter_mut().for_each(Payload::settle);
-        let (len, limit) = (body_len(records), self.home.options.max_record_bytes);
+        let (len, limit) = (body_len(records, stream), self.home.options.max_record_bytes);
         if len <= limit { Ok(len) } else { self.reject(Reject::TooLarge { len, limit }) }
     }
 
@@ -33,10 +33,11 @@ impl<F: Fs> Inner<F> {
         &self,
         records: &mut [Payload<'_>],
         level: Durability,
+        stream: u32,
     ) -> Result<Range<u64>, AppendError> {
-        let bytes = self.measure(records)?;
+        let bytes = self.measure(records, stream)?;
         let mut queue = self.room_for(bytes, level)?;
-        let lsns = self.push(&mut queue, records, level).or_else(|reason| self.reject(reason))?;
+        let lsns = self.push(&mut queue, records, (level, stream)).or_else(|reason| self.reject(reason))?;
         if level == Durability::Buffered {
             if queue.is_leading() || !queue.intake.is_full() && !queue.is_due() {
                 return Ok(lsns);
@@ -70,10 +71,10 @@ impl<F: Fs> Inner<F> {
         if records.is_empty() {
             return Ok((self.nothing(), None));
         }
-        let bytes = self.measure(records)?;
+        let bytes = self.measure(records, 0)?;
         let mut queue = self.queue.lock();
         let refusal = queue.refusal(true).or_else(|| queue.overfull(bytes, level));
-        let pushed = refusal.map_or_else(|| self.push(&mut queue, records, level), Err);
+        let pushed = refusal.map_or_else(|| self.push(&mut queue, records, (level, 0)), Err);
         let lsns = pushed.or_else(|reason| self.reject(reason))?;
         if level == Durability::Buffered {
             if queue.intake.is_full() || queue.is_due() {
@@ -121,9 +122,13 @@ impl<F: Fs> Inner<F> {
         &self,
         queue: &mut Queue,
         records: &mut [Payload<'_>],
-        level: Durability,
+        (level, stream): (Durability, u32),
     ) -> Result<Range<u64>, Reject> {
-        let (lsns, timed) = queue.push(records, level, || self.home.options.time.monotonic_ns())?;
+        let (lsns, timed) = queue.push(records, (level, stream), || self.home.options.time.monotonic_ns())?;
+        if stream > 0 {
+            // No truncation that comes later may miss them.
+            self.pins.lock().stream_came(stream, lsns.end);
+        }
         if timed {
             self.doorbell.ring_for_sync();
         }

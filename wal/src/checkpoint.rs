@@ -43,7 +43,7 @@ impl<F: Fs> Log<F> {
     ) -> Result<(), AppendError> {
         self.make_room(home, reserve, Need::Checkpoint(frame_len(body.len() as u64)), quota)?;
         self.control(home, (Kind::CHECKPOINT, body))?;
-        self.carried = Some(body.clone());
+        self.carried.checkpoint = Some(body.clone());
         Ok(())
     }
 }

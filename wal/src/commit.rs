@@ -11,7 +11,7 @@ use std::ops::Range;
 pub(crate) use self::handoff::Handoff;
 use crate::Durability;
 use crate::error::{AppendError, Failure, Reject};
-use crate::frames::Frames;
+use crate::frames::{Class, Frames};
 use crate::intake::Intake;
 use crate::payload::Payload;
 use crate::policy::{SyncPolicy, Unsynced};
@@ -38,6 +38,8 @@ pub(crate) struct Queue {
     taken: (u64, u64),
     /// Those of them that are still in memory.
     held: u64,
+    /// LSN after the last record that belongs to no stream.
+    plain_end: u64,
     policy: SyncPolicy,
     unsynced: Unsynced,
     /// Bytes of frames that are written and not synced.
@@ -60,6 +62,7 @@ impl Queue {
         Self {
             taken: (intake.next_lsn(), 0),
             held: 0,
+            plain_end: intake.next_lsn(),
             policy,
             unsynced: Unsynced::default(),
             unsynced_bytes: 0,
@@ -84,6 +87,10 @@ impl Queue {
     }
 
     #[inline]
+    pub(crate) fn plain_end(&self) -> u64 {
+        self.plain_end
+    }
+
     pub(crate) fn poison(&self) -> Option<&Failure> {
         self.poison.as_ref()
     }
@@ -125,10 +132,13 @@ impl Queue {
     pub(crate) fn push(
         &mut self,
         records: &mut [Payload<'_>],
-        level: Durability,
+        (level, stream): (Durability, u32),
         now_ns: impl FnOnce() -> u64,
     ) -> Result<(Range<u64>, bool), Reject> {
-        let lsns = self.intake.push(records, level == Durability::Buffered)?;
+        let lsns = self.intake.push(records, Class { told: level == Durability::Buffered, stream })?;
+        if stream == 0 {
+            self.plain_end = lsns.end;
+        }
         let timed = level < Durability::Synced && self.policy.is_timed();
         Ok((lsns, timed && self.unsynced.came(now_ns)))
     }

@@ -11,8 +11,8 @@ use crate::format::{Header, Kind, Unsupported};
 use crate::fs::Fs;
 use crate::survey::Found;
 
-/// Refuses what this version cannot go on with: it does not hand streams on to the next segment, and does not align
-/// groups.
+/// Refuses what this version cannot go on with: it does not align groups, and a repair does not hand on the streams of
+/// these segments.
 pub(crate) fn untouched<'a>(
     file: Option<(&PathBuf, &Header)>,
     carried: impl IntoIterator<Item = &'a Carried>,

@@ -63,6 +63,18 @@ pub enum Reject {
     /// An earlier write or sync failed so that the tail is unknown. Reopen the log.
     #[error("log refuses writes after a failure")]
     Poisoned,
+    /// The name of a stream has 1 to 255 bytes.
+    #[error("name of a stream has {len} bytes, 1 to 255 are allowed")]
+    BadName {
+        /// Bytes of the name.
+        len: usize,
+    },
+    /// No more are possible, or a segment has no room to begin with another.
+    #[error("log has {limit} streams and no room for another")]
+    TooManyStreams {
+        /// How many there are.
+        limit: usize,
+    },
     /// Nobody has appended the record that is waited for.
     #[error("record {lsn} was not appended, the next is {next}")]
     NotAppended {

@@ -19,9 +19,33 @@ use crate::record::{put_uvarint, uvarint_len};
 
 /// Bytes of the body that these records are encoded to.
 #[inline]
-pub(crate) fn body_len(records: &[Payload<'_>]) -> u64 {
+pub(crate) fn body_len(records: &[Payload<'_>], stream: u32) -> u64 {
     let len = |record: &Payload<'_>| record.as_slice().len() as u64;
-    records.iter().map(|record| uvarint_len(len(record)) + len(record)).sum()
+    let mark = if stream == 0 { 0 } else { uvarint_len(stream.into()) };
+    records.iter().map(|record| mark + uvarint_len(len(record)) + len(record)).sum()
+}
+
+/// What records are that share a frame, but for the stream, which each record of a stream is marked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Class {
+    /// Whether somebody was told that they are in the log.
+    pub(crate) told: bool,
+    /// 0 of none.
+    pub(crate) stream: u32,
+}
+
+impl Class {
+    #[inline]
+    fn kind(self) -> Kind {
+        if self.stream == 0 { Kind::DATA } else { Kind::STREAM_DATA }
+    }
+
+    #[inline]
+    fn mark(self, bytes: &mut Vec<u8>) {
+        if self.stream > 0 {
+            put_uvarint(bytes, self.stream.into());
+        }
+    }
 }
 
 /// Bytes in the file of a batch in frames of its own; sharing a frame never takes more.
@@ -102,8 +126,9 @@ impl Frames {
 
     /// Body of the open frame, where it takes such records.
     #[inline]
-    pub(crate) fn open_body(&self, told: bool) -> Option<u64> {
-        let last = self.spans.last().filter(|last| self.is_open && last.told == told)?;
+    pub(crate) fn open_body(&self, class: Class) -> Option<u64> {
+        let alike = |last: &&Span| last.told == class.told && last.kind == class.kind();
+        let last = self.spans.last().filter(|last| self.is_open && alike(last))?;
         Some(last.body)
     }
 
@@ -119,26 +144,27 @@ impl Frames {
 
     /// Adds records to the open frame, or to a new one.
     #[inline]
-    pub(crate) fn add(&mut self, lsn: u64, told: bool, records: &mut [Payload<'_>]) {
+    pub(crate) fn add(&mut self, lsn: u64, class: Class, records: &mut [Payload<'_>]) {
         if !self.is_open {
-            self.begin(Kind::DATA, Frag::Whole, lsn, told);
+            self.begin(class.kind(), Frag::Whole, lsn, class.told);
             self.is_open = true;
         }
-        let (mut body, mut payload) = (0, 0);
+        let (body, mut payload) = (body_len(records, class.stream), 0);
         for record in &mut *records {
             let len = record.as_slice().len() as u64;
             match record.take_shared() {
                 Some(bytes) => {
+                    class.mark(&mut self.bytes);
                     put_uvarint(&mut self.bytes, len);
                     self.shared.push((self.bytes.len(), bytes));
                 }
                 None => {
                     self.make_room(record.as_slice().len());
+                    class.mark(&mut self.bytes);
                     put_uvarint(&mut self.bytes, len);
                     self.bytes.extend_from_slice(record.as_slice());
                 }
             }
-            body += uvarint_len(len) + len;
             payload += len;
         }
         self.body += body;
@@ -152,7 +178,7 @@ impl Frames {
     /// Cuts a batch that is longer than a frame into several.
     pub(crate) fn add_fragments(
         &mut self,
-        (lsn, told): (u64, bool),
+        (lsn, class): (u64, Class),
         records: &mut [Payload<'_>],
         max_frame: u32,
     ) {
@@ -160,13 +186,14 @@ impl Frames {
         let first = self.spans.len();
         let payload = records.iter().map(|record| record.as_slice().len() as u64).sum();
         for record in &mut *records {
-            let mut head = Vec::with_capacity(10);
+            let mut head = Vec::with_capacity(15);
+            class.mark(&mut head);
             put_uvarint(&mut head, record.as_slice().len() as u64);
             let shared = record.take_shared();
             let bytes = shared.as_deref().unwrap_or(record.as_slice());
             for (mut piece, whole) in [(head.as_slice(), None), (bytes, shared.as_ref())] {
                 while !piece.is_empty() {
-                    let room = self.fragment_room(first, (lsn, told), max_frame);
+                    let room = self.fragment_room(first, (lsn, class), max_frame);
                     let (now, rest) = piece.split_at(piece.len().min(room));
                     match whole.filter(|_| now.len() >= SHARED_FROM) {
                         Some(whole) => self.shared.push((self.bytes.len(), whole.slice_ref(now))),
@@ -190,13 +217,13 @@ impl Frames {
     }
 
     /// Room in the fragment that is being filled, which may be a new one.
-    fn fragment_room(&mut self, first: usize, (lsn, told): (u64, bool), max_frame: u32) -> usize {
+    fn fragment_room(&mut self, first: usize, (lsn, class): (u64, Class), max_frame: u32) -> usize {
         let begun = self.spans.get(first..).and_then(<[Span]>::last).map(|last| last.body);
         let mut room = u64::from(max_frame) - begun.unwrap_or(0);
         if begun.is_none() || room == 0 {
             let frag = if begun.is_none() { Frag::First } else { Frag::Middle };
             self.pad();
-            self.begin(Kind::DATA, frag, lsn, told);
+            self.begin(class.kind(), frag, lsn, class.told);
             room = max_frame.into();
         }
         usize::try_from(room).expect("it lies in memory")
@@ -250,7 +277,7 @@ impl Frames {
     #[inline]
     fn make_room(&mut self, len: usize) {
         const LARGE: usize = 64 << 10;
-        let need = len + FRAME_HEADER_LEN + 18;
+        let need = len + FRAME_HEADER_LEN + 23;
         if self.bytes.capacity() - self.bytes.len() < need && self.bytes.len() > LARGE {
             self.bytes.reserve_exact(need.max(self.bytes.len() / 8));
         }

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use crate::codec::Packer;
 use crate::directory::Directory;
+use crate::format::Features;
 use crate::fs::{File, Fs};
 use crate::options::Options;
 use crate::stats::Counters;
@@ -17,6 +18,8 @@ pub(crate) struct Home<F: Fs> {
     pub(crate) options: Options,
     pub(crate) log_id: [u8; 16],
     pub(crate) salts: Salts,
+    /// What the headers of segments have that are made from now on.
+    pub(crate) features: Mutex<Features>,
     pub(crate) directory: Mutex<Directory>,
     pub(crate) counters: Counters,
     /// Used by the one who writes.

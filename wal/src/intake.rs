@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::error::Reject;
 use crate::format::MAX_NUMBER;
 use crate::frame::frame_len;
-use crate::frames::{Frames, alone, body_len};
+use crate::frames::{Class, Frames, alone, body_len};
 use crate::payload::Payload;
 use crate::segment::longest_body;
 
@@ -79,25 +79,25 @@ impl Intake {
         self.frames.body() >= self.full_at
     }
 
-    /// Takes records in that stand or fall together and answers their numbers; `told` says that the caller knows
-    /// them from now on.
+    /// Takes records in that stand or fall together and answers their numbers, which the caller knows from now on if the
+    /// class says so.
     #[inline]
-    pub(crate) fn push(&mut self, records: &mut [Payload<'_>], told: bool) -> Result<Range<u64>, Reject> {
+    pub(crate) fn push(&mut self, records: &mut [Payload<'_>], class: Class) -> Result<Range<u64>, Reject> {
         let lsn = self.next_lsn;
         let next = lsn.checked_add(records.len() as u64).filter(|next| *next <= MAX_NUMBER);
         let next = next.ok_or(Reject::NumbersUsedUp)?;
-        let body = body_len(records);
+        let body = body_len(records, class.stream);
         if body > u64::from(self.max_frame) {
             self.begin(alone(body, self.max_frame));
-            self.frames.add_fragments((lsn, told), records, self.max_frame);
+            self.frames.add_fragments((lsn, class), records, self.max_frame);
             self.room = self.room.saturating_sub(alone(body, self.max_frame));
         } else {
-            let shared = self.frames.open_body(told).map(|open| open + body);
+            let shared = self.frames.open_body(class).map(|open| open + body);
             let fits = |body: &u64| *body <= u64::from(self.max_frame) && frame_len(*body) <= self.room;
             if !shared.is_some_and(|body| fits(&body)) {
                 self.begin(frame_len(body));
             }
-            self.frames.add(lsn, told, records);
+            self.frames.add(lsn, class, records);
         }
         self.next_lsn = next;
         self.is_stuck = false;
@@ -175,7 +175,7 @@ mod tests {
     }
 
     fn push(intake: &mut Intake, len: usize, told: bool) -> u64 {
-        intake.push(&mut [vec![7; len].into()], told).unwrap().start
+        intake.push(&mut [vec![7; len].into()], Class { told, stream: 0 }).unwrap().start
     }
 
     /// First LSN and records of each frame.

@@ -177,7 +177,19 @@ impl<F: Fs> Turn<'_, F> {
         let (home, quota) = (&inner.home, || inner.pinned_by());
         match work {
             Work::Truncate(lsn) => {
+                inner.pins.lock().asked(lsn.min(log.next_lsn));
                 log.truncate(home, &inner.reserve, &inner.pins, (lsn, Some(&quota))).map(Done::Truncated)
+            }
+            Work::Define(name) => {
+                let def = log.define(home, &inner.reserve, (&name, Some(&quota)))?;
+                inner.pins.lock().add_stream(&def, def.low);
+                Ok(Done::Stream(def.id))
+            }
+            Work::LowerStream(id, lsn) => {
+                let low = log.lower_stream(home, &inner.reserve, (id, lsn, Some(&quota)))?;
+                let plain_end = inner.queue.lock().plain_end();
+                let upto = inner.pins.lock().lower_stream((id, low), plain_end);
+                log.truncate(home, &inner.reserve, &inner.pins, (upto, Some(&quota))).map(Done::Truncated)
             }
             Work::Checkpoint(lsn, body) => {
                 // No opening believes a checkpoint of records that are not there.

@@ -43,13 +43,16 @@ pub(crate) struct Inner<F: Fs> {
 impl<F: Fs> Inner<F> {
     pub(crate) fn new(home: Home<F>, log: Log<F>, reserve: Reserve<F>, lock: F::Lock) -> Self {
         let options = &home.options;
+        let mut pins = Pins::new(log.low);
+        // Which records they have is not known: they may have any.
+        log.defs().for_each(|def| pins.add_stream(&def, log.next_lsn));
         let intake = Intake::new(log.next_lsn, options.max_frame, options.segment_bytes);
         Self {
             queue: Mutex::new(Queue::new(intake, options.max_inflight_bytes, options.sync)),
             gathered: Condvar::new(),
             progress: log.progress(),
             followers: Followers::default(),
-            pins: Arc::new(Mutex::new(Pins::new(log.low))),
+            pins: Arc::new(Mutex::new(pins)),
             home,
             log: Mutex::new(log),
             reserve: Mutex::new(reserve),

@@ -5,6 +5,9 @@
 //! and after a crash [`Wal::reader`] gives back every record that was acknowledged, or opening fails and says
 //! which are damaged. It never guesses: a torn tail and rotten bytes are told apart by proof that is in the file.
 //!
+//! Many logs in one: [`Wal::stream`] names a stream, whose records share segments, numbers and syncs with all others and
+//! which has a low watermark of its own.
+//!
 //! What it does not do: replicate, index, or decide what to keep. It does not bring damaged records back, and it does
 //! not keep records in memory.
 //!
@@ -70,7 +73,8 @@
 //!   (`tests/crash.rs`, `tests/repair.rs`, `tests/double_faults.rs`). Looking at a log with [`View`] or [`verify`]
 //!   writes nothing (`tests/view.rs`).
 //! - **G11** After [`Wal::truncate_before`] records below the watermark it returned never come back, and no other
-//!   is removed (`tests/truncate.rs`, `tests/crash.rs`), unless the watermark itself is damaged and repaired.
+//!   is removed (`tests/truncate.rs`, `tests/crash.rs`), unless the watermark itself is damaged and repaired; where there
+//!   are streams, when each has passed it (`tests/streams.rs`).
 //! - **G12** On a full disk appends are refused, while opening, reading, truncating and checkpoints work, for which
 //!   room is kept; appends resume by themselves, also in the files that truncations gave back (`tests/faults.rs`,
 //!   `tests/recycle.rs`, `tests/checkpoint.rs`).
@@ -117,6 +121,7 @@ mod anew;
 mod answers;
 mod append;
 mod carried;
+mod carry;
 mod checkpoint;
 mod codec;
 mod commit;
@@ -126,6 +131,7 @@ mod control;
 mod counter;
 mod cursor;
 mod damage;
+mod define;
 mod directory;
 mod durability;
 mod ends;
@@ -170,6 +176,7 @@ mod scan;
 mod segment;
 mod source;
 mod stats;
+mod stream;
 mod stretch;
 mod survey;
 mod sync;
@@ -191,6 +198,7 @@ pub use policy::SyncPolicy;
 pub use reader::{Reader, Record, RecordRef};
 pub use report::RecoveryReport;
 pub use stats::{Rejections, Stats};
+pub use stream::Stream;
 pub use tail::{Event, Tail};
 pub use truncate::{Pin, Truncated, Usage};
 pub use view::{View, verify, verify_in};

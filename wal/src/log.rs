@@ -3,12 +3,12 @@
 //! Order of a rotation: the successor is durable with its name, then the seal that names it is written and
 //! synced, then the successor gets its first group (I1, I2).
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 
+use crate::carry::Carry;
 use crate::directory::Entry;
 use crate::error::{AppendError, Pinned, Reject};
-use crate::format::MAX_NUMBER;
+use crate::format::{Features, MAX_NUMBER};
 use crate::frame::{Kind, frame_len};
 use crate::frames::Frames;
 use crate::fs::Fs;
@@ -46,8 +46,8 @@ pub(crate) struct Log<F: Fs> {
     pub(crate) epoch: u64,
     /// Whether the last frame says that the log was closed cleanly.
     pub(crate) clean: bool,
-    /// The body of the newest checkpoint.
-    pub(crate) carried: Option<Bytes>,
+    /// What the next segment begins with.
+    pub(crate) carried: Carry,
 }
 
 /// Room is needed for records, or for the control frames that may use the last of a segment.
@@ -63,7 +63,8 @@ impl<F: Fs> Log<F> {
     /// A log whose records are all on the media.
     pub(crate) fn new(tail: Tail<F>, next_lsn: u64, low: u64, epoch: u64, clean: bool) -> Self {
         let (durable, attempted) = (next_lsn, next_lsn);
-        Self { tail, next_lsn, durable, attempted, released: false, low, epoch, clean, carried: None }
+        let carried = Carry::default();
+        Self { tail, next_lsn, durable, attempted, released: false, low, epoch, clean, carried }
     }
 
     /// How far a log has come that was just opened.
@@ -99,6 +100,11 @@ impl<F: Fs> Log<F> {
     pub(crate) fn numbers_for(&self, records: u64) -> Result<(), Reject> {
         let next = self.next_lsn.checked_add(records).filter(|next| *next <= MAX_NUMBER);
         next.map(drop).ok_or(Reject::NumbersUsedUp)
+    }
+
+    /// Whether the header of the active segment has this.
+    pub(crate) fn has(&self, features: Features) -> bool {
+        matches!(&self.tail, Tail::Active(segment) if segment.header.features.has(features))
     }
 
     /// Whether the last segment has a frame, so that there is something to end.
@@ -157,10 +163,9 @@ impl<F: Fs> Log<F> {
         }
     }
 
-    /// Bytes of a file for the next segment, in which `bytes` of records fit besides the copy of the checkpoint.
+    /// Bytes of a file for the next segment, in which `bytes` of records fit besides what is carried.
     pub(crate) fn capacity_for(&self, home: &Home<F>, bytes: u64) -> u64 {
-        let carried = self.carried.as_ref().map_or(0, |body| frame_len(body.len() as u64));
-        home.options.segment_bytes.max(Segment::<F>::capacity_for(bytes + carried))
+        home.options.segment_bytes.max(Segment::<F>::capacity_for(bytes + self.carried.len()))
     }
 
     /// Seals the tail and puts the successor in its place.

@@ -74,9 +74,12 @@ impl<F: Fs> Made<F> {
 }
 
 fn header<F: Fs>(home: &Home<F>, number: u64, capacity: u64, features: Features) -> Header {
-    let compressed = home.options.compression != Compression::None;
+    let compression = match home.options.compression {
+        Compression::None => Features::NONE,
+        _ => Features::COMPRESSION,
+    };
     Header {
-        features: if compressed { features.with(Features::COMPRESSION) } else { features },
+        features: home.features.lock().with(compression).with(features),
         checksum: home.options.checksum,
         created_unix_ns: home.options.time.unix_ns(),
         label: home.options.label.unwrap_or_default(),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::checkpoint::longest_copy;
+use crate::define::most_streams;
 use crate::error::InvalidOption;
 use crate::format::{Checksum, HEADER_LEN, Label, MAX_FRAME, MAX_RECORD, MAX_SEGMENT};
 use crate::policy::SyncPolicy;
@@ -20,7 +21,7 @@ pub struct Options {
     /// costs a frame, and a reader holds one in memory.
     pub max_frame: u32,
     /// Longest record, or batch, in bytes, a few for each length included. Default 64 MiB, at most 256 MiB, and
-    /// no more than a segment of half of [`max_log_bytes`](Self::max_log_bytes) holds besides the longest checkpoint.
+    /// no more than a segment of half of [`max_log_bytes`](Self::max_log_bytes) holds besides the longest checkpoint and most streams.
     pub max_record_bytes: u64,
     /// Most bytes that the segment files may take, the one made ahead included. Default none. At least two
     /// segments; beyond it appends are refused with [`Reject::QuotaExceeded`](crate::Reject::QuotaExceeded)
@@ -197,8 +198,8 @@ impl Options {
         if let Some(limit) = self.max_log_bytes {
             within("max_log_bytes", limit, 2 * self.segment_bytes, u64::MAX)?;
             // The segment being written stays until its successor is there, so two of any size must fit, each with a
-            // copy of the checkpoint.
-            let carried = longest_copy(self.segment_bytes);
+            // copy of the checkpoint and all streams.
+            let carried = longest_copy(self.segment_bytes) + most_streams(self.segment_bytes);
             let longest = longest_body(limit / 2, carried, self.max_frame);
             self.max_record_bytes = self.max_record_bytes.min(longest);
         }

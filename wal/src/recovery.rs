@@ -47,10 +47,9 @@ pub(crate) struct Verdict<F: Fs> {
 impl<F: Fs> Verdict<F> {
     /// Whether this version can go on with the log.
     pub(crate) fn check_writable(&self) -> Result<(), OpenError> {
-        let last = self.last.as_ref();
-        untouched(last.map(|(found, _)| (&found.path, &found.header)), last.map(|(_, walk)| &walk.carried))?;
-        let others = self.next.iter().chain(&self.reserve);
-        others.map(|found| (&found.path, &found.header)).try_for_each(|file| untouched(Some(file), None))
+        let last = self.last.as_ref().map(|(found, _)| found);
+        let all = last.into_iter().chain(&self.next).chain(&self.reserve);
+        all.map(|found| (&found.path, &found.header)).try_for_each(|file| untouched(Some(file), None))
     }
 }
 

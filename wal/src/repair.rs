@@ -5,11 +5,11 @@
 
 use std::io;
 
+use crate::carry::Carry;
 use crate::confirm::confirm;
 use crate::directory::{Directory, Entry, segment_path, spare_path};
 use crate::error::OpenError;
 use crate::format::{HEADER_LEN, Header, Label};
-use crate::frame::frame_len;
 use crate::fs::{File, Fs, is_full, sync_above, write_zeros};
 use crate::log::{Log, Tail};
 use crate::options::{Options, RepairPolicy};
@@ -79,17 +79,16 @@ impl<F: Fs> Survey<'_, F> {
         }
         if let Some(next) = &mut verdict.next {
             let walk = verdict.last.as_ref().map(|(_, walk)| walk);
-            let checkpoint = walk.and_then(|walk| walk.carried.checkpoint.as_ref());
-            let copy = checkpoint.map_or(0, |checkpoint| frame_len(checkpoint.encode().len() as u64));
+            let copy = walk.map_or(0, |walk| Carry::of(&walk.carried).len());
             let capacity = options.segment_bytes.max(Segment::<F>::capacity_for(copy));
             self.clear(next, capacity).map_err(cannot("repair", &next.path))?;
         }
         // The frames that say so are durable only now.
         let quarantined = self.set_aside(&mut verdict)?;
         let pool = self.tidy(&mut verdict, options)?;
+        let carried = verdict.last.as_ref().map(|(_, walk)| Carry::of(&walk.carried));
         let mut recovered = assemble(verdict);
-        let checkpoint = recovered.report.checkpoint.as_ref();
-        recovered.log.carried = checkpoint.map(|checkpoint| checkpoint.encode().into());
+        recovered.log.carried = carried.unwrap_or_default();
         if let Tail::Active(segment) | Tail::Frozen(segment) = &mut recovered.log.tail {
             segment.carried.clone_from(&recovered.log.carried);
             segment.hold_back(options.segment_bytes);

@@ -14,6 +14,10 @@ pub(crate) enum Work {
     Truncate(u64),
     /// Of records below this LSN; the body of the frame.
     Checkpoint(u64, Bytes),
+    /// The stream of this name.
+    Define(Arc<str>),
+    /// A stream has given up what lies below this LSN.
+    LowerStream(u32, u64),
     Rotate,
     Close,
 }
@@ -22,6 +26,7 @@ pub(crate) enum Work {
 #[derive(Debug, Clone)]
 pub(crate) enum Done {
     Truncated(Truncated),
+    Stream(u32),
     Other,
 }
 

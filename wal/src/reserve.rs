@@ -43,8 +43,11 @@ impl<F: Fs> Reserve<F> {
         capacity: u64,
         quota: Quota<'_>,
     ) -> Result<Segment<F>, AppendError> {
-        if self.ready.as_ref().is_none_or(|ready| ready.header.capacity < capacity) {
-            // A larger file takes the name of the smaller one; whichever survives a crash is empty and durable.
+        let features = *home.features.lock();
+        let serves =
+            |ready: &Segment<F>| ready.header.capacity >= capacity && ready.header.features.has(features);
+        if !self.ready.as_ref().is_some_and(serves) {
+            // Another file takes the name of that one; whichever survives a crash is empty and durable.
             self.make(home, capacity, quota)?;
         }
         let segment = self.ready.take().expect("made above if there was none");

@@ -7,8 +7,7 @@
 
 use std::io::{self, IoSlice};
 
-use bytes::Bytes;
-
+use crate::carry::Carry;
 use crate::control::{Seal, SegmentStart};
 use crate::error::{AppendError, Failure, Reject};
 use crate::format::{Digest, Features, HEADER_LEN, Header};
@@ -49,8 +48,8 @@ pub(crate) struct Segment<F: Fs> {
     pub(crate) header: Header,
     pub(crate) digest: Digest,
     pub(crate) link: Link,
-    /// The body of the checkpoint that it begins with.
-    pub(crate) carried: Option<Bytes>,
+    /// What it begins with behind its start.
+    pub(crate) carried: Carry,
     /// Whether its start frame is written.
     pub(crate) started: bool,
     pub(crate) end: u64,
@@ -73,7 +72,7 @@ impl<F: Fs> Segment<F> {
             digest: header.digest(),
             header,
             link: Link::default(),
-            carried: None,
+            carried: Carry::default(),
             started: false,
             end: HEADER_LEN,
             synced: HEADER_LEN,
@@ -102,8 +101,7 @@ impl<F: Fs> Segment<F> {
 
     #[inline]
     fn room_but(&self, left_free: u64) -> u64 {
-        let carried = self.carried.as_ref().map_or(0, |body| frame_len(body.len() as u64));
-        let start = if self.started { 0 } else { START_LEN + carried };
+        let start = if self.started { 0 } else { START_LEN + self.carried.len() };
         self.header.capacity.saturating_sub(self.end + start + left_free)
     }
 
@@ -131,7 +129,7 @@ impl<F: Fs> Segment<F> {
         (HEADER_LEN + START_LEN + need + CONTROL_RESERVE).next_multiple_of(HEADER_LEN)
     }
 
-    /// The start frame and a copy of the checkpoint, where they are still due, and what they add.
+    /// The start frame and what is carried, where they are still due, and what they add.
     #[inline]
     fn start(&self, place: Place) -> (Vec<u8>, Tally) {
         if self.started {
@@ -151,8 +149,8 @@ impl<F: Fs> Segment<F> {
             control(control_frame((kind, body), place.next_lsn, &self.digest, self.synced))
         };
         let (mut bytes, mut tally) = frame(Kind::SEGMENT_START, &start.encode());
-        if let Some(body) = &self.carried {
-            let (copy, more) = frame(Kind::CHECKPOINT, body);
+        for (kind, body) in self.carried.frames() {
+            let (copy, more) = frame(kind, body);
             bytes.extend_from_slice(&copy);
             tally = tally.then(more);
         }

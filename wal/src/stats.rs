@@ -56,7 +56,10 @@ pub struct Stats {
 /// Refused requests by [`Reject`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-#[expect(missing_docs, reason = "each is the reason of that name")]
+#[expect(
+    missing_docs,
+    reason = "each is the reason of that name; streams that were refused count as too large"
+)]
 pub struct Rejections {
     pub no_space: u64,
     pub quota_exceeded: u64,
@@ -142,7 +145,7 @@ impl Counters {
         let index = match reason {
             Reject::NoSpace => 0,
             Reject::QuotaExceeded { .. } => 1,
-            Reject::TooLarge { .. } => 2,
+            Reject::TooLarge { .. } | Reject::BadName { .. } | Reject::TooManyStreams { .. } => 2,
             Reject::Backpressure { .. } => 3,
             Reject::Closed => 4,
             Reject::Poisoned => 5,

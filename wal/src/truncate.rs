@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 
 use crate::Lsn;
+use crate::control::StreamDef;
 use crate::directory::{Directory, segment_path, spare_path};
 use crate::error::{AppendError, Failure, Pinned, Reject};
 use crate::format::FIRST_LSN;
@@ -95,11 +96,25 @@ pub(crate) struct Pins {
     held: BTreeMap<u64, (Arc<str>, u64)>,
     next_id: u64,
     floor: u64,
+    /// By id.
+    streams: BTreeMap<u32, Held>,
+    /// How far those have gone who speak for the records of no stream.
+    asked: u64,
+}
+
+/// What a stream holds: its records from `low` on, if it has any.
+#[derive(Debug)]
+struct Held {
+    name: Arc<str>,
+    low: u64,
+    /// After its last record.
+    end: u64,
 }
 
 impl Pins {
     pub(crate) fn new(low: u64) -> Self {
-        Self { held: BTreeMap::new(), next_id: 0, floor: low.max(FIRST_LSN) }
+        let floor = low.max(FIRST_LSN);
+        Self { held: BTreeMap::new(), next_id: 0, floor, streams: BTreeMap::new(), asked: floor }
     }
 
     pub(crate) fn pin(pins: &Arc<Mutex<Self>>, name: Arc<str>, lsn: u64) -> Pin {
@@ -112,14 +127,52 @@ impl Pins {
 
     /// The oldest pin and the bytes from it on.
     pub(crate) fn oldest(&self, directory: &Directory) -> Option<Pinned> {
-        let (name, lsn) = self.held.values().min_by_key(|(_, lsn)| *lsn)?;
-        let lsn = self.floor.max(*lsn);
+        let (name, lsn) = self.all().min_by_key(|(_, lsn)| *lsn)?;
+        let lsn = self.floor.max(lsn);
         Some(Pinned { name: name.clone(), lsn: Lsn(lsn), bytes: directory.bytes_from(lsn) })
+    }
+
+    /// Who holds what.
+    fn all(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
+        let streams = self.streams.values().filter(|stream| stream.low < stream.end);
+        let pins = self.held.values().map(|(name, lsn)| (name, *lsn));
+        pins.chain(streams.map(|stream| (&stream.name, stream.low)))
+    }
+
+    /// There is a stream, which may have records below `end`. One that is there already stays.
+    pub(crate) fn add_stream(&mut self, def: &StreamDef, end: u64) {
+        let name = || def.name.as_str().into();
+        self.streams.entry(def.id).or_insert_with(|| Held { name: name(), low: def.low, end });
+    }
+
+    /// A stream has records below `end`.
+    pub(crate) fn stream_came(&mut self, id: u32, end: u64) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.end = end;
+        }
+    }
+
+    pub(crate) fn stream_low(&self, id: u32) -> u64 {
+        self.streams.get(&id).map_or(FIRST_LSN, |stream| stream.low)
+    }
+
+    /// The records of no stream are given up below `lsn`.
+    pub(crate) fn asked(&mut self, lsn: u64) {
+        self.asked = self.asked.max(lsn);
+    }
+
+    /// A stream has given up its records below `low`; how far a truncation may go for the sake of those that belong to
+    /// none, of which the last is before `plain_end`.
+    pub(crate) fn lower_stream(&mut self, (id, low): (u32, u64), plain_end: u64) -> u64 {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.low = low;
+        }
+        if self.asked >= plain_end { u64::MAX } else { self.asked }
     }
 
     /// How far a truncation to `lsn` may go; pins taken from now on stay above. Answers the former floor too.
     fn lower(&mut self, lsn: u64) -> (u64, u64) {
-        let oldest = self.held.values().map(|(_, lsn)| *lsn).min().unwrap_or(u64::MAX);
+        let oldest = self.all().map(|(_, lsn)| lsn).min().unwrap_or(u64::MAX);
         let before = self.floor;
         self.floor = before.max(lsn.min(oldest));
         (self.floor, before)

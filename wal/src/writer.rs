@@ -23,6 +23,7 @@ use crate::report::RecoveryReport;
 use crate::request::{Done, Work};
 use crate::source::Source;
 use crate::stats::{Counters, Stats};
+use crate::stream::Stream;
 use crate::survey::{Survey, cannot};
 use crate::tail::Tail;
 use crate::truncate::{Pin, Truncated, Usage};
@@ -108,6 +109,7 @@ impl<F: Fs> Wal<F> {
             options,
             log_id,
             salts,
+            features: Mutex::new(found.log.carried.features()),
             directory: Mutex::new(found.directory),
             counters: Counters::default(),
             packer: Mutex::default(),
@@ -141,7 +143,7 @@ impl<F: Fs> Wal<F> {
         record: impl Into<Payload<'a>>,
         level: Durability,
     ) -> Result<Lsn, AppendError> {
-        let lsns = self.inner.append(&mut [record.into()], level)?;
+        let lsns = self.inner.append(&mut [record.into()], level, 0)?;
         Ok(Lsn(lsns.start))
     }
 
@@ -168,12 +170,41 @@ impl<F: Fs> Wal<F> {
         I: IntoIterator,
         I::Item: Into<Payload<'a>>,
     {
+        self.append_batch_of(records, level, 0)
+    }
+
+    pub(crate) fn append_batch_of<'a, I>(
+        &self,
+        records: I,
+        level: Durability,
+        stream: u32,
+    ) -> Result<Range<Lsn>, AppendError>
+    where
+        I: IntoIterator,
+        I::Item: Into<Payload<'a>>,
+    {
         let mut records: Vec<Payload<'a>> = records.into_iter().map(Into::into).collect();
         let lsns = match records.is_empty() {
             true => self.inner.nothing(),
-            false => self.inner.append(&mut records, level)?,
+            false => self.inner.append(&mut records, level, stream)?,
         };
         Ok(Lsn(lsns.start)..Lsn(lsns.end))
+    }
+
+    /// The stream of this name, of 1 to 255 bytes. A new one is made, durably, which costs a sync, and a rotation where
+    /// the log has had none. A log has at most 4,096; each takes 48 bytes and its name at the beginning of every
+    /// segment, and all of them at most an eighth of it.
+    ///
+    /// # Errors
+    /// [`Reject::BadName`] and [`Reject::TooManyStreams`]; else as [`append`](Self::append).
+    pub fn stream(&self, name: &str) -> Result<Stream<F>, AppendError> {
+        if !(1..=255).contains(&name.len()) {
+            return self.inner.reject(Reject::BadName { len: name.len() });
+        }
+        match self.inner.submit(Work::Define(name.into()))? {
+            Done::Stream(id) => Ok(Stream::new(self.clone(), id, name.into())),
+            _ => unreachable!("a name is answered with its stream"),
+        }
     }
 
     /// Makes everything durable whose append has returned; answers the LSN after the last durable record. Costs
@@ -215,7 +246,8 @@ impl<F: Fs> Wal<F> {
         Tail::new(self.inner.clone(), from, visible)
     }
 
-    /// Gives back the segments whose records all lie below `lsn`, as far as no pin holds them. Records below the
+    /// Gives back the segments whose records all lie below `lsn`, as far as no pin holds them, and no
+    /// [`Stream`] that has records in them. Records below the
     /// returned [`low`](Truncated::low) never come back. Costs one sync, and one of the directory if segments go.
     /// A log at its limit can always be truncated, and so can one on a full disk: room is kept for it, and what it gives
     /// back is kept as [`Options::max_spare_segments`] says.

@@ -12,9 +12,9 @@ mod writer;
 use std::path::PathBuf;
 
 use checker::{Verdict, judge};
-use forebay_wal::format::{Features, Kind, StreamDef, Unsupported};
+use forebay_wal::format::{Features, StreamDef, Unsupported};
 use forebay_wal::fs::Fs;
-use forebay_wal::fs::sim::SimFs;
+use forebay_wal::fs::sim::{SimFs, Survive};
 use forebay_wal::{DamageClass, Lsn, OpenError, RecoveryReport, Torn, View, Wal, verify_in};
 use harness::{DIR, options, path, read_all};
 use writer::{ALIGNED, CASTAGNOLI, IEEE, RECYCLED, STREAMS, Segment, Tie};
@@ -192,6 +192,22 @@ fn records_of_streams_are_told_apart() {
     );
 }
 
+/// The header of the next segment says that there are streams, and its first group which.
+#[test]
+fn a_log_with_streams_goes_on() {
+    let disk = plant(&streams());
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+    let audit = wal.stream("audit").unwrap();
+    assert_eq!((audit.id(), audit.low(), wal.stream("gone").unwrap().id()), (300, Lsn(2), 1));
+    wal.rotate().unwrap();
+    assert_eq!(audit.append("more").unwrap(), Lsn(8));
+    let (wal, report) = Wal::open_in(disk.crash(Survive::Nothing), DIR, options()).unwrap();
+    let names: Vec<_> = report.streams.iter().map(|def| (def.id, &def.name[..], def.low)).collect();
+    assert_eq!(names, [(1, "gone", 8), (7, "orders", 5), (300, "audit", 2)]);
+    let audit: Vec<_> = wal.stream("audit").unwrap().reader(Lsn(0)).map(|r| r.unwrap().lsn.0).collect();
+    assert_eq!(audit, [4, 6, 8]);
+}
+
 #[test]
 fn aligned_groups_are_read_like_others() {
     let (records, report) = look(&aligned());
@@ -275,7 +291,6 @@ fn what_is_read_and_not_written_is_refused_untouched() {
     let mut named = Segment::new(IEEE, 1, 11, 0, "");
     named.start(1, Tie::default(), 1).stream(1, 0, 1, "s");
     assert_eq!(refused(&vec![named.file()]), Unsupported::Kind(7), "no bit of the header announces it");
-    assert_eq!(refused(&streams()), Unsupported::Writing(Kind::STREAM_DEF.0));
     assert_eq!(refused(&aligned()), Unsupported::CommitAlign(512));
 }
 

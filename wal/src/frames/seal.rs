@@ -83,9 +83,10 @@ impl Frames {
             put(&mut self.bytes, span.at, &head);
             tally.len += span.len();
             tally.frames += 1;
-            tally.records += if span.kind == Kind::DATA { span.records } else { 0 };
+            let has_records = matches!(span.kind, Kind::DATA | Kind::STREAM_DATA);
+            tally.records += if has_records { span.records } else { 0 };
             tally.payload += span.payload;
-            tally.data_bytes += if span.kind == Kind::DATA { span.body } else { 0 };
+            tally.data_bytes += if has_records { span.body } else { 0 };
             tally.last_hcrc = u32_at(&head, 0);
         }
         tally

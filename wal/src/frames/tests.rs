@@ -7,6 +7,9 @@ use crate::record::{Records, count_records};
 
 const DIGEST: fn() -> Digest = || Digest::new(Checksum::Crc32, 5);
 
+const TOLD: Class = Class { told: true, stream: 0 };
+const UNTOLD: Class = Class { told: false, stream: 0 };
+
 /// The frames that are not done with, each checked, with its body.
 fn parse(frames: &mut Frames) -> Vec<(FrameHeader, Vec<u8>)> {
     frames.close();
@@ -44,7 +47,7 @@ fn shape(parsed: &[(FrameHeader, Vec<u8>)]) -> Vec<(Frag, u64, u32)> {
 fn many_batches_share_one_frame_and_long_records_are_not_copied() {
     let mut frames = Frames::default();
     for (lsn, lens) in [(7, &[1, 2][..]), (9, &[0]), (10, &[20_000, 3])] {
-        frames.add(lsn, false, &mut batch(lens));
+        frames.add(lsn, UNTOLD, &mut batch(lens));
     }
     let parsed = parse(&mut frames);
     assert_eq!(shape(&parsed), [(Frag::Whole, 7, 5)]);
@@ -58,11 +61,11 @@ fn many_batches_share_one_frame_and_long_records_are_not_copied() {
 #[test]
 fn a_long_batch_becomes_fragments_of_full_frames() {
     let mut frames = Frames::default();
-    frames.add(1, true, &mut batch(&[10]));
+    frames.add(1, TOLD, &mut batch(&[10]));
     let mut long = batch(&[700, 600]);
-    let body = body_len(&long);
-    frames.add_fragments((2, true), &mut long, 512);
-    frames.add(4, true, &mut batch(&[11]));
+    let body = body_len(&long, 0);
+    frames.add_fragments((2, TOLD), &mut long, 512);
+    frames.add(4, TOLD, &mut batch(&[11]));
     let parsed = parse(&mut frames);
     let expected = [
         (Frag::Whole, 1, 1),
@@ -88,7 +91,7 @@ fn a_long_batch_becomes_fragments_of_full_frames() {
 #[test]
 fn fragments_of_long_records_are_not_copied_either() {
     let mut frames = Frames::default();
-    frames.add_fragments((1, false), &mut batch(&[100, 100_000]), 40_000);
+    frames.add_fragments((1, UNTOLD), &mut batch(&[100, 100_000]), 40_000);
     let parsed = parse(&mut frames);
     assert_eq!(parsed.len(), 3);
     assert!(frames.bytes.len() < 20_000, "only the last piece is short");
@@ -97,17 +100,39 @@ fn fragments_of_long_records_are_not_copied_either() {
 #[test]
 fn a_copy_of_frames_is_the_same_and_a_burned_one_has_numbers_only() {
     let mut frames = Frames::default();
-    frames.add(1, true, &mut batch(&[30_000, 5]));
+    frames.add(1, TOLD, &mut batch(&[30_000, 5]));
     frames.close();
-    frames.add(3, true, &mut batch(&[7]));
+    frames.add(3, TOLD, &mut batch(&[7]));
     let original = parse(&mut frames);
     let mut copy = Frames::default();
     copy.copy(&frames, 0);
     copy.copy(&frames, 1);
     assert_eq!(parse(&mut copy), original);
     copy.burn(4..9);
-    copy.add(9, true, &mut batch(&[1]));
+    copy.add(9, TOLD, &mut batch(&[1]));
     let parsed = parse(&mut copy);
     assert_eq!(shape(&parsed[2..]), [(Frag::Whole, 4, 5), (Frag::Whole, 9, 1)]);
     assert_eq!((parsed[2].0.kind, parsed[2].0.body_len), (Kind::BURNED, 0));
+}
+
+#[test]
+fn records_of_streams_share_frames_with_one_another_and_not_with_others() {
+    let mut frames = Frames::default();
+    let mut lsn = 1;
+    for stream in [7, 300, 0, 7] {
+        let class = Class { told: false, stream };
+        if frames.open_body(class).is_none() {
+            frames.close();
+        }
+        frames.add(lsn, class, &mut batch(&[1, 2]));
+        lsn += 2;
+    }
+    frames.add_fragments((lsn, Class { told: false, stream: 300 }), &mut batch(&[600]), 512);
+    let parsed = parse(&mut frames);
+    let kinds: Vec<_> = parsed.iter().map(|(header, body)| (header.kind, body.len())).collect();
+    let (plain, stream) = (Kind::DATA, Kind::STREAM_DATA);
+    assert_eq!(kinds, [(stream, 7 + 9), (plain, 5), (stream, 7), (stream, 512), (stream, 604 - 512)]);
+    let joined = [&parsed[3].1[..], &parsed[4].1].concat();
+    let mut records = Records::of(stream, 0..joined.len());
+    assert_eq!((records.next(&joined).unwrap().unwrap().len(), records.stream()), (600, 300));
 }

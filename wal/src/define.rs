@@ -1,0 +1,82 @@
+//! Naming streams, and what each of them has given up: durable in the log before anybody is told.
+
+use parking_lot::Mutex;
+
+use crate::control::StreamDef;
+use crate::error::{AppendError, Reject};
+use crate::format::Features;
+use crate::frame::{Kind, frame_len};
+use crate::fs::Fs;
+use crate::home::Home;
+use crate::log::{Log, Need, Quota};
+use crate::reserve::Reserve;
+
+/// Most bytes that a segment of this size begins with for the sake of streams.
+pub(crate) fn most_streams(segment_bytes: u64) -> u64 {
+    segment_bytes / 8
+}
+
+impl<F: Fs> Log<F> {
+    /// The stream of this name, which may be a new one, whose records begin with the next.
+    pub(crate) fn define(
+        &mut self,
+        home: &Home<F>,
+        reserve: &Mutex<Reserve<F>>,
+        (name, quota): (&str, Quota<'_>),
+    ) -> Result<StreamDef, AppendError> {
+        if let Some(def) = self.defs().find(|def| def.name == name) {
+            return Ok(def);
+        }
+        let id =
+            (1..).find(|id| !self.carried.streams.contains_key(id)).expect("there are fewer than numbers");
+        let def = StreamDef { id, flags: 0, low: self.next_lsn, name: name.to_owned() };
+        let len = self.carried.streams_len() + frame_len(def.encode().len() as u64);
+        if id as usize > StreamDef::MAX_STREAMS || len > most_streams(home.options.segment_bytes) {
+            return Err(Reject::TooManyStreams { limit: self.carried.streams.len() }.into());
+        }
+        self.note(home, reserve, (&def, quota))?;
+        Ok(def)
+    }
+
+    /// Makes durable what a stream has given up.
+    pub(crate) fn lower_stream(
+        &mut self,
+        home: &Home<F>,
+        reserve: &Mutex<Reserve<F>>,
+        (id, lsn, quota): (u32, u64, Quota<'_>),
+    ) -> Result<u64, AppendError> {
+        let lsn = lsn.min(self.next_lsn);
+        let def =
+            self.defs().find(|def| def.id == id).expect("a handle has the id of a stream that there is");
+        if lsn > def.low {
+            self.note(home, reserve, (&StreamDef { low: lsn, ..def.clone() }, quota))?;
+        }
+        Ok(lsn.max(def.low))
+    }
+
+    /// The streams that there are.
+    pub(crate) fn defs(&self) -> impl Iterator<Item = StreamDef> {
+        self.carried.streams.values().filter_map(|body| StreamDef::decode(body))
+    }
+
+    /// Writes and syncs what is known of a stream. It may use the last of the active segment, but for what truncations
+    /// need.
+    fn note(
+        &mut self,
+        home: &Home<F>,
+        reserve: &Mutex<Reserve<F>>,
+        (def, quota): (&StreamDef, Quota<'_>),
+    ) -> Result<(), AppendError> {
+        let body = def.encode();
+        // Segments that are made from now on may have streams; the one being written may not.
+        home.features.lock().0 |= Features::STREAMS.0;
+        if !self.has(Features::STREAMS) {
+            let capacity = self.capacity_for(home, 0);
+            self.rotate(home, &mut reserve.lock(), capacity, quota)?;
+        }
+        self.make_room(home, reserve, Need::Checkpoint(frame_len(body.len() as u64)), quota)?;
+        self.control(home, (Kind::STREAM_DEF, &body))?;
+        self.carried.streams.insert(def.id, body.into());
+        Ok(())
+    }
+}

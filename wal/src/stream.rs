@@ -1,0 +1,115 @@
+//! Named streams: many logs in one, which share its segments, its numbers and its syncs.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::{AppendError, ReadError};
+use crate::fs::{Fs, StdFs};
+use crate::payload::Payload;
+use crate::reader::Record;
+use crate::request::{Done, Work};
+use crate::truncate::Truncated;
+use crate::{Durability, Lsn, Wal};
+
+/// A named stream of a [`Wal`]; a clone is another handle to the same one. It keeps the log open.
+///
+/// Its records have numbers of the log, so those of one stream increase and are not consecutive. They are written and
+/// synced together with those of all others, and [`Wal::sync`], [`Wal::wait`] and [`Wal::watermarks`] speak of them as
+/// of any. A segment is given back when no stream needs a record of it: each says so by
+/// [`truncate_before`](Self::truncate_before), and [`Wal::truncate_before`] for the records that belong to none.
+pub struct Stream<F: Fs = StdFs> {
+    wal: Wal<F>,
+    id: u32,
+    name: Arc<str>,
+}
+
+impl<F: Fs> Stream<F> {
+    pub(crate) fn new(wal: Wal<F>, id: u32, name: Arc<str>) -> Self {
+        Self { wal, id, name }
+    }
+
+    /// What [`Record::stream`] says of its records. A log keeps it as long as the stream.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// As given to [`Wal::stream`].
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Records of this stream below are gone.
+    pub fn low(&self) -> Lsn {
+        Lsn(self.wal.inner.pins.lock().stream_low(self.id))
+    }
+
+    /// As [`Wal::append`].
+    ///
+    /// # Errors
+    /// As [`Wal::append`].
+    pub fn append<'a>(&self, record: impl Into<Payload<'a>>) -> Result<Lsn, AppendError> {
+        self.append_with(record, self.wal.inner.home.options.sync.level())
+    }
+
+    /// As [`Wal::append_with`].
+    ///
+    /// # Errors
+    /// As [`Wal::append_with`].
+    pub fn append_with<'a>(
+        &self,
+        record: impl Into<Payload<'a>>,
+        level: Durability,
+    ) -> Result<Lsn, AppendError> {
+        let lsns = self.wal.inner.append(&mut [record.into()], level, self.id)?;
+        Ok(Lsn(lsns.start))
+    }
+
+    /// As [`Wal::append_batch_with`].
+    ///
+    /// # Errors
+    /// As [`Wal::append_batch_with`].
+    pub fn append_batch_with<'a, I>(&self, records: I, level: Durability) -> Result<Range<Lsn>, AppendError>
+    where
+        I: IntoIterator,
+        I::Item: Into<Payload<'a>>,
+    {
+        self.wal.append_batch_of(records, level, self.id)
+    }
+
+    /// Its records from `from`, or from its low watermark if that is higher, up to what is durable. Pins the log while it
+    /// lives, and reads the records of all streams.
+    pub fn reader(&self, from: Lsn) -> impl Iterator<Item = Result<Record, ReadError>> + use<F> {
+        let id = self.id;
+        let records = self.wal.reader(from.max(self.low()));
+        records.filter(move |record| record.as_ref().map_or(true, |record| record.stream == id))
+    }
+
+    /// Gives up the records of this stream below `lsn`, durably, and gives back the segments that nobody needs any more.
+    /// [`low`](Truncated::low) is that of the log. Costs a sync, another where the watermark of the log rises, and one of
+    /// the directory if segments go.
+    ///
+    /// After an opening nobody knows whether old records belong to no stream: they are held until
+    /// [`Wal::truncate_before`] is called once.
+    ///
+    /// # Errors
+    /// As [`Wal::truncate_before`]; the records of this stream may be gone even so.
+    pub fn truncate_before(&self, lsn: Lsn) -> Result<Truncated, AppendError> {
+        match self.wal.inner.submit(Work::LowerStream(self.id, lsn.0))? {
+            Done::Truncated(truncated) => Ok(truncated),
+            _ => unreachable!("a truncation is answered with what it did"),
+        }
+    }
+}
+
+impl<F: Fs> Clone for Stream<F> {
+    fn clone(&self) -> Self {
+        Self { wal: self.wal.clone(), id: self.id, name: self.name.clone() }
+    }
+}
+
+impl<F: Fs> fmt::Debug for Stream<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}
