@@ -11,8 +11,7 @@ use crate::format::{Header, Kind, Unsupported};
 use crate::fs::Fs;
 use crate::survey::Found;
 
-/// Refuses what this version cannot go on with: it does not align groups, and a repair does not hand on the streams of
-/// these segments.
+/// Refuses what a repair does not go on with: it does not align groups, and hands no streams of these segments on.
 pub(crate) fn untouched<'a>(
     file: Option<(&PathBuf, &Header)>,
     carried: impl IntoIterator<Item = &'a Carried>,

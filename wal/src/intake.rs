@@ -46,7 +46,7 @@ impl Intake {
             is_stuck: false,
             full_at: full_at(max_frame),
             max_frame,
-            segment_room: alone(longest_body(segment_bytes, 0, max_frame), max_frame),
+            segment_room: alone(longest_body(segment_bytes, (0, 0), max_frame), max_frame),
             room: 0,
         }
     }

@@ -15,7 +15,7 @@ use crate::fs::Fs;
 use crate::home::Home;
 use crate::progress::Progress;
 use crate::reserve::Reserve;
-use crate::segment::{CONTROL_RESERVE, Link, Place, SEAL_LEN, Segment};
+use crate::segment::{Link, Place, SEAL_LEN, Segment, control_reserve};
 
 /// Who pins the log, asked only when its size is at the limit; `None` where the limit does not count.
 pub(crate) type Quota<'a> = Option<&'a dyn Fn() -> Option<Pinned>>;
@@ -127,7 +127,7 @@ impl<F: Fs> Log<F> {
     ) -> Result<(), AppendError> {
         let (bytes, control) = match need {
             Need::Records(bytes) => (bytes, false),
-            Need::Checkpoint(bytes) => (bytes + CONTROL_RESERVE - SEAL_LEN, true),
+            Need::Checkpoint(bytes) => (bytes + control_reserve(home.options.commit_align) - SEAL_LEN, true),
             Need::Control(bytes) => (bytes, true),
         };
         let capacity = self.capacity_for(home, bytes);
@@ -165,7 +165,9 @@ impl<F: Fs> Log<F> {
 
     /// Bytes of a file for the next segment, in which `bytes` of records fit besides what is carried.
     pub(crate) fn capacity_for(&self, home: &Home<F>, bytes: u64) -> u64 {
-        home.options.segment_bytes.max(Segment::<F>::capacity_for(bytes + self.carried.len()))
+        home.options
+            .segment_bytes
+            .max(Segment::<F>::capacity_for(bytes + self.carried.len(), home.options.commit_align))
     }
 
     /// Seals the tail and puts the successor in its place.
@@ -242,7 +244,7 @@ impl<F: Fs> Log<F> {
     #[inline]
     pub(crate) fn sync(&mut self, home: &Home<F>) -> Result<(), AppendError> {
         if let Tail::Active(segment) = &mut self.tail {
-            segment.sync(home)?;
+            segment.finish(home, self.next_lsn)?;
         }
         self.settle();
         Ok(())
@@ -252,7 +254,11 @@ impl<F: Fs> Log<F> {
     pub(crate) fn control(&mut self, home: &Home<F>, (kind, body): (Kind, &[u8])) -> Result<(), AppendError> {
         let place = self.place();
         let segment = self.active();
-        let done = segment.control(home, place, (kind, body)).and_then(|()| segment.sync(home));
+        let done = segment.control(home, place, (kind, body)).and_then(|()| match kind {
+            // It is the last frame, or the log was not closed.
+            Kind::CLEAN_CLOSE => segment.sync(home),
+            _ => segment.finish(home, place.next_lsn),
+        });
         self.settle();
         done?;
         self.clean = kind == Kind::CLEAN_CLOSE;

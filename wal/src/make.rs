@@ -81,6 +81,7 @@ fn header<F: Fs>(home: &Home<F>, number: u64, capacity: u64, features: Features)
     Header {
         features: home.features.lock().with(compression).with(features),
         checksum: home.options.checksum,
+        commit_align: home.options.commit_align,
         created_unix_ns: home.options.time.unix_ns(),
         label: home.options.label.unwrap_or_default(),
         ..Header::new(home.log_id, number, home.salts.next(), capacity)

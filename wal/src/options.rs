@@ -42,6 +42,11 @@ pub struct Options {
     /// [`Durability::Buffered`](crate::Durability::Buffered), which write, or wait; one record larger than this is
     /// taken when nothing else is on its way.
     pub max_inflight_bytes: u64,
+    /// Bytes that a write may damage around it when the power goes: a power of two from 512 to 4096, or 0, the default, if
+    /// none. What was synced then ends at a multiple of it, behind which the next write begins, so that it touches nothing
+    /// that is durable. It costs one more write with every sync and half of it on disk. Of segments made from now on, which
+    /// must be eight times as long and 4 KiB.
+    pub commit_align: u32,
     /// What an append waits for that does not say, and when all else is synced. Default [`SyncPolicy::Always`].
     pub sync: SyncPolicy,
     /// Whether whoever is about to sync waits until as many others wait as the last sync served, for at most an eighth
@@ -170,6 +175,7 @@ impl Default for Options {
             max_spare_segments: 4,
             min_free_bytes: 0,
             max_inflight_bytes: 16 << 20,
+            commit_align: 0,
             sync: SyncPolicy::default(),
             gather: true,
             repair: RepairPolicy::default(),
@@ -188,6 +194,13 @@ impl Options {
     pub(crate) fn checked(mut self) -> Result<Self, InvalidOption> {
         self.segment_bytes = within("segment_bytes", self.segment_bytes, 2 * HEADER_LEN, MAX_SEGMENT)?
             .next_multiple_of(HEADER_LEN);
+        if self.commit_align != 0 {
+            let align = u64::from(self.commit_align);
+            within("commit_align", align, 512, HEADER_LEN)?;
+            // The next power of two is the least that it could be.
+            within("commit_align", align, align.next_power_of_two(), HEADER_LEN)?;
+            within("segment_bytes", self.segment_bytes, HEADER_LEN + 8 * align, MAX_SEGMENT)?;
+        }
         within("max_frame", u64::from(self.max_frame), 512, u64::from(MAX_FRAME))?;
         self.max_frame = self.max_frame.next_multiple_of(8);
         within("max_record_bytes", self.max_record_bytes, 1, MAX_RECORD)?;
@@ -200,7 +213,7 @@ impl Options {
             // The segment being written stays until its successor is there, so two of any size must fit, each with a
             // copy of the checkpoint and all streams.
             let carried = longest_copy(self.segment_bytes) + most_streams(self.segment_bytes);
-            let longest = longest_body(limit / 2, carried, self.max_frame);
+            let longest = longest_body(limit / 2, (carried, self.commit_align), self.max_frame);
             self.max_record_bytes = self.max_record_bytes.min(longest);
         }
         Ok(self)
@@ -231,6 +244,11 @@ mod tests {
         for (level, fits) in [(0, false), (1, true), (19, true), (20, false)] {
             let options = Options { compression: Compression::Zstd { level }, ..Options::default() };
             assert_eq!(options.checked().is_ok(), fits);
+        }
+        for (commit_align, option) in [(256, "commit_align"), (768, "commit_align"), (4096, "segment_bytes")]
+        {
+            let options = Options { commit_align, segment_bytes: 8192, ..Options::default() };
+            assert_eq!(options.checked().unwrap_err().option, option);
         }
     }
 

@@ -4,7 +4,7 @@
 //! frame, a seal or a later segment shows to have been synced and is not whole is damage.
 
 use crate::control::Seal;
-use crate::damage::{damaged, foreign, is_unreadable, missing, untouched};
+use crate::damage::{damaged, foreign, is_unreadable, missing};
 use crate::directory::Entry;
 use crate::ends::{check_end, check_reserve, check_seal, check_unstarted, torn};
 use crate::error::{DamageClass, OpenError, Torn};
@@ -42,15 +42,6 @@ pub(crate) struct Verdict<F: Fs> {
     pub(crate) leftovers: Vec<u64>,
     /// Files without a readable header in which nothing of this log can be.
     pub(crate) unreadable: Vec<u64>,
-}
-
-impl<F: Fs> Verdict<F> {
-    /// Whether this version can go on with the log.
-    pub(crate) fn check_writable(&self) -> Result<(), OpenError> {
-        let last = self.last.as_ref().map(|(found, _)| found);
-        let all = last.into_iter().chain(&self.next).chain(&self.reserve);
-        all.map(|found| (&found.path, &found.header)).try_for_each(|file| untouched(Some(file), None))
-    }
 }
 
 impl From<&Whole> for Entry {

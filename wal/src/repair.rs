@@ -52,7 +52,6 @@ impl<F: Fs> Survey<'_, F> {
 
     /// Steps 6 to 9.
     fn repair(&self, mut verdict: Verdict<F>, options: &Options) -> Result<Recovered<F>, OpenError> {
-        verdict.check_writable()?;
         if verdict.torn.is_some() {
             match (&verdict.next, &verdict.last) {
                 (Some(next), _) => self.has_not_begun(next)?,
@@ -80,7 +79,7 @@ impl<F: Fs> Survey<'_, F> {
         if let Some(next) = &mut verdict.next {
             let walk = verdict.last.as_ref().map(|(_, walk)| walk);
             let copy = walk.map_or(0, |walk| Carry::of(&walk.carried).len());
-            let capacity = options.segment_bytes.max(Segment::<F>::capacity_for(copy));
+            let capacity = options.segment_bytes.max(Segment::<F>::capacity_for(copy, options.commit_align));
             self.clear(next, capacity).map_err(cannot("repair", &next.path))?;
         }
         // The frames that say so are durable only now.
@@ -92,6 +91,10 @@ impl<F: Fs> Survey<'_, F> {
         if let Tail::Active(segment) | Tail::Frozen(segment) = &mut recovered.log.tail {
             segment.carried.clone_from(&recovered.log.carried);
             segment.hold_back(options.segment_bytes);
+        }
+        if let Tail::Frozen(segment) = &mut recovered.log.tail {
+            let path = segment_path(self.dir, segment.number());
+            segment.pad_found(recovered.log.next_lsn).map_err(cannot("repair", &path))?;
         }
         recovered.directory.pool = pool;
         recovered.report.quarantined = quarantined;

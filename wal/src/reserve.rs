@@ -44,8 +44,11 @@ impl<F: Fs> Reserve<F> {
         quota: Quota<'_>,
     ) -> Result<Segment<F>, AppendError> {
         let features = *home.features.lock();
-        let serves =
-            |ready: &Segment<F>| ready.header.capacity >= capacity && ready.header.features.has(features);
+        let serves = |ready: &Segment<F>| {
+            let header = &ready.header;
+            let aligned = header.commit_align == home.options.commit_align;
+            header.capacity >= capacity && header.features.has(features) && aligned
+        };
         if !self.ready.as_ref().is_some_and(serves) {
             // Another file takes the name of that one; whichever survives a crash is empty and durable.
             self.make(home, capacity, quota)?;

@@ -11,7 +11,7 @@ use crate::carry::Carry;
 use crate::control::{Seal, SegmentStart};
 use crate::error::{AppendError, Failure, Reject};
 use crate::format::{Digest, Features, HEADER_LEN, Header};
-use crate::frame::{Kind, frame_len};
+use crate::frame::{FRAME_HEADER_LEN, Kind, frame_len};
 use crate::frames::{Frames, Tally, control_frame};
 use crate::fs::{File, Fs, is_full, write_all, write_zeros};
 use crate::home::Home;
@@ -23,7 +23,16 @@ pub(crate) const SEAL_LEN: u64 = 32 + Seal::LEN as u64;
 pub(crate) const START_LEN: u64 = 32 + SegmentStart::LEN as u64;
 /// Bytes at the end of a segment that records leave free: for the seal, and for low watermarks of truncations
 /// that give back a segment while no further one can be had.
-pub(crate) const CONTROL_RESERVE: u64 = 1024;
+pub(crate) fn control_reserve(commit_align: u32) -> u64 {
+    1024 + u64::from(commit_align)
+}
+
+/// Most bytes that fill a group up to where the next may begin.
+pub(crate) fn longest_pad(commit_align: u32) -> u64 {
+    // Where there is no room for a frame it goes on to the multiple after the next.
+    if commit_align == 0 { 0 } else { u64::from(commit_align) + FRAME_HEADER_LEN as u64 - 8 }
+}
+
 /// Most bytes at the end of a segment that records leave free while no further one is there: some sixty checkpoints.
 const LAST_RESERVE: u64 = 4 << 20;
 
@@ -70,7 +79,6 @@ impl<F: Fs> Segment<F> {
         Self {
             file,
             digest: header.digest(),
-            header,
             link: Link::default(),
             carried: Carry::default(),
             started: false,
@@ -79,8 +87,9 @@ impl<F: Fs> Segment<F> {
             frames: 0,
             data_bytes: 0,
             last_hcrc: 0,
-            left_free: CONTROL_RESERVE,
+            left_free: control_reserve(header.commit_align),
             repaired: false,
+            header,
         }
     }
 
@@ -102,7 +111,8 @@ impl<F: Fs> Segment<F> {
     #[inline]
     fn room_but(&self, left_free: u64) -> u64 {
         let start = if self.started { 0 } else { START_LEN + self.carried.len() };
-        self.header.capacity.saturating_sub(self.end + start + left_free)
+        let pad = longest_pad(self.header.commit_align);
+        self.header.capacity.saturating_sub(self.end + start + left_free + pad)
     }
 
     /// It may be the last that can be had: until [`go_on`](Self::go_on) records leave a quarter of it to what gives
@@ -110,23 +120,24 @@ impl<F: Fs> Segment<F> {
     pub(crate) fn hold_back(&mut self, usual: u64) {
         let quarter = (self.header.capacity - HEADER_LEN) / 4;
         if self.header.capacity <= usual {
-            self.left_free = quarter.clamp(CONTROL_RESERVE, LAST_RESERVE);
+            self.left_free = quarter.clamp(control_reserve(self.header.commit_align), LAST_RESERVE);
         }
     }
 
     /// Whether `bytes` of records would fit into what it holds back.
     pub(crate) fn holds_back(&self, bytes: u64) -> bool {
-        self.left_free > CONTROL_RESERVE && self.room_but(CONTROL_RESERVE) >= bytes
+        let least = control_reserve(self.header.commit_align);
+        self.left_free > least && self.room_but(least) >= bytes
     }
 
     /// Another can be had: records may have what it held back.
     pub(crate) fn go_on(&mut self) {
-        self.left_free = CONTROL_RESERVE;
+        self.left_free = control_reserve(self.header.commit_align);
     }
 
     /// Size of a file in which `need` bytes of records fit.
-    pub(crate) fn capacity_for(need: u64) -> u64 {
-        (HEADER_LEN + START_LEN + need + CONTROL_RESERVE).next_multiple_of(HEADER_LEN)
+    pub(crate) fn capacity_for(need: u64, commit_align: u32) -> u64 {
+        (HEADER_LEN + START_LEN + need + overhead(commit_align)).next_multiple_of(HEADER_LEN)
     }
 
     /// The start frame and what is carried, where they are still due, and what they add.
@@ -187,16 +198,18 @@ impl<F: Fs> Segment<F> {
             let packer = &mut home.packer.lock();
             let data = frames.pack(count, (&self.digest, self.synced), (compression, packer));
             let slices = &mut [IoSlice::new(&start), IoSlice::new(&packer.out)];
-            return self.put(home, slices, before.then(data)).map(|()| data);
+            return self.put(home, slices, (before.then(data), place.next_lsn)).map(|()| data);
         }
         let data = frames.seal(count, &self.digest, self.synced);
         match frames.flat(count) {
-            Some(flat) if self.started => self.put(home, &mut [IoSlice::new(flat)], data)?,
+            Some(flat) if self.started => {
+                self.put(home, &mut [IoSlice::new(flat)], (data, place.next_lsn))?
+            }
             _ => {
                 let (start, before) = self.start(place);
                 let mut slices = vec![IoSlice::new(&start)];
                 frames.slices(count, &mut slices);
-                self.put(home, &mut slices, before.then(data))?;
+                self.put(home, &mut slices, (before.then(data), place.next_lsn))?;
             }
         }
         Ok(data)
@@ -212,33 +225,84 @@ impl<F: Fs> Segment<F> {
         let (start, before) = self.start(place);
         let frame = control_frame((kind, body), place.next_lsn, &self.digest, self.synced);
         let (frame, tally) = control(frame);
-        self.put(home, &mut [IoSlice::new(&start), IoSlice::new(&frame)], before.then(tally))
+        let tally = before.then(tally);
+        self.put(home, &mut [IoSlice::new(&start), IoSlice::new(&frame)], (tally, place.next_lsn))
     }
 
     #[inline]
-    fn put(&mut self, home: &Home<F>, slices: &mut [IoSlice<'_>], tally: Tally) -> Result<(), AppendError> {
+    fn put(
+        &mut self,
+        home: &Home<F>,
+        slices: &mut [IoSlice<'_>],
+        (tally, next_lsn): (Tally, u64),
+    ) -> Result<(), AppendError> {
         if let Err(error) = write_all(&self.file, slices, self.end) {
-            return Err(self.take_back(home, &error, tally.len));
+            return Err(self.take_back(home, &error, (tally.len, next_lsn)));
         }
         home.counters.written(tally.len);
         self.started = true;
+        self.add(tally);
+        Ok(())
+    }
+
+    #[inline]
+    fn add(&mut self, tally: Tally) {
         self.end += tally.len;
         self.frames += tally.frames;
         self.data_bytes += tally.data_bytes;
         self.last_hcrc = tally.last_hcrc;
-        Ok(())
     }
 
     /// Takes back a write of so many bytes that failed.
     #[cold]
-    fn take_back(&mut self, home: &Home<F>, error: &io::Error, len: u64) -> AppendError {
+    fn take_back(&mut self, home: &Home<F>, error: &io::Error, (len, next_lsn): (u64, u64)) -> AppendError {
         home.counters.write_failed();
-        let zeroed = write_zeros(&self.file, self.end, self.end + len).and_then(|()| home.sync(&self.file));
+        let zeroed = write_zeros(&self.file, self.end, self.end + len)
+            .and_then(|()| self.pad(next_lsn))
+            .and_then(|()| home.sync(&self.file));
         if let Err(cause) = zeroed {
             return AppendError::Indeterminate(Failure::new("taking back a write", cause));
         }
         self.synced = self.end;
         refusal(error).into()
+    }
+
+    /// Fills what was written up to where a later write touches no block of it, where groups are aligned.
+    fn pad(&mut self, next_lsn: u64) -> io::Result<()> {
+        let (head, align) = (FRAME_HEADER_LEN as u64, u64::from(self.header.commit_align));
+        if align == 0 || !self.started || self.end.is_multiple_of(align) {
+            return Ok(());
+        }
+        let body = (self.end + head).next_multiple_of(align) - self.end - head;
+        let body = vec![0; usize::try_from(body).expect("an alignment is at most 64 KiB")];
+        let (frame, tally) = control(control_frame((Kind::PAD, &body), next_lsn, &self.digest, self.synced));
+        write_all(&self.file, &mut [IoSlice::new(&frame)], self.end)?;
+        self.add(tally);
+        Ok(())
+    }
+
+    /// As an opening does with what it found whole, of which nobody was told yet. Whatever the media has where the next
+    /// frame would be goes.
+    pub(crate) fn pad_found(&mut self, next_lsn: u64) -> io::Result<()> {
+        let end = self.end;
+        self.pad(next_lsn)?;
+        if self.end > end {
+            let page = (self.end + HEADER_LEN).min(self.header.capacity);
+            write_zeros(&self.file, self.end, page)?;
+            self.file.sync_data()?;
+        }
+        self.synced = self.end;
+        Ok(())
+    }
+
+    /// Ends a group, and syncs it. An error poisons the log.
+    #[inline]
+    pub(crate) fn finish(&mut self, home: &Home<F>, next_lsn: u64) -> Result<(), AppendError> {
+        if self.synced < self.end {
+            self.pad(next_lsn)
+                .map_err(|cause| AppendError::Indeterminate(Failure::new("filling up a group", cause)))?;
+        }
+        self.sync(home)
     }
 
     /// Syncs what was written. An error poisons the log.
@@ -266,11 +330,13 @@ impl<F: Fs> Segment<F> {
     /// length, and the seal ends it all the same.
     pub(crate) fn shrink(&self) -> u64 {
         let capacity = self.header.capacity;
-        let unused = capacity.saturating_sub(self.end);
-        if unused < HEADER_LEN.max(capacity / 8) || self.file.set_len(self.end).is_err() {
+        // Cutting a file is a write to the block that it cuts.
+        let len = self.end.next_multiple_of(u64::from(self.header.commit_align.max(1)));
+        let unused = capacity.saturating_sub(len);
+        if unused < HEADER_LEN.max(capacity / 8) || self.file.set_len(len).is_err() {
             return capacity;
         }
-        self.end
+        len
     }
 }
 
@@ -279,10 +345,15 @@ fn control((frame, last_hcrc): (Vec<u8>, u32)) -> (Vec<u8>, Tally) {
     (frame, tally)
 }
 
+/// Bytes that records leave free in any segment.
+fn overhead(commit_align: u32) -> u64 {
+    control_reserve(commit_align) + longest_pad(commit_align)
+}
+
 /// Longest body of a batch for which a file of at most this size is made, where so many bytes are carried along.
-pub(crate) fn longest_body(file: u64, carried: u64, max_frame: u32) -> u64 {
+pub(crate) fn longest_body(file: u64, (carried, commit_align): (u64, u32), max_frame: u32) -> u64 {
     let file = file / HEADER_LEN * HEADER_LEN;
-    let room = file.saturating_sub(HEADER_LEN + START_LEN + carried + CONTROL_RESERVE);
+    let room = file.saturating_sub(HEADER_LEN + START_LEN + carried + overhead(commit_align));
     let (max, full) = (u64::from(max_frame), frame_len(max_frame.into()));
     room / full * max + (room % full).saturating_sub(frame_len(0))
 }

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::directory::LOCK;
 use crate::error::{AppendError, Failure, OpenError, Reject};
-use crate::format::Label;
+use crate::format::{Features, Label};
 use crate::fs::{Fs, StdFs, create_dir_all};
 use crate::home::{Home, Salts};
 use crate::keeper::Keeper;
@@ -103,13 +103,15 @@ impl<F: Fs> Wal<F> {
             id.iter_mut().zip(halves.iter().flatten()).for_each(|(to, from)| *to = *from);
             id
         });
+        let aligned = if options.commit_align == 0 { Features::NONE } else { Features::COMMIT_ALIGN };
+        let features = found.log.carried.features().with(aligned);
         let home = Home {
             fs: fs.clone(),
             dir: dir.to_path_buf(),
             options,
             log_id,
             salts,
-            features: Mutex::new(found.log.carried.features()),
+            features: Mutex::new(features),
             directory: Mutex::new(found.directory),
             counters: Counters::default(),
             packer: Mutex::default(),
@@ -367,11 +369,10 @@ impl<F: Fs> Wal<F> {
 fn check_unlocked<F: Fs>(fs: &F, dir: &Path, label: Option<Label>) -> Result<(), OpenError> {
     match Survey::list(fs, dir) {
         Ok(survey) if !survey.segments.is_empty() && !survey.locked => {
-            match survey.check_label(label).and_then(|()| survey.judge()) {
-                Ok(verdict) => verdict.check_writable(),
+            match survey.check_label(label).and_then(|()| survey.judge().map(drop)) {
                 Err(error @ (OpenError::Unsupported { .. } | OpenError::AnotherLog { .. })) => Err(error),
                 // What else is wrong is told under the lock.
-                Err(_) => Ok(()),
+                _ => Ok(()),
             }
         }
         _ => Ok(()),
