@@ -43,6 +43,9 @@ impl<F: Fs> Home<F> {
         let result = file.sync_data();
         let took = self.options.time.monotonic_ns().saturating_sub(begin);
         self.counters.synced(took, result.is_ok());
+        if result.is_ok() {
+            self.counters.unsynced_since(None);
+        }
         result
     }
 }

@@ -313,7 +313,7 @@ mod tests {
         let (wal, _) = Wal::open_in(SimFs::new(0), "/log", options).unwrap();
         wal.inner.home.counters.synced(1_000_000, true);
         wal.inner.queue.lock().serves(2);
-        left.store(1, Ordering::Relaxed);
+        left.store(2, Ordering::Relaxed);
         assert!(catch_unwind(AssertUnwindSafe(|| wal.append("a"))).is_err());
         assert!(!wal.inner.queue.lock().is_leading());
         wal.inner.queue.lock().serves(1);

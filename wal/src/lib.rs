@@ -181,6 +181,7 @@ mod stretch;
 mod survey;
 mod sync;
 mod tail;
+mod times;
 mod truncate;
 mod unlock;
 mod view;

@@ -180,6 +180,7 @@ impl<F: Fs> Log<F> {
     ) -> Result<(), AppendError> {
         // The start of the next segment would name a number that no opening believes.
         self.numbers_for(0)?;
+        let begin_ns = home.options.time.monotonic_ns();
         let place = self.place();
         let mut next = reserve.obtain(home, capacity, quota)?;
         let link = match &mut self.tail {
@@ -200,7 +201,7 @@ impl<F: Fs> Log<F> {
         if let Tail::Frozen(old) | Tail::Active(old) = &self.tail {
             let bytes = old.shrink();
             home.directory.lock().resize(old.number(), bytes);
-            home.counters.rotated();
+            home.counters.rotated(home.options.time.monotonic_ns().saturating_sub(begin_ns));
         }
         home.directory.lock().activate(Entry {
             segment: next.number(),

@@ -240,6 +240,9 @@ impl<F: Fs> Segment<F> {
             return Err(self.take_back(home, &error, (tally.len, next_lsn)));
         }
         home.counters.written(tally.len);
+        if self.synced == self.end {
+            home.counters.unsynced_since(Some(home.options.time.monotonic_ns()));
+        }
         self.started = true;
         self.add(tally);
         Ok(())

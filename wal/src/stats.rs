@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use crate::error::Reject;
+use crate::report::RecoveryReport;
+use crate::times::Times;
 
 /// What a log has done since it was opened, and how it stands. A snapshot; the fields are read one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,6 +30,14 @@ pub struct Stats {
     pub longest_sync_ns: u64,
     /// What a sync takes at present, in nanoseconds: a mean in which each counts an eighth and the older ones ever less.
     pub sync_ewma_ns: u64,
+    /// Syncs by how long they took: less than a microsecond, less than 2, less than 4, and so on; the last counts all
+    /// above.
+    pub sync_times: [u64; 24],
+    /// Appends of threads that returned when they were synced, by how long that took, as
+    /// [`sync_times`](Self::sync_times).
+    pub append_waits: [u64; 24],
+    /// Nanoseconds since the oldest record was written that is not synced; 0 where all are that are written.
+    pub durable_lag_ns: u64,
     /// Groups by how many records they have: none or one, 2 to 3, 4 to 7, and so on; the last counts all above.
     pub group_records: [u64; 16],
     /// Records whose append was answered, or could have been, and that no sync has made durable.
@@ -36,6 +46,10 @@ pub struct Stats {
     pub unsynced_bytes: u64,
     /// Segments sealed and followed by the next.
     pub rotations: u64,
+    /// Nanoseconds that this took, while nothing else was written.
+    pub rotation_ns: u64,
+    /// The longest of them.
+    pub longest_rotation_ns: u64,
     /// Segments made from the file of an earlier one.
     pub recycled_segments: u64,
     /// Requests refused, by reason.
@@ -49,6 +63,14 @@ pub struct Stats {
     pub disk_bytes: u64,
     /// Bytes of files that are kept to be used again.
     pub spare_bytes: u64,
+    /// Nanoseconds that opening took.
+    pub recovery_ns: u64,
+    /// Records that it found.
+    pub recovered_records: u64,
+    /// Bytes that it cut off the end.
+    pub torn_bytes: u64,
+    /// Numbers of records that were durable and that it found lost.
+    pub lost_records: u64,
     /// Whether a failure has ended all writing until the log is reopened.
     pub poisoned: bool,
 }
@@ -85,6 +107,16 @@ pub(crate) struct Counters {
     sync_ns: AtomicU64,
     sync_failures: AtomicU64,
     write_failures: AtomicU64,
+    sync_times: Times,
+    pub(crate) append_waits: Times,
+    /// When the oldest record was written that is not synced; 0 where there is none.
+    unsynced_since_ns: AtomicU64,
+    recovery_ns: AtomicU64,
+    recovered_records: AtomicU64,
+    torn_bytes: AtomicU64,
+    lost_records: AtomicU64,
+    rotation_ns: AtomicU64,
+    longest_rotation_ns: AtomicU64,
     rotations: AtomicU64,
     recycled: AtomicU64,
     rejected: [AtomicU64; 9],
@@ -112,6 +144,7 @@ impl Counters {
         self.syncs.fetch_add(1, Relaxed);
         self.sync_ns.fetch_add(ns, Relaxed);
         self.sync_failures.fetch_add(u64::from(!ok), Relaxed);
+        self.sync_times.took(ns);
         self.longest_sync_ns.fetch_max(ns, Relaxed);
         let mean = match self.sync_ewma_ns() {
             0 => ns,
@@ -129,8 +162,25 @@ impl Counters {
         self.write_failures.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn rotated(&self) {
+    pub(crate) fn rotated(&self, ns: u64) {
         self.rotations.fetch_add(1, Relaxed);
+        self.rotation_ns.fetch_add(ns, Relaxed);
+        self.longest_rotation_ns.fetch_max(ns, Relaxed);
+    }
+
+    /// From now on something is written that is not synced, or nothing is (`None`).
+    pub(crate) fn unsynced_since(&self, now_ns: Option<u64>) {
+        self.unsynced_since_ns.store(now_ns.map_or(0, |ns| ns.max(1)), Relaxed);
+    }
+
+    /// What opening has found.
+    pub(crate) fn opened(&self, report: &RecoveryReport) {
+        let lost = report.lost.iter().map(|lsns| lsns.end.0 - lsns.start.0).sum();
+        let torn = report.torn.as_ref().map_or(0, |torn| torn.bytes.end - torn.bytes.start);
+        self.recovery_ns.store(report.elapsed_ns, Relaxed);
+        self.recovered_records.store(report.records, Relaxed);
+        self.torn_bytes.store(torn, Relaxed);
+        self.lost_records.store(lost, Relaxed);
     }
 
     pub(crate) fn recycled(&self) {
@@ -157,7 +207,8 @@ impl Counters {
     }
 
     /// The counters; what only the log knows is left at zero.
-    pub(crate) fn snapshot(&self) -> Stats {
+    pub(crate) fn snapshot(&self, now_ns: u64) -> Stats {
+        let since_ns = self.unsynced_since_ns.load(Relaxed);
         let rejected = [0, 1, 2, 3, 4, 5, 6, 7, 8].map(|index: usize| self.rejected[index].load(Relaxed));
         let [
             no_space,
@@ -193,7 +244,16 @@ impl Counters {
             group_records: self.group_records.each_ref().map(|count| count.load(Relaxed)),
             sync_failures: self.sync_failures.load(Relaxed),
             write_failures: self.write_failures.load(Relaxed),
+            sync_times: self.sync_times.counts(),
+            append_waits: self.append_waits.counts(),
+            durable_lag_ns: if since_ns == 0 { 0 } else { now_ns.saturating_sub(since_ns) },
+            recovery_ns: self.recovery_ns.load(Relaxed),
+            recovered_records: self.recovered_records.load(Relaxed),
+            torn_bytes: self.torn_bytes.load(Relaxed),
+            lost_records: self.lost_records.load(Relaxed),
             rotations: self.rotations.load(Relaxed),
+            rotation_ns: self.rotation_ns.load(Relaxed),
+            longest_rotation_ns: self.longest_rotation_ns.load(Relaxed),
             recycled_segments: self.recycled.load(Relaxed),
             rejected,
             poisoned: self.poisoned.load(Relaxed),

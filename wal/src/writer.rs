@@ -118,6 +118,7 @@ impl<F: Fs> Wal<F> {
             starved: AtomicBool::default(),
             ahead: AtomicBool::new(!found.reserve.is_empty()),
         };
+        home.counters.opened(&report);
         let inner = Arc::new(Inner::new(home, found.log, found.reserve, lock));
         Ok((Self { keeper: None, handles: Arc::new(Handles(inner.clone())), inner }, report))
     }
@@ -347,7 +348,7 @@ impl<F: Fs> Wal<F> {
 
     /// What the log has done since it was opened.
     pub fn stats(&self) -> Stats {
-        let mut stats = self.inner.home.counters.snapshot();
+        let mut stats = self.inner.home.counters.snapshot(self.inner.home.options.time.monotonic_ns());
         (stats.inflight_bytes, stats.unsynced_bytes) = self.inner.inflight();
         let marks = self.watermarks();
         stats.unsynced_records = marks.appended.0 - marks.durable.0;
