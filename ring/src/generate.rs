@@ -88,6 +88,7 @@ impl Draws {
 impl Iterator for Draws {
     type Item = u32;
 
+    #[inline]
     fn next(&mut self) -> Option<u32> {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.state;

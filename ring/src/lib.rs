@@ -65,8 +65,9 @@
 //! 16 to 20 at fewer, and 12 to 16 and 2 for each replica at more, the 4 of the record included; 4 more while any
 //! token is claimed twice. Replica sets are precomputed up to 16 replicas and 512 MiB, so the largest ring takes 1.6 GB.
 //! A lookup allocates only if more than 8 members are selected. It is O(1) expected where replica sets are
-//! precomputed and none of them extends the operation, and at worst O(instances · log tokens): with more than
-//! 64 replicas, or when a whole zone extends. A snapshot with new health costs O(instances), one with new
+//! precomputed and no state both serves and extends the operation, and at worst O(instances · log tokens): with
+//! more than 64 replicas, when nearly all of a zone extends, or all of it does what it serves too, as PENDING does
+//! for `READ`. A snapshot with new health costs O(instances), one with new
 //! tokens O(tokens · (log tokens + replicas)).
 //!
 //! # Time, chance and the network

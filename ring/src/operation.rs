@@ -72,20 +72,24 @@ impl Operation {
     }
 
     /// One bit for each state, by its number.
+    #[inline]
     pub(crate) const fn serving(self) -> u8 {
         (self.0 & ALL) as u8
     }
 
+    #[inline]
     pub(crate) const fn extending(self) -> u8 {
         ((self.0 >> EXTENDING) & ALL) as u8
     }
 
     /// Whether an instance in this state, with a fresh heartbeat, gets requests.
+    #[inline]
     pub const fn serves(self, state: State) -> bool {
         self.0 & (1 << state as u32) != 0
     }
 
     /// Whether selecting an instance in this state makes the replica set one larger.
+    #[inline]
     pub const fn extends(self, state: State) -> bool {
         self.0 & (1 << (EXTENDING + state as u32)) != 0
     }

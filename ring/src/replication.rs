@@ -34,6 +34,7 @@ pub enum Require {
 
 impl Require {
     /// Required successes when `selected` members were selected for a key.
+    #[inline]
     pub(crate) fn needed(self, base: QuorumBase, replication_factor: usize, selected: usize) -> usize {
         let all = match base {
             QuorumBase::Extended => replication_factor.max(selected),
@@ -120,6 +121,7 @@ pub struct ReplicationSet<'r> {
 
 impl<'r> ReplicationSet<'r> {
     /// Judges a selection of which only `healthy` are left.
+    #[inline]
     pub(crate) fn new(
         ring: &'r Ring,
         healthy: Members,
@@ -139,6 +141,7 @@ impl<'r> ReplicationSet<'r> {
 
     /// How many healthy members there are; never 0.
     #[expect(clippy::len_without_is_empty, reason = "a set that exists is not empty")]
+    #[inline]
     pub fn len(&self) -> usize {
         self.healthy.len()
     }

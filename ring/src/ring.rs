@@ -52,11 +52,26 @@ pub struct Options {
     /// How long after its last heartbeat an instance counts as alive. Default 1 minute. Too short drops
     /// instances at each hiccup, too long sends requests to dead ones. [`Duration::MAX`] never doubts.
     pub heartbeat_timeout: Duration,
+    /// Zones whose instances are left out, as if they were not there. Default none. For a zone that is to be emptied, or
+    /// is known to be out of reach; with fewer zones left than copies, sets are smaller.
+    pub excluded_zones: Vec<Arc<str>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { replication_factor: 3, zone_awareness: false, heartbeat_timeout: Duration::from_secs(60) }
+        Self {
+            replication_factor: 3,
+            zone_awareness: false,
+            heartbeat_timeout: Duration::from_secs(60),
+            excluded_zones: Vec::new(),
+        }
+    }
+}
+
+impl Options {
+    fn members_of(&self, membership: &Membership) -> Arc<[Member]> {
+        let is_in = |member: &&Member| !self.excluded_zones.contains(&member.instance.zone);
+        membership.present().filter(is_in).cloned().collect()
     }
 }
 
@@ -107,7 +122,7 @@ impl Ring {
     ///
     /// If the options ask for no replicas, or members or tokens are more than the limits allow.
     pub fn build(options: &Options, membership: &Membership, now_ns: u64) -> Result<Self, BuildError> {
-        let members: Arc<[Member]> = membership.present().cloned().collect();
+        let members = options.members_of(membership);
         let topology = Topology::build(options, &members)?;
         Ok(Self::assemble(Arc::new(options.clone()), Arc::new(topology), members, now_ns))
     }
@@ -127,7 +142,7 @@ impl Ring {
     ///
     /// As for [`build`](Self::build).
     pub fn updated(&self, membership: &Membership, now_ns: u64) -> Result<Self, BuildError> {
-        let members: Arc<[Member]> = membership.present().cloned().collect();
+        let members = self.options.members_of(membership);
         let topology = if self.topology.fits(&self.members, &members) {
             Arc::clone(&self.topology)
         } else {
@@ -156,11 +171,13 @@ impl Ring {
     /// different zones, if zones count), one more for each selected instance that extends the
     /// operation. Selected instances count in the quorum whether or not they are healthy. O(1) expected
     /// where replica sets are precomputed (see the limits of the crate) and none of the selected extends the
-    /// operation; otherwise at most O(instances · log tokens), which it is if 64 tokens are not enough.
+    /// operation, or no state both serves and extends it; otherwise at most O(instances · log tokens), which it is if
+    /// 64 tokens are not enough.
     ///
     /// # Errors
     ///
     /// If there are no tokens, or fewer healthy members than must succeed.
+    #[inline]
     pub fn get(&self, key: impl Into<Token>, op: Operation) -> Result<ReplicationSet<'_>, Error> {
         self.get_with(key, op, Require::Quorum)
     }
@@ -185,6 +202,7 @@ impl Ring {
     }
 
     /// How many replicas are asked for.
+    #[inline]
     fn replicas(&self, options: &GetOptions) -> Result<usize, Error> {
         let configured = self.options.replication_factor;
         match options.replication_factor.map(NonZeroU8::get) {
@@ -202,12 +220,13 @@ impl Ring {
             && let Some(home) = self.topology.rows().home(at)
             && (health.none_extends(op) || !home.iter().any(|&member| health.extends(member, op)))
         {
-            let members = if health.all_serve(op) {
-                Members::from_slice(home)
-            } else {
-                home.iter().copied().filter(|&member| health.serves(member, op)).collect()
-            };
-            return (members, home.len());
+            if health.all_serve(op)
+                && let Some(members) = self.topology.rows().copy_of_home(at)
+            {
+                return (members, home.len());
+            }
+            let serving = home.iter().copied().filter(|&member| health.serves(member, op));
+            return (serving.collect(), home.len());
         }
         self.select_by_walk(key, at, op, replicas)
     }
@@ -300,14 +319,17 @@ impl Ring {
         Some(topology::number(at))
     }
 
+    #[inline]
     pub(crate) fn member_at(&self, member: u16) -> &Member {
         &self.members[usize::from(member)]
     }
 
+    #[inline]
     pub(crate) fn is_read_only(&self, member: u16) -> bool {
         self.health.is_read_only(member)
     }
 
+    #[inline]
     pub(crate) fn topology(&self) -> &Topology {
         &self.topology
     }
@@ -318,6 +340,7 @@ impl Ring {
         Ok(Self::assemble(Arc::clone(&self.options), topology, members.into(), self.now_ns))
     }
 
+    #[inline]
     pub(crate) fn instance_at(&self, member: u16) -> &Arc<Instance> {
         &self.members[usize::from(member)].instance
     }

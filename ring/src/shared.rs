@@ -47,3 +47,40 @@ impl fmt::Debug for SharedRing {
         f.debug_tuple("SharedRing").field(&self.load()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::instance::{Instance, State};
+    use crate::membership::Membership;
+    use crate::operation::Operation;
+    use crate::ring::Options;
+
+    #[test]
+    fn many_readers_see_one_whole_snapshot_or_the_next() {
+        let options = Options { replication_factor: 1, ..Options::default() };
+        let mut members = Membership::default();
+        let shared = SharedRing::new(Ring::build(&options, &members, 0).unwrap());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut last = 0;
+                    while last < 50 {
+                        let ring = shared.load();
+                        let count = ring.instances().len();
+                        assert!(count >= last, "an older one again");
+                        assert_eq!(ring.token_count(), count);
+                        assert_eq!(ring.get(0, Operation::WRITE).map_or(0, |set| set.len()), count.min(1));
+                        last = count;
+                    }
+                });
+            }
+            for number in 0..50 {
+                let tokens = vec![number * 7].into();
+                let instance = Instance::new(number.to_string(), "");
+                members.observe(Instance { state: State::Active, tokens, ..instance }, 0);
+                shared.publish(shared.load().updated(&members, 0).unwrap());
+            }
+        });
+    }
+}

@@ -18,18 +18,21 @@ pub struct Token(pub u32);
 impl Token {
     /// How far a walk from the key `self` goes until it meets `token`: 0 for the position right after
     /// the key, `u32::MAX` for the key's own position, which the walk meets last.
+    #[inline]
     pub const fn distance_to(self, token: Token) -> u32 {
         token.0.wrapping_sub(self.0).wrapping_sub(1)
     }
 }
 
 impl From<u32> for Token {
+    #[inline]
     fn from(position: u32) -> Self {
         Self(position)
     }
 }
 
 impl From<Token> for u32 {
+    #[inline]
     fn from(token: Token) -> Self {
         token.0
     }
@@ -125,6 +128,7 @@ impl TokenSet {
     }
 
     /// The first token strictly greater than `key`, wrapping; `None` if the set is empty. O(log n).
+    #[inline]
     pub fn first_after(&self, key: impl Into<Token>) -> Option<Token> {
         let key = key.into();
         let at = self.0.partition_point(|&token| token <= key.0);
@@ -143,6 +147,7 @@ impl TokenSet {
 }
 
 impl From<Vec<u32>> for TokenSet {
+    #[inline]
     fn from(mut tokens: Vec<u32>) -> Self {
         tokens.sort_unstable();
         tokens.dedup();
@@ -151,6 +156,7 @@ impl From<Vec<u32>> for TokenSet {
 }
 
 impl From<TokenSet> for Vec<u32> {
+    #[inline]
     fn from(set: TokenSet) -> Self {
         set.0.to_vec()
     }
@@ -165,6 +171,7 @@ impl FromIterator<u32> for TokenSet {
 impl Deref for TokenSet {
     type Target = [u32];
 
+    #[inline]
     fn deref(&self) -> &[u32] {
         &self.0
     }

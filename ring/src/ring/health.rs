@@ -19,11 +19,12 @@ pub(super) struct Health {
     /// The same for each group, of its members that own tokens.
     groups: Box<[u8]>,
     /// By the states of a group: how many groups there are, and how many members that own tokens they have.
-    classes: [Class; 32],
+    classes: Vec<Class>,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Class {
+    states: u8,
     groups: usize,
     members: usize,
 }
@@ -35,7 +36,7 @@ impl Health {
             states: 0,
             all_fresh: true,
             groups: vec![0; topology.groups().len()].into(),
-            classes: [Class::default(); 32],
+            classes: Vec::new(),
         };
         let bytes = members.iter().enumerate().map(|(at, member)| {
             let (state, fresh) = (member.instance.state as u8, is_fresh(member.heard_ns));
@@ -48,49 +49,57 @@ impl Health {
             state | if fresh { FRESH } else { 0 } | if read_only { READ_ONLY } else { 0 }
         });
         health.members = bytes.collect();
+        let mut classes: [Class; 32] = [Class::default(); 32];
         for (&states, &owning) in health.groups.iter().zip(topology.owning()) {
-            if owning > 0 {
-                let class = &mut health.classes[usize::from(states)];
-                class.groups += 1;
-                class.members += usize::from(owning);
-            }
+            let class = &mut classes[usize::from(states)];
+            class.states = states;
+            class.groups += usize::from(owning > 0);
+            class.members += usize::from(owning);
         }
+        health.classes = classes.into_iter().filter(|class| class.groups > 0).collect();
         health
     }
 
+    #[inline]
     pub(super) fn serves(&self, member: u16, op: Operation) -> bool {
         let byte = self.members[usize::from(member)];
         byte & FRESH != 0 && op.serving() >> (byte & 7) & 1 != 0
     }
 
+    #[inline]
     pub(super) fn extends(&self, member: u16, op: Operation) -> bool {
         op.extending() >> (self.members[usize::from(member)] & 7) & 1 != 0
     }
 
+    #[inline]
     pub(super) fn is_fresh(&self, member: u16) -> bool {
         self.members[usize::from(member)] & FRESH != 0
     }
 
+    #[inline]
     pub(super) fn is_read_only(&self, member: u16) -> bool {
         self.members[usize::from(member)] & READ_ONLY != 0
     }
 
     /// Whether no member at all extends the operation.
+    #[inline]
     pub(super) fn none_extends(&self, op: Operation) -> bool {
         self.states & op.extending() == 0
     }
 
     /// Whether every member serves the operation.
+    #[inline]
     pub(super) fn all_serve(&self, op: Operation) -> bool {
         self.all_fresh && self.states & !op.serving() == 0
     }
 
     /// In how many groups there is a token of a member that does not extend the operation, and how many members own
     /// the tokens of all the other groups.
+    #[inline]
     pub(super) fn settleable(&self, op: Operation) -> (usize, usize) {
         let (mut groups, mut others) = (0, 0);
-        for (states, class) in (0_u8..).zip(&self.classes) {
-            if states & !op.extending() != 0 {
+        for class in &self.classes {
+            if class.states & !op.extending() != 0 {
                 groups += class.groups;
             } else {
                 others += class.members;
@@ -99,7 +108,15 @@ impl Health {
         (groups, others)
     }
 
+    /// Whether of a group's members that own tokens all extend the operation, or none does.
+    #[inline]
+    pub(super) fn is_pure(&self, group: u16, op: Operation) -> bool {
+        let states = self.groups[usize::from(group)];
+        states & op.extending() == 0 || states & !op.extending() == 0
+    }
+
     /// Whether a group has a token of a member that does not extend the operation.
+    #[inline]
     pub(super) fn is_settleable(&self, group: u16, op: Operation) -> bool {
         self.groups[usize::from(group)] & !op.extending() != 0
     }

@@ -3,6 +3,8 @@
 //! Invariant: rows are sorted by token, no token twice. Where sets are small the token and its set share a cache
 //! line, so that a lookup misses the cache for the index and once more.
 
+use crate::replication::Members;
+
 /// Larger replica sets are not precomputed: walks find them at a cost that is small beside that of using them.
 const LARGEST_HOME: usize = 16;
 
@@ -54,6 +56,7 @@ impl Rows {
         }
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         match self {
             Rows::Two(rows, _) => rows.len(),
@@ -62,6 +65,7 @@ impl Rows {
         }
     }
 
+    #[inline]
     pub(super) fn token(&self, at: usize) -> u32 {
         match self {
             Rows::Two(rows, _) => rows[at].token,
@@ -70,7 +74,10 @@ impl Rows {
         }
     }
 
+    #[inline]
     pub(super) fn owner(&self, at: usize) -> u16 {
+        #[cfg(test)]
+        tests::LOOKED_AT.with(|count| count.set(count.get() + 1));
         match self {
             Rows::Two(rows, _) => rows[at].home[0],
             Rows::Four(rows, _) => rows[at].home[0],
@@ -81,12 +88,23 @@ impl Rows {
 
     /// The members selected from the token at this place on if none of them extends; `None` if that is not known
     /// beforehand.
+    #[inline]
     pub(super) fn home(&self, at: usize) -> Option<&[u16]> {
         match self {
             Rows::Two(rows, len) => Some(&rows[at].home[..*len]),
             Rows::Four(rows, len) => Some(&rows[at].home[..*len]),
             Rows::Apart { len: 0, .. } => None,
             Rows::Apart { homes, len, .. } => Some(&homes[at * len..][..*len]),
+        }
+    }
+
+    /// As [`home`](Self::home), copied: of small sets without asking how many they are.
+    #[inline]
+    pub(super) fn copy_of_home(&self, at: usize) -> Option<Members> {
+        match self {
+            Rows::Two(rows, len) => Some(Members::from_buf_and_len(widen(rows[at].home), *len)),
+            Rows::Four(rows, len) => Some(Members::from_buf_and_len(widen(rows[at].home), *len)),
+            Rows::Apart { .. } => self.home(at).map(Members::from_slice),
         }
     }
 
@@ -119,6 +137,13 @@ fn at_most<T>(rows: &[T], token: impl Fn(&T) -> u32, start: usize, end: usize, k
         return count;
     }
     WINDOW + rows[start + WINDOW..end].partition_point(|row| token(row) <= key)
+}
+
+#[inline]
+fn widen<const N: usize>(home: [u16; N]) -> [u16; 8] {
+    let mut wide = [0; 8];
+    wide[..N].copy_from_slice(&home);
+    wide
 }
 
 fn pack<const N: usize>(
@@ -163,8 +188,57 @@ fn home_len(tokens: usize, selects: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
-    use crate::ring::Ring;
+    use crate::instance::{Instance, State};
+    use crate::membership::Membership;
+    use crate::operation::Operation;
+    use crate::ring::{Options, Ring};
+
+    thread_local! {
+        /// Owners of tokens that were asked for.
+        pub(super) static LOOKED_AT: Cell<usize> = const { Cell::new(0) };
+    }
+
+    #[test]
+    fn a_lookup_looks_at_no_more_tokens_the_more_of_them_extend() {
+        let mut members = Membership::default();
+        for number in 0..900_u32 {
+            let zone = ["a", "b", "c"][number as usize % 3];
+            let tokens = crate::random_tokens(&number.to_string(), zone, 0, 16, &Default::default()).unwrap();
+            let state = if zone == "b" { State::Leaving } else { State::Active };
+            members.observe(
+                Instance { state, zone: zone.into(), tokens, ..Instance::new(number.to_string(), "") },
+                0,
+            );
+        }
+        for zone_awareness in [true, false] {
+            let options = Options { zone_awareness, ..Options::default() };
+            let ring = Ring::build(&options, &members, 0).unwrap();
+            for key in (0..u32::MAX).step_by(1 << 24) {
+                for op in [Operation::WRITE, Operation::READ, Operation::WRITE_NO_EXTEND] {
+                    LOOKED_AT.set(0);
+                    drop(ring.get(key, op));
+                    assert!(LOOKED_AT.get() <= 64, "{} tokens for key {key}", LOOKED_AT.get());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_cluster_of_tokens_in_one_run_is_searched_in_halves() {
+        let tokens: Vec<u32> = (0..100_000).collect();
+        for key in [0, 3, 4, 50_000, 99_998, 99_999] {
+            let compared = Cell::new(0);
+            let token = |token: &u32| {
+                compared.set(compared.get() + 1);
+                *token
+            };
+            assert_eq!(at_most(&tokens, token, 0, tokens.len(), key), key as usize + 1);
+            assert!(compared.get() <= 22, "{} comparisons for key {key}", compared.get());
+        }
+    }
 
     #[test]
     fn precomputed_sets_never_take_more_than_half_a_gibibyte() {
@@ -198,6 +272,7 @@ mod tests {
                 assert_eq!((rows.token(at), rows.owner(at)), (tokens[at], owners[at]));
                 let known = (1..=16).contains(&selects);
                 assert_eq!(rows.home(at), known.then_some(&walk[..selects]), "{selects} from {at}");
+                assert_eq!(rows.copy_of_home(at).as_deref(), rows.home(at));
             }
         }
     }

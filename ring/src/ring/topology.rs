@@ -98,11 +98,13 @@ impl Topology {
             })
     }
 
+    #[inline]
     pub(super) fn rows(&self) -> &Rows {
         &self.rows
     }
 
     /// The group of each member.
+    #[inline]
     pub(super) fn groups(&self) -> &[u16] {
         &self.groups
     }
@@ -113,22 +115,26 @@ impl Topology {
     }
 
     /// The tokens that each member owns.
+    #[inline]
     pub(crate) fn owned(&self) -> &[TokenSet] {
         &self.owned
     }
 
     /// The zones that shards are balanced over.
+    #[inline]
     pub(crate) fn zones(&self) -> &Zones {
         &self.zones
     }
 
     /// The owners of all tokens, once round from the first one after `key`.
+    #[inline]
     pub(crate) fn owners_from(&self, key: Token) -> impl Iterator<Item = u16> + '_ {
         let at = self.successor(key).unwrap_or(0);
         (at..self.rows.len()).chain(0..at).map(|at| self.rows.owner(at))
     }
 
     /// How many members a walk selects of which none extends.
+    #[inline]
     pub(super) fn selects(&self, replicas: usize) -> usize {
         replicas.min(self.group_count)
     }
@@ -150,6 +156,16 @@ impl Topology {
         op: Operation,
     ) -> Option<(Members, usize)> {
         let (settleable, others) = health.settleable(op);
+        if let Some(home) = self.rows.home(at)
+            && home.len() == self.group_count
+            && home.iter().all(|&member| health.is_pure(self.groups[usize::from(member)], op))
+        {
+            // All of a group extend or none, so the first of each is known, and the walk would go on over all tokens.
+            let settled: Members =
+                home.iter().copied().filter(|&member| !health.extends(member, op)).collect();
+            let selected = settled.len() + others;
+            return Some((settled, selected));
+        }
         let wanted = replicas.min(settleable);
         let mut settled = Members::new();
         let mut past: SmallVec<[u16; 16]> = SmallVec::new();

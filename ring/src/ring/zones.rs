@@ -49,16 +49,19 @@ impl Zones {
         }
     }
 
+    #[inline]
     pub(crate) fn all(&self) -> &[Zone] {
         &self.zones
     }
 
     /// The place of a member's zone among all; of one without tokens nothing is known.
+    #[inline]
     pub(crate) fn zone_of(&self, member: u16) -> u16 {
         self.of[usize::from(member)]
     }
 
     /// The 64-bit XXH3 of a member's id.
+    #[inline]
     pub(crate) fn id_hash(&self, member: u16) -> u64 {
         self.id_hashes[usize::from(member)]
     }

@@ -39,11 +39,13 @@ impl<'r> Zone<'r> {
     }
 
     /// The numbers of its members, ascending.
+    #[inline]
     pub fn members(&self) -> &'r [u16] {
         self.members
     }
 
     /// What a member is to the shard. O(1).
+    #[inline]
     pub fn standing(&self, member: u16) -> Standing {
         let read_only = self.ring.is_read_only(member);
         match self.since_ns {
@@ -65,15 +67,18 @@ impl<'r> Zone<'r> {
     }
 
     /// A hash of the member's id, the same in every snapshot.
+    #[inline]
     pub fn id_hash(&self, member: u16) -> u64 {
         self.ring.topology().zones().id_hash(member)
     }
 
     /// The owners of the tokens of *all* zones from the first after `key` on, at most `most` of them.
+    #[inline]
     pub(super) fn owners_after(&self, key: Token, most: usize) -> impl Iterator<Item = u16> + 'r {
         self.ring.topology().owners_from(key).take(most)
     }
 
+    #[inline]
     pub(super) fn is_mine(&self, member: u16) -> bool {
         self.ring.topology().zones().zone_of(member) == self.number
     }
@@ -105,6 +110,7 @@ impl Chosen {
     }
 
     /// Whether a member of the current zone was chosen.
+    #[inline]
     pub fn contains(&self, member: u16) -> bool {
         if self.bits.is_empty() {
             return self.members[self.zone..].contains(&member);

@@ -326,6 +326,20 @@ fn health_is_judged_at_the_given_time_and_shares_the_topology() {
 }
 
 #[test]
+fn instances_of_excluded_zones_are_not_there() {
+    let nodes =
+        [Node::active("a", "1", vec![1]), Node::active("b", "2", vec![2]), Node::active("c", "", vec![3])];
+    let options = Options { excluded_zones: vec!["2".into()], ..options(3, true) };
+    let ring = Ring::build(&options, &membership(&nodes), NOW_NS).unwrap();
+    let updated = ring.updated(&membership(&nodes), NOW_NS).unwrap();
+    assert!(updated.shares_topology(&ring));
+    for ring in [ring, updated] {
+        assert_eq!(ring.instances().map(|instance| &*instance.id).collect::<Vec<_>>(), ["a", "c"]);
+        assert_eq!(&*ring.owner(1).unwrap().id, "c");
+    }
+}
+
+#[test]
 fn a_change_of_state_shares_the_topology_and_a_change_of_tokens_does_not() {
     let mut nodes = [Node::active("a", "", vec![1]), Node::active("b", "", vec![2])];
     let ring = build(1, false, &nodes);
