@@ -181,7 +181,10 @@ mod tests {
     #[test]
     fn what_nobody_named_is_left_out_where_it_may_not_be_read() {
         let refused = || Err(io::ErrorKind::PermissionDenied.into());
-        assert_eq!(kind("/var/log/secret".as_ref(), refused()), Kind::Unreadable(io::ErrorKind::PermissionDenied));
+        assert_eq!(
+            kind("/var/log/secret".as_ref(), refused()),
+            Kind::Unreadable(io::ErrorKind::PermissionDenied)
+        );
         assert_eq!(kind("/var/log/a.gz".as_ref(), refused()), Kind::Other);
         assert_eq!(kind("/var/log/syslog".as_ref(), Ok(b"x\n".to_vec())), Kind::Log);
     }
