@@ -20,10 +20,10 @@ impl Frames {
         packer.out.clear();
         for index in self.first..self.first + count {
             let span = self.spans[index];
-            let is_data = span.kind == Kind::DATA;
+            let has_records = matches!(span.kind, Kind::DATA | Kind::STREAM_DATA);
             let at = packer.out.len();
             packer.out.extend_from_slice(&[0; FRAME_HEADER_LEN]);
-            let compression = if is_data { compression } else { Compression::None };
+            let compression = if has_records { compression } else { Compression::None };
             let codec = if span.shared == self.end(index).1 {
                 let from = span.at + FRAME_HEADER_LEN;
                 let body = usize::try_from(span.body).expect("it lies in memory");
@@ -54,8 +54,8 @@ impl Frames {
             tally = tally.then(Tally {
                 len: frame_len(stored),
                 frames: 1,
-                data_bytes: if is_data { stored } else { 0 },
-                records: if is_data { span.records } else { 0 },
+                data_bytes: if has_records { stored } else { 0 },
+                records: if has_records { span.records } else { 0 },
                 payload: span.payload,
                 last_hcrc: u32_at(&head, 0),
             });
