@@ -98,3 +98,21 @@ fn check_tiles(objects: &[serde_json::Value]) {
         end = (segment, object["end"].as_u64().or(body).unwrap());
     }
 }
+
+#[test]
+fn what_has_the_name_of_a_segment_and_is_no_file_is_told_and_not_waited_for() {
+    type Make = fn(&std::path::Path);
+    let makes: [Make; 2] = [
+        |path| drop(std::fs::create_dir(path)),
+        |path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success()),
+    ];
+    for make in makes {
+        let log = Log::golden("v1");
+        make(&log.segment(4));
+        for command in LOOKS {
+            let answer = run(command, log.dir());
+            assert_eq!(answer.code, 2, "{command:?}: {answer:?}");
+            assert!(answer.err.contains("wal-0000000000000004.seg: this is no file"), "{}", answer.err);
+        }
+    }
+}

@@ -115,7 +115,7 @@ impl Files {
     /// Lists them; a directory without any is no log.
     pub(crate) fn list(dir: &Path) -> io::Result<Self> {
         let cannot = |error: io::Error| named(dir, &error);
-        let size = |path: &Path| StdFs.open_read(path)?.size();
+        let size = |path: &Path| std::fs::metadata(path).map(|file| file.len());
         let mut files = Self {
             dir: dir.to_path_buf(),
             segments: Vec::new(),
@@ -127,7 +127,12 @@ impl Files {
             let path = dir.join(name);
             if let Some(number) = segment_number(name) {
                 // A truncation may take a file away meanwhile.
-                files.segments.extend(size(&path).ok().map(|size| (number, size)));
+                let Ok(file) = std::fs::metadata(&path) else { continue };
+                if !file.is_file() {
+                    // Opening a pipe would wait for whoever writes to it.
+                    return Err(named(&path, &io::Error::new(ErrorKind::InvalidInput, "this is no file")));
+                }
+                files.segments.push((number, file.len()));
             } else if name.starts_with("spare-") {
                 files.spares.extend(size(&path).ok());
             } else if name == "quarantine" {
