@@ -256,6 +256,29 @@ fn what_is_read_after_a_failed_sync_is_durable_from_then_on() {
     }
 }
 
+/// A record in one page came to the media with the zeros that are written behind it, whether or not it was written
+/// again.
+#[test]
+fn every_page_of_what_is_read_after_a_failed_sync_is_durable_from_then_on() {
+    let mut seen_whole = 0;
+    for seed in 0..8 {
+        let disk = SimFs::new(seed);
+        disk.set_sync_model(SyncModel::KeepCache);
+        let options = || Options { segment_bytes: 64 << 10, ..options() };
+        let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+        wal.append("a").unwrap();
+        disk.fail_next(Op::Sync, 0, Fault::Error(ErrorKind::Other));
+        assert!(matches!(wal.append(record(2, 20_000)), Err(AppendError::Indeterminate(_))));
+        drop(wal);
+        let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+        let seen = read_all(&wal);
+        seen_whole += usize::from(seen.len() == 2);
+        let (wal, _) = Wal::open_in(disk.crash(Survive::Nothing), DIR, options()).unwrap();
+        assert!(read_all(&wal) == seen, "seed {seed}");
+    }
+    assert_eq!(seen_whole, 8, "the cache has it");
+}
+
 /// The next opening found the name in the cache, synced a directory that had nothing to sync any more, and put
 /// acknowledged records into a file that a power cut then took away.
 #[test]
