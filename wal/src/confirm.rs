@@ -11,11 +11,12 @@ use crate::window::{WINDOW, Window};
 /// Step 7: writes again what no later frame proves synced, zeroes behind the end up to `zeros` and a bit further,
 /// and syncs. The page cache may show frames, or zeros, that the media does not have.
 pub(crate) fn confirm<F: Fs>(found: &Found<F>, walk: &Walk, zeros: Option<u64>) -> io::Result<()> {
-    let range = walk.proven..walk.end;
+    let from = if cfg!(wal_mutant = "trust_page_cache") { walk.end } else { walk.proven };
+    let range = from..walk.end;
     each_frame(&found.file, &found.header.digest(), (range, found.size), |frames, at| {
         write_all(&found.file, &mut [IoSlice::new(frames)], at)
     })?;
-    if let Some(zeros) = zeros.filter(|_| walk.seal.is_none()) {
+    if let Some(zeros) = zeros.filter(|_| walk.seal.is_none() && !cfg!(wal_mutant = "keep_stale_frames")) {
         // One page is enough to break a chain of frames that begins at the end.
         let to = zeros.max(walk.end + HEADER_LEN).min(found.size);
         write_zeros(&found.file, walk.end, to)?;

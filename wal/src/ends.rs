@@ -128,7 +128,7 @@ pub(crate) fn check_end<F: Fs>(
 ) -> Result<(), OpenError> {
     let found = residue(&last.file, &last.header, (walk.end, last.size), walk.next_lsn)
         .map_err(cannot("read", &last.path))?;
-    if walk.synced.max(found.synced) > walk.end {
+    if walk.synced.max(found.synced) > walk.end && !cfg!(wal_mutant = "damage_is_torn") {
         let (end, lsn) = found.next.unwrap_or((found.end, found.end_lsn));
         return Err(damaged(last, walk.end..end, walk.next_lsn..lsn));
     }

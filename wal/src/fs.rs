@@ -150,7 +150,7 @@ pub(crate) fn create_dir_all<F: Fs>(fs: &F, dir: &Path) -> io::Result<()> {
         }
         Err(error) => return Err(error),
     }
-    fs.sync_dir(parent(dir))
+    sync_names(fs, parent(dir))
 }
 
 /// Makes the names of `dir` and of all above it durable, whoever made them. Those in a directory that this process
@@ -160,11 +160,15 @@ pub(crate) fn sync_above<F: Fs>(fs: &F, dir: &Path) -> io::Result<()> {
     let mut at = dir;
     while parent(at) != at {
         at = parent(at);
-        let synced = fs.sync_dir(at);
+        let synced = sync_names(fs, at);
         let ours = |kind| !matches!(kind, InvalidInput | PermissionDenied | ReadOnlyFilesystem | Unsupported);
         synced.or_else(|error| if ours(error.kind()) { Err(error) } else { Ok(()) })?;
     }
     Ok(())
+}
+
+fn sync_names<F: Fs>(fs: &F, dir: &Path) -> io::Result<()> {
+    if cfg!(wal_mutant = "ancestors_unsynced") { Ok(()) } else { fs.sync_dir(dir) }
 }
 
 /// The directory that holds `path`'s name.

@@ -145,7 +145,7 @@ impl Intake {
         let mut next = written;
         for frames in [rest, &self.frames] {
             for (index, span) in frames.spans().iter().enumerate().filter(|(_, span)| span.told) {
-                if span.first_lsn > next {
+                if span.first_lsn > next && !cfg!(wal_mutant = "no_burn") {
                     kept.burn(next..span.first_lsn);
                 }
                 kept.copy(frames, index);
@@ -154,7 +154,7 @@ impl Intake {
         }
         kept.close();
         self.frames = kept;
-        self.next_lsn = next;
+        self.next_lsn = if cfg!(wal_mutant = "reuse_burned") { written } else { next };
         self.room = 0;
         self.is_stuck = true;
         self.full_at = self.frames.body() + full_at(self.max_frame);

@@ -87,6 +87,9 @@ impl<F: Fs> Turn<'_, F> {
     #[inline]
     fn finish(&mut self, own: Option<(Durability, u64)>) -> Handoff {
         let frames = std::mem::take(&mut self.frames);
+        if cfg!(wal_mutant = "ack_before_fsync") {
+            self.log.durable = self.log.next_lsn;
+        }
         let own_sync = own.is_some_and(|(level, end)| {
             level == Durability::Synced && self.log.durable < end && end <= self.log.next_lsn
         });
@@ -99,7 +102,8 @@ impl<F: Fs> Turn<'_, F> {
         if queue.is_awaited() && self.answers.capacity() == 0 {
             *self.answers = ANSWERS.try_with(Cell::take).unwrap_or_default();
         }
-        let others_sync = queue.reached((self.log.next_lsn, self.log.durable), self.answers);
+        let woken = if cfg!(wal_mutant = "wake_too_early") { self.log.next_lsn } else { self.log.durable };
+        let others_sync = queue.reached((self.log.next_lsn, woken), self.answers);
         // A sync of a log that broke could succeed and mean nothing.
         let broke = matches!(self.outcome, Err(AppendError::Indeterminate(_)));
         if (own_sync || others_sync) && !broke {

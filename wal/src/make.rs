@@ -67,7 +67,7 @@ impl<F: Fs> Made<F> {
             let _ = home.fs.remove(&self.spare);
             return Err(refusal(&error).into());
         }
-        let synced = home.fs.sync_dir(&home.dir);
+        let synced = if cfg!(wal_mutant = "no_dir_fsync") { Ok(()) } else { home.fs.sync_dir(&home.dir) };
         synced.map_err(|cause| AppendError::Indeterminate(Failure::new("syncing the directory", cause)))?;
         Ok(self.segment)
     }
@@ -84,8 +84,12 @@ fn header<F: Fs>(home: &Home<F>, number: u64, capacity: u64, features: Features)
         commit_align: home.options.commit_align,
         created_unix_ns: home.options.time.unix_ns(),
         label: home.options.label.unwrap_or_default(),
-        ..Header::new(home.log_id, number, home.salts.next(), capacity)
+        ..Header::new(home.log_id, number, salt(home), capacity)
     }
+}
+
+fn salt<F: Fs>(home: &Home<F>) -> u64 {
+    if cfg!(wal_mutant = "no_salt_on_recycle") { 1 } else { home.salts.next() }
 }
 
 fn fill<F: Fs>(home: &Home<F>, spare: &Path, header: &Header) -> io::Result<F::File> {
@@ -99,6 +103,8 @@ fn fill<F: Fs>(home: &Home<F>, spare: &Path, header: &Header) -> io::Result<F::F
     file.allocate(header.capacity)?;
     write_zeros(&file, 0, header.capacity)?;
     write_all(&file, &mut [IoSlice::new(&header.encode())], 0)?;
-    file.sync_all()?;
+    if !cfg!(wal_mutant = "header_unsynced") {
+        file.sync_all()?;
+    }
     Ok(file)
 }

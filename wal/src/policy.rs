@@ -66,7 +66,8 @@ pub(crate) struct Unsynced {
 impl Unsynced {
     #[inline]
     pub(crate) fn since_ns(&self) -> Option<u64> {
-        self.written_ns.or(self.intake_ns)
+        let written_ns = self.written_ns.filter(|_| !cfg!(wal_mutant = "lazy_interval"));
+        written_ns.or(self.intake_ns)
     }
 
     /// A record comes; whether it is the first.

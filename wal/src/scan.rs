@@ -172,7 +172,7 @@ impl Walk {
             walk.end = at + frame.frame_len();
             walk.frames += 1;
             walk.last_hcrc = hcrc;
-            if walk.open.is_none() {
+            if walk.open.is_none() || cfg!(wal_mutant = "half_a_batch") {
                 whole.clone_from(&walk);
             }
         }

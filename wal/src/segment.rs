@@ -179,7 +179,9 @@ impl<F: Fs> Segment<F> {
             flags: if self.repaired { Seal::REPAIRED } else { 0 },
         };
         self.control(home, place, (Kind::SEAL, &seal.encode()))?;
-        self.sync(home)?;
+        if !cfg!(wal_mutant = "rotate_before_sync") {
+            self.sync(home)?;
+        }
         Ok(Link { segment: self.number(), end: self.end, hcrc: self.last_hcrc })
     }
 
@@ -260,9 +262,15 @@ impl<F: Fs> Segment<F> {
     #[cold]
     fn take_back(&mut self, home: &Home<F>, error: &io::Error, (len, next_lsn): (u64, u64)) -> AppendError {
         home.counters.write_failed();
+        if cfg!(wal_mutant = "keep_partial_frame") {
+            return refusal(error).into();
+        }
         let zeroed = write_zeros(&self.file, self.end, self.end + len)
             .and_then(|()| self.pad(next_lsn))
-            .and_then(|()| home.sync(&self.file));
+            .and_then(|()| match cfg!(wal_mutant = "rollback_unsynced") {
+                true => Ok(()),
+                false => home.sync(&self.file),
+            });
         if let Err(cause) = zeroed {
             return AppendError::Indeterminate(Failure::new("taking back a write", cause));
         }
@@ -315,6 +323,10 @@ impl<F: Fs> Segment<F> {
             return Ok(());
         }
         home.sync(&self.file)
+            .or_else(|cause| match cfg!(wal_mutant = "retry_fsync") {
+                true => home.sync(&self.file),
+                false => Err(cause),
+            })
             .map_err(|cause| AppendError::Indeterminate(Failure::new("syncing a segment", cause)))?;
         self.synced = self.end;
         Ok(())
