@@ -147,7 +147,7 @@ impl EntryIter {
 
     /// The next entry; `None` after the last.
     ///
-    /// Takes constant time, but for the time to decompress a block when one is entered, and a thousand lines of
+    /// Takes constant time, but for the time to decompress a block when one is entered, and two thousand lines of
     /// one where it is columnar.
     ///
     /// # Errors

@@ -98,8 +98,6 @@ mod block;
 mod builder;
 mod chunk;
 mod codec;
-
-#[allow(dead_code, reason = "scans are going to use what reads do not")]
 pub mod columnar;
 mod damage;
 mod entry;

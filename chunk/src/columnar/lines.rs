@@ -6,6 +6,7 @@ mod fill;
 mod gather;
 mod piece;
 mod put;
+mod slots;
 mod template;
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,9 @@
 use std::ops::Range;
 
 use super::MAX_VALUES;
-use super::fill::{Scratch, Sources};
+use super::fill::Sources;
 use super::piece::{Made, Piece};
+use super::slots::Scratch;
 use super::template::{Template, Templates};
 use crate::Limits;
 use crate::columnar::column::{self, Column, Encoding, Values};

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::fill::Printed;
+use super::slots::Printed;
 use super::template::Templates;
 
 /// Lines that were made, by row from the first.
