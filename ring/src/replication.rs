@@ -167,6 +167,7 @@ impl<'r> ReplicationSet<'r> {
         self.selected
     }
 
+    #[cfg(feature = "tokio")]
     pub(crate) fn members(&self) -> &[u16] {
         &self.healthy
     }
