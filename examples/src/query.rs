@@ -132,9 +132,19 @@ pub struct Querier {
     requirements: Requirements,
 }
 
+/// What is looked for, and in what order.
+#[derive(Debug, Clone, Copy)]
+struct Asked<'a> {
+    logs: &'a Logs,
+    span: Span,
+    direction: Direction,
+    what: What,
+    max_bytes: u64,
+}
+
 /// What is asked of the ingesters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ask {
+enum What {
     /// So many lines.
     Lines { limit: u64 },
     /// When each line was, and of how many bytes.
@@ -162,10 +172,9 @@ impl Querier {
     pub async fn lines(&self, tenant: &str, query: LogQuery) -> Result<Lines, ExecuteError> {
         let mut stages = Stages::default();
         let limit = query.limit as u64;
-        let ask = Ask::Lines { limit };
-        let located = self
-            .locate(tenant, &query.logs, query.span, query.direction, ask, query.max_bytes, &mut stages)
-            .await?;
+        let LogQuery { ref logs, span, direction, max_bytes, .. } = query;
+        let asked = Asked { logs, span, direction, what: What::Lines { limit }, max_bytes };
+        let located = self.locate(tenant, asked, &mut stages).await?;
         let merge = Merge::new(query.direction, Want::Lines, query.logs);
         let mut reading =
             Reading::new(self.clone(), tenant, merge, query.span, located.chunks, located.heads)?;
@@ -244,11 +253,7 @@ impl Querier {
     async fn locate(
         &self,
         tenant: &str,
-        logs: &Logs,
-        span: Span,
-        direction: Direction,
-        ask: Ask,
-        max_bytes: u64,
+        Asked { logs, span, direction, what, max_bytes }: Asked<'_>,
         stages: &mut Stages,
     ) -> Result<Located, ExecuteError> {
         let select = Select {
@@ -258,9 +263,9 @@ impl Querier {
             from_ns: span.from_ns,
             through_ns: span.through_ns,
             backward: direction == Direction::Backward,
-            limit: if let Ask::Lines { limit } = ask { limit } else { 0 },
-            identities: matches!(ask, Ask::Times { .. }),
-            sizes: ask == Ask::Times { sized: true },
+            limit: if let What::Lines { limit } = what { limit } else { 0 },
+            identities: matches!(what, What::Times { .. }),
+            sizes: what == What::Times { sized: true },
         };
         let started = monotonic_ns();
         let asked = self.members.clients().into_iter().map(|client| {
@@ -291,9 +296,9 @@ impl Querier {
                 let record = Record::parse(bytes)?;
                 for section in record.sections() {
                     let labels = Labels::from_canonical(section.labels).expect("checked when it was parsed");
-                    let part = match ask {
-                        Ask::Lines { .. } => Section::lines(section.entries(), &record),
-                        Ask::Times { sized } => {
+                    let part = match what {
+                        What::Lines { .. } => Section::lines(section.entries(), &record),
+                        What::Times { sized } => {
                             Section::identities(section.entries(), sized).ok_or(ExecuteError::Identities)?
                         }
                     };

@@ -10,12 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use forebay_agent::clock::Deadline;
+use forebay_agent::clock::{Deadline, monotonic_ns};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use crate::federation::Children;
 use crate::members::Members;
@@ -161,7 +160,7 @@ async fn watch_child(
 ) -> bool {
     let mut wait = RESTART_WAIT.0;
     loop {
-        let started = Instant::now();
+        let started = monotonic_ns();
         // Waiting for a child would close its standard input, and with that stop it.
         let stdin = child.stdin.take();
         let ended = tokio::select! {
@@ -174,7 +173,7 @@ async fn watch_child(
             told(&mut stopped).await;
             return false;
         }
-        wait = next_wait(wait, started.elapsed());
+        wait = next_wait(wait, Duration::from_nanos(monotonic_ns().saturating_sub(started)));
         child = loop {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}

@@ -15,9 +15,9 @@ use forebay_examples::config::{Config, Target};
 use forebay_examples::demo::{self, Scrape};
 use forebay_examples::federation::Children;
 use forebay_examples::memory;
-use forebay_wal::fs::StdFs;
 use forebay_examples::pipeline::{self, Neighbours, Running};
 use forebay_examples::supervisor::{self, Family, Supervisor};
+use forebay_wal::fs::StdFs;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Takes log lines in over Loki's push API, keeps them safe, and gives them back.

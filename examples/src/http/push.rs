@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use forebay_agent::clock::monotonic_ns;
 use http_body_util::BodyExt;
-use tokio::time::Instant;
 
 use super::{Failure, Shared};
 use crate::distributor::Outcome;
@@ -78,12 +78,13 @@ async fn read(
     if let Some(size) = claimed.filter(|size| *size > limit) {
         return Err(too_large(size));
     }
-    let started = Instant::now();
+    let started = monotonic_ns();
     let (mut first, mut whole) = (Bytes::new(), Vec::new());
     loop {
         let come = first.len() + whole.len();
-        let until = started + patience + Duration::from_millis((come / SLOWEST_BYTES_PER_MS) as u64);
-        let frame = tokio::time::timeout_at(until, body.frame()).await.map_err(|_| {
+        let allowed = patience + Duration::from_millis((come / SLOWEST_BYTES_PER_MS) as u64);
+        let gone = Duration::from_nanos(monotonic_ns().saturating_sub(started));
+        let frame = tokio::time::timeout(allowed.saturating_sub(gone), body.frame()).await.map_err(|_| {
             let message = format!("{come} bytes came and the rest did not within {patience:?}");
             Failure::new(StatusCode::REQUEST_TIMEOUT, message)
         })?;

@@ -10,7 +10,7 @@ use super::merge::{Merge, Source, Want};
 use super::reading::Reading;
 use super::stages::Stages;
 use super::steps::{Grid, Steps};
-use super::{Ask, ExecuteError, Querier};
+use super::{Asked, ExecuteError, Querier, What};
 use crate::index::{ChunkRef, Span};
 use crate::labels::Labels;
 use crate::logql::{Metric, Operator, RangeAggregation, VectorAggregation};
@@ -81,9 +81,9 @@ impl Querier {
         let RangeAggregation { function, logs, range_ns, offset_ns } = query.metric.range();
         let from_ns = grid.start_ns.saturating_sub(*range_ns).saturating_add(1).saturating_sub(*offset_ns);
         let span = Span { from_ns, through_ns: grid.end_ns.saturating_sub(*offset_ns) };
-        let ask = Ask::Times { sized: function.is_of_bytes() };
-        let located =
-            self.locate(tenant, logs, span, Direction::Forward, ask, query.max_bytes, stages).await?;
+        let what = What::Times { sized: function.is_of_bytes() };
+        let (direction, max_bytes) = (Direction::Forward, query.max_bytes);
+        let located = self.locate(tenant, Asked { logs, span, direction, what, max_bytes }, stages).await?;
         let mut by_stream: BTreeMap<u32, OfStream> = BTreeMap::new();
         for chunk in located.chunks {
             by_stream.entry(chunk.0).or_default().0.push(chunk);
@@ -92,7 +92,7 @@ impl Querier {
             by_stream.entry(head.0).or_default().1.push(head);
         }
         for (stream, (chunks, heads)) in by_stream {
-            let merge = Merge::new(Direction::Forward, Want::Times, logs.clone());
+            let merge = Merge::new(direction, Want::Times, logs.clone());
             let mut reading = Reading::new(self.clone(), tenant, merge, span, chunks, heads)?;
             let mut steps = Steps::new(grid, *range_ns);
             loop {

@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use forebay_agent::ship::pace::SteppedPace;
 use forebay_agent::ship::{Options, Shipped};
@@ -96,7 +97,9 @@ async fn what_was_under_way_when_the_agent_stopped_is_sent_again_as_it_was() {
     drop(server);
 
     let server = Server::start_at(address, |_| STORED).await;
-    let (agent, stop, _) = agent(following(&server.url, &path), &SteppedPace::default());
+    let later = SteppedPace::default();
+    later.advance(Duration::from_secs(3600));
+    let (agent, stop, _) = agent(following(&server.url, &path), &later);
     let running = tokio::spawn(agent.run());
     until(&server, 500).await;
     stop.stop();
