@@ -125,7 +125,7 @@ fn spares_go_before_anything_is_refused_for_want_of_their_bytes() {
     rotate_by_size(&wal, 4);
     wal.truncate_before(wal.next_lsn()).unwrap();
     assert_eq!(wal.usage().spare_bytes, 4 * 8192);
-    wal.append(record(1, 17_000)).unwrap();
+    wal.append(record(1, 16_000)).unwrap();
     let usage = wal.usage();
     assert!(usage.log_bytes + usage.spare_bytes <= 6 * 8192 && usage.spare_bytes > 0, "{usage:?}");
     // The disk.
