@@ -105,4 +105,3 @@ pub fn logql(data: &[u8]) {
     let _ = query.logs().keeps(data);
     let _ = Logs::parse_selector(text);
 }
-
