@@ -41,7 +41,7 @@ pub fn wal_ops_vs_model(data: &[u8]) {
 
 fn event(session: &mut Session, what: u8, how: u16) {
     let level = [Durability::Buffered, Durability::Written, Durability::Synced][usize::from(how % 3)];
-    let len = |how: u16| usize::from(how % if how % 7 == 0 { 9000 } else { 900 });
+    let len = |how: u16| usize::from(how % if how.is_multiple_of(7) { 9000 } else { 900 });
     let lens = || (0..how % 5).map(|index| len(how.wrapping_mul(2 * index + 1))).collect();
     match what % 16 {
         0 | 1 => drop(session.step(&Step::Append(len(how)))),
@@ -76,7 +76,7 @@ fn event(session: &mut Session, what: u8, how: u16) {
             session.disk.fail_at(session.disk.op_count() + u64::from(how % 32), fault);
         }
         _ => {
-            let more = (how % 2 == 0).then_some(u64::from(how));
+            let more = (how.is_multiple_of(2)).then_some(u64::from(how));
             session.disk.set_budget(more.map(|more| session.disk.allocated() + more));
         }
     }

@@ -51,7 +51,7 @@ pub fn wal_reader_tail(data: &[u8]) {
 
 impl World {
     fn step(&mut self, what: u8, how: u8) {
-        let size = usize::from(how) * if how % 16 == 0 { 40 } else { 2 };
+        let size = usize::from(how) * if how.is_multiple_of(16) { 40 } else { 2 };
         match what % 16 {
             0 | 1 => self.append(Durability::Synced, size),
             2 => self.append(Durability::Written, size),
@@ -80,7 +80,7 @@ impl World {
             }
             13 => drop(self.wal.reserve()),
             14 => {
-                let op = if how % 2 == 0 { Op::Write } else { Op::Sync };
+                let op = if how.is_multiple_of(2) { Op::Write } else { Op::Sync };
                 let fault = [
                     Fault::Error(ErrorKind::Other),
                     Fault::Partial(ErrorKind::StorageFull),
@@ -90,7 +90,7 @@ impl World {
                 self.disk.fail_next(op, u64::from(how / 64), fault);
             }
             15 => {
-                let room = (how % 2 == 0).then_some(u64::from(how) * 64);
+                let room = (how.is_multiple_of(2)).then_some(u64::from(how) * 64);
                 self.disk.set_budget(room.map(|room| self.disk.allocated() + room));
             }
             _ => {}
