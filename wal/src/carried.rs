@@ -14,6 +14,11 @@ pub(crate) struct Carried {
 }
 
 impl Carried {
+    /// How many frames behind its start a segment has that begins with copies.
+    pub(crate) fn frames(&self) -> u64 {
+        self.streams.len() as u64 + u64::from(self.checkpoint.is_some())
+    }
+
     /// Takes a newer checkpoint; whether it is one.
     pub(crate) fn checkpoint(&mut self, new: Option<Checkpoint>) -> bool {
         let fits = new.is_some();

@@ -61,10 +61,12 @@ impl<F: Fs> Survey<'_, F> {
         Ok(ends)
     }
 
-    /// The segment before one of which nothing but its start frame is whole, if that one has a checkpoint: a copy of it is
-    /// part of the group that the start frame begins.
+    /// The segment before one that has no record, if less of this one is whole than the group that its start frame
+    /// begins: copies of the streams and of the checkpoint that the one before has.
     fn in_front_of(&self, found: &Found<F>, walk: &Walk) -> Result<Option<(Found<F>, Walk)>, OpenError> {
-        let Some(start) = walk.start.filter(|start| walk.frames == 1 && start.prev_segment != 0) else {
+        let is_empty = |base_lsn| walk.next_lsn == base_lsn && walk.seal.is_none();
+        let Some(start) = walk.start.filter(|start| start.prev_segment != 0 && is_empty(start.base_lsn))
+        else {
             return Ok(None);
         };
         let number = start.prev_segment;
@@ -79,7 +81,7 @@ impl<F: Fs> Survey<'_, F> {
         };
         let before = self.walk(&front, 0)?;
         let tied = before.seal.is_some_and(|seal| seal.next_salt == found.header.salt);
-        let due = tied && before.start.is_some() && before.carried.checkpoint.is_some();
+        let due = tied && before.start.is_some() && walk.frames <= before.carried.frames();
         Ok(due.then_some((front, before)))
     }
 

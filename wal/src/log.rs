@@ -135,9 +135,14 @@ impl<F: Fs> Log<F> {
             if let Tail::Active(segment) = &self.tail
                 && segment.room(control) >= bytes + if self.clean { frame_len(0) } else { 0 }
             {
+                if !self.clean {
+                    return Ok(());
+                }
                 // The next opening takes a CleanClose for the end of all that was written, so nothing that may stay
-                // behind it when its write fails may be more than this.
-                return if self.clean { self.control(home, (Kind::PAD, &[])) } else { Ok(()) };
+                // behind it when its write fails may be more than this. Where groups are aligned it takes more room
+                // than a frame, so room is looked for again.
+                self.control(home, (Kind::PAD, &[]))?;
+                continue;
             }
             if let Tail::Active(segment) = &mut self.tail
                 && !control

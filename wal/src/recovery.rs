@@ -93,7 +93,7 @@ impl<F: Fs> Survey<'_, F> {
                 .and_then(|()| check_reserve(&found, walk.next_lsn, &mut verdict));
             if let Err(OpenError::Corrupt(_)) = checked {
                 self.ends_alike(&found, walk.end)?;
-                verdict.next.as_ref().map_or(Ok(()), |next| self.has_not_begun(next))?;
+                verdict.next.as_ref().map_or(Ok(()), |next| self.has_not_begun(next, Some(&walk)))?;
             }
             checked?;
             verdict.last = Some((found, walk));
@@ -101,7 +101,7 @@ impl<F: Fs> Survey<'_, F> {
             let checked = check_unstarted(&first, FIRST_LSN)
                 .and_then(|residue| check_reserve(&first, FIRST_LSN, &mut verdict).map(|()| residue));
             if let Err(OpenError::Corrupt(_)) = checked {
-                self.has_not_begun(&first)?;
+                self.has_not_begun(&first, None)?;
             }
             verdict.torn = torn(&first, HEADER_LEN, FIRST_LSN, checked?);
             verdict.next = Some(first);

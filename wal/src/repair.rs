@@ -54,7 +54,7 @@ impl<F: Fs> Survey<'_, F> {
     fn repair(&self, mut verdict: Verdict<F>, options: &Options) -> Result<Recovered<F>, OpenError> {
         if verdict.torn.is_some() {
             match (&verdict.next, &verdict.last) {
-                (Some(next), _) => self.has_not_begun(next)?,
+                (Some(next), last) => self.has_not_begun(next, last.as_ref().map(|(_, walk)| walk))?,
                 (None, Some((last, walk))) => self.ends_alike(last, walk.end)?,
                 (None, None) => {}
             }

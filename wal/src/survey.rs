@@ -53,9 +53,11 @@ impl<'a, F: Fs> Survey<'a, F> {
         if self.walk(found, 0)?.end == end { Ok(()) } else { Err(changed(&found.path)) }
     }
 
-    /// As [`ends_alike`](Self::ends_alike) for a segment that has not begun: a start frame alone is no beginning.
-    pub(crate) fn has_not_begun(&self, found: &Found<F>) -> Result<(), OpenError> {
-        if self.walk(found, 0)?.frames <= 1 { Ok(()) } else { Err(changed(&found.path)) }
+    /// As [`ends_alike`](Self::ends_alike) for a segment that has not begun: a start frame is no beginning without all
+    /// that the one before hands on.
+    pub(crate) fn has_not_begun(&self, found: &Found<F>, before: Option<&Walk>) -> Result<(), OpenError> {
+        let most = before.map_or(0, |walk| walk.carried.frames()).max(1);
+        if self.walk(found, 0)?.frames <= most { Ok(()) } else { Err(changed(&found.path)) }
     }
 
     pub(crate) fn find(&self, number: u64) -> Result<Found<F>, OpenError> {

@@ -65,6 +65,40 @@ fn whatever_is_synced_ends_at_a_multiple() {
     }
 }
 
+/// The frame behind a clean close was filled up, and then what was asked for too, in room that was counted once.
+#[test]
+fn a_log_that_was_closed_goes_on_whatever_room_is_left() {
+    for align in [512, 1024, 4096] {
+        for records in 5..45 {
+            let disk = SimFs::new(0);
+            let options = aligned(align);
+            let open = || {
+                let opened = Wal::open_in(disk.clone(), DIR, options.clone());
+                opened.unwrap_or_else(|error| panic!("{align}, {records} records: {error}")).0
+            };
+            let wal = open();
+            for id in 0..records {
+                wal.append(record(id, 900)).unwrap();
+            }
+            wal.close().unwrap();
+            drop(wal);
+            for low in (2..records).step_by(3) {
+                let wal = open();
+                wal.truncate_before(Lsn(low)).unwrap();
+                wal.close().unwrap();
+            }
+            let wal = open();
+            let found = read_all(&wal);
+            assert_eq!(found.last().map(|(lsn, _)| *lsn), Some(records), "{align}");
+            wal.append("more").unwrap();
+            wal.rotate().unwrap();
+            wal.append("and more").unwrap();
+            drop(wal);
+            assert_eq!(read_all(&open()).len(), found.len() + 2, "{align}, {records} records");
+        }
+    }
+}
+
 /// The write is taken back, and its place filled up: the sync that made this durable made all before it so.
 #[test]
 fn a_write_that_is_taken_back_leaves_an_aligned_end() {

@@ -4,7 +4,7 @@
 
 pub(crate) mod frames;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use frames::Files;
 use frames::{Frame, Segment, records, u32_at, u64_at};
@@ -40,6 +40,7 @@ struct Walk {
     /// Number and salt of the next, flags.
     seal: Option<(u64, u64, u32)>,
     checkpoint: bool,
+    streams: BTreeSet<u32>,
     /// The kind of the group that is not over, and its body so far.
     open: Option<u8>,
     joined: Vec<u8>,
@@ -135,13 +136,15 @@ fn steps(files: &Files) -> Result<Verdict, Verdict> {
     }
 }
 
-/// The segment before one that has a start and no more, if that one must begin with a copy of its checkpoint.
+/// The segment before one without records, if that one must begin with copies of its streams and its checkpoint and has
+/// fewer frames.
 fn in_front_of<'a>(files: &'a Files, segment: &Segment<'_>, walk: &Walk) -> Option<(Segment<'a>, Walk)> {
-    let prev = walk.start.filter(|_| walk.frames == 1)?[2];
+    let prev = walk.start.filter(|start| walk.next_lsn == start[1] && walk.seal.is_none())?[2];
     let before = read(files, *files.get_key_value(&prev)?.0).ok()?;
     let its = before.walk();
     let named = its.seal.is_some_and(|(number, salt, _)| (number, salt) == (segment.number, segment.salt));
-    let due = named && its.start.is_some() && its.checkpoint && before.log_id == segment.log_id;
+    let copies = its.streams.len() as u64 + u64::from(its.checkpoint);
+    let due = named && its.start.is_some() && walk.frames <= copies && before.log_id == segment.log_id;
     due.then_some((before, its))
 }
 
@@ -252,6 +255,10 @@ impl Segment<'_> {
             7 => {
                 assert!(self.features & 1 != 0, "streams are announced here");
                 (control && body.len() > 16 && u32_at(body, 0) > 0).then_some(())?;
+                match u32_at(body, 4) & 1 {
+                    0 => walk.streams.insert(u32_at(body, 0)),
+                    _ => walk.streams.remove(&u32_at(body, 0)),
+                };
             }
             8 | 9 => control.then_some(())?,
             128 => (whole && frame.records > 0).then_some(())?,
