@@ -251,7 +251,12 @@ impl<F: Fs> Cursor<F> {
             // The files that a view saw have changed.
             return Err(corrupt((&open.path, open.number), open.offset, self.lsn..limit));
         };
-        self.segment = self.open(next, limit)?;
+        if next.base == self.lsn {
+            self.segment = self.open(next, limit)?;
+        } else {
+            // A truncation took what lies between off the list: who pins nothing is told at the next step.
+            self.fragments.clear();
+        }
         Ok(Step::Nearer)
     }
 

@@ -7,11 +7,13 @@ mod harness;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::sync::{Arc, Mutex};
 
 use forebay_wal::Durability::{Buffered, Synced, Written};
 use forebay_wal::fs::Fs;
 use forebay_wal::fs::sim::{Fault, Op, SimFs, SyncModel};
 use forebay_wal::{AppendError, Durability, Event, Lsn, Options, ReadError, Tail, Wal};
+use harness::watched::{Watch, Watched};
 use harness::{DIR, options, path, record};
 use proptest::prelude::*;
 
@@ -22,7 +24,7 @@ fn log() -> (SimFs, Wal<SimFs>) {
 }
 
 /// What there is of a tail: records by their number, other events in short.
-fn drain(tail: &mut Tail<SimFs>) -> Vec<String> {
+fn drain<F: Fs>(tail: &mut Tail<F>) -> Vec<String> {
     let mut all = Vec::new();
     while let Some(event) = tail.try_next().unwrap() {
         all.push(match event {
@@ -51,6 +53,39 @@ fn a_record_is_seen_when_it_is_as_safe_as_asked_for() {
     wal.append("c").unwrap();
     assert_eq!(seen(), ["3", "3", "1 2 3"]);
     assert_eq!(seen(), ["", "", ""]);
+}
+
+/// A tail that looks again whenever segments go.
+#[derive(Default)]
+struct Overtaken(Mutex<(Option<Tail<Watched<Self>>>, Vec<String>)>);
+
+impl Watch for Overtaken {
+    fn before(&self, op: Op) {
+        let (tail, seen) = &mut *self.0.lock().unwrap();
+        if let (Op::Remove | Op::Rename | Op::SyncDir, Some(tail)) = (op, tail) {
+            seen.extend(drain(tail));
+        }
+    }
+}
+
+/// It stood at the end of a segment when those behind went, and took the next that there was for damage.
+#[test]
+fn a_tail_that_is_overtaken_while_segments_go_is_told_of_a_gap() {
+    let watch = Arc::new(Overtaken::default());
+    let (wal, _) = Wal::open_in(Watched::new(SimFs::new(0), watch.clone()), DIR, options()).unwrap();
+    let mut tail = wal.tail(Lsn(1), Synced).detached();
+    wal.append("x").unwrap();
+    let mut seen = drain(&mut tail);
+    for _ in 0..3 {
+        wal.rotate().unwrap();
+        wal.append("x").unwrap();
+    }
+    watch.0.lock().unwrap().0 = Some(tail);
+    wal.truncate_before(Lsn(4)).unwrap();
+    let (tail, meanwhile) = std::mem::take(&mut *watch.0.lock().unwrap());
+    seen.extend(meanwhile);
+    seen.extend(drain(&mut tail.unwrap()));
+    assert_eq!(seen, ["1", "2..4 gone", "segment 4", "4"]);
 }
 
 #[test]
@@ -672,7 +707,7 @@ mod tasks {
     /// The operating system's files, and a thread that is not to read them.
     #[derive(Debug, Clone)]
     struct Watched {
-        reader: Arc<std::sync::Mutex<Option<std::thread::ThreadId>>>,
+        reader: Arc<Mutex<Option<std::thread::ThreadId>>>,
     }
 
     struct WatchedFile(StdFile, Watched);
