@@ -4,25 +4,21 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::Lsn;
-use crate::carried::Carried;
 use crate::directory::segment_path;
 use crate::error::{Damage, DamageClass, OpenError};
-use crate::format::{Header, Kind, Unsupported};
+use crate::format::{Features, Header, Unsupported};
 use crate::fs::Fs;
 use crate::survey::Found;
 
-/// Refuses what a repair does not go on with: it does not align groups, and hands no streams of these segments on.
-pub(crate) fn untouched<'a>(
-    file: Option<(&PathBuf, &Header)>,
-    carried: impl IntoIterator<Item = &'a Carried>,
-) -> Result<(), OpenError> {
-    let Some((path, header)) = file else { return Ok(()) };
-    let what = match carried.into_iter().find(|carried| !carried.streams.is_empty()) {
-        Some(_) => Unsupported::Writing(Kind::STREAM_DEF.0),
-        None if header.commit_align != 0 => Unsupported::CommitAlign(header.commit_align),
-        None => return Ok(()),
+/// Refuses what a repair does not go on with: it aligns no groups, and hands no streams on.
+pub(crate) fn check_repairable(path: &Path, header: &Header) -> Result<(), OpenError> {
+    let Some(what) =
+        [Features::STREAMS, Features::COMMIT_ALIGN].into_iter().find(|what| header.features.has(*what))
+    else {
+        return Ok(());
     };
-    Err(OpenError::Unsupported { path: path.clone(), segment: header.segment, offset: 0, what })
+    let (path, segment) = (path.to_owned(), header.segment);
+    Err(OpenError::Unsupported { path, segment, offset: 0, what: Unsupported::Repair(what) })
 }
 
 pub(crate) fn is_unreadable(error: &OpenError) -> bool {

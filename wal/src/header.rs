@@ -79,8 +79,8 @@ pub enum Unsupported {
     Kind(u8),
     /// A frame compressed with this codec: one that this build has no feature for, or nobody knows.
     Codec(u8),
-    /// A frame of this kind, which this version reads and does not write: the log can be looked at.
-    Writing(u8),
+    /// Streams or aligned groups in a log that is damaged: this version does not repair those.
+    Repair(Features),
 }
 
 impl fmt::Display for Unsupported {
@@ -94,7 +94,11 @@ impl fmt::Display for Unsupported {
             Self::Codec(1) => write!(f, "bodies compressed with snappy"),
             Self::Codec(2) => write!(f, "bodies compressed with zstd"),
             Self::Codec(codec) => write!(f, "codec {codec}"),
-            Self::Writing(kind) => write!(f, "a frame to be written of kind {kind}"),
+            Self::Repair(features) => {
+                let streams = features.has(Features::STREAMS);
+                let what = if streams { "streams" } else { "aligned groups" };
+                write!(f, "{what} and damage, of which a repair knows only one")
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::Lsn;
-use crate::damage::untouched;
+use crate::damage::check_repairable;
 use crate::directory::segment_path;
 use crate::error::{Damage, OpenError};
 use crate::format::{HEADER_LEN, Header, MAX_SEGMENT};
@@ -33,7 +33,7 @@ impl<F: Fs> Survey<'_, F> {
     pub(crate) fn mend(&self, first: Damage, options: &Options) -> Result<Mended, OpenError> {
         let Some(all) = self.pieces()? else { return Err(OpenError::Corrupt(first)) };
         for piece in &all.pieces {
-            untouched(piece.header.as_ref().map(|header| (&piece.path, header)), [&piece.frames.carried])?;
+            piece.header.as_ref().map_or(Ok(()), |header| check_repairable(&piece.path, header))?;
         }
         // One wrong read must not take away what is whole.
         let again = self.pieces()?.map(|again| again.damage());

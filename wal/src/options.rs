@@ -111,7 +111,8 @@ pub enum RepairPolicy {
     /// Keep every record that is whole, wherever it lies. The numbers of the lost ones, as far as the log still knows
     /// them, are not given again, and [`RecoveryReport::lost`](crate::RecoveryReport::lost) lists them.
     ///
-    /// Either keeps the newest checkpoint that is whole, wherever it lies.
+    /// Either keeps the newest checkpoint that is whole, wherever it lies. Neither repairs a log that has streams or aligned
+    /// groups: its damage is told as [`OpenError::Unsupported`](crate::OpenError::Unsupported), and nothing is changed.
     Salvage,
 }
 

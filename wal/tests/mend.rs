@@ -222,3 +222,31 @@ fn a_repair_that_fails_leaves_no_file_that_it_had_begun() {
         }
     }
 }
+
+/// A repair would hand on no streams, and their ids would be given to others.
+#[test]
+fn a_damaged_log_with_streams_or_aligned_groups_is_left_as_it_is() {
+    for (align, what) in [(0, "streams"), (512, "aligned groups")] {
+        let disk = SimFs::new(0);
+        let wide = Options { commit_align: align, ..options() };
+        let (wal, _) = Wal::open_in(disk.clone(), DIR, wide.clone()).unwrap();
+        if align == 0 {
+            wal.stream("orders").unwrap().append("a").unwrap();
+        }
+        wal.append("b").unwrap();
+        wal.append("c").unwrap();
+        drop(wal);
+        let whole = files(&disk, 1..=1);
+        let places = frames(&whole[&1]);
+        // The first frame behind the start: the only one that names the stream.
+        let mut damaged = whole.clone();
+        damaged.get_mut(&1).unwrap()[places[1] + 33] ^= 1;
+        for repair in REPAIRS {
+            let disk = plant(&damaged);
+            let refused = Wal::open_in(disk.clone(), DIR, Options { repair, ..wide.clone() }).unwrap_err();
+            let told = refused.to_string();
+            assert!(told.contains(&format!("{what} and damage")), "{repair:?}: {told}");
+            assert!(files(&disk, 1..=1) == damaged, "{repair:?}");
+        }
+    }
+}
