@@ -160,7 +160,11 @@ impl Unpacker {
                 u64::try_from(len).ok()
             }
             #[cfg(feature = "zstd")]
-            ZSTD => zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten(),
+            // No block of 4 bytes or more makes more than 128 KiB.
+            ZSTD => {
+                let len = zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten();
+                len.filter(|len| len / (32 << 10) <= bytes.len() as u64)
+            }
             _ => {
                 let _ = bytes;
                 None

@@ -75,22 +75,23 @@
 //! - **G11** After [`Wal::truncate_before`] records below the watermark it returned never come back, and no other
 //!   is removed (`tests/truncate.rs`, `tests/crash.rs`), unless the watermark itself is damaged and repaired; where there
 //!   are streams, when each has passed it (`tests/streams.rs`).
-//! - **G12** On a full disk appends are refused, while opening, reading, truncating and checkpoints work, for which
-//!   room is kept; appends resume by themselves, also in the files that truncations gave back (`tests/faults.rs`,
+//! - **G12** On a full disk appends are refused, while opening, reading, truncating (but of streams) and checkpoints work,
+//!   for which room is kept; appends resume by themselves, also in the files that truncations gave back (`tests/faults.rs`,
 //!   `tests/recycle.rs`, `tests/checkpoint.rs`).
 //! - **G13** One opener at a time, in all processes (`tests/append.rs`).
 //! - **G14** A [`Tail`] sees each record once, in order, whole, and not before it is as safe as asked for; rotation, and
 //!   truncation of what it has not seen, are events. It is woken when there is news for it and not otherwise
 //!   (`tests/tail.rs`, `tests/loom.rs`).
-//! - **G15** Any bytes on disk: no panic, no endless loop, no allocation beyond what the file holds
-//!   (`tests/golden.rs`, `tests/exhaustive.rs`, `tests/forged.rs`).
+//! - **G15** Any bytes on disk: no panic, no endless loop, no allocation beyond what the file holds, or what its bytes can
+//!   be unpacked to (`tests/golden.rs`, `tests/exhaustive.rs`, `tests/forged.rs`, `tests/codec.rs`).
 //! - **G16** Dropping an append future neither loses nor duplicates a record and blocks nobody
 //!   (`tests/append.rs`).
 //! - **G17** Logs of every format version ever written stay readable (`tests/golden.rs`, `tests/features.rs`). One that
 //!   needs a later version is refused and left as it is to the byte (`tests/features.rs`), and so is one that needs a
 //!   codec which this build has not got (`tests/codec.rs`).
 //! - **G18** Memory is bounded by what may wait to be written, and for each [`Reader`] and [`Tail`] by what it reads at
-//!   once, 64 KiB or one frame, and the fragments of one record (`tests/memory.rs`, `tests/allocations.rs`).
+//!   once, 64 KiB or one frame, that frame unpacked, and the fragments of one record (`tests/memory.rs`,
+//!   `tests/allocations.rs`).
 //!
 //! # Limits
 //!

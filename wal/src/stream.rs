@@ -93,7 +93,9 @@ impl<F: Fs> Stream<F> {
     /// [`Wal::truncate_before`] is called once.
     ///
     /// # Errors
-    /// As [`Wal::truncate_before`]; the records of this stream may be gone even so.
+    /// As [`Wal::truncate_before`]; the records of this stream may be gone even so. Unlike that, it needs room in the log:
+    /// at [`Options::max_log_bytes`](crate::Options::max_log_bytes) or on a full disk it may be refused, so let streams
+    /// give up records before that.
     pub fn truncate_before(&self, lsn: Lsn) -> Result<Truncated, AppendError> {
         match self.wal.inner.submit(Work::LowerStream(self.id, lsn.0))? {
             Done::Truncated(truncated) => Ok(truncated),

@@ -195,8 +195,14 @@ mod built {
     fn a_hostile_length_costs_no_memory() {
         for (name, codec, stored) in GOLDEN {
             let honest = stored(b"\xAC\x02", b'a', 300);
-            for raw_len in [0, 301, 303, 64 << 20, 256 << 20, (256 << 20) + 1, u32::MAX] {
-                let lie = [&raw_len.to_le_bytes(), &honest[4..]].concat();
+            let front = |raw_len: u32| (raw_len, [&raw_len.to_le_bytes(), &honest[4..]].concat());
+            let mut lies = [0, 301, 303, 64 << 20, 256 << 20, (256 << 20) + 1, u32::MAX].map(front).to_vec();
+            // What zstd itself says is the same, and there is next to nothing behind it.
+            let huge = 256_u32 << 20;
+            let head = [0x28, 0xB5, 0x2F, 0xFD, 0xA0];
+            let zstd = [&huge.to_le_bytes()[..], &head, &huge.to_le_bytes(), &[0; 24]].concat();
+            lies.extend((codec == 2).then_some((huge, zstd)));
+            for (raw_len, lie) in lies {
                 let mut only = Segment::new(IEEE, 1, 7, COMPRESSED, "");
                 only.start(1, Tie::default(), 1).data(&["a"]).sync().packed((codec, 0), 1, &lie);
                 let segment = only.file();
