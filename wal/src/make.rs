@@ -74,10 +74,8 @@ impl<F: Fs> Made<F> {
 }
 
 fn header<F: Fs>(home: &Home<F>, number: u64, capacity: u64, features: Features) -> Header {
-    let compression = match home.options.compression {
-        Compression::None => Features::NONE,
-        _ => Features::COMPRESSION,
-    };
+    let plain = home.options.compression == Compression::None;
+    let compression = if plain { Features::NONE } else { Features::COMPRESSION };
     Header {
         features: home.features.lock().with(compression).with(features),
         checksum: home.options.checksum,
