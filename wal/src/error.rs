@@ -186,7 +186,7 @@ pub enum OpenError {
     },
     /// A later version wrote this log, or one with a codec that this build has no feature for: use that. Or a repair was
     /// asked for of a log that this version does not repair.
-    #[error("{} at byte {offset} has {what}: this version cannot go on with it", path.display())]
+    #[error("{} at byte {offset} has {what}, which this version does not know", path.display())]
     Unsupported {
         /// The segment's file.
         path: PathBuf,

@@ -97,7 +97,7 @@ impl fmt::Display for Unsupported {
             Self::Repair(features) => {
                 let streams = features.has(Features::STREAMS);
                 let what = if streams { "streams" } else { "aligned groups" };
-                write!(f, "{what} and damage, of which a repair knows only one")
+                write!(f, "{what} to be repaired")
             }
         }
     }

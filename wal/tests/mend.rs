@@ -245,7 +245,7 @@ fn a_damaged_log_with_streams_or_aligned_groups_is_left_as_it_is() {
             let disk = plant(&damaged);
             let refused = Wal::open_in(disk.clone(), DIR, Options { repair, ..wide.clone() }).unwrap_err();
             let told = refused.to_string();
-            assert!(told.contains(&format!("{what} and damage")), "{repair:?}: {told}");
+            assert!(told.contains(&format!("{what} to be repaired")), "{repair:?}: {told}");
             assert!(files(&disk, 1..=1) == damaged, "{repair:?}");
         }
     }
