@@ -57,13 +57,15 @@ fn a_record_is_seen_when_it_is_as_safe_as_asked_for() {
 
 /// A tail that looks again whenever segments go.
 #[derive(Default)]
-struct Overtaken(Mutex<(Option<Tail<Watched<Self>>>, Vec<String>)>);
+struct Overtaken {
+    tail: Mutex<Option<Tail<Watched<Self>>>>,
+    seen: Mutex<Vec<String>>,
+}
 
 impl Watch for Overtaken {
     fn before(&self, op: Op) {
-        let (tail, seen) = &mut *self.0.lock().unwrap();
-        if let (Op::Remove | Op::Rename | Op::SyncDir, Some(tail)) = (op, tail) {
-            seen.extend(drain(tail));
+        if let (Op::Remove | Op::Rename | Op::SyncDir, Some(tail)) = (op, &mut *self.tail.lock().unwrap()) {
+            self.seen.lock().unwrap().extend(drain(tail));
         }
     }
 }
@@ -80,10 +82,10 @@ fn a_tail_that_is_overtaken_while_segments_go_is_told_of_a_gap() {
         wal.rotate().unwrap();
         wal.append("x").unwrap();
     }
-    watch.0.lock().unwrap().0 = Some(tail);
+    *watch.tail.lock().unwrap() = Some(tail);
     wal.truncate_before(Lsn(4)).unwrap();
-    let (tail, meanwhile) = std::mem::take(&mut *watch.0.lock().unwrap());
-    seen.extend(meanwhile);
+    let tail = watch.tail.lock().unwrap().take();
+    seen.append(&mut watch.seen.lock().unwrap());
     seen.extend(drain(&mut tail.unwrap()));
     assert_eq!(seen, ["1", "2..4 gone", "segment 4", "4"]);
 }
