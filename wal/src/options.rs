@@ -44,7 +44,7 @@ pub struct Options {
     pub max_inflight_bytes: u64,
     /// Bytes that a write may damage around it when the power goes: a power of two from 512 to 4096, or 0, the default, if
     /// none. What was synced then ends at a multiple of it, behind which the next write begins, so that it touches nothing
-    /// that is durable. It costs one more write with every sync and half of it on disk. Of segments made from now on, which
+    /// that is durable; but an opening after a crash writes the last group again. It costs one more write with every sync and half of it on disk. Of segments made from now on, which
     /// must be eight times as long and 4 KiB.
     pub commit_align: u32,
     /// What an append waits for that does not say, and when all else is synced. Default [`SyncPolicy::Always`].

@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use crate::Durability;
 use crate::sync::{AtomicU64, Ordering};
 
-/// LSNs after the last record that got that far. Set under the lock of the queue, read without it.
+/// LSNs after the last record that got that far. The appended one is set under the lock of the queue, the
+/// others under that of the log; all are read without it.
 #[derive(Debug)]
 pub(crate) struct Progress {
     appended: AtomicU64,
