@@ -10,7 +10,7 @@ use crate::error::BuildError;
 use crate::instance::Instance;
 use crate::membership::Member;
 
-/// How uneven the loads of instances with tokens are.
+/// How uneven the loads of instances that own tokens are.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Imbalance {
     /// The largest load over the mean one: 1 if all are equal, 0 if there is nobody.
@@ -65,11 +65,16 @@ impl Ring {
         self.instances().zip(keys).map(|(instance, keys)| (instance, keys as f64 / (1_u64 << 32) as f64))
     }
 
-    /// How uneven the [`load`](Self::load) of instances with tokens is. As expensive.
+    /// How uneven the [`load`](Self::load) of instances that own tokens is: of one whose tokens are not known, or
+    /// another's, there is no load to compare. As expensive.
     pub fn imbalance(&self) -> Imbalance {
-        let has_tokens = |instance: &Instance| !instance.tokens.is_empty();
-        let loads: Vec<f64> =
-            self.load().filter(|(instance, _)| has_tokens(instance)).map(|(_, load)| load).collect();
+        let owned = self.topology.owned().iter();
+        let loads: Vec<f64> = self
+            .load()
+            .zip(owned)
+            .filter(|(_, tokens)| !tokens.is_empty())
+            .map(|((_, load), _)| load)
+            .collect();
         if loads.is_empty() {
             return Imbalance::default();
         }

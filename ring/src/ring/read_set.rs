@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::Ring;
 use crate::error::Error;
-use crate::instance::Instance;
+use crate::instance::{Instance, State};
 use crate::operation::Operation;
 
 /// The instances that a read of all keys asks, in the units that succeed or fail as one.
@@ -36,8 +36,11 @@ pub enum Changed {
 }
 
 impl Ring {
-    /// Whom to ask for what lies anywhere: all instances with tokens that serve `op` and have a fresh heartbeat.
+    /// Whom to ask for what lies anywhere: all instances that may hold something, serve `op` and have a fresh heartbeat.
     /// O(instances · log instances).
+    ///
+    /// An instance holds what its tokens brought it. One that is or was ACTIVE (a PENDING one may have restarted) is
+    /// asked without any, too: its tokens may not be known here yet, or be another's by now.
     ///
     /// If zones count, the zones with an instance that does not are left out whole, and
     /// (min(zones, replicas) / 2 + 1) - 1 zones may be missing in all; otherwise half of the replication factor,
@@ -46,12 +49,12 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// If nobody has tokens, or more are missing than may be.
+    /// If nobody holds anything, or more are missing than may be.
     pub fn replication_set_for(&self, op: Operation) -> Result<ReadSet<'_>, Error> {
         let groups = self.topology.groups();
         let mut members: Vec<u16> = (0..)
-            .zip(self.topology.owned())
-            .filter(|(_, tokens)| !tokens.is_empty())
+            .zip(self.instances())
+            .filter(|&(member, instance)| self.has_tokens(member) || has_served(instance.state))
             .map(|(member, _)| member)
             .collect();
         if members.is_empty() {
@@ -83,17 +86,39 @@ impl Ring {
     }
 
     /// Whether every key has at most as many replicas among those that did not answer as leave a quorum's write to be
-    /// found: half of the replication factor, rounded down. Exact where [`ReadSet::max_unavailable`] is a bound; only
-    /// for data of writes that were not extended. O(tokens · replicas) where replica sets are precomputed.
+    /// found: half of the replication factor, rounded down. Exact where [`ReadSet::max_unavailable`] is a bound, but that
+    /// an instance without known tokens may be a replica of any key; only for data of writes that were not extended.
+    /// O(tokens · replicas) where replica sets are precomputed.
     pub fn covers(&self, mut answered: impl FnMut(&Instance) -> bool) -> bool {
         let answered: Vec<bool> = self.instances().map(&mut answered).collect();
         let replicas = usize::from(self.options.replication_factor);
+        let groups = self.topology.groups();
+        let group = |member: u16| groups[usize::from(member)];
+        let mut anywhere: Vec<u16> = (0..)
+            .zip(self.instances())
+            .filter(|&(member, instance)| !self.has_tokens(member) && has_served(instance.state))
+            .filter(|&(member, _)| !answered[usize::from(member)])
+            .map(|(member, _)| group(member))
+            .collect();
+        anywhere.sort_unstable();
+        anywhere.dedup();
+        let is_missing =
+            |member: u16| !answered[usize::from(member)] && anywhere.binary_search(&group(member)).is_err();
         let rows = self.topology.rows().len();
         (0..rows).all(|at| {
             let selected = self.topology.selected(at, replicas);
-            selected.iter().filter(|&&member| !answered[usize::from(member)]).count() <= replicas / 2
+            selected.iter().filter(|&&member| is_missing(member)).count() + anywhere.len() <= replicas / 2
         }) && rows > 0
     }
+
+    fn has_tokens(&self, member: u16) -> bool {
+        !self.topology.owned()[usize::from(member)].is_empty()
+    }
+}
+
+/// Whether an instance in this state may have taken writes.
+fn has_served(state: State) -> bool {
+    matches!(state, State::Active | State::Leaving | State::Pending)
 }
 
 impl<'r> ReadSet<'r> {

@@ -10,13 +10,15 @@ use super::{Node, OPERATIONS, any_nodes, build};
 /// Units by name: which instances, and whether all of them serve. Zones if they count, but for those without one.
 fn units(nodes: &[Node], zones_count: bool, op: Operation) -> BTreeMap<String, (Vec<String>, bool)> {
     let mut units: BTreeMap<String, (Vec<String>, bool)> = BTreeMap::new();
-    // A token that several claim belongs to one of them, and who is left without is nobody.
+    // A token that several claim belongs to one of them; who is left without may hold what it took before.
     let owners: BTreeSet<&str> = nodes
         .iter()
         .flat_map(|node| node.tokens.iter())
         .filter_map(|token| super::walk(nodes, token.wrapping_sub(1)).first().map(|node| &*node.id))
         .collect();
-    for node in nodes.iter().filter(|node| node.state != State::Left && owners.contains(&*node.id)) {
+    let served = |state| matches!(state, State::Active | State::Leaving | State::Pending);
+    let holds = |node: &&Node| owners.contains(&*node.id) || served(node.state);
+    for node in nodes.iter().filter(|node| node.state != State::Left).filter(holds) {
         let unit = if zones_count && !node.zone.is_empty() { node.zone.to_owned() } else { node.id.clone() };
         let (ids, serves) = units.entry(unit).or_insert((Vec::new(), true));
         ids.push(node.id.clone());
@@ -84,14 +86,23 @@ proptest! {
         let failed = (0..units.len()).filter(|unit| failing >> unit & 1 == 1).take(set.max_unavailable());
         let failed: Vec<&String> = failed.flat_map(|unit| &units[unit]).collect();
         let answers = |id: &str| set.contains(id) && !failed.iter().any(|failed| **failed == *id);
-        prop_assert!(ring.covers(|instance| answers(&instance.id)), "{failed:?} of {set:?}");
+        if ring.token_count() > 0 {
+            prop_assert!(ring.covers(|instance| answers(&instance.id)), "{failed:?} of {set:?}");
+        }
         // Exactly: no key has more replicas among those that did not answer than may be missing.
         let some: BTreeSet<&str> =
             ring.instances().enumerate().filter(|(at, _)| failing >> (at + 8) & 1 == 1).map(|(_, i)| &*i.id).collect();
-        let tokens = nodes.iter().flat_map(|node| node.tokens.iter().map(|token| token.wrapping_sub(1)));
-        let all_found = tokens.filter(|_| ring.token_count() > 0).all(|key| {
+        let place = |id: &str, zone: &str| if zones_count && !zone.is_empty() { zone.to_owned() } else { id.to_owned() };
+        let owner = |id: &str| ring.ownership().any(|(instance, share)| *instance.id == *id && share > 0.0);
+        // Whose keys are not known may lack any.
+        let unknown = ring.instances().filter(|i| i.state != State::Joining && !owner(&i.id));
+        let anywhere: BTreeSet<String> =
+            unknown.filter(|i| !some.contains(&*i.id)).map(|i| place(&i.id, &i.zone)).collect();
+        let mut tokens = nodes.iter().flat_map(|node| node.tokens.iter().map(|token| token.wrapping_sub(1)));
+        let all_found = ring.token_count() > 0 && tokens.all(|key| {
             let set = ring.explain(key, Operation::new(&[], &[]), forebay_ring::Require::One);
-            set.down.iter().filter(|instance| !some.contains(&*instance.id)).count() <= usize::from(factor) / 2
+            let of_key = set.down.iter().filter(|i| !some.contains(&*i.id)).map(|i| place(&i.id, &i.zone));
+            of_key.chain(anywhere.iter().cloned()).collect::<BTreeSet<_>>().len() <= usize::from(factor) / 2
         });
         prop_assert_eq!(ring.covers(|instance| some.contains(&*instance.id)), all_found);
     }
@@ -147,4 +158,28 @@ fn a_set_without_some_tolerates_fewer_and_says_what_changed() {
     nodes[3].state = State::Leaving;
     let later = build(3, false, &nodes);
     assert_eq!(later.replication_set_for(Operation::READ).unwrap().changed_since(&set), Changed::States);
+}
+
+/// A reader to whom the tokens of an instance were not known yet asked all others, and took a quorum of them for enough:
+/// what the others had lost was missing without an error.
+#[test]
+fn whoever_may_hold_something_is_asked_whether_or_not_its_tokens_are_known() {
+    let mut nodes: Vec<Node> = (0..3).map(|n| Node::active(format!("{n}"), "", vec![n * 10 + 10])).collect();
+    nodes.push(Node::active("bare", "", vec![]));
+    let read = |nodes: &[Node]| {
+        let ring = build(3, false, nodes);
+        let set = ring.replication_set_for(Operation::READ);
+        set.map(|set| (set.len(), set.contains("bare"), set.max_unavailable()))
+    };
+    assert_eq!(read(&nodes), Ok((4, true, 1)));
+    nodes[3].fresh = false;
+    assert_eq!(read(&nodes), Ok((3, false, 0)), "it counts as missing");
+    assert!(!build(3, false, &nodes).covers(|instance| !["bare", "1"].contains(&&*instance.id)));
+    assert!(build(3, false, &nodes).covers(|instance| &*instance.id != "1"));
+    nodes[3].state = State::Joining;
+    assert_eq!(read(&nodes), Ok((3, false, 1)), "it has taken nothing yet");
+
+    // Whose only token another claims, and who has not handed over what it brought.
+    nodes[3] = Node { state: State::Leaving, ..Node::active("bare", "", vec![20]) };
+    assert_eq!(read(&nodes), Ok((4, true, 1)));
 }
