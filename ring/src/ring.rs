@@ -52,8 +52,9 @@ pub struct Options {
     /// How long after its last heartbeat an instance counts as alive. Default 1 minute. Too short drops
     /// instances at each hiccup, too long sends requests to dead ones. [`Duration::MAX`] never doubts.
     pub heartbeat_timeout: Duration,
-    /// Zones whose instances are left out, as if they were not there. Default none. For a zone that is to be emptied, or
-    /// is known to be out of reach; with fewer zones left than copies, sets are smaller.
+    /// Zones whose instances are left out: they get no keys and no requests. Default none. For a zone that is to be
+    /// emptied, or is known to be out of reach; with fewer zones left than copies, sets are smaller. Reads of all keys
+    /// count these instances as missing until they have left, for what only they hold.
     pub excluded_zones: Vec<Arc<str>>,
 }
 
@@ -72,6 +73,18 @@ impl Options {
     fn members_of(&self, membership: &Membership) -> Arc<[Member]> {
         let is_in = |member: &&Member| !self.excluded_zones.contains(&member.instance.zone);
         membership.present().filter(is_in).cloned().collect()
+    }
+
+    /// How many zones, or instances if zones do not count, are left out and may hold something.
+    fn left_out(&self, membership: &Membership) -> usize {
+        let instances = || membership.present().map(|member| &member.instance);
+        let holding =
+            |zone: &Arc<str>| instances().filter(|i| i.zone == *zone && read_set::may_hold(i)).count();
+        let mut zones: Vec<&Arc<str>> = self.excluded_zones.iter().collect();
+        zones.sort_unstable();
+        zones.dedup();
+        let apart = |zone: &str| !self.zone_awareness || zone.is_empty();
+        zones.into_iter().map(|zone| if apart(zone) { holding(zone) } else { holding(zone).min(1) }).sum()
     }
 }
 
@@ -100,6 +113,8 @@ pub struct Ring {
     /// All but the tombstones, by ascending id; members are numbered by their place here.
     members: Arc<[Member]>,
     health: Arc<Health>,
+    /// Units of the excluded zones, of which a read of all gets no answer.
+    left_out: usize,
     /// When that was judged.
     now_ns: u64,
 }
@@ -124,15 +139,16 @@ impl Ring {
     pub fn build(options: &Options, membership: &Membership, now_ns: u64) -> Result<Self, BuildError> {
         let members = options.members_of(membership);
         let topology = Topology::build(options, &members)?;
-        Ok(Self::assemble(Arc::new(options.clone()), Arc::new(topology), members, now_ns))
+        let left_out = options.left_out(membership);
+        Ok(Self::assemble(Arc::new(options.clone()), Arc::new(topology), members, left_out, now_ns))
     }
 
     /// The same members judged at another time: instances whose heartbeat is too old by then are
     /// unhealthy. Shares everything but the health; O(instances).
     #[must_use]
     pub fn with_health(&self, now_ns: u64) -> Self {
-        let options = Arc::clone(&self.options);
-        Self::assemble(options, Arc::clone(&self.topology), Arc::clone(&self.members), now_ns)
+        let (options, topology) = (Arc::clone(&self.options), Arc::clone(&self.topology));
+        Self::assemble(options, topology, Arc::clone(&self.members), self.left_out, now_ns)
     }
 
     /// A snapshot of a newer `membership` at `now_ns`. While ids, zones and tokens are the same as here
@@ -148,14 +164,21 @@ impl Ring {
         } else {
             Arc::new(Topology::build(&self.options, &members)?)
         };
-        Ok(Self::assemble(Arc::clone(&self.options), topology, members, now_ns))
+        let left_out = self.options.left_out(membership);
+        Ok(Self::assemble(Arc::clone(&self.options), topology, members, left_out, now_ns))
     }
 
-    fn assemble(options: Arc<Options>, topology: Arc<Topology>, members: Arc<[Member]>, now_ns: u64) -> Self {
+    fn assemble(
+        options: Arc<Options>,
+        topology: Arc<Topology>,
+        members: Arc<[Member]>,
+        left_out: usize,
+        now_ns: u64,
+    ) -> Self {
         let timeout_ns = options.heartbeat_timeout.as_nanos();
         let is_fresh = |heard_ns: u64| u128::from(now_ns.saturating_sub(heard_ns)) <= timeout_ns;
         let health = Arc::new(Health::judge(&topology, &members, is_fresh));
-        Self { options, topology, members, health, now_ns }
+        Self { options, topology, members, health, left_out, now_ns }
     }
 
     /// The instance with the first token strictly greater than `key`, whatever its state; `None` if
@@ -337,7 +360,8 @@ impl Ring {
     /// A ring of other members, judged at the same time.
     pub(crate) fn of_members(&self, members: Vec<Member>) -> Result<Self, BuildError> {
         let topology = Arc::new(Topology::build(&self.options, &members)?);
-        Ok(Self::assemble(Arc::clone(&self.options), topology, members.into(), self.now_ns))
+        let options = Arc::clone(&self.options);
+        Ok(Self::assemble(options, topology, members.into(), self.left_out, self.now_ns))
     }
 
     #[inline]

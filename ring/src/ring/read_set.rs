@@ -40,7 +40,8 @@ impl Ring {
     /// O(instances · log instances).
     ///
     /// An instance holds what its tokens brought it. One that is or was ACTIVE (a PENDING one may have restarted) is
-    /// asked without any, too: its tokens may not be known here yet, or be another's by now.
+    /// asked without any, too: its tokens may not be known here yet, or be another's by now. Excluded zones are not asked
+    /// and count as missing.
     ///
     /// If zones count, the zones with an instance that does not are left out whole, and
     /// (min(zones, replicas) / 2 + 1) - 1 zones may be missing in all; otherwise half of the replication factor,
@@ -64,7 +65,7 @@ impl Ring {
         let replicas = usize::from(self.options.replication_factor);
         let mut set = ReadSet { ring: self, members: Vec::new(), starts: vec![0], max_unavailable: 0 };
         let units = members.chunk_by(|&a, &b| groups[usize::from(a)] == groups[usize::from(b)]);
-        let mut missing = 0;
+        let mut missing = self.left_out;
         for unit in units {
             if unit.iter().all(|&member| self.health.serves(member, op)) {
                 set.members.extend(unit);
@@ -87,7 +88,8 @@ impl Ring {
 
     /// Whether every key has at most as many replicas among those that did not answer as leave a quorum's write to be
     /// found: half of the replication factor, rounded down. Exact where [`ReadSet::max_unavailable`] is a bound, but that
-    /// an instance without known tokens may be a replica of any key; only for data of writes that were not extended.
+    /// an instance without known tokens, or of an excluded zone, may be a replica of any key; only for data of writes
+    /// that were not extended.
     /// O(tokens · replicas) where replica sets are precomputed.
     pub fn covers(&self, mut answered: impl FnMut(&Instance) -> bool) -> bool {
         let answered: Vec<bool> = self.instances().map(&mut answered).collect();
@@ -107,13 +109,19 @@ impl Ring {
         let rows = self.topology.rows().len();
         (0..rows).all(|at| {
             let selected = self.topology.selected(at, replicas);
-            selected.iter().filter(|&&member| is_missing(member)).count() + anywhere.len() <= replicas / 2
+            let missing = selected.iter().filter(|&&member| is_missing(member)).count();
+            missing + anywhere.len() + self.left_out <= replicas / 2
         }) && rows > 0
     }
 
     fn has_tokens(&self, member: u16) -> bool {
         !self.topology.owned()[usize::from(member)].is_empty()
     }
+}
+
+/// Whether an instance may hold something, as far as its record tells.
+pub(super) fn may_hold(instance: &Instance) -> bool {
+    !instance.tokens.is_empty() || has_served(instance.state)
 }
 
 /// Whether an instance in this state may have taken writes.

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use forebay_ring::{Changed, Error, Operation, ReadSet, State};
+use forebay_ring::{Changed, Error, Operation, Options, ReadSet, Ring, State};
 use proptest::prelude::*;
 
-use super::{Node, OPERATIONS, any_nodes, build};
+use super::{NOW_NS, Node, OPERATIONS, any_nodes, build, membership, options};
 
 /// Units by name: which instances, and whether all of them serve. Zones if they count, but for those without one.
 fn units(nodes: &[Node], zones_count: bool, op: Operation) -> BTreeMap<String, (Vec<String>, bool)> {
@@ -182,4 +182,36 @@ fn whoever_may_hold_something_is_asked_whether_or_not_its_tokens_are_known() {
     // Whose only token another claims, and who has not handed over what it brought.
     nodes[3] = Node { state: State::Leaving, ..Node::active("bare", "", vec![20]) };
     assert_eq!(read(&nodes), Ok((4, true, 1)));
+}
+
+/// Out of reach and out of mind: a write that zones `a` and `b` took was read from `c` alone, and missed, since of two
+/// zones one may fail.
+#[test]
+fn what_an_excluded_zone_holds_is_missing_until_its_instances_have_left() {
+    let zones = ["a", "b", "c"];
+    let mut nodes: Vec<Node> = (0..6).map(|n| Node::random(n, zones[n % 3], 8)).collect();
+    let excluding = |nodes: &[Node], zones: &[&str], zones_count| {
+        let excluded_zones = zones.iter().map(|&zone| zone.into()).collect();
+        let options = Options { excluded_zones, ..options(3, zones_count) };
+        let ring = Ring::build(&options, &membership(nodes), NOW_NS).unwrap();
+        assert_eq!(ring.covers(|_| true), zones.len() < 2 && zones_count || zones.is_empty());
+        let updated = ring.updated(&membership(nodes), NOW_NS).unwrap().with_health(NOW_NS);
+        let read = |ring: &Ring| {
+            let set = ring.replication_set_for(Operation::READ);
+            set.map(|set| (set.unit_count(), set.max_unavailable()))
+        };
+        assert_eq!(read(&ring), read(&updated));
+        read(&ring)
+    };
+    assert_eq!(excluding(&nodes, &[], true), Ok((3, 1)));
+    assert_eq!(excluding(&nodes, &["a", "a"][..1], true), Ok((2, 0)));
+    assert_eq!(excluding(&nodes, &["a", "b"], true), Err(Error::TooManyUnhealthy { needed: 2, found: 1 }));
+    assert_eq!(excluding(&nodes, &["a"], false), Err(Error::TooManyUnhealthy { needed: 5, found: 4 }));
+    nodes.iter_mut().filter(|node| node.zone == "a").for_each(|node| node.state = State::Left);
+    let ring = |zones_count| {
+        let options = Options { excluded_zones: vec!["a".into()], ..options(3, zones_count) };
+        Ring::build(&options, &membership(&nodes), NOW_NS).unwrap()
+    };
+    let read = |ring: &Ring| ring.replication_set_for(Operation::READ).unwrap().max_unavailable();
+    assert_eq!((read(&ring(true)), read(&ring(false))), (1, 1));
 }
