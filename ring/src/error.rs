@@ -16,9 +16,19 @@ pub enum Error {
         /// Healthy members there are.
         found: usize,
     },
-    /// Ask for as many as the ring is configured for, or more: with fewer, readers would miss what was written.
+    /// Ask for as many as the ring is configured for, or more: with fewer, readers would miss what others write.
     #[error("{asked} replicas are fewer than the {configured} of the ring")]
     FewerReplicas {
+        /// Replicas asked for.
+        asked: u8,
+        /// [`Options::replication_factor`](crate::Options::replication_factor).
+        configured: u8,
+    },
+    /// Ask for a multiple of what the ring is configured for: where zones count, each holds equally many replicas.
+    #[error(
+        "{asked} replicas are not a multiple of the {configured} of the ring, of which zones hold equally many"
+    )]
+    UnevenReplicas {
         /// Replicas asked for.
         asked: u8,
         /// [`Options::replication_factor`](crate::Options::replication_factor).

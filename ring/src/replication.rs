@@ -99,8 +99,9 @@ pub struct GetOptions {
     pub require: Require,
     /// Of what a quorum is more than half. Default all that were selected.
     pub base: QuorumBase,
-    /// More replicas than the ring is configured for. Default as many as those; fewer are refused. More are not
-    /// precomputed: such a lookup walks.
+    /// More replicas than the ring is configured for. Default as many as those; fewer are refused. Where zones count it
+    /// is a multiple of those, and each zone has so many times more. Whoever reads what was written so has to ask
+    /// with the same number: a quorum of fewer need not meet it. More are not precomputed: such a lookup walks.
     pub replication_factor: Option<NonZeroU8>,
 }
 

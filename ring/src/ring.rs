@@ -209,8 +209,8 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// If there are no tokens, fewer healthy members than must succeed, or fewer replicas asked for than the ring is
-    /// configured for.
+    /// If there are no tokens, fewer healthy members than must succeed, fewer replicas asked for than the ring is
+    /// configured for, or where zones count another number than a multiple of that.
     pub fn get_with(
         &self,
         key: impl Into<Token>,
@@ -230,6 +230,9 @@ impl Ring {
         let configured = self.options.replication_factor;
         match options.replication_factor.map(NonZeroU8::get) {
             Some(asked) if asked < configured => Err(Error::FewerReplicas { asked, configured }),
+            Some(asked) if self.options.zone_awareness && asked % configured != 0 => {
+                Err(Error::UnevenReplicas { asked, configured })
+            }
             asked => Ok(usize::from(asked.unwrap_or(configured))),
         }
     }
@@ -258,14 +261,22 @@ impl Ring {
     fn select_by_walk(&self, key: Token, at: usize, op: Operation, replicas: usize) -> (Members, usize) {
         let health = &*self.health;
         let disjoint = op.serving() & op.extending() == 0;
-        let past = disjoint.then(|| self.topology.walk_past(at, replicas, health, op)).flatten();
+        let one_each = self.replicas_per_zone(replicas) == 1;
+        let past =
+            (disjoint && one_each).then(|| self.topology.walk_past(at, replicas, health, op)).flatten();
         let (mut members, selected) = past.unwrap_or_else(|| {
-            let members = self.topology.walk(key, at, replicas, |member| health.extends(member, op));
+            let each = self.replicas_per_zone(replicas);
+            let members = self.topology.walk(key, at, replicas, each, |member| health.extends(member, op));
             let selected = members.len();
             (members, selected)
         });
         members.retain(|member| health.serves(*member, op));
         (members, selected)
+    }
+
+    /// How many of a key's replicas one zone holds.
+    fn replicas_per_zone(&self, replicas: usize) -> usize {
+        (replicas / usize::from(self.options.replication_factor)).max(1)
     }
 
     /// How many of a key's replicas may fail while all are healthy and a quorum must succeed: 1 of 3, none of 2. Below

@@ -3,6 +3,7 @@
 //! Invariant: the walk here is the plain one, without index, precomputed sets or short cuts, so it is the second
 //! implementation that [`Ring::get`] is checked against.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::Ring;
@@ -90,7 +91,14 @@ impl Ring {
             Ok(_) => return empty,
             Err(error) => return Explanation { outcome: Err(error), ..empty },
         };
-        let mut walk = Walk { ring: self, op, selected: Vec::new(), settled: Vec::new(), wanted: replicas };
+        let mut walk = Walk {
+            ring: self,
+            op,
+            selected: Vec::new(),
+            settled: BTreeMap::new(),
+            wanted: replicas,
+            each: self.replicas_per_zone(replicas),
+        };
         let mut explanation = empty;
         let mut rows: Vec<(u32, u16)> = self.topology.rows().iter().collect();
         rows.sort_by_key(|&(token, _)| key.distance_to(Token(token)));
@@ -122,8 +130,11 @@ struct Walk<'r> {
     ring: &'r Ring,
     op: Operation,
     selected: Vec<u16>,
-    settled: Vec<&'r str>,
+    /// How many of each zone are selected that do not extend.
+    settled: BTreeMap<&'r str, usize>,
     wanted: usize,
+    /// How many of a zone are wanted.
+    each: usize,
 }
 
 impl<'r> Walk<'r> {
@@ -134,7 +145,7 @@ impl<'r> Walk<'r> {
         if self.selected.contains(&member) {
             return step;
         }
-        if zone.is_some_and(|zone| self.settled.contains(&zone)) {
+        if zone.is_some_and(|zone| self.settled.get(zone).is_some_and(|&count| count == self.each)) {
             step.verdict = Verdict::ZoneSettled;
             return step;
         }
@@ -142,8 +153,8 @@ impl<'r> Walk<'r> {
         step.extends = self.op.extends(instance.state);
         if step.extends {
             self.wanted += 1;
-        } else {
-            self.settled.extend(zone);
+        } else if let Some(zone) = zone {
+            *self.settled.entry(zone).or_default() += 1;
         }
         step.verdict = if !self.op.serves(instance.state) {
             Verdict::Refuses(instance.state)
@@ -163,7 +174,7 @@ impl fmt::Display for Verdict {
             Verdict::Silent => f.write_str("is silent"),
             Verdict::Refuses(state) => write!(f, "is {state}"),
             Verdict::Known => f.write_str("is selected already"),
-            Verdict::ZoneSettled => f.write_str("zone has one"),
+            Verdict::ZoneSettled => f.write_str("zone has enough"),
         }
     }
 }

@@ -98,7 +98,7 @@ impl Topology {
             None => {
                 // The key right before the token; it is the first after it.
                 let key = Token(self.rows().token(at).wrapping_sub(1));
-                self.walk(key, at, replicas, |_| false)
+                self.walk(key, at, replicas, 1, |_| false)
             }
         }
     }

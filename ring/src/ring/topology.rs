@@ -2,7 +2,8 @@
 //! a walk from each token selects.
 //!
 //! Invariants: every token has one owner; a walk selects at most one member of each *group* that does
-//! not extend, where a group is a zone if zones count, and otherwise a single member.
+//! not extend, where a group is a zone if zones count, and otherwise a single member. If more replicas are asked for
+//! than are configured it selects so many times more of each group.
 
 use std::collections::HashMap;
 
@@ -200,15 +201,17 @@ impl Topology {
     }
 
     /// Selects from the token at `at` on, which is the first after `key`, until there are `replicas`
-    /// members and one more for each of them that extends.
+    /// members, `each` of a group, and one more for each of them that extends.
     pub(super) fn walk(
         &self,
         key: Token,
         at: usize,
         replicas: usize,
+        each: usize,
         extends: impl Fn(u16) -> bool,
     ) -> Members {
-        let mut selection = Selection { members: Members::new(), settled: Members::new(), wanted: replicas };
+        let mut selection =
+            Selection { members: Members::new(), settled: Members::new(), wanted: replicas, each };
         let tokens = self.rows.len();
         let steps = tokens.min(MAX_STEPS);
         for place in (at..tokens).chain(0..at).take(steps) {
@@ -305,6 +308,8 @@ struct Selection {
     /// Groups from which no further member is wanted; no more than there are replicas.
     settled: Members,
     wanted: usize,
+    /// How many that do not extend settle a group.
+    each: usize,
 }
 
 impl Selection {
@@ -321,7 +326,11 @@ impl Selection {
         self.members.push(member);
         if extends(member) {
             self.wanted += 1;
-        } else {
+            return;
+        }
+        let is_like = |other: &&u16| topology.groups[usize::from(**other)] == group && !extends(**other);
+        let most = self.each.min(usize::from(topology.owning[usize::from(group)]));
+        if most == 1 || self.members.iter().filter(is_like).count() == most {
             self.settled.push(group);
         }
     }

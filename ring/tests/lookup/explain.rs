@@ -144,6 +144,36 @@ fn more_replicas_can_be_asked_for_and_fewer_are_refused() {
     assert_eq!(of(2).unwrap_err(), Error::FewerReplicas { asked: 2, configured: 3 });
 }
 
+/// There was one of each zone for ever, and a quorum of as many as were asked for.
+#[test]
+fn more_replicas_than_zones_are_as_many_in_each() {
+    let zones = ["a", "b", "c"];
+    let nodes: Vec<Node> = (0..9).map(|n| Node::random(n, zones[n % 3], 8)).collect();
+    let (ring, few) = (build(3, true, &nodes), build(3, true, &nodes[..5]));
+    let of = |ring: &Ring, key: u32, factor: u8| {
+        let options =
+            GetOptions { replication_factor: std::num::NonZeroU8::new(factor), ..GetOptions::default() };
+        let set = ring.get_with(key, Operation::WRITE, options)?;
+        let zones = zones.map(|zone| set.iter().filter(|instance| *instance.zone == *zone).count());
+        Ok::<_, Error>((zones, set.needed()))
+    };
+    for key in keys(100) {
+        assert_eq!(of(&ring, key, 6), Ok(([2, 2, 2], 4)));
+        assert_eq!(of(&ring, key, 9), Ok(([3, 3, 3], 5)));
+        assert_eq!(of(&few, key, 6), Ok(([2, 2, 1], 4)), "as far as there are");
+    }
+    assert_eq!(of(&ring, 0, 5), Err(Error::UnevenReplicas { asked: 5, configured: 3 }));
+    assert_eq!(
+        ring.explain(
+            0,
+            Operation::WRITE,
+            GetOptions { replication_factor: std::num::NonZeroU8::new(4), ..GetOptions::default() }
+        )
+        .outcome,
+        Err(Error::UnevenReplicas { asked: 4, configured: 3 })
+    );
+}
+
 #[test]
 fn how_many_failures_are_tolerated_is_told_before_they_happen() {
     let zones = ["a", "b", "c"];
