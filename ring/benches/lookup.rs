@@ -118,7 +118,7 @@ fn plans(criterion: &mut Criterion) {
             bencher.iter(|| {
                 next = (next + 1) % batches.len();
                 ring.plan_batch(&batches[next], Operation::WRITE, Require::Quorum, &mut plan);
-                plan.calls(&ring).len()
+                plan.calls().len()
             });
         });
     }

@@ -2,12 +2,14 @@
 //!
 //! Invariant: a key is in the call to an instance exactly if the instance is a healthy member of the key's replica set.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::Ring;
 use crate::error::Error;
 use crate::instance::Instance;
+use crate::membership::Member;
 use crate::operation::Operation;
 use crate::replication::GetOptions;
 use crate::token::Token;
@@ -38,13 +40,15 @@ pub struct Need {
 ///
 /// let mut plan = BatchPlan::default();
 /// ring.plan_batch(&[5, 15, 25], Operation::WRITE, Require::Quorum, &mut plan);
-/// let calls: Vec<(&str, &[u32])> = plan.calls(&ring).map(|(instance, keys)| (&*instance.id, keys)).collect();
+/// let calls: Vec<(&str, &[u32])> = plan.calls().map(|(instance, keys)| (&*instance.id, keys)).collect();
 /// assert_eq!(calls, [("a", &[0, 2][..]), ("b", &[1][..])]);
 /// assert!(plan.needs().iter().all(|need| need.is_ok()));
 /// # Ok::<(), forebay_ring::BuildError>(())
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct BatchPlan {
+    /// Those of the ring that made it, whose numbers are others in the next.
+    members: Arc<[Member]>,
     needs: Vec<Result<Need, Error>>,
     /// The members of each key's set, one key after the other.
     selected: Vec<u16>,
@@ -60,23 +64,23 @@ impl BatchPlan {
         &self.needs
     }
 
-    /// The instances that get keys, by ascending id, each with the places of its keys in the batch, ascending. `ring` is
-    /// the one that made the plan, or one that shares its members.
-    pub fn calls<'p>(
-        &'p self,
-        ring: &'p Ring,
-    ) -> impl ExactSizeIterator<Item = (&'p Arc<Instance>, &'p [u32])> {
+    /// The instances that get keys, by ascending id, each with the places of its keys in the batch, ascending.
+    pub fn calls(&self) -> impl ExactSizeIterator<Item = (&Arc<Instance>, &[u32])> {
         self.calls.iter().map(|(member, range)| {
-            (ring.instance_at(*member), &self.keys[range.start as usize..range.end as usize])
+            let instance = &self.members[usize::from(*member)].instance;
+            (instance, &self.keys[range.start as usize..range.end as usize])
         })
     }
 
-    fn clear(&mut self, members: usize) {
+    fn clear(&mut self, members: &Arc<[Member]>) {
+        if !Arc::ptr_eq(&self.members, members) {
+            self.members = Arc::clone(members);
+        }
         self.needs.clear();
         self.selected.clear();
         self.calls.clear();
         self.places.clear();
-        self.places.resize(members, 0);
+        self.places.resize(members.len(), 0);
     }
 
     fn select(&mut self, members: &[u16]) {
@@ -110,6 +114,13 @@ impl BatchPlan {
     }
 }
 
+impl fmt::Debug for BatchPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let calls = self.calls().map(|(instance, keys)| (&*instance.id, keys));
+        f.debug_map().entries(calls).finish()
+    }
+}
+
 impl Ring {
     /// Finds the replicas of all keys at once, as [`get_with`](Self::get_with) does for each. A key that cannot be
     /// placed fails alone. Allocates nothing once the plan has grown to the size of such a batch. O(keys · replicas +
@@ -126,7 +137,7 @@ impl Ring {
         plan: &mut BatchPlan,
     ) {
         let options = options.into();
-        plan.clear(self.members.len());
+        plan.clear(&self.members);
         let replicas = match self.replicas(&options) {
             Ok(replicas) if self.topology.rows().len() > 0 => replicas,
             other => {

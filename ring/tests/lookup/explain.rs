@@ -75,7 +75,7 @@ proptest! {
             ring.plan_batch(&keys, op, options, &mut plan);
             prop_assert_eq!(plan.needs().len(), keys.len());
             let mut planned: Vec<Vec<String>> = vec![Vec::new(); keys.len()];
-            for (instance, places) in plan.calls(&ring) {
+            for (instance, places) in plan.calls() {
                 prop_assert!(!places.is_empty() && places.windows(2).all(|pair| pair[0] < pair[1]));
                 for &place in places {
                     planned[place as usize].push(instance.id.to_string());
@@ -91,6 +91,19 @@ proptest! {
             }
         }
     }
+}
+
+/// Members are numbered anew in every snapshot: one that joins with a low id moved every key to its neighbour.
+#[test]
+fn a_plan_keeps_to_the_instances_of_its_own_ring() {
+    let mut nodes: Vec<Node> = (1..4).map(|n| Node::active(format!("{n}"), "", vec![n * 10])).collect();
+    let mut plan = BatchPlan::default();
+    build(1, false, &nodes).plan_batch(&[5, 15, 25], Operation::WRITE, Require::Quorum, &mut plan);
+    nodes.insert(0, Node::active("0", "", vec![5]));
+    let _next = build(1, false, &nodes);
+    let calls: Vec<(&str, &[u32])> = plan.calls().map(|(instance, keys)| (&*instance.id, keys)).collect();
+    assert_eq!(calls, [("1", &[0][..]), ("2", &[1]), ("3", &[2])]);
+    assert_eq!(format!("{plan:?}"), r#"{"1": [0], "2": [1], "3": [2]}"#);
 }
 
 #[test]
