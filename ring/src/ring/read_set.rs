@@ -31,6 +31,9 @@ pub enum Changed {
     Same,
     /// The same instances at the same addresses, some in other states.
     States,
+    /// The same instances at the same addresses, of which more or fewer may fail: whoever goes on with the earlier set
+    /// may take too few answers for enough.
+    Tolerance,
     /// Other instances, or other addresses.
     Members,
 }
@@ -201,6 +204,9 @@ impl<'r> ReadSet<'r> {
             if now.state != before.state {
                 changed = Changed::States;
             }
+        }
+        if self.max_unavailable != earlier.max_unavailable {
+            changed = Changed::Tolerance;
         }
         changed
     }

@@ -215,3 +215,19 @@ fn what_an_excluded_zone_holds_is_missing_until_its_instances_have_left() {
     let read = |ring: &Ring| ring.replication_set_for(Operation::READ).unwrap().max_unavailable();
     assert_eq!((read(&ring(true)), read(&ring(false))), (1, 1));
 }
+
+/// The same instances are asked; the one that joins counts as missing.
+#[test]
+fn a_set_of_which_fewer_may_fail_is_another() {
+    let mut nodes: Vec<Node> = (0..9).map(|n| Node::random(n, "", 8)).collect();
+    let ring = build(3, false, &nodes);
+    nodes.push(Node { state: State::Joining, ..Node::random(9, "", 8) });
+    let later = build(3, false, &nodes);
+    let (before, after) =
+        (ring.replication_set_for(Operation::READ), later.replication_set_for(Operation::READ));
+    let (before, after) = (before.unwrap(), after.unwrap());
+    assert_eq!((before.len(), before.max_unavailable()), (9, 1));
+    assert_eq!((after.len(), after.max_unavailable()), (9, 0));
+    assert_eq!(after.changed_since(&before), Changed::Tolerance);
+    assert_eq!(before.changed_since(&after), Changed::Tolerance);
+}
