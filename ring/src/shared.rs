@@ -50,6 +50,8 @@ impl fmt::Debug for SharedRing {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
     use crate::instance::{Instance, State};
     use crate::membership::Membership;
@@ -61,20 +63,27 @@ mod tests {
         let options = Options { replication_factor: 1, ..Options::default() };
         let mut members = Membership::default();
         let shared = SharedRing::new(Ring::build(&options, &members, 0).unwrap());
+        let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     let mut last = 0;
-                    while last < 50 {
+                    loop {
+                        let is_last = done.load(Ordering::Acquire);
                         let ring = shared.load();
                         let count = ring.instances().len();
                         assert!(count >= last, "an older one again");
                         assert_eq!(ring.token_count(), count);
                         assert_eq!(ring.get(0, Operation::WRITE).map_or(0, |set| set.len()), count.min(1));
                         last = count;
+                        if is_last {
+                            return assert_eq!(count, 50);
+                        }
                     }
                 });
             }
+            // Readers end if this panics, too.
+            let _done = Done(&done);
             for number in 0..50 {
                 let tokens = vec![number * 7].into();
                 let instance = Instance::new(number.to_string(), "");
@@ -82,5 +91,13 @@ mod tests {
                 shared.publish(shared.load().updated(&members, 0).unwrap());
             }
         });
+    }
+
+    struct Done<'a>(&'a AtomicBool);
+
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+        }
     }
 }

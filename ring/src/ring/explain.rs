@@ -100,13 +100,16 @@ impl Ring {
             each: self.replicas_per_zone(replicas),
         };
         let mut explanation = empty;
+        let mut is_over = false;
         let mut rows: Vec<(u32, u16)> = self.topology.rows().iter().collect();
         rows.sort_by_key(|&(token, _)| key.distance_to(Token(token)));
         for (token, member) in rows {
-            if walk.selected.len() >= walk.wanted {
+            if walk.selected.len() >= walk.wanted || is_over {
                 break;
             }
+            let before = walk.selected.len();
             let step = walk.step(Token(token), member);
+            is_over = walk.selected.len() > before && !walk.has_more();
             match step.verdict {
                 Verdict::Serves => explanation.healthy += 1,
                 Verdict::Silent | Verdict::Refuses(_) => explanation.down.push(step.instance),
@@ -138,14 +141,30 @@ struct Walk<'r> {
 }
 
 impl<'r> Walk<'r> {
+    fn zone_of(&self, instance: &'r Instance) -> Option<&'r str> {
+        Some(&*instance.zone).filter(|zone| self.ring.options.zone_awareness && !zone.is_empty())
+    }
+
+    fn is_settled(&self, zone: Option<&str>) -> bool {
+        zone.and_then(|zone| self.settled.get(zone)).is_some_and(|&count| count == self.each)
+    }
+
+    /// Whether there is anyone left whom a further token could add.
+    fn has_more(&self) -> bool {
+        let owned = self.ring.topology.owned().iter();
+        (0..).zip(self.ring.instances()).zip(owned).any(|((member, instance), tokens)| {
+            !tokens.is_empty() && !self.selected.contains(&member) && !self.is_settled(self.zone_of(instance))
+        })
+    }
+
     fn step(&mut self, token: Token, member: u16) -> Step<'r> {
         let instance: &'r Instance = self.ring.instance_at(member);
-        let zone = Some(&*instance.zone).filter(|zone| self.ring.options.zone_awareness && !zone.is_empty());
+        let zone = self.zone_of(instance);
         let mut step = Step { token, instance, verdict: Verdict::Known, extends: false };
         if self.selected.contains(&member) {
             return step;
         }
-        if zone.is_some_and(|zone| self.settled.get(zone).is_some_and(|&count| count == self.each)) {
+        if self.is_settled(zone) {
             step.verdict = Verdict::ZoneSettled;
             return step;
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Ring;
 use super::diff::RangeDiff;
 use crate::error::BuildError;
-use crate::instance::Instance;
+use crate::instance::{Instance, State};
 use crate::membership::Member;
 
 /// How uneven the loads of instances that own tokens are.
@@ -91,8 +91,8 @@ impl Ring {
         }
     }
 
-    /// What would happen if this instance joined, or took the place of the one with its id. Nothing here changes. As
-    /// [`build`](Self::build) and [`diff`](Self::diff).
+    /// What would happen if this instance joined, or took the place of the one with its id. One that has left, or is of
+    /// an excluded zone, joins nothing. Nothing here changes. As [`build`](Self::build) and [`diff`](Self::diff).
     ///
     /// # Errors
     ///
@@ -100,9 +100,12 @@ impl Ring {
     pub fn try_join(&self, instance: &Instance) -> Result<Trial, TrialError> {
         let joiner = Member { instance: Arc::new(instance.clone()), heard_ns: self.now_ns };
         let mut members = self.members.to_vec();
+        let is_in = instance.state != State::Left && !self.options.excluded_zones.contains(&instance.zone);
         match members.binary_search_by(|member| member.instance.id.cmp(&instance.id)) {
-            Ok(at) => members[at] = joiner,
-            Err(at) => members.insert(at, joiner),
+            Ok(at) if is_in => members[at] = joiner,
+            Ok(at) => drop(members.remove(at)),
+            Err(at) if is_in => members.insert(at, joiner),
+            Err(_) => {}
         }
         self.try_members(members)
     }

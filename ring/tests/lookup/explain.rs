@@ -222,6 +222,7 @@ fn zones_and_the_healthy_are_counted() {
 #[test]
 fn a_zone_that_leaves_is_passed_over_as_the_plain_walk_would() {
     let zones = ["a", "b", "c", "d"];
+    let mut in_order = 0;
     for count in [3, 4] {
         let mut nodes: Vec<Node> = (0..120).map(|n| Node::random(n, zones[n % count], 16)).collect();
         nodes.iter_mut().filter(|node| node.zone == "b").for_each(|node| node.state = State::Leaving);
@@ -239,18 +240,33 @@ fn a_zone_that_leaves_is_passed_over_as_the_plain_walk_would() {
                         let answer = ring.get_with(key, op, Require::One);
                         let serving = told.steps.iter().filter(|step| step.verdict == Verdict::Serves);
                         let ids: Vec<String> = serving.map(|step| step.instance.id.to_string()).collect();
+                        let found = shown(&answer).map(|(ids, _, selected)| (ids.len(), selected));
+                        let expected = match told.healthy {
+                            0 => Err(Error::TooManyUnhealthy { needed: 1, found: 0 }),
+                            healthy => Ok((healthy, told.selected)),
+                        };
+                        assert_eq!(found, expected, "key {key} of {count} zones, {op:?}");
                         // Of long walks not all steps are listed.
                         if told.unlisted == 0 {
-                            let found = shown(&answer).map(|(ids, _, selected)| (ids, selected));
-                            let expected = match ids.len() {
-                                0 => Err(Error::TooManyUnhealthy { needed: 1, found: 0 }),
-                                _ => Ok((ids, told.selected)),
-                            };
-                            assert_eq!(found, expected, "key {key} of {count} zones, {op:?}");
+                            assert_eq!(shown(&answer).map_or(Vec::new(), |(ids, ..)| ids), ids);
+                            in_order += 1;
                         }
                     }
                 }
             }
         }
+    }
+    assert!(in_order > 1_000, "only {in_order} of 1280 answers were compared in order");
+}
+
+#[test]
+fn an_explanation_ends_where_the_walk_does() {
+    // Two zones of three: the walk is over when each has one, and does not look for a third.
+    let nodes: Vec<Node> = (0..10).map(|n| Node::random(n, ["a", "b"][n % 2], 100)).collect();
+    let ring = build(3, true, &nodes);
+    for key in keys(20) {
+        let told = ring.explain(key, Operation::READ, Require::One);
+        assert!(told.steps.len() < 100 && told.unlisted == 0, "{} steps", told.steps.len());
+        assert_eq!(told.selected, 2);
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use forebay_ring::{Operation, RangeError, Ring, TrialError};
+use forebay_ring::{Operation, Options, RangeError, Ring, State, TrialError};
 use proptest::prelude::*;
 
-use super::{Node, any_nodes, build, ids, keys, membership};
+use super::{NOW_NS, Node, any_nodes, build, ids, keys, membership, options};
 
 /// Both sides of every token, the ends of the key space, and some between.
 fn edges(nodes: &[Node]) -> Vec<u32> {
@@ -225,4 +225,22 @@ fn a_join_moves_the_share_of_keys_that_the_formulas_say() {
             "{factor} replicas, zones {zones_count}: {mean} +- {error}, not {expected}"
         );
     }
+}
+
+/// What a ring would be built of, and not whatever is asked for.
+#[test]
+fn who_is_not_let_in_joins_nothing() {
+    let mut nodes: Vec<Node> = (0..4).map(|n| Node::random(n, "a", 8)).collect();
+    let options = Options { excluded_zones: vec!["b".into()], ..options(3, true) };
+    let ring = Ring::build(&options, &membership(&nodes), NOW_NS).unwrap();
+    nodes = vec![Node::random(9, "b", 8), Node { state: State::Left, ..Node::random(8, "a", 8) }];
+    let members = membership(&nodes);
+    for node in &nodes {
+        let trial = ring.try_join(&members.member(&node.id).unwrap().instance).unwrap();
+        assert_eq!((trial.diff.keys(), trial.ring.instances().len()), (0, 4), "{node:?}");
+    }
+    // Whoever moves to such a zone leaves.
+    let moved = membership(&[Node::random(0, "b", 8)]);
+    let trial = ring.try_join(&moved.iter().next().unwrap().instance).unwrap();
+    assert_eq!(trial.ring.instances().len(), 3);
 }
