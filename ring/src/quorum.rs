@@ -36,12 +36,15 @@
 //! ```
 
 mod batch;
+mod finish;
 mod outcome;
 mod plan;
+mod sync;
 mod targets;
 mod tracker;
 
 pub use batch::{Batch, BatchOptions, Items, ReplicaResult, Stragglers, do_batch};
+pub use finish::Finished;
 pub use outcome::{BatchError, BatchOutcome, Cause, Classify, Family, ItemOutcome, ReplicaError, Verdict};
 pub use plan::Item;
 pub use targets::{Full, Limits, Load, Slot, Targets};

@@ -167,11 +167,6 @@ impl<'r> ReplicationSet<'r> {
     pub fn selected(&self) -> usize {
         self.selected
     }
-
-    #[cfg(feature = "tokio")]
-    pub(crate) fn members(&self) -> &[u16] {
-        &self.healthy
-    }
 }
 
 impl fmt::Debug for ReplicationSet<'_> {

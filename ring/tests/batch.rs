@@ -9,9 +9,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forebay_ring::quorum::{
-    BatchOptions, BatchOutcome, Cause, Family, Limits, Load, ReplicaResult, Targets, Verdict, do_batch,
+    BatchOptions, BatchOutcome, Cause, Family, Finished, Limits, Load, ReplicaResult, Targets, Verdict,
+    do_batch,
 };
-use forebay_ring::{Error, Instance, Membership, Operation, Options, Require, Ring, State};
+use forebay_ring::{
+    Error, GetOptions, Instance, Membership, Operation, Options, QuorumBase, Require, Ring, State,
+};
 use proptest::prelude::*;
 use tokio::time::{Instant, sleep};
 
@@ -53,7 +56,7 @@ async fn play(
     scripts: &HashMap<String, Script>,
 ) -> (BatchOutcome<Family>, u64) {
     let targets = Targets::default();
-    let options = BatchOptions { require, ..options(&targets) };
+    let options = BatchOptions { replicas: require.into(), ..options(&targets) };
     let begin = now();
     let batch = do_batch(
         ring,
@@ -355,7 +358,7 @@ async fn no_items_are_ok_at_once() {
 async fn instances_behind_one_address_are_called_each() {
     let ring = ring_of(&["a", "b", "c"], 3);
     let replicas = Replicas::new([("a", 0), ("b", 0), ("c", 0)]);
-    let options = BatchOptions { require: Require::All, ..options(&Targets::default()) };
+    let options = BatchOptions { replicas: Require::All.into(), ..options(&Targets::default()) };
     let write = |i: &Instance, items| replicas.write(i, items);
     let outcome = do_batch(&ring, Operation::WRITE, &[0_u32, 1], write, &options).await;
     assert_eq!(outcome.items.iter().map(|item| item.acks).collect::<Vec<_>>(), [3, 3]);
@@ -367,7 +370,7 @@ async fn instances_behind_one_address_are_called_each() {
 async fn a_bad_item_fails_alone_with_every_error_and_who_sent_it() {
     let ring = ring_of(&["a", "b", "c"], 3);
     let call = |_: &Instance, _| async { ReplicaResult::PerItem(vec![(1, Family::Client)]) };
-    let options = BatchOptions { require: Require::All, ..options(&Targets::default()) };
+    let options = BatchOptions { replicas: Require::All.into(), ..options(&Targets::default()) };
     let outcome = do_batch(&ring, Operation::WRITE, &[0_u32, 1, 2], call, &options).await;
     let verdicts: Vec<_> = outcome.items.iter().map(|item| item.verdict).collect();
     assert_eq!(verdicts, [Verdict::Ok, Verdict::Failed { family: Family::Client }, Verdict::Ok]);
@@ -435,7 +438,7 @@ fn batches_can_move_between_threads() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _inside = runtime.enter();
     let ring = ring_of(&["a"], 1);
-    let call = |_: &Instance, _| async { ReplicaResult::Ok };
+    let call = |_: &Instance, _| std::future::pending();
     let batch = do_batch(&ring, Operation::WRITE, &[0_u32], call, &options(&Targets::default()));
     sendable(&batch);
     // The runtime shuts down under the call, which is lost and still reported.
@@ -444,4 +447,119 @@ fn batches_can_move_between_threads() {
     let other = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let outcome = other.block_on(batch);
     assert_eq!(outcome.errors[0].cause, Cause::Lost);
+}
+
+/// What the calls use is given back when the last of them has ended, neither at the quorum nor with the caller.
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_the_last_call_runs_once_and_whoever_is_there() {
+    let ring = ring_of(&["a", "b", "c"], 3);
+    let replicas = Replicas::new([("a", 1), ("b", 1), ("c", 5)]);
+    let finished = Arc::new(Mutex::new(Vec::new()));
+    let note = |name: &'static str| {
+        let finished = Arc::clone(&finished);
+        move |told: Finished| finished.lock().unwrap().push((name, told))
+    };
+    let targets = Targets::default();
+    let write = || {
+        let write = |i: &Instance, items| replicas.write(i, items);
+        do_batch(&ring, Operation::WRITE, &[0_u32], write, &options(&targets))
+    };
+    let all = Finished { calls: 3, failed: 0 };
+
+    drop(write().on_finished(note("dropped")));
+    let outcome = write().on_finished(note("first")).on_finished(note("second")).await;
+    assert!(outcome.is_ok() && outcome.stragglers.len() == 1);
+    assert_eq!(*finished.lock().unwrap(), [], "one is still under way");
+    outcome.stragglers.finished().await;
+    tokio::task::yield_now().await;
+    assert_eq!(*finished.lock().unwrap(), [("dropped", all), ("first", all), ("second", all)]);
+
+    // All had ended, or there were none.
+    let batch = write();
+    sleep(Duration::from_secs(9)).await;
+    let batch = batch.on_finished(note("late"));
+    assert_eq!(finished.lock().unwrap()[3..], [("late", all)]);
+    assert!(batch.await.is_ok());
+    let none = |_: &Instance, _| -> std::future::Ready<ReplicaResult<Family>> { panic!("nothing to call") };
+    let batch = do_batch(&ring, Operation::WRITE, &[0_u32; 0], none, &options(&targets));
+    assert!(batch.on_finished(note("none")).await.is_ok());
+    assert_eq!(finished.lock().unwrap()[4..], [("none", Finished::default())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_the_last_call_hears_of_all_that_failed() {
+    let ring = ring_of(&["a", "b", "c", "d", "e"], 5);
+    let options = BatchOptions { deadline: Duration::from_secs(3), ..options(&Targets::default()) };
+    let call = |instance: &Instance, _| {
+        let id = instance.id.to_string();
+        async move {
+            match &*id {
+                "a" => return ReplicaResult::Err(Family::Server),
+                "b" => panic!("a panic that belongs to the test"),
+                "c" => sleep(Duration::from_secs(60)).await,
+                _ => sleep(Duration::from_secs(1)).await,
+            }
+            assert_ne!(id, "d", "another panic that belongs to the test");
+            ReplicaResult::<Family>::Ok
+        }
+    };
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let batch = do_batch(&ring, Operation::WRITE, &[0_u32], call, &options);
+    let batch = batch.on_finished(move |finished| {
+        tell.send(finished).unwrap();
+        panic!("a panic that goes no further");
+    });
+    assert!(!batch.await.is_ok());
+    assert_eq!(told.recv().await, Some(Finished { calls: 5, failed: 4 }));
+    assert_eq!(told.recv().await, None, "it ran once");
+}
+
+/// A call that need not wait needs no task, nor a runtime.
+#[test]
+fn calls_that_are_answered_at_once_are_made_without_a_runtime() {
+    let ring = ring_of(&["a", "b", "c"], 3);
+    let targets = Targets::default();
+    let call = |instance: &Instance, _| {
+        assert_ne!(&*instance.id, "a", "a panic that belongs to the test, before there is a call");
+        std::future::ready(ReplicaResult::<Family>::Ok)
+    };
+    let batch = do_batch(&ring, Operation::WRITE, &[(0_u32, 5)], call, &options(&targets));
+    assert_eq!(targets.total_in_flight(), Load::default());
+    let mut batch = std::pin::pin!(batch);
+    let polled = batch.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    let std::task::Poll::Ready(outcome) = polled else { panic!("all have answered") };
+    assert!(outcome.is_ok() && outcome.stragglers.is_empty());
+    assert_eq!(outcome.errors[0].cause, Cause::Lost);
+}
+
+/// With three that must acknowledge of the four that extension selects, the one that fails fails the write.
+#[tokio::test(start_paused = true)]
+async fn a_quorum_of_the_configured_replicas_survives_a_failure_beside_one_that_leaves() {
+    let mut members = Membership::default();
+    for (id, token) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
+        let state = if id == "b" { State::Leaving } else { State::Active };
+        members.observe(Instance { state, tokens: vec![token << 28].into(), ..Instance::new(id, "") }, 0);
+    }
+    let ring = Ring::build(&Options::default(), &members, 0).unwrap();
+    let write = |base| {
+        let replicas = GetOptions { base, ..GetOptions::default() };
+        let call = |instance: &Instance, _| {
+            let reply = match &*instance.id {
+                "a" => ReplicaResult::Err(Family::Server),
+                _ => ReplicaResult::Ok,
+            };
+            async { reply }
+        };
+        do_batch(
+            &ring,
+            Operation::WRITE,
+            &[0_u32],
+            call,
+            &BatchOptions { replicas, ..options(&Targets::default()) },
+        )
+    };
+    assert!(!write(QuorumBase::Extended).await.is_ok());
+    let outcome = write(QuorumBase::Configured).await;
+    assert!(outcome.is_ok());
+    assert_eq!((outcome.items[0].acks, outcome.items[0].needed), (2, 2));
 }

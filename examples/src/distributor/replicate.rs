@@ -112,7 +112,8 @@ impl Shared {
         let sections = push.sections().iter().enumerate();
         let items: Vec<(u32, usize)> =
             sections.map(|(i, s)| (token_for(tenant, push.labels(i)).0, s.bytes)).collect();
-        let options = BatchOptions { require: self.options.requirements.of(tenant), ..self.batch.clone() };
+        let replicas = self.options.requirements.of(tenant).into();
+        let options = BatchOptions { replicas, ..self.batch.clone() };
         let batch = do_batch(
             &self.members.ring(),
             Operation::WRITE,

@@ -1,15 +1,15 @@
-//! Who gets what: the replica sets of a batch, turned around into one call per instance.
+//! Who gets what: a [`BatchPlan`] with what each call weighs.
 //!
-//! Invariant: an item is in the call of an instance exactly if the instance is a healthy member of the
-//! item's replica set. Instances are told apart by id: two behind one address are two replicas.
+//! Instances are told apart by id: two behind one address are two replicas.
 
-use std::ops::Range;
 use std::sync::Arc;
 
+use super::batch::Items;
 use crate::error::Error;
+use crate::instance::Instance;
 use crate::operation::Operation;
-use crate::replication::Require;
-use crate::ring::Ring;
+use crate::replication::GetOptions;
+use crate::ring::{BatchPlan, Need, Ring};
 use crate::token::Token;
 
 /// One thing to write: where it goes, and how much it weighs.
@@ -41,73 +41,53 @@ impl<K: Into<Token>> From<(K, usize)> for Item {
     }
 }
 
+impl From<Item> for Token {
+    fn from(item: Item) -> Self {
+        item.key
+    }
+}
+
 /// The calls of a batch and what its items need of them.
 pub(super) struct Plan {
-    /// By ascending id of the instance.
-    pub(super) calls: Vec<Call>,
+    items: Vec<Item>,
+    batch: BatchPlan,
     /// The items of all calls, one call after the other, each ascending.
-    pub(super) items: Arc<[usize]>,
-    /// For each item what it needs, or why it is in no call.
-    pub(super) needs: Vec<Result<Need, Error>>,
+    of_all_calls: Arc<[usize]>,
 }
 
 /// One call to one instance.
-pub(super) struct Call {
-    pub(super) member: u16,
-    /// Its items in [`Plan::items`].
-    pub(super) items: Range<usize>,
+pub(super) struct Call<'p> {
+    pub(super) instance: &'p Arc<Instance>,
+    pub(super) items: Items,
     pub(super) size_bytes: usize,
 }
 
-/// How many calls carry an item, and how many must succeed.
-#[derive(Clone, Copy)]
-pub(super) struct Need {
-    pub(super) calls: usize,
-    pub(super) acks: usize,
-}
-
 impl Plan {
-    pub(super) fn new<K>(ring: &Ring, op: Operation, require: Require, items: &[K]) -> Self
+    pub(super) fn new<K>(ring: &Ring, op: Operation, options: GetOptions, items: &[K]) -> Self
     where
         K: Copy + Into<Item>,
     {
-        let mut loads = vec![(0_usize, 0_usize); ring.instances().len()];
-        let mut pairs: Vec<(u16, usize)> = Vec::with_capacity(items.len() * 3);
-        let mut needs = Vec::with_capacity(items.len());
-        for (number, &item) in items.iter().enumerate() {
-            let Item { key, size_bytes } = item.into();
-            needs.push(ring.get_with(key, op, require).map(|set| {
-                for &member in set.members() {
-                    let (count, bytes) = &mut loads[usize::from(member)];
-                    *count += 1;
-                    *bytes = bytes.saturating_add(size_bytes);
-                    pairs.push((member, number));
-                }
-                Need { calls: set.len(), acks: set.needed() }
-            }));
-        }
-        let (calls, mut next) = lay_out(&loads);
-        // A counting sort: each pair goes to the next free place of its instance, so items stay ascending.
-        let mut sorted = vec![0; pairs.len()];
-        for (member, number) in pairs {
-            let place = &mut next[usize::from(member)];
-            sorted[*place] = number;
-            *place += 1;
-        }
-        Self { calls, items: sorted.into(), needs }
+        let items: Vec<Item> = items.iter().map(|&item| item.into()).collect();
+        let mut batch = BatchPlan::default();
+        ring.plan_batch(&items, op, options, &mut batch);
+        let of_all_calls = batch.keys_of_all_calls().iter().map(|&item| item as usize).collect();
+        Self { items, batch, of_all_calls }
     }
-}
 
-/// The calls to the instances that have items, and where the items of each instance begin.
-fn lay_out(loads: &[(usize, usize)]) -> (Vec<Call>, Vec<usize>) {
-    let (mut calls, mut starts) = (Vec::new(), Vec::with_capacity(loads.len()));
-    let mut start = 0;
-    for (member, &(count, size_bytes)) in (0..).zip(loads) {
-        starts.push(start);
-        if count > 0 {
-            calls.push(Call { member, items: start..start + count, size_bytes });
-        }
-        start += count;
+    /// For each item what it needs, or why it is in no call.
+    pub(super) fn needs(&self) -> &[Result<Need, Error>] {
+        self.batch.needs()
     }
-    (calls, starts)
+
+    /// By ascending id of the instance.
+    pub(super) fn calls(&self) -> impl Iterator<Item = Call<'_>> {
+        let mut start = 0;
+        self.batch.calls().map(move |(instance, items)| {
+            let sizes = items.iter().map(|&item| self.items[item as usize].size_bytes);
+            let size_bytes = sizes.fold(0, usize::saturating_add);
+            let range = start..start + items.len();
+            start = range.end;
+            Call { instance, items: Items::new(&self.of_all_calls, range), size_bytes }
+        })
+    }
 }

@@ -7,7 +7,9 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::{AddAssign, SubAssign};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use crate::quorum::sync::{Mutex, MutexGuard, locked};
 
 /// Bounds on what is in flight. A call counts from its start to its end, stragglers included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,9 +127,8 @@ impl Targets {
         self.limits
     }
 
-    /// The counters are whole at every point where a panic could strike, so a poisoned lock is as good.
     fn lock(&self) -> MutexGuard<'_, InFlight> {
-        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.in_flight)
     }
 }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::batch::{Items, ReplicaResult};
 use super::outcome::{Cause, Classify, Family, ItemOutcome, ReplicaError, Verdict};
-use super::plan::Need;
 use crate::error::Error;
 use crate::instance::Instance;
+use crate::ring::Need;
 
 /// How a call ended.
 pub(super) enum Answer<E> {
@@ -45,9 +45,9 @@ struct Tally {
 }
 
 impl<E> Tracker<E> {
-    pub(super) fn new(needs: Vec<Result<Need, Error>>, classify: Classify<E>) -> Self {
+    pub(super) fn new(needs: &[Result<Need, Error>], classify: Classify<E>) -> Self {
         let undecided = needs.iter().filter(|need| need.is_ok()).count();
-        let tallies = needs.into_iter().map(Tally::new).collect();
+        let tallies = needs.iter().map(|need| Tally::new(*need)).collect();
         Self { tallies, errors: Vec::new(), undecided, classify }
     }
 

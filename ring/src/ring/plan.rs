@@ -72,6 +72,12 @@ impl BatchPlan {
         })
     }
 
+    /// The places of the keys of all calls, one call after the other.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn keys_of_all_calls(&self) -> &[u32] {
+        &self.keys
+    }
+
     fn clear(&mut self, members: &Arc<[Member]>) {
         if !Arc::ptr_eq(&self.members, members) {
             self.members = Arc::clone(members);
