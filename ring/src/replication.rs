@@ -167,6 +167,14 @@ impl<'r> ReplicationSet<'r> {
     pub fn selected(&self) -> usize {
         self.selected
     }
+
+    pub(crate) fn ring(&self) -> &'r Ring {
+        self.ring
+    }
+
+    pub(crate) fn members(&self) -> &[u16] {
+        &self.healthy
+    }
 }
 
 impl fmt::Debug for ReplicationSet<'_> {

@@ -9,6 +9,7 @@ use super::Ring;
 use crate::error::Error;
 use crate::instance::{Instance, State};
 use crate::operation::Operation;
+use crate::replication::{ReplicationSet, Require};
 
 /// The instances that a read of all keys asks, in the units that succeed or fail as one.
 ///
@@ -55,6 +56,17 @@ impl Ring {
     ///
     /// If nobody holds anything, or more are missing than may be.
     pub fn replication_set_for(&self, op: Operation) -> Result<ReadSet<'_>, Error> {
+        self.read_set(op, Require::Quorum)
+    }
+
+    /// As [`replication_set_for`](Self::replication_set_for) with another number of replicas of each key that must be
+    /// among those that answer: with [`Require::One`] a read finds what all replicas took and may miss what a quorum
+    /// did, with [`Require::All`] it fails with the first unit.
+    ///
+    /// # Errors
+    ///
+    /// If nobody holds anything, or more are missing than may be.
+    pub fn read_set(&self, op: Operation, require: Require) -> Result<ReadSet<'_>, Error> {
         let groups = self.topology.groups();
         let mut members: Vec<u16> = (0..)
             .zip(self.instances())
@@ -79,12 +91,18 @@ impl Ring {
         }
         let found = set.starts.len() - 1;
         let all = found + missing;
-        let needed = if self.options.zone_awareness {
-            let replicated = all.min(replicas);
-            all - replicated / 2
+        // In how many units a key has a replica, and how many units there are if none of those is imaginary.
+        let (replicated, all) = if self.options.zone_awareness {
+            (all.min(replicas), all)
         } else {
-            all.max(replicas) - replicas / 2
+            (replicas, all.max(replicas))
         };
+        let needed = all
+            - match require {
+                Require::One => replicated - 1,
+                Require::Quorum => replicated / 2,
+                Require::All => 0,
+            };
         set.max_unavailable = found.checked_sub(needed).ok_or(Error::TooManyUnhealthy { needed, found })?;
         Ok(set)
     }
@@ -130,6 +148,36 @@ pub(super) fn may_hold(instance: &Instance) -> bool {
 /// Whether an instance in this state may have taken writes.
 fn has_served(state: State) -> bool {
     matches!(state, State::Active | State::Leaving | State::Pending)
+}
+
+/// The replicas of one key, of which as many have to answer as were required.
+impl<'r> From<&ReplicationSet<'r>> for ReadSet<'r> {
+    fn from(set: &ReplicationSet<'r>) -> Self {
+        let members = set.members().to_vec();
+        let starts = (0..=members.len()).collect();
+        Self { ring: set.ring(), members, starts, max_unavailable: set.max_errors() }
+    }
+}
+
+/// Instances by their places in the set.
+#[cfg(feature = "tokio")]
+impl ReadSet<'_> {
+    pub(crate) fn instance(&self, place: usize) -> &std::sync::Arc<Instance> {
+        self.ring.instance_at(self.members[place])
+    }
+
+    /// The instances of a unit.
+    pub(crate) fn places(&self, unit: usize) -> std::ops::Range<usize> {
+        self.starts[unit]..self.starts[unit + 1]
+    }
+
+    pub(crate) fn unit_of(&self, place: usize) -> usize {
+        self.starts.partition_point(|&start| start <= place) - 1
+    }
+
+    pub(crate) fn unit_sizes(&self) -> impl Iterator<Item = usize> + '_ {
+        self.starts.windows(2).map(|ends| ends[1] - ends[0])
+    }
 }
 
 impl<'r> ReadSet<'r> {

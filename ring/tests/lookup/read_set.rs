@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use forebay_ring::{Changed, Error, Operation, Options, ReadSet, Ring, State};
+use forebay_ring::{Changed, Error, Operation, Options, ReadSet, Require, Ring, State};
 use proptest::prelude::*;
 
 use super::{NOW_NS, Node, OPERATIONS, any_nodes, build, membership, options};
@@ -46,6 +46,28 @@ proptest! {
             let serving: BTreeSet<Vec<String>> =
                 units.values().filter(|(_, serves)| *serves).map(|(ids, _)| ids.clone()).collect();
             let (all, replicas) = (units.len(), usize::from(factor));
+            let all_required = [Require::One, Require::Quorum, Require::All];
+            for require in all_required {
+                // So many replicas of a key may be missing, of which zones hold one each.
+                let may_miss = |replicas: usize| match require {
+                    Require::One => replicas - 1,
+                    Require::Quorum => (replicas / 2 + 1) - 1,
+                    _ => 0,
+                };
+                let needed = match (zones_count, all) {
+                    (true, 0) => 0,
+                    (true, all) => all - may_miss(all.min(replicas)),
+                    (false, all) => all.max(replicas) - may_miss(replicas),
+                };
+                let found = ring.read_set(op, require).map(|set| (set.needed(), set.max_unavailable()));
+                match found {
+                    Ok(found) => prop_assert_eq!(found, (needed, serving.len() - needed)),
+                    Err(Error::TooManyUnhealthy { needed: n, found }) => {
+                        prop_assert_eq!((n, found), (needed, serving.len()));
+                    }
+                    Err(other) => prop_assert_eq!((other, all), (Error::Empty, 0)),
+                }
+            }
             let needed = if zones_count {
                 // (min(zones, replicas) / 2 + 1) - 1 may be missing.
                 all - ((all.min(replicas) / 2 + 1) - 1)
@@ -100,7 +122,7 @@ proptest! {
             unknown.filter(|i| !some.contains(&*i.id)).map(|i| place(&i.id, &i.zone)).collect();
         let mut tokens = nodes.iter().flat_map(|node| node.tokens.iter().map(|token| token.wrapping_sub(1)));
         let all_found = ring.token_count() > 0 && tokens.all(|key| {
-            let set = ring.explain(key, Operation::new(&[], &[]), forebay_ring::Require::One);
+            let set = ring.explain(key, Operation::new(&[], &[]), Require::One);
             let of_key = set.down.iter().filter(|i| !some.contains(&*i.id)).map(|i| place(&i.id, &i.zone));
             of_key.chain(anywhere.iter().cloned()).collect::<BTreeSet<_>>().len() <= usize::from(factor) / 2
         });
