@@ -80,7 +80,7 @@
 //!
 //! None is on by default.
 //!
-//! - `tokio`: the module `quorum`, writes to replica sets.
+//! - `tokio`: the module `quorum`, writes to replica sets and reads of them.
 //! - `serde`: `Serialize` and `Deserialize` for options and the records of instances.
 
 pub mod codec;
