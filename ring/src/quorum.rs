@@ -62,10 +62,12 @@
 //! # }
 //! ```
 //!
+//! [`for_each_bounded`] is for work that has no replicas.
 
 mod asked;
 mod batch;
 mod cancel;
+mod each;
 mod finish;
 mod hedge;
 mod outcome;
@@ -78,6 +80,7 @@ mod units;
 
 pub use batch::{Batch, BatchOptions, Items, ReplicaResult, Stragglers, do_batch};
 pub use cancel::{Cancel, CancelCause};
+pub use each::{ErrorMode, JobError, for_each_bounded};
 pub use finish::Finished;
 pub use hedge::{Hedge, HedgeOptions, Hedger};
 pub use outcome::{BatchError, BatchOutcome, Cause, Classify, Family, ItemOutcome, ReplicaError, Verdict};
