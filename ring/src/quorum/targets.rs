@@ -5,6 +5,7 @@
 //! bound, rather than queueing, keeps the others from waiting for the slow one.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::ops::{AddAssign, SubAssign};
 use std::sync::Arc;
@@ -98,16 +99,17 @@ impl Targets {
     pub fn acquire(&self, id: &Arc<str>, bytes: usize) -> Result<Slot, Full> {
         let call = Load::one_call(bytes);
         let mut in_flight = self.lock();
-        let held = in_flight.targets.get(id).copied().unwrap_or_default();
+        let InFlight { total, targets } = &mut *in_flight;
+        let target = targets.entry(Arc::clone(id));
+        let held = if let Entry::Occupied(held) = &target { *held.get() } else { Load::default() };
         if !held.has_room_for(call, self.limits.per_target) {
             return Err(Full { total: false, bytes, held, limit: self.limits.per_target });
         }
-        if !in_flight.total.has_room_for(call, self.limits.total) {
-            let held = in_flight.total;
-            return Err(Full { total: true, bytes, held, limit: self.limits.total });
+        if !total.has_room_for(call, self.limits.total) {
+            return Err(Full { total: true, bytes, held: *total, limit: self.limits.total });
         }
-        in_flight.total += call;
-        *in_flight.targets.entry(Arc::clone(id)).or_default() += call;
+        *total += call;
+        *target.or_default() += call;
         drop(in_flight);
         Ok(Slot { targets: self.clone(), id: Arc::clone(id), call })
     }
@@ -145,10 +147,10 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut in_flight = self.targets.lock();
         in_flight.total -= self.call;
-        if let Some(held) = in_flight.targets.get_mut(&self.id) {
-            *held -= self.call;
-            if *held == Load::default() {
-                in_flight.targets.remove(&self.id);
+        if let Entry::Occupied(mut held) = in_flight.targets.entry(Arc::clone(&self.id)) {
+            *held.get_mut() -= self.call;
+            if *held.get() == Load::default() {
+                held.remove();
             }
         }
     }
