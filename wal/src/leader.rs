@@ -2,24 +2,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 
 use crate::checkpoint;
 use crate::commit::{Handoff, Queue};
 use crate::error::{AppendError, Failure, Pinned, Reject};
 use crate::follow::{Followers, Interest};
 use crate::fs::Fs;
-use crate::gather::window_ns;
 use crate::home::Home;
 use crate::intake::Intake;
 use crate::keeper::Doorbell;
 use crate::log::Log;
+use crate::pins::{Pin, Pins};
 use crate::progress::Progress;
 use crate::request::{Done, Waiter, Work};
 use crate::reserve::Reserve;
-use crate::truncate::{Pin, Pins};
 use crate::{Durability, Lsn};
 
 /// What handles, readers and the committer share.
@@ -29,7 +27,7 @@ pub(crate) struct Inner<F: Fs> {
     pub(crate) reserve: Mutex<Reserve<F>>,
     pub(crate) queue: Mutex<Queue>,
     /// As many wait for a sync as the leader waits for.
-    gathered: Condvar,
+    pub(crate) gathered: Condvar,
     pub(crate) progress: Progress,
     pub(crate) followers: Followers<Waiter>,
     pub(crate) pins: Arc<Mutex<Pins>>,
@@ -115,32 +113,6 @@ impl<F: Fs> Inner<F> {
         // Whoever waits is answered where it waits.
         let _ = self.lead(taken, None);
         true
-    }
-
-    /// Leads, and waits for others to join, where the time of a sync says that this is worth it.
-    pub(crate) fn gather(&self, queue: &mut MutexGuard<'_, Queue>, own: usize) {
-        let (waiting, last) = queue.waiting_for_sync();
-        let sync_ns = self.home.counters.sync_ewma_ns();
-        if !self.home.options.gather || waiting + own == 0 {
-            return;
-        }
-        let Some(window_ns) = window_ns(sync_ns, last, waiting + own) else { return };
-        let until_ns = self.home.options.time.monotonic_ns().saturating_add(window_ns);
-        let Gathering { queue, .. } = &mut Gathering::new(self, queue, last - own);
-        // A clock that stands still must not hold up a log.
-        for _ in 0..1000 {
-            let left_ns = until_ns.saturating_sub(self.home.options.time.monotonic_ns());
-            if left_ns == 0 || queue.waiting_for_sync().0 >= last - own || queue.refusal(false).is_some() {
-                break;
-            }
-            self.gathered.wait_for(queue, Duration::from_nanos(left_ns));
-        }
-    }
-
-    pub(crate) fn tell_gathering(&self, enough: bool) {
-        if enough {
-            self.gathered.notify_one();
-        }
     }
 
     /// Syncs what the policy wants synced by now; in how many nanoseconds it wants more.
@@ -266,59 +238,5 @@ impl<F: Fs> Inner<F> {
     #[cfg(feature = "tokio")]
     pub(crate) fn is_done(&self) -> bool {
         self.queue.lock().is_done()
-    }
-}
-
-/// The wait of a leader for others. Nobody else leads meanwhile; where the clock panics somebody else may again.
-struct Gathering<'a, 'q, F: Fs> {
-    inner: &'a Inner<F>,
-    queue: &'a mut MutexGuard<'q, Queue>,
-}
-
-impl<'a, 'q, F: Fs> Gathering<'a, 'q, F> {
-    fn new(inner: &'a Inner<F>, queue: &'a mut MutexGuard<'q, Queue>, enough: usize) -> Self {
-        queue.gather(Some(enough));
-        Self { inner, queue }
-    }
-}
-
-impl<F: Fs> Drop for Gathering<'_, '_, F> {
-    fn drop(&mut self) {
-        self.queue.gather(None);
-        if std::thread::panicking() {
-            let handoff = self.queue.leave();
-            MutexGuard::unlocked(self.queue, || self.inner.hand_off(handoff));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use crate::fs::sim::SimFs;
-    use crate::{Lsn, Options, Time, Wal};
-
-    #[test]
-    fn a_clock_that_panics_leaves_the_lead_to_others() {
-        let left = Arc::new(AtomicU64::new(u64::MAX));
-        let looks = left.clone();
-        let clock = move || {
-            assert!(looks.fetch_sub(1, Ordering::Relaxed) > 0, "the clock has had enough");
-            0
-        };
-        let options = Options { time: Time::new(clock, || 0), ..Options::default() };
-        let (wal, _) = Wal::open_in(SimFs::new(0), "/log", options).unwrap();
-        wal.inner.home.counters.synced(1_000_000, true);
-        wal.inner.queue.lock().serves(2);
-        left.store(2, Ordering::Relaxed);
-        assert!(catch_unwind(AssertUnwindSafe(|| wal.append("a"))).is_err());
-        assert!(!wal.inner.queue.lock().is_leading());
-        wal.inner.queue.lock().serves(1);
-        left.store(u64::MAX, Ordering::Relaxed);
-        assert_eq!(wal.append("b").unwrap(), Lsn(2));
-        assert_eq!(wal.reader(Lsn::FIRST).count(), 2, "nobody knew of the first, and it was there");
     }
 }

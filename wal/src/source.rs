@@ -7,7 +7,7 @@ use crate::Lsn;
 use crate::directory::Entry;
 use crate::fs::Fs;
 use crate::leader::Inner;
-use crate::truncate::Pin;
+use crate::pins::Pin;
 use crate::view::Still;
 
 pub(crate) enum Source<F: Fs> {

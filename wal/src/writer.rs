@@ -18,6 +18,7 @@ use crate::keeper::Keeper;
 use crate::leader::Inner;
 use crate::options::Options;
 use crate::payload::Payload;
+use crate::pins::Pin;
 use crate::reader::Reader;
 use crate::report::RecoveryReport;
 use crate::request::{Done, Work};
@@ -26,7 +27,7 @@ use crate::stats::{Counters, Stats};
 use crate::stream::Stream;
 use crate::survey::{Survey, cannot};
 use crate::tail::Tail;
-use crate::truncate::{Pin, Truncated, Usage};
+use crate::truncate::{Truncated, Usage};
 use crate::{Durability, Lsn, Watermarks};
 
 /// A write-ahead log; a clone is another handle to the same one.
