@@ -1,40 +1,25 @@
-//! The segment being written: its file, where it ends, how much of it is synced, and a write that stays or is taken
-//! back.
+//! The segment being written: its file, where it ends, how much of it is synced, and the frames that go there.
 //!
 //! Everything before `synced` is on the media, everything before `end` in the file; nothing of this log is at or
 //! behind it. So a frame says what was synced when it was built, and a failed write leaves no byte under a number
 //! that the next one will use (I4, I6).
 
-use std::io::{self, IoSlice};
+mod room;
+mod write;
 
+use std::io::IoSlice;
+
+pub(crate) use self::room::{SEAL_LEN, START_LEN, control_reserve, longest_body};
+pub(crate) use self::write::refusal;
 use crate::carry::Carry;
 use crate::control::{Seal, SegmentStart};
-use crate::error::{AppendError, Failure, Reject};
+use crate::error::AppendError;
 use crate::format::{Digest, Features, HEADER_LEN, Header};
-use crate::frame::{FRAME_HEADER_LEN, Kind, frame_len};
+use crate::frame::Kind;
 use crate::frames::{Frames, Tally, control_frame};
-use crate::fs::{File, Fs, is_full, write_all, write_zeros};
+use crate::fs::Fs;
 use crate::home::Home;
 use crate::options::Compression;
-
-/// Bytes of a seal in the file.
-pub(crate) const SEAL_LEN: u64 = 32 + Seal::LEN as u64;
-/// Bytes of a segment start in the file.
-pub(crate) const START_LEN: u64 = 32 + SegmentStart::LEN as u64;
-/// Bytes at the end of a segment that records leave free: for the seal, and for low watermarks of truncations
-/// that give back a segment while no further one can be had.
-pub(crate) fn control_reserve(commit_align: u32) -> u64 {
-    1024 + u64::from(commit_align)
-}
-
-/// Most bytes that fill a group up to where the next may begin.
-pub(crate) fn longest_pad(commit_align: u32) -> u64 {
-    // Where there is no room for a frame it goes on to the multiple after the next.
-    if commit_align == 0 { 0 } else { u64::from(commit_align) + FRAME_HEADER_LEN as u64 - 8 }
-}
-
-/// Most bytes at the end of a segment that records leave free while no further one is there: some sixty checkpoints.
-const LAST_RESERVE: u64 = 4 << 20;
 
 /// How a segment is tied to the one before; all zero in the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -100,44 +85,6 @@ impl<F: Fs> Segment<F> {
 
     pub(crate) fn number(&self) -> u64 {
         self.header.segment
-    }
-
-    /// Bytes of frames that still fit: of records, or of control frames.
-    #[inline]
-    pub(crate) fn room(&self, control: bool) -> u64 {
-        self.room_but(if control { SEAL_LEN } else { self.left_free })
-    }
-
-    #[inline]
-    fn room_but(&self, left_free: u64) -> u64 {
-        let start = if self.started { 0 } else { START_LEN + self.carried.len() };
-        let pad = longest_pad(self.header.commit_align);
-        self.header.capacity.saturating_sub(self.end + start + left_free + pad)
-    }
-
-    /// It may be the last that can be had: until [`go_on`](Self::go_on) records leave a quarter of it to what gives
-    /// segments back. One made for a record longer than `usual` segments is for that record alone.
-    pub(crate) fn hold_back(&mut self, usual: u64) {
-        let quarter = (self.header.capacity - HEADER_LEN) / 4;
-        if self.header.capacity <= usual {
-            self.left_free = quarter.clamp(control_reserve(self.header.commit_align), LAST_RESERVE);
-        }
-    }
-
-    /// Whether `bytes` of records would fit into what it holds back.
-    pub(crate) fn holds_back(&self, bytes: u64) -> bool {
-        let least = control_reserve(self.header.commit_align);
-        self.left_free > least && self.room_but(least) >= bytes
-    }
-
-    /// Another can be had: records may have what it held back.
-    pub(crate) fn go_on(&mut self) {
-        self.left_free = control_reserve(self.header.commit_align);
-    }
-
-    /// Size of a file in which `need` bytes of records fit.
-    pub(crate) fn capacity_for(need: u64, commit_align: u32) -> u64 {
-        (HEADER_LEN + START_LEN + need + overhead(commit_align)).next_multiple_of(HEADER_LEN)
     }
 
     /// The start frame and what is carried, where they are still due, and what they add.
@@ -230,150 +177,9 @@ impl<F: Fs> Segment<F> {
         let tally = before.then(tally);
         self.put(home, &mut [IoSlice::new(&start), IoSlice::new(&frame)], (tally, place.next_lsn))
     }
-
-    #[inline]
-    fn put(
-        &mut self,
-        home: &Home<F>,
-        slices: &mut [IoSlice<'_>],
-        (tally, next_lsn): (Tally, u64),
-    ) -> Result<(), AppendError> {
-        if let Err(error) = write_all(&self.file, slices, self.end) {
-            return Err(self.take_back(home, &error, (tally.len, next_lsn)));
-        }
-        home.counters.written(tally.len);
-        if self.synced == self.end {
-            home.counters.unsynced_since(Some(home.options.time.monotonic_ns()));
-        }
-        self.started = true;
-        self.add(tally);
-        Ok(())
-    }
-
-    #[inline]
-    fn add(&mut self, tally: Tally) {
-        self.end += tally.len;
-        self.frames += tally.frames;
-        self.data_bytes += tally.data_bytes;
-        self.last_hcrc = tally.last_hcrc;
-    }
-
-    /// Takes back a write of so many bytes that failed.
-    #[cold]
-    fn take_back(&mut self, home: &Home<F>, error: &io::Error, (len, next_lsn): (u64, u64)) -> AppendError {
-        home.counters.write_failed();
-        if cfg!(wal_mutant = "keep_partial_frame") {
-            return refusal(error).into();
-        }
-        let zeroed = write_zeros(&self.file, self.end, self.end + len)
-            .and_then(|()| self.pad(next_lsn))
-            .and_then(|()| match cfg!(wal_mutant = "rollback_unsynced") {
-                true => Ok(()),
-                false => home.sync(&self.file),
-            });
-        if let Err(cause) = zeroed {
-            return AppendError::Indeterminate(Failure::new("taking back a write", cause));
-        }
-        self.synced = self.end;
-        refusal(error).into()
-    }
-
-    /// Fills what was written up to where a later write touches no block of it, where groups are aligned.
-    fn pad(&mut self, next_lsn: u64) -> io::Result<()> {
-        let (head, align) = (FRAME_HEADER_LEN as u64, u64::from(self.header.commit_align));
-        if align == 0 || !self.started || self.end.is_multiple_of(align) {
-            return Ok(());
-        }
-        let body = (self.end + head).next_multiple_of(align) - self.end - head;
-        let body = vec![0; usize::try_from(body).expect("an alignment is at most 64 KiB")];
-        let (frame, tally) = control(control_frame((Kind::PAD, &body), next_lsn, &self.digest, self.synced));
-        write_all(&self.file, &mut [IoSlice::new(&frame)], self.end)?;
-        self.add(tally);
-        Ok(())
-    }
-
-    /// As an opening does with what it found whole, of which nobody was told yet. Whatever the media has where the next
-    /// frame would be goes.
-    pub(crate) fn pad_found(&mut self, next_lsn: u64) -> io::Result<()> {
-        let end = self.end;
-        self.pad(next_lsn)?;
-        if self.end > end {
-            let page = (self.end + HEADER_LEN).min(self.header.capacity);
-            write_zeros(&self.file, self.end, page)?;
-            self.file.sync_data()?;
-        }
-        self.synced = self.end;
-        Ok(())
-    }
-
-    /// Ends a group, and syncs it. An error poisons the log.
-    #[inline]
-    pub(crate) fn finish(&mut self, home: &Home<F>, next_lsn: u64) -> Result<(), AppendError> {
-        if self.synced < self.end {
-            self.pad(next_lsn)
-                .map_err(|cause| AppendError::Indeterminate(Failure::new("filling up a group", cause)))?;
-        }
-        self.sync(home)
-    }
-
-    /// Syncs what was written. An error poisons the log.
-    #[inline]
-    pub(crate) fn sync(&mut self, home: &Home<F>) -> Result<(), AppendError> {
-        if self.synced == self.end {
-            return Ok(());
-        }
-        home.sync(&self.file)
-            .or_else(|cause| match cfg!(wal_mutant = "retry_fsync") {
-                true => home.sync(&self.file),
-                false => Err(cause),
-            })
-            .map_err(|cause| AppendError::Indeterminate(Failure::new("syncing a segment", cause)))?;
-        self.synced = self.end;
-        Ok(())
-    }
-
-    /// Zeroes all behind the end, durably, so that the segment can go on although a crash may have left frames
-    /// there that this process cannot see.
-    pub(crate) fn wipe(&self, home: &Home<F>) -> Result<(), AppendError> {
-        write_zeros(&self.file, self.end, self.header.capacity).map_err(|error| refusal(&error))?;
-        home.sync(&self.file)
-            .map_err(|cause| AppendError::Indeterminate(Failure::new("syncing a segment", cause)))
-    }
-
-    /// Gives back the space behind the seal, where that is a page and an eighth of the file or more: a file that is used
-    /// up keeps its length, and can be used again. Answers the length. Not synced: a crash may leave the file at either
-    /// length, and the seal ends it all the same.
-    pub(crate) fn shrink(&self) -> u64 {
-        let capacity = self.header.capacity;
-        // Cutting a file is a write to the block that it cuts.
-        let len = self.end.next_multiple_of(u64::from(self.header.commit_align.max(1)));
-        let unused = capacity.saturating_sub(len);
-        if unused < HEADER_LEN.max(capacity / 8) || self.file.set_len(len).is_err() {
-            return capacity;
-        }
-        len
-    }
 }
 
 fn control((frame, last_hcrc): (Vec<u8>, u32)) -> (Vec<u8>, Tally) {
     let tally = Tally { len: frame.len() as u64, frames: 1, last_hcrc, ..Tally::default() };
     (frame, tally)
-}
-
-/// Bytes that records leave free in any segment.
-fn overhead(commit_align: u32) -> u64 {
-    control_reserve(commit_align) + longest_pad(commit_align)
-}
-
-/// Longest body of a batch for which a file of at most this size is made, where so many bytes are carried along.
-pub(crate) fn longest_body(file: u64, (carried, commit_align): (u64, u32), max_frame: u32) -> u64 {
-    let file = file / HEADER_LEN * HEADER_LEN;
-    let room = file.saturating_sub(HEADER_LEN + START_LEN + carried + overhead(commit_align));
-    let (max, full) = (u64::from(max_frame), frame_len(max_frame.into()));
-    room / full * max + (room % full).saturating_sub(frame_len(0))
-}
-
-/// A failed call that changed nothing durable.
-pub(crate) fn refusal(error: &io::Error) -> Reject {
-    if is_full(error) { Reject::NoSpace } else { Reject::Io { kind: error.kind() } }
 }
