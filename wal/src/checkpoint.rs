@@ -42,7 +42,7 @@ impl<F: Fs> Log<F> {
         (body, quota): (&Bytes, Quota<'_>),
     ) -> Result<(), AppendError> {
         self.make_room(home, reserve, Need::Checkpoint(frame_len(body.len() as u64)), quota)?;
-        self.control(home, (Kind::CHECKPOINT, body))?;
+        self.control(home, &[(Kind::CHECKPOINT, body)])?;
         self.carried.checkpoint = Some(body.clone());
         Ok(())
     }

@@ -258,6 +258,7 @@ impl Queue {
         self.held = 0;
         self.unsynced.refused(!self.intake.is_empty());
         let next = self.intake.next_lsn();
+        self.plain_end = self.plain_end.min(next);
         self.works.iter_mut().for_each(|request| request.at = request.at.min(next));
     }
 

@@ -1,5 +1,8 @@
 //! Naming streams, and what each of them has given up: durable in the log before anybody is told.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::control::StreamDef;
@@ -9,6 +12,7 @@ use crate::frame::{Kind, frame_len};
 use crate::fs::Fs;
 use crate::home::Home;
 use crate::log::{Log, Need, Quota};
+use crate::pins::Pins;
 use crate::reserve::Reserve;
 
 /// Most bytes that a segment of this size begins with for the sake of streams.
@@ -38,20 +42,33 @@ impl<F: Fs> Log<F> {
         Ok(def)
     }
 
-    /// Makes durable what a stream has given up.
-    pub(crate) fn lower_stream(
+    /// Makes durable what streams have given up. Where there is no room for it besides what truncations need that give
+    /// back segments, it stays in memory and is not worth a refusal: such a truncation needs no more than that.
+    pub(crate) fn note_lows(
         &mut self,
         home: &Home<F>,
         reserve: &Mutex<Reserve<F>>,
-        (id, lsn, quota): (u32, u64, Quota<'_>),
-    ) -> Result<u64, AppendError> {
-        let lsn = lsn.min(self.next_lsn);
-        let def =
-            self.defs().find(|def| def.id == id).expect("a handle has the id of a stream that there is");
-        if lsn > def.low {
-            self.note(home, reserve, (&StreamDef { low: lsn, ..def.clone() }, quota))?;
+        (pins, quota): (&Mutex<Pins>, Quota<'_>),
+    ) -> Result<(), AppendError> {
+        let mut lows: BTreeMap<u32, u64> = pins.lock().unnoted().into_iter().collect();
+        if lows.is_empty() {
+            return Ok(());
         }
-        Ok(lsn.max(def.low))
+        let lowered = |def: StreamDef| lows.remove(&def.id).map(|low| StreamDef { low, ..def });
+        let defs: Vec<StreamDef> = self.defs().filter_map(lowered).collect();
+        let bodies: Vec<Bytes> = defs.iter().map(|def| def.encode().into()).collect();
+        let bytes = bodies.iter().map(|body| frame_len(body.len() as u64)).sum();
+        match self.make_room(home, reserve, Need::Records(bytes), quota) {
+            Err(AppendError::Rejected(_)) => return Ok(()),
+            room => room?,
+        }
+        let frames: Vec<(Kind, &[u8])> = bodies.iter().map(|body| (Kind::STREAM_DEF, &body[..])).collect();
+        self.control(home, &frames)?;
+        for (def, body) in defs.iter().zip(bodies) {
+            self.carried.streams.insert(def.id, body);
+            pins.lock().noted(def.id, def.low);
+        }
+        Ok(())
     }
 
     /// The streams that there are.
@@ -59,8 +76,8 @@ impl<F: Fs> Log<F> {
         self.carried.streams.values().filter_map(|body| StreamDef::decode(body))
     }
 
-    /// Writes and syncs what is known of a stream. It may use the last of the active segment, but for what truncations
-    /// need.
+    /// Writes and syncs what is known of a stream that is new. It may use the last of the active segment, but for what
+    /// truncations need.
     fn note(
         &mut self,
         home: &Home<F>,
@@ -75,7 +92,7 @@ impl<F: Fs> Log<F> {
             self.rotate(home, &mut reserve.lock(), capacity, quota)?;
         }
         self.make_room(home, reserve, Need::Checkpoint(frame_len(body.len() as u64)), quota)?;
-        self.control(home, (Kind::STREAM_DEF, &body))?;
+        self.control(home, &[(Kind::STREAM_DEF, &body)])?;
         self.carried.streams.insert(def.id, body.into());
         Ok(())
     }

@@ -147,7 +147,9 @@ impl<F: Fs> Turn<'_, F> {
         let rest = std::mem::take(&mut self.frames);
         match &error {
             AppendError::Rejected(reason) => {
-                self.inner.queue.lock().refused(&rest, log.next_lsn, reason, self.answers);
+                let mut queue = self.inner.queue.lock();
+                queue.refused(&rest, log.next_lsn, reason, self.answers);
+                self.inner.pins.lock().took_back(queue.intake.next_lsn());
             }
             AppendError::Indeterminate(failure) => self.inner.poison(failure, Some(log.attempted)),
         }
@@ -182,7 +184,7 @@ impl<F: Fs> Turn<'_, F> {
         match work {
             Work::Truncate(lsn) => {
                 inner.pins.lock().asked(lsn.min(log.next_lsn));
-                log.truncate(home, &inner.reserve, &inner.pins, (lsn, Some(&quota))).map(Done::Truncated)
+                self.truncate(lsn)
             }
             Work::Define(name) => {
                 let def = log.define(home, &inner.reserve, (&name, Some(&quota)))?;
@@ -190,10 +192,9 @@ impl<F: Fs> Turn<'_, F> {
                 Ok(Done::Stream(def.id))
             }
             Work::LowerStream(id, lsn) => {
-                let low = log.lower_stream(home, &inner.reserve, (id, lsn, Some(&quota)))?;
                 let plain_end = inner.queue.lock().plain_end();
-                let upto = inner.pins.lock().lower_stream((id, low), plain_end);
-                log.truncate(home, &inner.reserve, &inner.pins, (upto, Some(&quota))).map(Done::Truncated)
+                let upto = inner.pins.lock().give_up((id, lsn.min(log.next_lsn)), plain_end);
+                self.truncate(upto)
             }
             Work::Checkpoint(lsn, body) => {
                 // No opening believes a checkpoint of records that are not there.
@@ -219,10 +220,19 @@ impl<F: Fs> Turn<'_, F> {
                     return Ok(Done::Other);
                 }
                 log.make_room(home, &inner.reserve, Need::Control(frame_len(0)), Some(&quota))?;
-                log.control(home, (Kind::CLEAN_CLOSE, &[])).map(|()| Done::Other)
+                log.control(home, &[(Kind::CLEAN_CLOSE, &[])]).map(|()| Done::Other)
             }
             Work::Rotate => Ok(Done::Other),
         }
+    }
+
+    /// Gives back segments first: then there is room to take note of why.
+    fn truncate(&mut self, lsn: u64) -> Outcome {
+        let (inner, log) = (self.inner, &mut *self.log);
+        let (home, pins, quota) = (&inner.home, &inner.pins, || inner.pinned_by());
+        let done = log.truncate(home, &inner.reserve, pins, (lsn, Some(&quota)))?;
+        log.note_lows(home, &inner.reserve, (pins, Some(&quota)))?;
+        Ok(Done::Truncated(done))
     }
 
     #[inline]

@@ -75,9 +75,9 @@
 //! - **G11** After [`Wal::truncate_before`] records below the watermark it returned never come back, and no other
 //!   is removed (`tests/truncate.rs`, `tests/crash.rs`), unless the watermark itself is damaged and repaired; where there
 //!   are streams, when each has passed it (`tests/streams.rs`).
-//! - **G12** On a full disk appends are refused, while opening, reading, truncating (but of streams) and checkpoints work,
-//!   for which room is kept; appends resume by themselves, also in the files that truncations gave back (`tests/faults.rs`,
-//!   `tests/recycle.rs`, `tests/checkpoint.rs`).
+//! - **G12** On a full disk appends are refused, while opening, reading, truncating and checkpoints work, for which room is
+//!   kept; appends resume by themselves, also in the files that truncations gave back (`tests/faults.rs`,
+//!   `tests/recycle.rs`, `tests/checkpoint.rs`, `tests/full.rs`).
 //! - **G13** One opener at a time, in all processes (`tests/append.rs`).
 //! - **G14** A [`Tail`] sees each record once, in order, whole, and not before it is as safe as asked for; rotation, and
 //!   truncation of what it has not seen, are events. It is woken when there is news for it and not otherwise

@@ -102,9 +102,12 @@ impl<F: Fs> Log<F> {
         next.map(drop).ok_or(Reject::NumbersUsedUp)
     }
 
-    /// Whether the header of the active segment has this.
+    /// Whether the header of the last segment has this.
     pub(crate) fn has(&self, features: Features) -> bool {
-        matches!(&self.tail, Tail::Active(segment) if segment.header.features.has(features))
+        match &self.tail {
+            Tail::Empty => false,
+            Tail::Frozen(segment) | Tail::Active(segment) => segment.header.features.has(features),
+        }
     }
 
     /// Whether the last segment has a frame, so that there is something to end.
@@ -141,7 +144,7 @@ impl<F: Fs> Log<F> {
                 // The next opening takes a CleanClose for the end of all that was written, so nothing that may stay
                 // behind it when its write fails may be more than this. Where groups are aligned it takes more room
                 // than a frame, so room is looked for again.
-                self.control(home, (Kind::PAD, &[]))?;
+                self.control(home, &[(Kind::PAD, &[])])?;
                 continue;
             }
             if let Tail::Active(segment) = &mut self.tail
@@ -256,20 +259,22 @@ impl<F: Fs> Log<F> {
         Ok(())
     }
 
-    /// Writes and syncs one control frame, in room that was made for it.
-    pub(crate) fn control(&mut self, home: &Home<F>, (kind, body): (Kind, &[u8])) -> Result<(), AppendError> {
+    /// Writes and syncs control frames, as one group, in room that was made for it.
+    pub(crate) fn control(&mut self, home: &Home<F>, frames: &[(Kind, &[u8])]) -> Result<(), AppendError> {
         let place = self.place();
         let segment = self.active();
-        let lazy = cfg!(wal_mutant = "truncate_before_durable") && kind == Kind::LOW_WATERMARK;
-        let done = segment.control(home, place, (kind, body)).and_then(|()| match kind {
+        let closes = matches!(frames, [(Kind::CLEAN_CLOSE, _)]);
+        let lazy =
+            cfg!(wal_mutant = "truncate_before_durable") && matches!(frames, [(Kind::LOW_WATERMARK, _)]);
+        let done = segment.control(home, place, frames).and_then(|()| match closes {
             _ if lazy => Ok(()),
             // It is the last frame, or the log was not closed.
-            Kind::CLEAN_CLOSE => segment.sync(home),
-            _ => segment.finish(home, place.next_lsn),
+            true => segment.sync(home),
+            false => segment.finish(home, place.next_lsn),
         });
         self.settle();
         done?;
-        self.clean = kind == Kind::CLEAN_CLOSE;
+        self.clean = closes;
         Ok(())
     }
 

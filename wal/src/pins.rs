@@ -62,11 +62,14 @@ pub(crate) struct Pins {
     asked: u64,
 }
 
-/// What a stream holds: its records from `low` on, if it has any.
+/// What a stream holds: its records from what it has given up on, if it has any.
 #[derive(Debug)]
 struct Held {
     name: Arc<str>,
+    /// Records below are gone, durably.
     low: u64,
+    /// Records below are given up; at least `low`, and more where the log had no room to take note of it.
+    given_up: u64,
     /// After its last record.
     end: u64,
 }
@@ -94,15 +97,15 @@ impl Pins {
 
     /// Who holds what.
     fn all(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
-        let streams = self.streams.values().filter(|stream| stream.low < stream.end);
+        let streams = self.streams.values().filter(|stream| stream.given_up < stream.end);
         let pins = self.held.values().map(|(name, lsn)| (name, *lsn));
-        pins.chain(streams.map(|stream| (&stream.name, stream.low)))
+        pins.chain(streams.map(|stream| (&stream.name, stream.given_up)))
     }
 
     /// There is a stream, which may have records below `end`. One that is there already stays.
     pub(crate) fn add_stream(&mut self, def: &StreamDef, end: u64) {
-        let name = || def.name.as_str().into();
-        self.streams.entry(def.id).or_insert_with(|| Held { name: name(), low: def.low, end });
+        let (name, low) = (|| def.name.as_str().into(), def.low);
+        self.streams.entry(def.id).or_insert_with(|| Held { name: name(), low, given_up: low, end });
     }
 
     /// A stream has records below `end`.
@@ -110,6 +113,11 @@ impl Pins {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.end = end;
         }
+    }
+
+    /// Numbers from `next` on were taken back.
+    pub(crate) fn took_back(&mut self, next: u64) {
+        self.streams.values_mut().for_each(|stream| stream.end = stream.end.min(next));
     }
 
     pub(crate) fn stream_low(&self, id: u32) -> u64 {
@@ -121,13 +129,26 @@ impl Pins {
         self.asked = self.asked.max(lsn);
     }
 
-    /// A stream has given up its records below `low`; how far a truncation may go for the sake of those that belong to
-    /// none, of which the last is before `plain_end`.
-    pub(crate) fn lower_stream(&mut self, (id, low): (u32, u64), plain_end: u64) -> u64 {
+    /// A stream gives up its records below `lsn`; how far a truncation may go for the sake of those that belong to none,
+    /// of which the last is before `plain_end`.
+    pub(crate) fn give_up(&mut self, (id, lsn): (u32, u64), plain_end: u64) -> u64 {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.given_up = stream.given_up.max(lsn);
+        }
+        if self.asked >= plain_end { u64::MAX } else { self.asked }
+    }
+
+    /// Which streams have given up more than is durable, and below which LSN.
+    pub(crate) fn unnoted(&self) -> Vec<(u32, u64)> {
+        let unnoted = self.streams.iter().filter(|(_, stream)| stream.given_up > stream.low);
+        unnoted.map(|(id, stream)| (*id, stream.given_up)).collect()
+    }
+
+    /// What a stream has given up is durable.
+    pub(crate) fn noted(&mut self, id: u32, low: u64) {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.low = low;
         }
-        if self.asked >= plain_end { u64::MAX } else { self.asked }
     }
 
     /// How far a truncation to `lsn` may go; pins taken from now on stay above. Answers the former floor too.

@@ -125,7 +125,7 @@ impl<F: Fs> Segment<F> {
             next_salt: next.salt,
             flags: if self.repaired { Seal::REPAIRED } else { 0 },
         };
-        self.control(home, place, (Kind::SEAL, &seal.encode()))?;
+        self.control(home, place, &[(Kind::SEAL, &seal.encode())])?;
         if !cfg!(wal_mutant = "rotate_before_sync") {
             self.sync(home)?;
         }
@@ -164,18 +164,20 @@ impl<F: Fs> Segment<F> {
         Ok(data)
     }
 
-    /// Writes one frame without records.
+    /// Writes frames without records.
     pub(crate) fn control(
         &mut self,
         home: &Home<F>,
         place: Place,
-        (kind, body): (Kind, &[u8]),
+        frames: &[(Kind, &[u8])],
     ) -> Result<(), AppendError> {
-        let (start, before) = self.start(place);
-        let frame = control_frame((kind, body), place.next_lsn, &self.digest, self.synced);
-        let (frame, tally) = control(frame);
-        let tally = before.then(tally);
-        self.put(home, &mut [IoSlice::new(&start), IoSlice::new(&frame)], (tally, place.next_lsn))
+        let (mut bytes, mut tally) = self.start(place);
+        for frame in frames {
+            let (frame, more) = control(control_frame(*frame, place.next_lsn, &self.digest, self.synced));
+            bytes.extend_from_slice(&frame);
+            tally = tally.then(more);
+        }
+        self.put(home, &mut [IoSlice::new(&bytes)], (tally, place.next_lsn))
     }
 }
 

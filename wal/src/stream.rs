@@ -39,7 +39,7 @@ impl<F: Fs> Stream<F> {
         &self.name
     }
 
-    /// Records of this stream below are gone.
+    /// Records of this stream below never come back.
     pub fn low(&self) -> Lsn {
         Lsn(self.wal.inner.pins.lock().stream_low(self.id))
     }
@@ -89,13 +89,15 @@ impl<F: Fs> Stream<F> {
     /// [`low`](Truncated::low) is that of the log. Costs a sync, another where the watermark of the log rises, and one of
     /// the directory if segments go.
     ///
+    /// Where that gives back no segment and the log is at its limit, or the disk is full, [`low`](Self::low) of the stream
+    /// may stay what it was: what was given up counts for every truncation as long as the log is open, and the next one
+    /// that finds room makes it durable. So a log at its limit can always be truncated, however many streams hold it.
+    ///
     /// After an opening nobody knows whether old records belong to no stream: they are held until
     /// [`Wal::truncate_before`] is called once.
     ///
     /// # Errors
-    /// As [`Wal::truncate_before`]; the records of this stream may be gone even so. Unlike that, it needs room in the log:
-    /// at [`Options::max_log_bytes`](crate::Options::max_log_bytes) or on a full disk it may be refused, so let streams
-    /// give up records before that.
+    /// As [`Wal::truncate_before`]; the records of this stream may be gone even so.
     pub fn truncate_before(&self, lsn: Lsn) -> Result<Truncated, AppendError> {
         match self.wal.inner.submit(Work::LowerStream(self.id, lsn.0))? {
             Done::Truncated(truncated) => Ok(truncated),

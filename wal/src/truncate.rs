@@ -132,7 +132,7 @@ impl<F: Fs> Log<F> {
             Err(AppendError::Rejected(_)) if !frees => return Ok(false),
             room => room?,
         }
-        self.control(home, (Kind::LOW_WATERMARK, &body))?;
+        self.control(home, &[(Kind::LOW_WATERMARK, &body)])?;
         self.low = low;
         Ok(true)
     }

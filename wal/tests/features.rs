@@ -198,12 +198,12 @@ fn a_log_with_streams_goes_on() {
     let disk = plant(&streams());
     let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
     let audit = wal.stream("audit").unwrap();
-    assert_eq!((audit.id(), audit.low(), wal.stream("gone").unwrap().id()), (300, Lsn(2), 1));
+    assert_eq!((audit.id(), audit.low(), wal.stream("gone").unwrap().id()), (300, Lsn(2), 301));
     wal.rotate().unwrap();
     assert_eq!(audit.append("more").unwrap(), Lsn(8));
     let (wal, report) = Wal::open_in(disk.crash(Survive::Nothing), DIR, options()).unwrap();
     let names: Vec<_> = report.streams.iter().map(|def| (def.id, &def.name[..], def.low)).collect();
-    assert_eq!(names, [(1, "gone", 8), (7, "orders", 5), (300, "audit", 2)]);
+    assert_eq!(names, [(7, "orders", 5), (300, "audit", 2), (301, "gone", 8)]);
     let audit: Vec<_> = wal.stream("audit").unwrap().reader(Lsn(0)).map(|r| r.unwrap().lsn.0).collect();
     assert_eq!(audit, [4, 6, 8]);
 }
