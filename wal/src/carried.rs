@@ -1,9 +1,10 @@
 //! What a segment hands on to the next, so that the last one alone says it: the streams there are, and the newest
-//! checkpoint.
+//! checkpoint; and up to where the streams have records.
 
 use std::collections::BTreeMap;
 
 use crate::control::{Checkpoint, StreamDef};
+use crate::lasts::Lasts;
 
 /// Checkpoint and streams, as the last frames that speak of them say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub(crate) struct Carried {
     pub(crate) checkpoint: Option<Checkpoint>,
     /// By id.
     pub(crate) streams: BTreeMap<u32, StreamDef>,
+    /// In this segment, and not handed on.
+    pub(crate) lasts: Lasts,
 }
 
 impl Carried {
@@ -29,8 +32,10 @@ impl Carried {
     /// Takes what is said of a stream; whether it is anything, and there may be so many.
     pub(crate) fn stream(&mut self, new: Option<StreamDef>) -> bool {
         let Some(new) = new else { return false };
+        self.lasts.named(new.id);
         if new.flags & StreamDef::DROPPED != 0 {
             self.streams.remove(&new.id);
+            self.lasts.gone(new.id);
             return true;
         }
         let fits = self.streams.len() < StreamDef::MAX_STREAMS || self.streams.contains_key(&new.id);
@@ -38,6 +43,17 @@ impl Carried {
             self.streams.insert(new.id, new);
         }
         fits
+    }
+
+    /// There is a record of this stream, up to this LSN, in the group that is being walked.
+    #[inline]
+    pub(crate) fn record(&mut self, stream: u32, end: u64) {
+        self.lasts.saw((stream, end), |id| self.streams.contains_key(&id));
+    }
+
+    /// All of the group is there.
+    pub(crate) fn group(&mut self) {
+        self.lasts.group(|id| self.streams.contains_key(&id));
     }
 }
 

@@ -58,11 +58,12 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn new(intake: Intake, max_inflight: u64, policy: SyncPolicy) -> Self {
+    /// After records of which the last that belongs to no stream is before `plain_end`.
+    pub(crate) fn new((intake, plain_end): (Intake, u64), max_inflight: u64, policy: SyncPolicy) -> Self {
         Self {
             taken: (intake.next_lsn(), 0),
             held: 0,
-            plain_end: intake.next_lsn(),
+            plain_end,
             policy,
             unsynced: Unsynced::default(),
             unsynced_bytes: 0,

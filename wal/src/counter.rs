@@ -11,13 +11,14 @@ pub(crate) struct Counter {
     /// The number that is being read, and how many bytes of it there were.
     number: u64,
     bytes: u32,
-    /// Whether the number of its stream was read.
-    stream: bool,
+    /// The number of its stream, once that was read.
+    stream: Option<u32>,
 }
 
 impl Counter {
-    /// Takes in the next piece of a body of this kind of frame; whether it may be one.
-    pub(crate) fn take(&mut self, kind: Kind, mut piece: &[u8]) -> bool {
+    /// Takes in the next piece of a body of this kind of frame; whether it may be one. The stream of each record that
+    /// begins there goes to `sink`, with how many there were before it.
+    pub(crate) fn take(&mut self, kind: Kind, mut piece: &[u8], mut sink: impl FnMut(u64, u32)) -> bool {
         loop {
             let skip = usize::try_from(self.left).unwrap_or(usize::MAX).min(piece.len());
             self.left -= skip as u64;
@@ -35,21 +36,22 @@ impl Counter {
             }
             let number = std::mem::take(&mut self.number);
             self.bytes = 0;
-            if kind == Kind::STREAM_DATA && !self.stream {
-                self.stream = true;
-                if u32::try_from(number).is_err() {
+            if kind == Kind::STREAM_DATA && self.stream.is_none() {
+                self.stream = u32::try_from(number).ok();
+                if self.stream.is_none() {
                     return false;
                 }
                 continue;
             }
-            (self.left, self.stream) = (number, false);
+            sink(self.records, self.stream.take().unwrap_or(0));
+            self.left = number;
             self.records += 1;
         }
     }
 
     /// How many records there were, if the body ended with one.
     pub(crate) fn records(&self) -> Option<u64> {
-        (self.left == 0 && self.bytes == 0 && !self.stream).then_some(self.records)
+        (self.left == 0 && self.bytes == 0 && self.stream.is_none()).then_some(self.records)
     }
 }
 
@@ -58,11 +60,15 @@ mod tests {
     use super::*;
     use crate::record::count_records;
 
-    /// Of the body in these pieces.
-    fn count(kind: Kind, pieces: &[&[u8]]) -> Option<u64> {
-        let mut counter = Counter::default();
-        let fits = pieces.iter().all(|piece| counter.take(kind, piece));
-        counter.records().filter(|_| fits)
+    /// Of the body in these pieces, and the stream of each.
+    fn count(kind: Kind, pieces: &[&[u8]]) -> (Option<u64>, Vec<(u64, u32)>) {
+        let (mut counter, mut streams) = (Counter::default(), Vec::new());
+        let fits = pieces
+            .iter()
+            .all(|piece| counter.take(kind, piece, |before, stream| streams.push((before, stream))));
+        let records = counter.records().filter(|_| fits);
+        streams.truncate(if records.is_some() { streams.len() } else { 0 });
+        (records, streams)
     }
 
     #[test]
@@ -82,7 +88,10 @@ mod tests {
         ];
         for kind in [Kind::DATA, Kind::STREAM_DATA] {
             for body in bodies {
-                let expected = count_records(kind, body);
+                let mut streams = Vec::new();
+                let records = count_records(kind, body, |before, stream| streams.push((before, stream)));
+                streams.truncate(if records.is_some() { streams.len() } else { 0 });
+                let expected = (records, streams);
                 for cut in 0..=body.len() {
                     let (head, tail) = body.split_at(cut);
                     assert_eq!(count(kind, &[head, tail]), expected, "{body:?} cut at {cut}");

@@ -1,4 +1,4 @@
-//! Naming streams, and what each of them has given up: durable in the log before anybody is told.
+//! Naming streams, what each of them has given up, and their end: durable in the log before anybody is told.
 
 use std::collections::BTreeMap;
 
@@ -31,15 +31,29 @@ impl<F: Fs> Log<F> {
         if let Some(def) = self.defs().find(|def| def.name == name) {
             return Ok(def);
         }
-        let id =
-            (1..).find(|id| !self.carried.streams.contains_key(id)).expect("there are fewer than numbers");
+        // Not one that the records of a stream have that was dropped; only a forged log has had them all.
+        let next = self.highest_stream.checked_add(1);
+        let free = || (1..).find(|id| !self.carried.streams.contains_key(id));
+        let id = next.or_else(free).expect("there are fewer streams than numbers");
         let def = StreamDef { id, flags: 0, low: self.next_lsn, name: name.to_owned() };
-        let len = self.carried.streams_len() + frame_len(def.encode().len() as u64);
-        if id as usize > StreamDef::MAX_STREAMS || len > most_streams(home.options.segment_bytes) {
-            return Err(Reject::TooManyStreams { limit: self.carried.streams.len() }.into());
+        let (streams, len) = (self.carried.streams.len(), frame_len(def.encode().len() as u64));
+        let most = most_streams(home.options.segment_bytes);
+        if streams >= StreamDef::MAX_STREAMS || self.carried.streams_len() + len > most {
+            return Err(Reject::TooManyStreams { limit: streams }.into());
         }
         self.note(home, reserve, (&def, quota))?;
+        self.highest_stream = self.highest_stream.max(id);
         Ok(def)
+    }
+
+    /// Ends a stream, durably.
+    pub(crate) fn drop_stream(
+        &mut self,
+        home: &Home<F>,
+        reserve: &Mutex<Reserve<F>>,
+        (def, quota): (StreamDef, Quota<'_>),
+    ) -> Result<(), AppendError> {
+        self.note(home, reserve, (&StreamDef { flags: StreamDef::DROPPED, ..def }, quota))
     }
 
     /// Makes durable what streams have given up. Where there is no room for it besides what truncations need that give
@@ -76,8 +90,8 @@ impl<F: Fs> Log<F> {
         self.carried.streams.values().filter_map(|body| StreamDef::decode(body))
     }
 
-    /// Writes and syncs what is known of a stream that is new. It may use the last of the active segment, but for what
-    /// truncations need.
+    /// Writes and syncs that a stream begins, or ends. It may use the last of the active segment, but for what truncations
+    /// need.
     fn note(
         &mut self,
         home: &Home<F>,
@@ -93,7 +107,11 @@ impl<F: Fs> Log<F> {
         }
         self.make_room(home, reserve, Need::Checkpoint(frame_len(body.len() as u64)), quota)?;
         self.control(home, &[(Kind::STREAM_DEF, &body)])?;
-        self.carried.streams.insert(def.id, body.into());
+        if def.flags & StreamDef::DROPPED == 0 {
+            self.carried.streams.insert(def.id, body.into());
+        } else {
+            self.carried.streams.remove(&def.id);
+        }
         Ok(())
     }
 }

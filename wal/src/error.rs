@@ -75,6 +75,12 @@ pub enum Reject {
         /// How many there are.
         limit: usize,
     },
+    /// The stream was dropped. [`Wal::stream`](crate::Wal::stream) makes a new one of its name.
+    #[error("stream {id} was dropped")]
+    StreamDropped {
+        /// Its id.
+        id: u32,
+    },
     /// Nobody has appended the record that is waited for.
     #[error("record {lsn} was not appended, the next is {next}")]
     NotAppended {

@@ -188,12 +188,25 @@ impl<F: Fs> Turn<'_, F> {
             }
             Work::Define(name) => {
                 let def = log.define(home, &inner.reserve, (&name, Some(&quota)))?;
-                inner.pins.lock().add_stream(&def, def.low);
-                Ok(Done::Stream(def.id))
+                let is_gone = inner.pins.lock().add_stream(&def, def.low);
+                Ok(Done::Stream(def.id, is_gone))
+            }
+            Work::DropStream(name) => {
+                let def = log.defs().find(|def| def.name == *name);
+                let plain_end = inner.queue.lock().plain_end();
+                let gives_up = def.as_ref().map(|def| (def.id, log.next_lsn));
+                let upto = gives_up.map_or(Ok(0), |lsn| inner.pins.lock().give_up(lsn, plain_end))?;
+                let done = log.truncate(home, &inner.reserve, &inner.pins, (upto, Some(&quota)))?;
+                if let Some(def) = def {
+                    let id = def.id;
+                    log.drop_stream(home, &inner.reserve, (def, Some(&quota)))?;
+                    inner.pins.lock().drop_stream(id);
+                }
+                Ok(Done::Truncated(done))
             }
             Work::LowerStream(id, lsn) => {
                 let plain_end = inner.queue.lock().plain_end();
-                let upto = inner.pins.lock().give_up((id, lsn.min(log.next_lsn)), plain_end);
+                let upto = inner.pins.lock().give_up((id, lsn.min(log.next_lsn)), plain_end)?;
                 self.truncate(upto)
             }
             Work::Checkpoint(lsn, body) => {

@@ -13,6 +13,7 @@ use crate::fs::Fs;
 use crate::home::Home;
 use crate::intake::Intake;
 use crate::keeper::Doorbell;
+use crate::lasts::Lasts;
 use crate::log::Log;
 use crate::pins::{Pin, Pins};
 use crate::progress::Progress;
@@ -39,14 +40,19 @@ pub(crate) struct Inner<F: Fs> {
 }
 
 impl<F: Fs> Inner<F> {
-    pub(crate) fn new(home: Home<F>, log: Log<F>, reserve: Reserve<F>, lock: F::Lock) -> Self {
+    pub(crate) fn new(
+        home: Home<F>,
+        (mut log, lasts): (Log<F>, Lasts),
+        reserve: Reserve<F>,
+        lock: F::Lock,
+    ) -> Self {
         let options = &home.options;
         let mut pins = Pins::new(log.low);
-        // Which records they have is not known: they may have any.
-        log.defs().for_each(|def| pins.add_stream(&def, log.next_lsn));
+        log.defs().for_each(|def| drop(pins.add_stream(&def, lasts.end(def.id))));
+        log.highest_stream = lasts.highest();
         let intake = Intake::new(log.next_lsn, options.max_frame, options.segment_bytes);
         Self {
-            queue: Mutex::new(Queue::new(intake, options.max_inflight_bytes, options.sync)),
+            queue: Mutex::new(Queue::new((intake, lasts.end(0)), options.max_inflight_bytes, options.sync)),
             gathered: Condvar::new(),
             progress: log.progress(),
             followers: Followers::default(),

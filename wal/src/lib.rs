@@ -74,7 +74,7 @@
 //!   writes nothing (`tests/view.rs`).
 //! - **G11** After [`Wal::truncate_before`] records below the watermark it returned never come back, and no other
 //!   is removed (`tests/truncate.rs`, `tests/crash.rs`), unless the watermark itself is damaged and repaired; where there
-//!   are streams, when each has passed it (`tests/streams.rs`).
+//!   are streams, when each has passed it or was dropped (`tests/streams.rs`, `tests/dropped.rs`).
 //! - **G12** On a full disk appends are refused, while opening, reading, truncating and checkpoints work, for which room is
 //!   kept; appends resume by themselves, also in the files that truncations gave back (`tests/faults.rs`,
 //!   `tests/recycle.rs`, `tests/checkpoint.rs`, `tests/full.rs`).
@@ -150,6 +150,7 @@ mod home;
 mod intake;
 mod keeper;
 mod label;
+mod lasts;
 mod lead;
 mod leader;
 mod log;

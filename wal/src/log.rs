@@ -48,6 +48,8 @@ pub(crate) struct Log<F: Fs> {
     pub(crate) clean: bool,
     /// What the next segment begins with.
     pub(crate) carried: Carry,
+    /// The highest id of a stream of which the log may have records.
+    pub(crate) highest_stream: u32,
 }
 
 /// Room is needed for records, or for the control frames that may use the last of a segment.
@@ -64,7 +66,19 @@ impl<F: Fs> Log<F> {
     pub(crate) fn new(tail: Tail<F>, next_lsn: u64, low: u64, epoch: u64, clean: bool) -> Self {
         let (durable, attempted) = (next_lsn, next_lsn);
         let carried = Carry::default();
-        Self { tail, next_lsn, durable, attempted, released: false, low, epoch, clean, carried }
+        let highest_stream = 0;
+        Self {
+            tail,
+            next_lsn,
+            durable,
+            attempted,
+            released: false,
+            low,
+            epoch,
+            clean,
+            carried,
+            highest_stream,
+        }
     }
 
     /// How far a log has come that was just opened.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
 use crate::Lsn;
 use crate::control::StreamDef;
 use crate::directory::Directory;
-use crate::error::Pinned;
+use crate::error::{Pinned, Reject};
 use crate::format::FIRST_LSN;
 
 /// Holds a log's records from an LSN on; dropping it lets go.
@@ -72,6 +73,8 @@ struct Held {
     given_up: u64,
     /// After its last record.
     end: u64,
+    /// Whether the stream was dropped, for its handles and readers.
+    is_gone: Arc<AtomicBool>,
 }
 
 impl Pins {
@@ -102,10 +105,26 @@ impl Pins {
         pins.chain(streams.map(|stream| (&stream.name, stream.given_up)))
     }
 
-    /// There is a stream, which may have records below `end`. One that is there already stays.
-    pub(crate) fn add_stream(&mut self, def: &StreamDef, end: u64) {
-        let (name, low) = (|| def.name.as_str().into(), def.low);
-        self.streams.entry(def.id).or_insert_with(|| Held { name: name(), low, given_up: low, end });
+    /// There is a stream, with records below `end`; one that is there already stays. Answers whether it is gone, now and
+    /// later.
+    pub(crate) fn add_stream(&mut self, def: &StreamDef, end: u64) -> Arc<AtomicBool> {
+        // What the log has given up is gone for it too, whether or not it said so.
+        let low = def.low.max(self.floor);
+        let held = self.streams.entry(def.id).or_insert_with(|| Held {
+            name: def.name.as_str().into(),
+            low,
+            given_up: low,
+            end,
+            is_gone: Arc::default(),
+        });
+        held.is_gone.clone()
+    }
+
+    /// A stream holds nothing any more.
+    pub(crate) fn drop_stream(&mut self, id: u32) {
+        if let Some(stream) = self.streams.remove(&id) {
+            stream.is_gone.store(true, Ordering::Release);
+        }
     }
 
     /// A stream has records below `end`.
@@ -120,8 +139,9 @@ impl Pins {
         self.streams.values_mut().for_each(|stream| stream.end = stream.end.min(next));
     }
 
+    /// Records of the stream below are gone: all of one that is.
     pub(crate) fn stream_low(&self, id: u32) -> u64 {
-        self.streams.get(&id).map_or(FIRST_LSN, |stream| stream.low)
+        self.streams.get(&id).map_or(u64::MAX, |stream| stream.low)
     }
 
     /// The records of no stream are given up below `lsn`.
@@ -131,11 +151,10 @@ impl Pins {
 
     /// A stream gives up its records below `lsn`; how far a truncation may go for the sake of those that belong to none,
     /// of which the last is before `plain_end`.
-    pub(crate) fn give_up(&mut self, (id, lsn): (u32, u64), plain_end: u64) -> u64 {
-        if let Some(stream) = self.streams.get_mut(&id) {
-            stream.given_up = stream.given_up.max(lsn);
-        }
-        if self.asked >= plain_end { u64::MAX } else { self.asked }
+    pub(crate) fn give_up(&mut self, (id, lsn): (u32, u64), plain_end: u64) -> Result<u64, Reject> {
+        let stream = self.streams.get_mut(&id).ok_or(Reject::StreamDropped { id })?;
+        stream.given_up = stream.given_up.max(lsn);
+        Ok(if self.asked >= plain_end { u64::MAX } else { self.asked })
     }
 
     /// Which streams have given up more than is durable, and below which LSN.

@@ -44,12 +44,14 @@ impl Records {
     }
 }
 
-/// How many records a body of this kind of frame holds; `None` where it breaks off.
-pub(crate) fn count_records(kind: Kind, mut body: &[u8]) -> Option<u64> {
+/// How many records a body of this kind of frame holds; `None` where it breaks off. Each one's stream goes to `sink`,
+/// with how many there were before it.
+pub(crate) fn count_records(kind: Kind, mut body: &[u8], mut sink: impl FnMut(u64, u32)) -> Option<u64> {
     let mut count = 0;
     while !body.is_empty() {
         let head = head(kind, body)?;
         body = body.get(head.len + head.record..)?;
+        sink(count, head.stream);
         count += 1;
     }
     Some(count)
@@ -139,7 +141,7 @@ mod tests {
                         Some(Some(_)) => count += 1,
                     }
                 };
-                prop_assert_eq!(count_records(kind, &body), whole.then_some(count));
+                prop_assert_eq!(count_records(kind, &body, |_, _| {}), whole.then_some(count));
             }
         }
     }
@@ -155,7 +157,7 @@ mod tests {
             .collect::<Vec<_>>()
         };
         assert_eq!(all(b"\x00\x01a\xAC\x02\x00\x07\x02bc"), [(0, &b"a"[..]), (300, b""), (7, b"bc")]);
-        let count = |body| count_records(Kind::STREAM_DATA, body);
+        let count = |body| count_records(Kind::STREAM_DATA, body, |_, _| {});
         assert_eq!(count(b"\xFF\xFF\xFF\xFF\x0F\x00"), Some(1), "the highest number");
         assert_eq!(count(b"\x80\x80\x80\x80\x10\x00"), None, "one too high");
         assert_eq!(count(b"\x07"), None);

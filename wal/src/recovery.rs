@@ -10,6 +10,7 @@ use crate::ends::{check_end, check_reserve, check_seal, check_unstarted, torn};
 use crate::error::{DamageClass, OpenError, Torn};
 use crate::format::{FIRST_LSN, HEADER_LEN};
 use crate::fs::Fs;
+use crate::lasts::Lasts;
 use crate::scan::Walk;
 use crate::survey::{Found, Survey};
 
@@ -38,6 +39,8 @@ pub(crate) struct Verdict<F: Fs> {
     pub(crate) torn: Option<Torn>,
     /// The reserve is not as it was made.
     pub(crate) discard_reserve: bool,
+    /// Up to where streams have records.
+    pub(crate) lasts: Lasts,
     /// Segments below the low watermark.
     pub(crate) leftovers: Vec<u64>,
     /// Files without a readable header in which nothing of this log can be.
@@ -76,6 +79,7 @@ impl<F: Fs> Survey<'_, F> {
             reserve: ends.unstarted.pop(),
             torn: None,
             discard_reserve: false,
+            lasts: Lasts::default(),
             leftovers: Vec::new(),
             unreadable: Vec::new(),
         };
@@ -112,6 +116,8 @@ impl<F: Fs> Survey<'_, F> {
     /// Step 4: back from the last segment to the low watermark, each tied to the one before.
     fn check_chain(&self, last: &Found<F>, walk: &Walk, verdict: &mut Verdict<F>) -> Result<(), OpenError> {
         let low = walk.low;
+        let streams = &walk.carried.streams;
+        verdict.lasts.clone_from(&walk.carried.lasts);
         let mut start = walk.start.expect("the last segment has a start frame");
         let mut salt = last.header.salt;
         let whole = |found: &Found<F>, walk: &Walk| Whole {
@@ -149,6 +155,7 @@ impl<F: Fs> Survey<'_, F> {
                 return Err(foreign(&found));
             }
             verdict.chain.push(whole(&found, &walk));
+            verdict.lasts.earlier(&walk.carried.lasts, |id| streams.contains_key(&id));
             (start, salt) = (before, found.header.salt);
         }
         if start.base_lsn > low {

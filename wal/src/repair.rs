@@ -11,6 +11,7 @@ use crate::directory::{Directory, Entry, segment_path, spare_path};
 use crate::error::OpenError;
 use crate::format::{HEADER_LEN, Header, Label};
 use crate::fs::{File, Fs, is_full, sync_above, write_zeros};
+use crate::lasts::Lasts;
 use crate::log::{Log, Tail};
 use crate::options::{Options, RepairPolicy};
 use crate::pool::Pool;
@@ -30,6 +31,8 @@ pub(crate) struct Recovered<F: Fs> {
     pub(crate) label: Option<Label>,
     /// Salt of the highest segment without frames, 0 if there was none.
     pub(crate) salt_ahead: u64,
+    /// Up to where streams have records.
+    pub(crate) lasts: Lasts,
     pub(crate) report: RecoveryReport,
 }
 
@@ -216,6 +219,7 @@ fn assemble<F: Fs>(verdict: Verdict<F>) -> Recovered<F> {
         log_id,
         label,
         salt_ahead: 0,
+        lasts: verdict.lasts,
         report,
     }
 }

@@ -1,6 +1,7 @@
 //! What is asked of a log besides records, who waits for an answer, and what that is.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 
@@ -16,6 +17,8 @@ pub(crate) enum Work {
     Checkpoint(u64, Bytes),
     /// The stream of this name.
     Define(Arc<str>),
+    /// The stream of this name is over.
+    DropStream(Arc<str>),
     /// A stream has given up what lies below this LSN.
     LowerStream(u32, u64),
     Rotate,
@@ -26,7 +29,8 @@ pub(crate) enum Work {
 #[derive(Debug, Clone)]
 pub(crate) enum Done {
     Truncated(Truncated),
-    Stream(u32),
+    /// Its id, and whether it is gone.
+    Stream(u32, Arc<AtomicBool>),
     Other,
 }
 

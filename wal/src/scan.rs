@@ -174,6 +174,7 @@ impl Walk {
             walk.last_hcrc = hcrc;
             if walk.open.is_none() || cfg!(wal_mutant = "half_a_batch") {
                 whole.clone_from(&walk);
+                carried.group();
             }
         }
         // Fragments at the end prove a sync as well as any frame.
@@ -212,7 +213,7 @@ impl Walk {
             Kind::STREAM_DATA | Kind::STREAM_DEF if !streams => {
                 return Step::Unknown(Unsupported::Kind(frame.kind.0));
             }
-            Kind::DATA | Kind::STREAM_DATA => self.data(frame, body),
+            Kind::DATA | Kind::STREAM_DATA => self.data(frame, body, carried),
             Kind::SEGMENT_START => {
                 self.start = SegmentStart::decode(body).filter(|start| {
                     let place = start.segment == header.segment && start.base_lsn == frame.first_lsn;
@@ -260,7 +261,7 @@ impl Walk {
         if fits { Step::Fits } else { Step::Broken }
     }
 
-    fn data(&mut self, frame: &FrameHeader, body: &[u8]) -> bool {
+    fn data(&mut self, frame: &FrameHeader, body: &[u8], carried: &mut Carried) -> bool {
         let records = u64::from(frame.records);
         let before = if matches!(frame.frag, Frag::Middle | Frag::Last) { self.joined } else { 0 };
         // A reader joins them as they were before compression.
@@ -268,15 +269,16 @@ impl Walk {
         if frame.frag == Frag::First {
             self.counter = Counter::default();
         }
+        let record = |before, stream| carried.record(stream, frame.first_lsn.saturating_add(before + 1));
         let fits = match frame.frag {
             // None at all is legal: an empty batch once wrote that.
-            Frag::Whole => self.open.is_none() && count_records(frame.kind, body) == Some(records),
-            Frag::First => self.open.is_none() && records == 0 && self.counter.take(frame.kind, body),
+            Frag::Whole => self.open.is_none() && count_records(frame.kind, body, record) == Some(records),
+            Frag::First => self.open.is_none() && records == 0 && self.counter.take(frame.kind, body, record),
             Frag::Middle => {
-                self.open == Some(frame.kind) && records == 0 && self.counter.take(frame.kind, body)
+                self.open == Some(frame.kind) && records == 0 && self.counter.take(frame.kind, body, record)
             }
             Frag::Last => {
-                let counted = self.open == Some(frame.kind) && self.counter.take(frame.kind, body);
+                let counted = self.open == Some(frame.kind) && self.counter.take(frame.kind, body, record);
                 counted && records > 0 && self.counter.records() == Some(records)
             }
         };
@@ -329,12 +331,15 @@ mod tests {
             synced8: 512,
             body_crc: 0,
         };
-        let mut walk = Walk::new();
-        assert!(walk.data(&fragment(Frag::First, 200 << 20), &[]));
-        assert!(walk.data(&fragment(Frag::Middle, 50 << 20), &[]));
+        let (mut walk, mut carried) = (Walk::new(), Carried::default());
+        assert!(walk.data(&fragment(Frag::First, 200 << 20), &[], &mut carried));
+        assert!(walk.data(&fragment(Frag::Middle, 50 << 20), &[], &mut carried));
         let mut longest = walk.clone();
-        assert!(longest.data(&fragment(Frag::Last, 6 << 20), &[0]));
-        assert!(longest.data(&fragment(Frag::First, 200 << 20), &[]), "the next one begins at nothing");
-        assert!(!walk.data(&fragment(Frag::Middle, (6 << 20) + 1), &[]));
+        assert!(longest.data(&fragment(Frag::Last, 6 << 20), &[0], &mut carried));
+        assert!(
+            longest.data(&fragment(Frag::First, 200 << 20), &[], &mut carried),
+            "the next one begins at nothing"
+        );
+        assert!(!walk.data(&fragment(Frag::Middle, (6 << 20) + 1), &[], &mut carried));
     }
 }

@@ -197,7 +197,7 @@ impl Counters {
             Reject::QuotaExceeded { .. } => 1,
             Reject::TooLarge { .. } | Reject::BadName { .. } | Reject::TooManyStreams { .. } => 2,
             Reject::Backpressure { .. } => 3,
-            Reject::Closed => 4,
+            Reject::Closed | Reject::StreamDropped { .. } => 4,
             Reject::Poisoned => 5,
             Reject::Io { .. } => 6,
             Reject::NumbersUsedUp => 7,

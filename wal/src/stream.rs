@@ -3,8 +3,9 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::error::{AppendError, ReadError};
+use crate::error::{AppendError, ReadError, Reject};
 use crate::fs::{Fs, StdFs};
 use crate::payload::Payload;
 use crate::reader::Record;
@@ -17,19 +18,30 @@ use crate::{Durability, Lsn, Wal};
 /// Its records have numbers of the log, so those of one stream increase and are not consecutive. They are written and
 /// synced together with those of all others, and [`Wal::sync`], [`Wal::wait`] and [`Wal::watermarks`] speak of them as
 /// of any. A segment is given back when no stream needs a record of it: each says so by
-/// [`truncate_before`](Self::truncate_before), and [`Wal::truncate_before`] for the records that belong to none.
+/// [`truncate_before`](Self::truncate_before), and [`Wal::truncate_before`] for the records that belong to none. One that
+/// has no records, or has given up all it had, holds nothing; one that nobody uses any more is ended by
+/// [`Wal::drop_stream`].
 pub struct Stream<F: Fs = StdFs> {
     wal: Wal<F>,
     id: u32,
     name: Arc<str>,
+    is_gone: Arc<AtomicBool>,
 }
 
 impl<F: Fs> Stream<F> {
-    pub(crate) fn new(wal: Wal<F>, id: u32, name: Arc<str>) -> Self {
-        Self { wal, id, name }
+    pub(crate) fn new(wal: Wal<F>, (id, is_gone): (u32, Arc<AtomicBool>), name: Arc<str>) -> Self {
+        Self { wal, id, name, is_gone }
     }
 
-    /// What [`Record::stream`] says of its records. A log keeps it as long as the stream.
+    fn is_there(&self) -> Result<(), AppendError> {
+        if self.is_gone.load(Ordering::Acquire) {
+            return self.wal.inner.reject(Reject::StreamDropped { id: self.id });
+        }
+        Ok(())
+    }
+
+    /// What [`Record::stream`] says of its records. A log keeps it as long as the stream, and gives it to no other while
+    /// it has records with it.
     pub fn id(&self) -> u32 {
         self.id
     }
@@ -39,7 +51,8 @@ impl<F: Fs> Stream<F> {
         &self.name
     }
 
-    /// Records of this stream below never come back.
+    /// Records of this stream below never come back: none at all of one that was
+    /// [dropped](Wal::drop_stream).
     pub fn low(&self) -> Lsn {
         Lsn(self.wal.inner.pins.lock().stream_low(self.id))
     }
@@ -61,6 +74,7 @@ impl<F: Fs> Stream<F> {
         record: impl Into<Payload<'a>>,
         level: Durability,
     ) -> Result<Lsn, AppendError> {
+        self.is_there()?;
         let lsns = self.wal.inner.append(&mut [record.into()], level, self.id)?;
         Ok(Lsn(lsns.start))
     }
@@ -74,15 +88,21 @@ impl<F: Fs> Stream<F> {
         I: IntoIterator,
         I::Item: Into<Payload<'a>>,
     {
+        self.is_there()?;
         self.wal.append_batch_of(records, level, self.id)
     }
 
     /// Its records from `from`, or from its low watermark if that is higher, up to what is durable. Pins the log while it
-    /// lives, and reads the records of all streams.
+    /// lives, and reads the records of all streams; when the stream is dropped it ends, asked for the next, and lets go.
     pub fn reader(&self, from: Lsn) -> impl Iterator<Item = Result<Record, ReadError>> + use<F> {
-        let id = self.id;
-        let records = self.wal.reader(from.max(self.low()));
-        records.filter(move |record| record.as_ref().map_or(true, |record| record.stream == id))
+        let (id, is_gone) = (self.id, self.is_gone.clone());
+        let mut records = Some(self.wal.reader(from.max(self.low())));
+        std::iter::from_fn(move || {
+            if is_gone.load(Ordering::Acquire) {
+                records = None;
+            }
+            records.as_mut()?.find(|record| record.as_ref().map_or(true, |record| record.stream == id))
+        })
     }
 
     /// Gives up the records of this stream below `lsn`, durably, and gives back the segments that nobody needs any more.
@@ -92,9 +112,6 @@ impl<F: Fs> Stream<F> {
     /// Where that gives back no segment and the log is at its limit, or the disk is full, [`low`](Self::low) of the stream
     /// may stay what it was: what was given up counts for every truncation as long as the log is open, and the next one
     /// that finds room makes it durable. So a log at its limit can always be truncated, however many streams hold it.
-    ///
-    /// After an opening nobody knows whether old records belong to no stream: they are held until
-    /// [`Wal::truncate_before`] is called once.
     ///
     /// # Errors
     /// As [`Wal::truncate_before`]; the records of this stream may be gone even so.
@@ -108,7 +125,8 @@ impl<F: Fs> Stream<F> {
 
 impl<F: Fs> Clone for Stream<F> {
     fn clone(&self) -> Self {
-        Self { wal: self.wal.clone(), id: self.id, name: self.name.clone() }
+        let (name, is_gone) = (self.name.clone(), self.is_gone.clone());
+        Self { wal: self.wal.clone(), id: self.id, name, is_gone }
     }
 }
 

@@ -120,7 +120,7 @@ impl<F: Fs> Wal<F> {
             ahead: AtomicBool::new(!found.reserve.is_empty()),
         };
         home.counters.opened(&report);
-        let inner = Arc::new(Inner::new(home, found.log, found.reserve, lock));
+        let inner = Arc::new(Inner::new(home, (found.log, found.lasts), found.reserve, lock));
         Ok((Self { keeper: None, handles: Arc::new(Handles(inner.clone())), inner }, report))
     }
 
@@ -197,7 +197,8 @@ impl<F: Fs> Wal<F> {
 
     /// The stream of this name, of 1 to 255 bytes. A new one is made, durably, which costs a sync, and a rotation where
     /// the log has had none. A log has at most 4,096; each takes 48 bytes and its name at the beginning of every
-    /// segment, and all of them at most an eighth of it.
+    /// segment, and all of them at most an eighth of it. It is there, in every later opening, until
+    /// [`drop_stream`](Self::drop_stream).
     ///
     /// # Errors
     /// [`Reject::BadName`] and [`Reject::TooManyStreams`]; else as [`append`](Self::append).
@@ -206,8 +207,23 @@ impl<F: Fs> Wal<F> {
             return self.inner.reject(Reject::BadName { len: name.len() });
         }
         match self.inner.submit(Work::Define(name.into()))? {
-            Done::Stream(id) => Ok(Stream::new(self.clone(), id, name.into())),
+            Done::Stream(id, is_gone) => Ok(Stream::new(self.clone(), (id, is_gone), name.into())),
             _ => unreachable!("a name is answered with its stream"),
+        }
+    }
+
+    /// Ends the stream of this name, durably, with all its records, and gives back the segments that nobody needs any
+    /// more. It holds nothing from here on, its readers end, and its handles are refused with
+    /// [`Reject::StreamDropped`]; [`stream`](Self::stream) makes a new one of the name, with another id. A name that the
+    /// log does not have is none to end, and no error. Costs as much as [`Stream::truncate_before`].
+    ///
+    /// # Errors
+    /// As [`truncate_before`](Self::truncate_before). [`AppendError::Rejected`]: the stream is still there, its records
+    /// may be gone even so.
+    pub fn drop_stream(&self, name: &str) -> Result<Truncated, AppendError> {
+        match self.inner.submit(Work::DropStream(name.into()))? {
+            Done::Truncated(truncated) => Ok(truncated),
+            _ => unreachable!("a truncation is answered with what it did"),
         }
     }
 

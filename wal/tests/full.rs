@@ -83,7 +83,6 @@ fn a_full_log_gives_back_what_its_streams_give_up_one_after_the_other() {
                 let mut log = Log::filled(full, streams, commit_align);
                 if dies {
                     log = log.died();
-                    log.wal.truncate_before(Lsn(u64::MAX)).unwrap();
                 }
                 // Its number is taken back, and holds nothing.
                 assert!(log.wal.append(vec![7; 500]).is_err(), "{what}");
@@ -122,6 +121,23 @@ fn truncations_that_give_back_nothing_take_nothing_from_those_that_do() {
             assert!(log.streams[0].low() < next);
             assert!(log.streams[1].truncate_before(next).unwrap().segments > 0, "{full:?}, {commit_align}");
             log.append().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_full_log_gives_back_what_a_stream_held_that_is_dropped() {
+    for full in [Full::Limit, Full::Disk] {
+        for commit_align in [0, 4096] {
+            let mut log = Log::filled(full, 2, commit_align);
+            let next = log.wal.next_lsn();
+            assert_eq!(log.streams[0].truncate_before(next).unwrap().segments, 0);
+            assert!(log.wal.drop_stream("1").unwrap().segments > 0, "{full:?}, {commit_align}");
+            log.streams.pop();
+            log.append().unwrap();
+            let log = log.died();
+            assert_eq!((log.streams[0].low(), log.wal.watermarks().low), (next, next));
+            assert_eq!(log.wal.stream("1").unwrap().id(), 3);
         }
     }
 }

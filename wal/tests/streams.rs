@@ -134,12 +134,38 @@ fn a_log_that_is_all_streams_gives_back_what_they_have_passed() {
     let recycled = Header::decode(&disk.peek(path(6)).unwrap_or_default());
     let features = recycled.map_or(Features(STREAMS | RECYCLED), |header| header.features);
     assert_eq!(features, Features(STREAMS | RECYCLED));
-    // What it had before an opening it may still have.
     let (wal, _) = open(&disk.crash(Survive::Nothing));
     let stream = wal.stream("only").unwrap();
     let next = wal.next_lsn();
-    assert!(stream.truncate_before(next).unwrap().low < next);
-    assert_eq!(wal.truncate_before(next).unwrap().low, next);
+    assert_eq!(stream.truncate_before(next).unwrap().low, next, "none are of no stream");
+}
+
+/// Each was taken for one with records up to the end, and so was what belongs to no stream.
+#[test]
+fn an_opening_knows_up_to_where_each_stream_has_records() {
+    for len in [10, LEN] {
+        let disk = SimFs::new(0);
+        let (wal, _) = open(&disk);
+        let [idle, early, late] = ["idle", "early", "late"].map(|name| wal.stream(name).unwrap());
+        idle.append("given up").unwrap();
+        let batch = |id: u64| (id..id + 3).map(|id| record(id, len));
+        let early_end = early.append_batch_with(batch(0), Synced).unwrap().end;
+        wal.rotate().unwrap();
+        let plain = wal.append_batch(batch(3)).unwrap();
+        let late_end = late.append_batch_with(batch(6), Synced).unwrap().end;
+        wal.rotate().unwrap();
+        idle.truncate_before(Lsn(2)).unwrap();
+        let (wal, _) = open(&disk.crash(Survive::Nothing));
+        let pinned = || wal.usage().pinned_by.map(|pinned| (pinned.name.to_string(), pinned.lsn));
+        let [early, late] = ["early", "late"].map(|name| wal.stream(name).unwrap());
+        assert_eq!(pinned(), Some(("early".to_owned(), Lsn(1))));
+        early.truncate_before(early_end).unwrap();
+        assert_eq!(pinned(), Some(("late".to_owned(), Lsn(1))), "{len}");
+        assert_eq!(late.truncate_before(late_end).unwrap().low, Lsn(1), "{len}: some are of no stream");
+        assert_eq!((pinned(), wal.truncate_before(plain.end).unwrap().low), (None, plain.end));
+        assert_eq!(late.truncate_before(late_end).unwrap().low, late_end, "{len}: and no later one");
+        assert_eq!(wal.usage().segments, 1);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::Durability::{Buffered, Synced, Written};
 use crate::parker::Parker;
 
 fn queue(policy: SyncPolicy) -> Queue {
-    Queue::new(Intake::new(1, 512, 1 << 16), 1000, policy)
+    Queue::new((Intake::new(1, 512, 1 << 16), 1), 1000, policy)
 }
 
 /// Brings a record and waits for it.

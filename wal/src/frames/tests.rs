@@ -52,7 +52,7 @@ fn many_batches_share_one_frame_and_long_records_are_not_copied() {
     let parsed = parse(&mut frames);
     assert_eq!(shape(&parsed), [(Frag::Whole, 7, 5)]);
     assert_eq!(parsed[0].0.synced8, 512);
-    assert_eq!(count_records(Kind::DATA, &parsed[0].1), Some(5));
+    assert_eq!(count_records(Kind::DATA, &parsed[0].1, |_, _| {}), Some(5));
     let mut slices = Vec::new();
     frames.slices(1, &mut slices);
     assert_eq!(slices.len(), 3);

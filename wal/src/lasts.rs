@@ -1,0 +1,110 @@
+//! Up to where each stream has records, as a walk over a log sees them; 0 stands for the records of no stream.
+
+use std::collections::BTreeMap;
+
+/// The LSN after the last record of each stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Lasts {
+    ends: BTreeMap<u32, u64>,
+    /// Of the group that is being walked.
+    open: BTreeMap<u32, u64>,
+    /// The stream of the record that was seen last, and where that ends.
+    run: Option<(u32, u64)>,
+    /// The highest id that a stream has, or had.
+    highest: u32,
+}
+
+impl Lasts {
+    /// LSN after the last record; 0 where there is none.
+    pub(crate) fn end(&self, stream: u32) -> u64 {
+        self.ends.get(&stream).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn highest(&self) -> u32 {
+        self.highest
+    }
+
+    /// The group has a record of this stream. Those that are not `known` are nobody's, and there may be any number.
+    #[inline]
+    pub(crate) fn saw(&mut self, (stream, end): (u32, u64), known: impl Fn(u32) -> bool) {
+        match &mut self.run {
+            Some((same, last)) if *same == stream => *last = end,
+            _ => {
+                self.end_run(known);
+                self.run = Some((stream, end));
+            }
+        }
+    }
+
+    fn end_run(&mut self, known: impl Fn(u32) -> bool) {
+        if let Some((stream, end)) = self.run.take() {
+            self.named(stream);
+            if stream == 0 || known(stream) {
+                self.open.insert(stream, end);
+            }
+        }
+    }
+
+    /// The group is over, and all of it is there.
+    pub(crate) fn group(&mut self, known: impl Fn(u32) -> bool) {
+        self.end_run(known);
+        while let Some((stream, end)) = self.open.pop_first() {
+            self.ends.insert(stream, end);
+        }
+    }
+
+    /// There is, or was, a stream of this id.
+    pub(crate) fn named(&mut self, stream: u32) {
+        self.highest = self.highest.max(stream);
+    }
+
+    /// The stream is gone with its records.
+    pub(crate) fn gone(&mut self, stream: u32) {
+        self.ends.remove(&stream);
+    }
+
+    /// Takes in what an earlier segment says of streams that still are `known`.
+    pub(crate) fn earlier(&mut self, other: &Self, known: impl Fn(u32) -> bool) {
+        self.named(other.highest);
+        for (&stream, &end) in &other.ends {
+            if stream == 0 || known(stream) {
+                self.ends.entry(stream).or_insert(end);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_counts_is_the_last_record_of_a_group_that_is_whole() {
+        let known = |stream| stream < 5;
+        let mut lasts = Lasts::default();
+        for saw in [(1, 2), (1, 3), (0, 4), (2, 5), (7, 6), (1, 7)] {
+            lasts.saw(saw, known);
+        }
+        lasts.group(known);
+        lasts.saw((2, 8), known);
+        lasts.saw((3, 9), known);
+        assert_eq!([0, 1, 2, 3, 7].map(|stream| lasts.end(stream)), [4, 7, 5, 0, 0]);
+        lasts.gone(2);
+        assert_eq!((lasts.end(2), lasts.highest()), (0, 7));
+    }
+
+    #[test]
+    fn an_earlier_segment_tells_of_streams_that_have_no_later_record() {
+        let known = |stream| stream != 3;
+        let [mut last, mut before] = [Lasts::default(), Lasts::default()];
+        for (lasts, saw) in
+            [(&mut before, [(1, 2), (2, 3), (3, 4)]), (&mut last, [(0, 10), (1, 11), (1, 12)])]
+        {
+            saw.into_iter().for_each(|saw| lasts.saw(saw, |_| true));
+            lasts.group(|_| true);
+        }
+        last.earlier(&before, known);
+        assert_eq!([0, 1, 2, 3].map(|stream| last.end(stream)), [10, 12, 3, 0]);
+        assert_eq!(last.highest(), 3);
+    }
+}
