@@ -81,7 +81,7 @@
 //! - **G13** One opener at a time, in all processes (`tests/append.rs`).
 //! - **G14** A [`Tail`] sees each record once, in order, whole, and not before it is as safe as asked for; rotation, and
 //!   truncation of what it has not seen, are events. It is woken when there is news for it and not otherwise
-//!   (`tests/tail.rs`, `tests/loom.rs`).
+//!   (`tests/tail.rs`, `tests/tasks.rs`, `tests/loom.rs`).
 //! - **G15** Any bytes on disk: no panic, no endless loop, no allocation beyond what the file holds, or what its bytes can
 //!   be unpacked to (`tests/golden.rs`, `tests/exhaustive.rs`, `tests/forged.rs`, `tests/codec.rs`).
 //! - **G16** Dropping an append future neither loses nor duplicates a record and blocks nobody

@@ -1,0 +1,178 @@
+//! G14 for tasks: what waits is woken once, reads are done by a thread, and who goes away loses nothing.
+#![cfg(all(feature = "sim", feature = "tokio"))]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod harness;
+
+use std::io::ErrorKind;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use forebay_wal::Durability::{Buffered, Synced, Written};
+use forebay_wal::aio::{self, AsyncWal};
+use forebay_wal::fs::sim::{Fault, Op, SimFs};
+use forebay_wal::{Event, Lsn, Options, ReadError, Wal};
+use futures_core::Stream;
+use harness::watched::{Watch, Watched};
+use harness::{DIR, options, record};
+use parking_lot::Mutex;
+
+fn log() -> (SimFs, Wal<SimFs>) {
+    let disk = SimFs::new(0);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
+    (disk, wal)
+}
+
+#[derive(Default)]
+struct Wakes(AtomicU64);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Asks a tail once, and drops the future.
+fn ask(tail: &mut aio::Tail<SimFs>, waker: &Waker) -> Option<Event> {
+    match pin!(tail.next()).poll(&mut Context::from_waker(waker)) {
+        Poll::Ready(event) => Some(event.unwrap()),
+        Poll::Pending => None,
+    }
+}
+
+/// A tail that looks now and then would wake for nothing, and one that is told of everything as well.
+#[test]
+fn a_task_is_woken_when_there_is_news_for_it_and_not_otherwise() {
+    let (disk, wal) = log();
+    let (log, _committer) = AsyncWal::unstarted(wal);
+    let wal = log.wal();
+    wal.append("a").unwrap();
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(wakes.clone());
+    let woken = || wakes.0.swap(0, Ordering::Relaxed);
+    let mut tail = log.tail(Lsn::FIRST, Synced).unwrap();
+    let mut shown = |waker| {
+        let mut shown = Vec::new();
+        while let Some(event) = ask(&mut tail, waker) {
+            shown.push(match event {
+                Event::Record(record) => record.lsn.0.to_string(),
+                Event::Closed => return vec!["closed".to_owned()],
+                other => format!("{other:?}"),
+            });
+        }
+        shown
+    };
+    assert_eq!(shown(&waker), ["1"]);
+    let nothing = |what: &dyn Fn()| {
+        what();
+        assert_eq!(woken(), 0);
+    };
+    nothing(&|| drop(wal.reserve()));
+    nothing(&|| drop(wal.append_with("b", Buffered)));
+    nothing(&|| drop(wal.append_with("c", Written)));
+    nothing(&|| drop(wal.maintain()));
+    nothing(&|| drop(wal.pin("somebody", Lsn(1))));
+    wal.sync().unwrap();
+    assert_eq!((woken(), shown(&waker).join(" ")), (1, "2 3".to_owned()), "once for both");
+    nothing(&|| drop(wal.sync()));
+    nothing(&|| drop(wal.truncate_before(Lsn(2))));
+    nothing(&|| drop(wal.checkpoint(Lsn(2), b"")));
+    disk.fail_next(Op::Write, 0, Fault::Error(ErrorKind::Other));
+    nothing(&|| assert!(wal.append("refused").is_err()));
+    wal.rotate().unwrap();
+    assert_eq!((woken(), shown(&waker).join(" ")), (1, "Rotated { segment: 2 }".to_owned()));
+    wal.append("d").unwrap();
+    wal.append("e").unwrap();
+    assert_eq!((woken(), shown(&waker).join(" ")), (1, "4 5".to_owned()), "it has not asked in between");
+    wal.close().unwrap();
+    assert_eq!((woken(), shown(&waker).join(" ")), (1, "closed".to_owned()));
+}
+
+#[test]
+fn a_future_that_is_dropped_loses_nothing() {
+    let (disk, wal) = log();
+    let (log, _committer) = AsyncWal::unstarted(wal);
+    let mut tail = log.tail(Lsn::FIRST, Written).unwrap();
+    let mut seen = Vec::new();
+    for id in 1..=40 {
+        assert_eq!(ask(&mut tail, Waker::noop()), None);
+        assert_eq!(tail.next_lsn(), Lsn(id));
+        log.wal().append(record(id, usize::try_from(id * 37 % 1500).unwrap())).unwrap();
+        if id % 7 == 0 {
+            drop(tail.next());
+            disk.fail_next(Op::Read, 0, Fault::Error(ErrorKind::Other));
+            let mut next = pin!(tail.next());
+            let read = next.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(read, Poll::Ready(Err(ReadError::Io { .. }))), "{read:?}");
+        }
+        loop {
+            match ask(&mut tail, Waker::noop()) {
+                Some(Event::Record(record)) => seen.push((record.lsn.0, record.bytes.to_vec())),
+                Some(Event::Rotated { .. }) => {}
+                other => break assert_eq!(other, None),
+            }
+        }
+    }
+    assert_eq!(seen, harness::read_all(log.wal()));
+    // Who is dropped while it waits is forgotten when the next one comes, and told no more.
+    (0..5).for_each(|_| drop(ask(&mut log.tail(Lsn(50), Written).unwrap(), Waker::noop())));
+    log.wal().append("last").unwrap();
+    assert!(matches!(ask(&mut tail, Waker::noop()), Some(Event::Record(_))));
+}
+
+#[test]
+fn a_stream_ends_behind_the_end_of_the_log() {
+    let (_, wal) = log();
+    let (log, _committer) = AsyncWal::unstarted(wal);
+    let mut tail = log.tail(Lsn::FIRST, Synced).unwrap();
+    log.wal().append("a").unwrap();
+    log.wal().close().unwrap();
+    let mut next = || Pin::new(&mut tail).poll_next(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(next(), Poll::Ready(Some(Ok(Event::Record(_))))));
+    assert!(matches!(next(), Poll::Ready(Some(Ok(Event::Closed)))));
+    assert!(matches!(next(), Poll::Ready(None)));
+}
+
+/// No read of a file happens on the thread that runs the tasks.
+#[test]
+fn a_started_log_is_read_by_a_thread_of_its_own() {
+    #[derive(Default)]
+    struct Elsewhere(Mutex<Option<std::thread::ThreadId>>);
+
+    impl Watch for Elsewhere {
+        fn read(&self, _: &SimFs) {
+            assert_ne!(*self.0.lock(), Some(std::thread::current().id()), "read where tasks run");
+        }
+    }
+
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let fs = Watched::new(SimFs::new(0), Arc::<Elsewhere>::default());
+    let options = Options { segment_bytes: 64 << 10, max_frame: 2048, ..options() };
+    let (wal, _) = Wal::open_in(fs.clone(), DIR, options).unwrap();
+    runtime.block_on(async {
+        let log = AsyncWal::start(wal).unwrap();
+        let mut tails = [(); 2].map(|()| log.tail(Lsn::FIRST, Synced).unwrap());
+        *fs.watch.0.lock() = Some(std::thread::current().id());
+        for round in 0..20_u64 {
+            let sent: Vec<_> = (0..50).map(|_| log.append(vec![7; 200])).collect();
+            for append in sent {
+                append.await.unwrap();
+            }
+            for tail in &mut tails {
+                let mut next = round * 50 + 1;
+                while next <= (round + 1) * 50 {
+                    if let Event::Record(record) = tail.next().await.unwrap() {
+                        assert_eq!(record.lsn.0, next);
+                        next += 1;
+                    }
+                }
+            }
+        }
+        log.close().await.unwrap();
+        for mut tail in tails {
+            assert_eq!(tail.next().await.unwrap(), Event::Closed);
+        }
+    });
+}
