@@ -12,12 +12,13 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use forebay_wal::Durability::{Buffered, Synced, Written};
 use forebay_wal::aio::{self, AsyncWal};
+use forebay_wal::fs::Fs;
 use forebay_wal::fs::sim::{Fault, Op, SimFs};
 use forebay_wal::{Event, Lsn, Options, ReadError, Wal};
 use futures_core::Stream;
 use harness::watched::{Watch, Watched};
 use harness::{DIR, options, record};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 fn log() -> (SimFs, Wal<SimFs>) {
     let disk = SimFs::new(0);
@@ -175,4 +176,85 @@ fn a_started_log_is_read_by_a_thread_of_its_own() {
             assert_eq!(tail.next().await.unwrap(), Event::Closed);
         }
     });
+}
+
+/// Reads are held up, or panic.
+#[derive(Default)]
+struct Reads {
+    state: Mutex<Hold>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, PartialEq, Default)]
+enum Hold {
+    #[default]
+    No,
+    Wait,
+    Panic,
+}
+
+impl Watch for Reads {
+    fn read(&self, _: &SimFs) {
+        let mut state = self.state.lock();
+        while *state == Hold::Wait {
+            self.changed.wait(&mut state);
+        }
+        if *state == Hold::Panic {
+            *state = Hold::No;
+            drop(state);
+            panic!("the disk has had enough");
+        }
+    }
+}
+
+impl Reads {
+    fn set(&self, hold: Hold) {
+        *self.state.lock() = hold;
+        self.changed.notify_all();
+    }
+}
+
+/// A started log of three records, which a thread reads for its tails.
+fn started() -> (AsyncWal<Watched<Reads>>, Arc<Reads>) {
+    let fs = Watched::new(SimFs::new(0), Arc::<Reads>::default());
+    let (wal, _) = Wal::open_in(fs.clone(), DIR, options()).unwrap();
+    for id in 1..=3 {
+        wal.append(record(id, 10)).unwrap();
+        wal.rotate().unwrap();
+    }
+    (AsyncWal::start(wal).unwrap(), fs.watch)
+}
+
+fn next<F: Fs>(tail: &mut aio::Tail<F>) -> Result<Event, ReadError> {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(tail.next())
+}
+
+/// It came back as it had gone, with its pin.
+#[test]
+fn a_tail_that_is_detached_while_it_is_read_for_holds_nothing() {
+    let (log, reads) = started();
+    let mut tail = log.tail(Lsn::FIRST, Synced).unwrap();
+    reads.set(Hold::Wait);
+    assert!(pin!(tail.next()).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let mut tail = tail.detached();
+    reads.set(Hold::No);
+    assert!(matches!(next(&mut tail), Ok(Event::Record(record)) if record.lsn == Lsn(1)));
+    assert_eq!(log.wal().usage().pinned_by, None);
+    assert_eq!(log.wal().truncate_before(Lsn(4)).unwrap().low, Lsn(4));
+    assert!(matches!(next(&mut tail), Ok(Event::Gap { from: Lsn(2), to: Lsn(4) })));
+}
+
+/// The thread that reads ended with it, and all later tails had nobody.
+#[test]
+fn a_panic_in_a_read_ends_one_tail_and_no_other() {
+    let (log, reads) = started();
+    let [mut lost, mut other] = [(); 2].map(|()| log.tail(Lsn::FIRST, Synced).unwrap());
+    reads.set(Hold::Panic);
+    assert!(matches!(next(&mut lost), Err(ReadError::Poisoned(_))));
+    assert!(matches!(next(&mut lost), Err(ReadError::Poisoned(_))), "it is lost");
+    for tail in [&mut other, &mut log.tail(Lsn::FIRST, Synced).unwrap()] {
+        let first = next(tail);
+        assert!(matches!(&first, Ok(Event::Record(record)) if record.lsn == Lsn(1)), "{first:?}");
+    }
+    assert!(log.wal().poisoned().is_none());
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::mpsc;
 use std::task::{Context, Poll, ready};
@@ -27,9 +28,11 @@ type Read<F> = (Box<tail::Tail<F>>, Result<(), ReadError>);
 
 impl<F: Fs> Job<F> {
     fn run(mut self) {
-        let read = self.tail.read();
-        // Nobody listens where the tail was dropped.
-        drop(self.back.send((self.tail, read)));
+        // The thread reads for others as well: a panic of the file system ends this tail alone.
+        if let Ok(read) = catch_unwind(AssertUnwindSafe(|| self.tail.read())) {
+            // Nobody listens where the tail was dropped.
+            drop(self.back.send((self.tail, read)));
+        }
     }
 }
 
@@ -67,6 +70,8 @@ pub struct Tail<F: Fs = StdFs> {
     state: State<F>,
     /// Who reads files; without anybody it is done where it is polled.
     reads: Option<mpsc::Sender<Job<F>>>,
+    /// Whether it is to be detached when it comes back from there.
+    detaches: bool,
     ended: bool,
 }
 
@@ -81,12 +86,14 @@ enum State<F: Fs> {
 
 impl<F: Fs> Tail<F> {
     pub(super) fn new(tail: tail::Tail<F>, reads: Option<mpsc::Sender<Job<F>>>) -> Self {
-        Self { state: State::Here(Box::new(tail)), reads, ended: false }
+        Self { state: State::Here(Box::new(tail)), reads, detaches: false, ended: false }
     }
 
-    /// As [`crate::Tail::detached`]: it pins nothing.
+    /// As [`crate::Tail::detached`]: it pins nothing. Where it is being read for, the pin goes when that is done and it is
+    /// polled.
     #[must_use]
     pub fn detached(mut self) -> Self {
+        self.detaches = matches!(self.state, State::Reading(..));
         self.state = match self.state {
             State::Here(tail) => State::Here(Box::new(tail.detached())),
             State::Waiting(tail, news) => State::Waiting(Box::new(tail.detached()), news),
@@ -147,7 +154,10 @@ impl<F: Fs> Tail<F> {
                         return Poll::Pending;
                     }
                     Poll::Ready(Ok((tail, read))) => {
-                        self.state = State::Here(tail);
+                        self.state = State::Here(match std::mem::take(&mut self.detaches) {
+                            true => Box::new(tail.detached()),
+                            false => tail,
+                        });
                         read?;
                     }
                     Poll::Ready(Err(_)) => {}
