@@ -55,6 +55,8 @@ pub struct Tail<F: Fs = StdFs> {
     segment: Option<u64>,
     /// Records that are gone, and nobody was told.
     gap: Option<(u64, u64)>,
+    /// Whether whoever wrote when the log broke has published all that is durable.
+    is_settled: bool,
     end: Option<End>,
     parker: Arc<Parker<Outcome>>,
 }
@@ -88,6 +90,7 @@ impl<F: Fs> Tail<F> {
             limit: 0,
             segment,
             gap: (asked < first).then_some((asked, first)),
+            is_settled: false,
             end: None,
             parker: Arc::default(),
         }
@@ -190,6 +193,9 @@ impl<F: Fs> Tail<F> {
         // Before the watermarks: those of a log that has ended are the last.
         let ended = self.inner.progress.has_ended();
         let failure = if ended { self.inner.poisoned() } else { None };
+        if failure.is_some() && !self.is_settled {
+            return Ok(Next::Read);
+        }
         let limit = match self.level {
             Durability::Buffered | Durability::Written if failure.is_none() => self.inner.progress.written(),
             _ => self.inner.durable(),
@@ -219,11 +225,17 @@ impl<F: Fs> Tail<F> {
     /// Whether the frame that is to be read is in memory.
     #[cfg(feature = "tokio")]
     pub(crate) fn has_read(&self) -> bool {
-        self.cursor.has_frame()
+        self.cursor.frame_lsn() < self.limit && self.cursor.has_frame()
     }
 
-    /// Reads a frame.
+    /// Reads a frame; or, where none is there to be read as the log broke, waits for whoever still syncs one.
     pub(crate) fn read(&mut self) -> Result<(), ReadError> {
+        if self.cursor.frame_lsn() >= self.limit {
+            // It need not be the one who writes whose failure was told.
+            drop(self.inner.log.lock());
+            self.is_settled = true;
+            return Ok(());
+        }
         let from = self.cursor.next_lsn();
         match self.cursor.step(self.limit) {
             Ok(Step::Nearer) => Ok(()),

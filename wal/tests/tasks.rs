@@ -258,3 +258,41 @@ fn a_panic_in_a_read_ends_one_tail_and_no_other() {
     }
     assert!(log.wal().poisoned().is_none());
 }
+
+/// Somebody fails to make a segment while another syncs a record; and a tail looks in between.
+#[derive(Default)]
+struct Between {
+    act: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Watch for Between {
+    fn before(&self, op: Op) {
+        let act = if op == Op::Sync { self.act.lock().take() } else { None };
+        if let Some(act) = act {
+            act();
+        }
+    }
+}
+
+/// Such a tail ended for good before a record that was acknowledged after it.
+#[test]
+fn a_tail_of_a_log_that_broke_waits_for_the_sync_that_is_under_way() {
+    let fs = Watched::new(SimFs::new(0), Arc::<Between>::default());
+    let (wal, _) = Wal::open_in(fs.clone(), DIR, options()).unwrap();
+    wal.append("before").unwrap();
+    let log = AsyncWal::start(wal.clone()).unwrap();
+    let tail = Arc::new(Mutex::new(log.tail(Lsn::FIRST, Synced).unwrap()));
+    assert!(matches!(next(&mut *tail.lock()), Ok(Event::Record(_))));
+    let (looks, breaks, disk) = (tail.clone(), wal.clone(), fs.disk.clone());
+    *fs.watch.act.lock() = Some(Box::new(move || {
+        disk.fail_next(Op::SyncDir, 0, Fault::Error(ErrorKind::Other));
+        assert!(breaks.reserve().is_err() && breaks.poisoned().is_some());
+        let mut tail = looks.lock();
+        let early = pin!(tail.next()).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(early.is_pending(), "{early:?}");
+    }));
+    assert_eq!(wal.append("meanwhile").unwrap(), Lsn(2));
+    let last = next(&mut *tail.lock());
+    assert!(matches!(&last, Ok(Event::Record(record)) if record.lsn == Lsn(2)), "{last:?}");
+    assert!(matches!(next(&mut *tail.lock()), Err(ReadError::Poisoned(_))));
+}
