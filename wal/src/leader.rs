@@ -127,7 +127,9 @@ impl<F: Fs> Inner<F> {
         if due_in_ns() != Some(0) {
             return Ok(due_in_ns());
         }
-        self.until(Durability::Synced, self.progress.appended())?;
+        // Also what a leader is writing, or a task has brought: nobody was told of that, and it is due all the same.
+        let end = self.queue.lock().intake.next_lsn();
+        self.until(Durability::Synced, end)?;
         Ok(due_in_ns())
     }
 

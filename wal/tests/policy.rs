@@ -240,3 +240,15 @@ proptest! {
         }
     }
 }
+
+/// It answered that something was due at once, for as long as nobody else wrote the record.
+#[cfg(feature = "tokio")]
+#[test]
+fn what_a_task_has_brought_is_synced_in_time_as_well() {
+    let disk = SimFs::new(0);
+    let (log, _committer) = forebay_wal::aio::AsyncWal::unstarted(open(&disk, interval(10)));
+    let append = log.append_with("a", Written);
+    disk.advance(10 * MS);
+    assert_eq!((log.wal().maintain().unwrap(), durable(&disk)), (None, 1));
+    drop(append);
+}
