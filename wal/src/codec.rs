@@ -35,6 +35,16 @@ pub(crate) struct Packer {
 }
 
 impl Packer {
+    /// Forgets everything but the memory, and of that more than `keep` bytes too.
+    pub(crate) fn clear(&mut self, keep: usize) {
+        for memory in [&mut self.out, &mut self.joined] {
+            memory.clear();
+            if memory.capacity() > 4 * keep {
+                memory.shrink_to(keep);
+            }
+        }
+    }
+
     /// Adds a body to `out` as it is stored, and says with which codec: with none where it does not get smaller by an
     /// eighth.
     pub(crate) fn pack(&mut self, compression: Compression, body: &[u8]) -> u8 {

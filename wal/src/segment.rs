@@ -147,7 +147,9 @@ impl<F: Fs> Segment<F> {
             let packer = &mut home.packer.lock();
             let data = frames.pack(count, (&self.digest, self.synced), (compression, packer));
             let slices = &mut [IoSlice::new(&start), IoSlice::new(&packer.out)];
-            return self.put(home, slices, (before.then(data), place.next_lsn)).map(|()| data);
+            let put = self.put(home, slices, (before.then(data), place.next_lsn));
+            packer.clear(home.options.max_frame as usize);
+            return put.map(|()| data);
         }
         let data = frames.seal(count, &self.digest, self.synced);
         match frames.flat(count) {

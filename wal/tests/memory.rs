@@ -116,3 +116,23 @@ fn what_waits_takes_no_more_than_it_may() {
         drop(committer);
     }
 }
+
+/// What a codec had made of the longest batch stayed for as long as the log.
+#[cfg(feature = "snappy")]
+#[test]
+fn what_compressing_a_long_batch_took_is_given_back() {
+    const LEN: usize = 8 << 20;
+    let scratch = tempfile::tempdir().unwrap();
+    let compression = forebay_wal::Compression::Snappy;
+    let (wal, _) = Wal::open_in(StdFs, scratch.path(), Options { compression, ..options() }).unwrap();
+    wal.append("the first").unwrap();
+    let mut state = 1_u64;
+    let mut noise = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state.to_be_bytes()[0]
+    };
+    let long: Vec<u8> = (0..LEN).map(|_| noise()).collect();
+    let memory = allocation_counter::measure(|| assert_eq!(wal.append(&long[..]).unwrap(), Lsn(2)));
+    assert!(memory.bytes_max > LEN as u64, "{memory:?}");
+    assert!(memory.bytes_current < 16 * i64::from(options().max_frame), "{memory:?}");
+}
