@@ -130,7 +130,8 @@ impl Builder {
     ///
     /// [`Error::UnsupportedVersion`] and [`Error::UnsupportedCodec`] for what cannot be written,
     /// [`Error::InvalidOption`] for sizes of zero, for blocks larger than the limits, and for a
-    /// [`max_ratio`](Limits::max_ratio) that the codec can exceed: 1032 for gzip, 22 for snappy.
+    /// [`max_ratio`](Limits::max_ratio) that the codec can exceed: 1032 for gzip and flate, 255 for lz4, 22
+    /// for snappy.
     pub fn new(options: BuilderOptions) -> Result<Self, Error> {
         let BuilderOptions { format, codec, block_size, target_size, limits, .. } = options;
         if !format.is_writable() {

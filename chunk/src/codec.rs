@@ -2,8 +2,14 @@
 //! Decompression never yields more than the bytes it was allowed, nor allocates for more.
 
 #[cfg(feature = "gzip")]
+mod deflate;
+#[cfg(feature = "gzip")]
 mod gzip;
+#[cfg(feature = "lz4")]
+mod lz4;
 pub(crate) mod snappy;
+#[cfg(feature = "zstd")]
+mod zstd;
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,26 +28,26 @@ pub enum Codec {
     /// One gzip member; Loki's default.
     #[cfg_attr(feature = "serde", serde(rename = "gzip"))]
     Gzip,
-    /// LZ4 frames of 64 KiB blocks. Not supported yet.
+    /// LZ4 frames of 64 KiB blocks.
     #[cfg_attr(feature = "serde", serde(rename = "lz4-64k"))]
     Lz4_64k,
     /// The snappy framing format; what Grafana recommends and the default here.
     #[default]
     #[cfg_attr(feature = "serde", serde(rename = "snappy"))]
     Snappy,
-    /// LZ4 frames of 256 KiB blocks. Not supported yet.
+    /// LZ4 frames of 256 KiB blocks.
     #[cfg_attr(feature = "serde", serde(rename = "lz4-256k"))]
     Lz4_256k,
-    /// LZ4 frames of 1 MiB blocks. Not supported yet.
+    /// LZ4 frames of 1 MiB blocks.
     #[cfg_attr(feature = "serde", serde(rename = "lz4-1M"))]
     Lz4_1m,
-    /// LZ4 frames of 4 MiB blocks. Not supported yet.
+    /// LZ4 frames of 4 MiB blocks.
     #[cfg_attr(feature = "serde", serde(rename = "lz4"))]
     Lz4,
-    /// Deflate without a header. Not supported yet.
+    /// Deflate without a header.
     #[cfg_attr(feature = "serde", serde(rename = "flate"))]
     Flate,
-    /// Zstandard. Not supported yet.
+    /// Zstandard, with its checksum.
     #[cfg_attr(feature = "serde", serde(rename = "zstd"))]
     Zstd,
 }
@@ -98,7 +104,12 @@ impl Codec {
     /// Whether chunks of this codec can be read and written, with the features that this crate was built
     /// with.
     pub const fn is_supported(self) -> bool {
-        matches!(self, Self::None | Self::Snappy) || matches!(self, Self::Gzip) && cfg!(feature = "gzip")
+        match self {
+            Self::None | Self::Snappy => true,
+            Self::Gzip | Self::Flate => cfg!(feature = "gzip"),
+            Self::Lz4_64k | Self::Lz4_256k | Self::Lz4_1m | Self::Lz4 => cfg!(feature = "lz4"),
+            Self::Zstd => cfg!(feature = "zstd"),
+        }
     }
 
     /// The codec, or the error that it is not supported.
@@ -107,12 +118,14 @@ impl Codec {
     }
 
     /// The most bytes that one byte of the compressed form can stand for: in deflate a match of 258 bytes takes
-    /// two bits, in snappy a copy of 64 bytes takes three bytes. 0 without compression, which no ratio bounds.
+    /// two bits, in lz4 255 bytes of a match take one, in snappy a copy of 64 bytes takes three. 0 without
+    /// compression, and for zstd, where a line that repeats takes nothing at all: no ratio bounds those.
     pub(crate) const fn max_ratio(self) -> usize {
         match self {
-            Self::Gzip => 1032,
+            Self::Gzip | Self::Flate => 1032,
+            Self::Lz4_64k | Self::Lz4_256k | Self::Lz4_1m | Self::Lz4 => 255,
             Self::Snappy => 22,
-            _ => 0,
+            Self::None | Self::Zstd => 0,
         }
     }
 
@@ -121,6 +134,18 @@ impl Codec {
         match self {
             #[cfg(feature = "gzip")]
             Self::Gzip => gzip::compress(plain, out),
+            #[cfg(feature = "gzip")]
+            Self::Flate => deflate::compress(plain, out),
+            #[cfg(feature = "lz4")]
+            Self::Lz4_64k => lz4::compress(plain, lz4::BlockSize::Kib64, out),
+            #[cfg(feature = "lz4")]
+            Self::Lz4_256k => lz4::compress(plain, lz4::BlockSize::Kib256, out),
+            #[cfg(feature = "lz4")]
+            Self::Lz4_1m => lz4::compress(plain, lz4::BlockSize::Mib1, out),
+            #[cfg(feature = "lz4")]
+            Self::Lz4 => lz4::compress(plain, lz4::BlockSize::Mib4, out),
+            #[cfg(feature = "zstd")]
+            Self::Zstd => zstd::compress(plain, out),
             Self::Snappy => snappy::compress(plain, out),
             _ => {
                 debug_assert_eq!(self, Self::None, "a builder refuses codecs that are not supported");
@@ -141,12 +166,24 @@ impl Codec {
         match self {
             #[cfg(feature = "gzip")]
             Self::Gzip => gzip::decompress(stored, expected, max, out),
+            #[cfg(feature = "gzip")]
+            Self::Flate => deflate::decompress(stored, expected, max, out),
+            #[cfg(feature = "lz4")]
+            Self::Lz4_64k | Self::Lz4_256k | Self::Lz4_1m | Self::Lz4 => {
+                lz4::decompress(stored, expected, max, out)
+            }
+            #[cfg(feature = "zstd")]
+            Self::Zstd => zstd::decompress(stored, expected, max, out),
             Self::Snappy => snappy::decompress(stored, expected, max, out),
             Self::None if stored.len() > max => Err(Fault::TooLong { reached: stored.len() }),
             Self::None => {
                 out.extend_from_slice(stored);
                 Ok(())
             }
+            #[cfg_attr(
+                all(feature = "gzip", feature = "lz4", feature = "zstd"),
+                expect(unreachable_patterns, reason = "every codec is there with all features")
+            )]
             _ => Err(Fault::Malformed { offset: 0, what: "the codec is not supported" }),
         }
     }

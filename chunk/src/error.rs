@@ -25,7 +25,7 @@ pub enum Error {
         /// The version byte.
         version: u8,
     },
-    /// Enable the crate's feature of that name, if there is one; a later version may have it.
+    /// Enable the crate's feature for it, if there is one; a later version may have it.
     #[error("codec {codec} ({}) is not supported", crate::codec::name(*codec))]
     UnsupportedCodec {
         /// The codec byte.

@@ -15,8 +15,7 @@
 //! # What it does not do
 //!
 //! It does no I/O: bytes in, bytes out. It has no index over chunks, knows nothing of query languages, and
-//! starts no thread. The codecs `lz4`, `flate` and `zstd` of Loki are refused by name, both ways. Loki's checkpoints
-//! of open heads, which lie in its log and never in a bucket, are not read.
+//! starts no thread. Loki's checkpoints of open heads, which lie in its log and never in a bucket, are not read.
 //!
 //! # Example
 //!
@@ -89,9 +88,10 @@
 //!
 //! # Features
 //!
-//! - `gzip` (default): blocks in gzip, with zlib-rs. Snappy is always there, for the envelope needs it.
-//! - `zstd` (default): columnar chunks in Zstandard, with its C library. Without it they are written without
-//!   compression, and those that are compressed are refused.
+//! - `gzip` (default): blocks in gzip and flate, with zlib-rs. Snappy is always there, for the envelope needs it.
+//! - `lz4` (default): blocks in Loki's four kinds of lz4. They are compressed here, and decompressed with lz4_flex.
+//! - `zstd` (default): blocks and columnar chunks in Zstandard, with its C library. Without it columnar chunks are
+//!   written without compression, and those that are compressed are refused.
 //! - `serde`: `Serialize` and `Deserialize` for options, limits, policies and keys.
 
 mod block;

@@ -16,8 +16,9 @@ pub struct Limits {
     /// One line, in bytes. Default 16 MiB. Loki itself reads up to 1 GiB.
     pub max_line_bytes: usize,
     /// Decompressed bytes for each compressed byte. Default 1040: deflate ends at 1032, snappy and lz4 long
-    /// before, so only what none of them can have written is refused. Not for columnar chunks, of which short streams
-    /// are often of one value: theirs are held against what a Zstandard frame can stand for, 65,536.
+    /// before, so only what none of them can have written is refused. Not for Zstandard, Loki's or in columnar
+    /// chunks, which takes a few bytes for any number of equal lines: it is held against the other limits, and
+    /// against what a frame can stand for, 65,536.
     pub max_ratio: usize,
     /// Blocks of one chunk. Default 65,536; Loki's own have some ten.
     pub max_blocks: usize,

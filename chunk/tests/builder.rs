@@ -208,8 +208,10 @@ fn options_that_cannot_work_are_refused() {
     for (format, version) in [(Format::LokiV1, 1), (Format::LokiV2, 2)] {
         assert_eq!(refused(BuilderOptions { format, ..small() }), Error::UnsupportedVersion { version });
     }
-    let zstd = BuilderOptions { codec: Codec::Zstd, ..small() };
-    assert_eq!(refused(zstd), Error::UnsupportedCodec { codec: 9 });
+    for codec in Codec::ALL.into_iter().filter(|codec| !codec.is_supported()) {
+        let unsupported = Error::UnsupportedCodec { codec: codec.byte() };
+        assert_eq!(refused(BuilderOptions { codec, ..small() }), unsupported);
+    }
     for options in [
         BuilderOptions { block_size: 0, ..small() },
         BuilderOptions { target_size: 0, ..small() },

@@ -100,8 +100,14 @@ fn any_flipped_bit_is_an_error_or_is_reported() {
             assert_honest(&broken, &entries, &format!("{}, bit {bit}", name(&kind)));
             refused += usize::from(read(&broken, CorruptionPolicy::Fail).is_err());
         }
-        // Every bit of a chunk means something.
-        assert_eq!(refused, chunk.bytes.len() * 8, "{}", name(&kind));
+        // Every bit of a chunk means something, but for those that make one lz4 of another in Loki's header, whose
+        // frames say themselves how large their blocks are.
+        let is_lz4 = |byte: u8| matches!(byte, 3 | 5 | 6 | 7);
+        let alike = match kind.format {
+            Format::Columnar => 0,
+            _ => (0..8).filter(|bit| is_lz4(chunk.bytes[5]) && is_lz4(chunk.bytes[5] ^ (1 << bit))).count(),
+        };
+        assert_eq!(refused, chunk.bytes.len() * 8 - alike, "{}", name(&kind));
     }
 }
 

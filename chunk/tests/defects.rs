@@ -121,6 +121,26 @@ fn defect_3_blocks_behind_wrong_offsets_are_found_and_reported() {
 
 /// Times were read as floating point and truncated: objects of 2004 and of 2038 to 2039 were taken for
 /// others.
+/// A size that lied in the index took all blocks behind its own with it.
+#[test]
+fn a_block_with_a_wrong_size_costs_no_other_block() {
+    for version in 2..=4 {
+        for lost in 0..3usize {
+            for lie in [-1, 1, 1 << 40] {
+                let mut chunk = three_blocks(version);
+                chunk.blocks[lost].size_error = lie;
+                let bytes = chunk.bytes();
+                assert!(Chunk::open(bytes.clone(), &Limits::default()).is_err());
+                let chunk = Chunk::open_with(bytes, &Limits::default(), CorruptionPolicy::SkipBlock).unwrap();
+                let found: Vec<usize> = chunk.damage().iter().map(|damage| damage.block).collect();
+                assert_eq!(found, [lost], "version {version}, {lie}");
+                let all = times(&Chunk::open(three_blocks(version).bytes(), &Limits::default()).unwrap());
+                assert_eq!(times(&chunk).len(), all.len() * 2 / 3, "version {version}, block {lost}, {lie}");
+            }
+        }
+    }
+}
+
 #[test]
 fn defect_4_objects_of_2038_are_those_of_their_keys() {
     for seconds in [1_073_741_824i64, 2_147_483_648, 2_199_023_255, 9_223_372_035] {

@@ -1,43 +1,19 @@
 //! Gzip (RFC 1952), one member. Header and trailer are written and checked here, so that deflate states can
 //! be reset and reused; the checksum and the length in the trailer are always checked.
 
-use std::cell::RefCell;
-
-use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
+use flate2::Crc;
 
 use super::Fault;
+use super::deflate::{self, inflate};
 
 /// No flags, no time, no extra flags, system unknown.
 const HEADER: [u8; 10] = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 0xFF];
 /// CRC-32 and length of what was compressed, both little-endian.
 const TRAILER_BYTES: usize = 8;
-/// Within a hundredth of level 6 on logs, and a third faster; a little denser than what Loki writes.
-const LEVEL: u32 = 5;
-/// Most that memory is taken for ahead of data.
-const STEP: usize = 1 << 20;
-
-thread_local! {
-    static COMPRESS: RefCell<Compress> = RefCell::new(Compress::new(Compression::new(LEVEL), false));
-    static DECOMPRESS: RefCell<Decompress> = RefCell::new(Decompress::new(false));
-}
 
 pub(crate) fn compress(plain: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&HEADER);
-    COMPRESS.with_borrow_mut(|deflate| {
-        deflate.reset();
-        let mut rest = plain;
-        loop {
-            out.reserve((rest.len() / 4).clamp(256, STEP));
-            let before = deflate.total_in();
-            let status = deflate.compress_vec(rest, out, FlushCompress::Finish);
-            if matches!(status, Ok(Status::StreamEnd)) {
-                break;
-            }
-            debug_assert!(status.is_ok(), "deflate fails only on a state it did not make");
-            let taken = usize::try_from(deflate.total_in() - before).expect("no more than was given");
-            rest = rest.get(taken..).unwrap_or_default();
-        }
-    });
+    deflate::compress(plain, out);
     let mut crc = Crc::new();
     crc.update(plain);
     out.extend_from_slice(&crc.sum().to_le_bytes());
@@ -68,39 +44,6 @@ pub(crate) fn decompress(stored: &[u8], expected: usize, max: usize, out: &mut V
         return Err(malformed("gzip length mismatch"));
     }
     Ok(())
-}
-
-/// Appends at most `max` bytes to `out`; returns how many bytes of `deflated` the stream took.
-fn inflate(deflated: &[u8], expected: usize, max: usize, out: &mut Vec<u8>) -> Result<usize, Fault> {
-    let before = out.len();
-    DECOMPRESS.with_borrow_mut(|inflate| {
-        inflate.reset(false);
-        // Deflate yields at most 1032 bytes for each byte, so this much is justified by the data at hand.
-        out.reserve(expected.min(max).min(deflated.len().saturating_mul(1032)).max(1));
-        let mut taken = 0;
-        loop {
-            let rest = deflated.get(taken..).unwrap_or_default();
-            let produced = out.len();
-            let status = inflate.decompress_vec(rest, out, FlushDecompress::None);
-            taken = usize::try_from(inflate.total_in()).expect("no more than was given");
-            if out.len() - before > max {
-                return Err(Fault::TooLong { reached: out.len() - before });
-            }
-            match status {
-                Ok(Status::StreamEnd) => return Ok(taken),
-                Ok(_) if out.len() == out.capacity() => {
-                    // One byte above `max` tells a stream that is too long from one that just fits.
-                    let room = (max - (out.len() - before)).saturating_add(1);
-                    out.reserve_exact(out.len().clamp(4096, STEP).min(room));
-                }
-                Ok(_) if out.len() > produced => {}
-                Ok(_) => {
-                    return Err(Fault::Malformed { offset: taken, what: "the deflate stream has no end" });
-                }
-                Err(_) => return Err(Fault::Malformed { offset: taken, what: "invalid deflate stream" }),
-            }
-        }
-    })
 }
 
 /// How long the member's header is. Loki writes none of the optional fields, gzip tools do.

@@ -207,8 +207,8 @@ fn index(bytes: &[u8], format: Format, layout: &Layout, limits: &Limits) -> Resu
     Ok(blocks)
 }
 
-/// Finds the data of each block and checks it. Blocks neither overlap nor go backwards, so each byte is
-/// checked at most twice however many blocks an index claims.
+/// Finds the data of each block and checks it. Blocks neither overlap nor go backwards, and what is checked in vain
+/// is counted, so the work is linear in the size of the file however many blocks an index claims.
 fn locate(
     bytes: &Bytes,
     index: &[BlockMeta],
@@ -218,21 +218,26 @@ fn locate(
     let area = bytes.get(..layout.index_start).unwrap_or_default();
     let mut blocks = Vec::with_capacity(index.len());
     let mut damage = Vec::new();
-    let mut previous_end = layout.blocks_start;
+    let mut place = Place { end: layout.blocks_start, next: layout.blocks_start };
+    let mut in_vain = 0usize;
     for (number, meta) in index.iter().enumerate() {
-        match find(area, number, meta, previous_end) {
+        match find(area, number, meta, place) {
             Ok((start, end)) => {
                 if to_u64(start) != meta.offset {
                     damage.push(meta.damage(number, DamageKind::Moved { found_offset: to_u64(start) }));
                 }
                 let data = bytes.slice(start..end);
                 blocks.push(Block::Loki(StoredBlock { number, meta: *meta, data }));
-                previous_end = end + CRC;
+                place = Place { end: end + CRC, next: end + CRC };
             }
             Err(cause) if policy != CorruptionPolicy::Fail => {
                 damage.push(meta.damage(number, DamageKind::Lost { entries: meta.entries, cause }));
                 let size = usize::try_from(meta.size_bytes).unwrap_or(usize::MAX);
-                previous_end = previous_end.saturating_add(size).saturating_add(CRC).min(area.len());
+                place.next = place.next.saturating_add(size).saturating_add(CRC).min(area.len());
+                in_vain = in_vain.saturating_add(size.min(area.len()));
+                if in_vain > area.len() {
+                    place.end = place.next;
+                }
             }
             Err(cause) => return Err(cause),
         }
@@ -240,9 +245,18 @@ fn locate(
     Ok((blocks, damage))
 }
 
+/// Where the next block may be.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Where the last one that was found ends.
+    end: usize,
+    /// Where it starts if those that were lost have the size that the index says.
+    next: usize,
+}
+
 /// Where the block's data starts and ends: where the index says or, because Loki has written wrong offsets,
 /// where the block before it ends.
-fn find(area: &[u8], number: usize, meta: &BlockMeta, previous_end: usize) -> Result<(usize, usize), Error> {
+fn find(area: &[u8], number: usize, meta: &BlockMeta, place: Place) -> Result<(usize, usize), Error> {
     let section = Section::Block(number);
     let at = |start: usize| {
         let end = usize::try_from(meta.size_bytes).ok().and_then(|size| start.checked_add(size));
@@ -250,25 +264,29 @@ fn find(area: &[u8], number: usize, meta: &BlockMeta, previous_end: usize) -> Re
         checked(area, start, end, section).map(|_| (start, end))
     };
     let declared = usize::try_from(meta.offset).unwrap_or(usize::MAX);
-    if declared == previous_end {
+    if declared == place.next {
         return at(declared);
     }
-    let cause = if declared > previous_end {
+    let cause = if declared >= place.end {
         match at(declared) {
             Ok(found) => return Ok(found),
             Err(cause) => cause,
         }
     } else {
-        Error::corrupt(section, declared, format!("the block before it ends at byte {previous_end}"))
+        Error::corrupt(section, declared, format!("the block before it ends at byte {}", place.end))
     };
-    at(previous_end).map_err(|_| cause)
+    at(place.next).map_err(|_| cause)
 }
 
 /// A bound on decompressed bytes, and the limit it comes from.
 pub(crate) type Bound = (usize, &'static str);
 
 pub(crate) fn by_ratio(stored: &[u8], codec: Codec, limits: &Limits) -> Bound {
-    let max = if codec == Codec::None { usize::MAX } else { stored.len().saturating_mul(limits.max_ratio) };
+    let max = match codec {
+        // Not bounded by a ratio: see `Codec::max_ratio`.
+        Codec::None | Codec::Zstd => usize::MAX,
+        _ => stored.len().saturating_mul(limits.max_ratio),
+    };
     (max, "max_ratio times the compressed size")
 }
 

@@ -89,10 +89,9 @@ impl Envelope {
         snappy::compress(&text, &mut out);
         let be32 = |length: usize| {
             let max = u32::MAX;
-            let length = u32::try_from(length);
-            length.map(u32::to_be_bytes).map_err(|_| Error::LimitExceeded {
+            u32::try_from(length).map(u32::to_be_bytes).map_err(|_| Error::LimitExceeded {
                 limit: "length of 32 bits",
-                value: to_u64(chunk.len()),
+                value: to_u64(length),
                 max: max.into(),
             })
         };

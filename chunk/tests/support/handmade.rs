@@ -6,6 +6,9 @@
 pub(crate) const NONE: u8 = 0;
 pub(crate) const GZIP: u8 = 1;
 pub(crate) const SNAPPY: u8 = 4;
+pub(crate) const LZ4: u8 = 7;
+pub(crate) const FLATE: u8 = 8;
+pub(crate) const ZSTD: u8 = 9;
 
 pub(crate) fn uvarint(mut value: u64) -> Vec<u8> {
     let mut out = Vec::new();

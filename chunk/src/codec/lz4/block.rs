@@ -1,0 +1,265 @@
+//! The block format of LZ4 (lz4/lz4, `lz4_Block_format.md`), written. A match is looked for in a table of 65,536
+//! places by the hash of six bytes, and put off by one byte as long as the next one is longer: on logs that is a
+//! twentieth smaller than the usual 4,096 places, and no larger than what Loki writes.
+
+#![warn(clippy::indexing_slicing)]
+
+use std::cell::RefCell;
+
+const TABLE_BITS: u32 = 16;
+/// A match is at least so long.
+const MIN_MATCH: usize = 4;
+/// A block ends in so many literals at least.
+const LAST_LITERALS: usize = 5;
+/// Before the last match there are at least so many bytes left.
+const MATCH_LIMIT: usize = 12;
+/// How far back a match can reach.
+const MAX_OFFSET: usize = 65_535;
+/// Where nothing matches, steps grow by one for every so many bytes, as a power of two.
+const SKIP_TRIGGER: u32 = 6;
+/// A match of so many bytes is good enough.
+const GOOD_MATCH: usize = 48;
+/// What a length of four bits continues behind.
+const NIBBLE: usize = 15;
+
+thread_local! {
+    static TABLE: RefCell<Table> = RefCell::new(Table { places: vec![0; 1 << TABLE_BITS], base: 1 });
+}
+
+/// Where six bytes of some hash were seen last.
+struct Table {
+    /// Places from `base` on are those of this block.
+    places: Vec<u32>,
+    base: u32,
+}
+
+impl Table {
+    /// Makes room for places in a block of `length` bytes; those of blocks before are forgotten.
+    fn start(&mut self, length: u32) {
+        if self.base.checked_add(length).is_none() {
+            self.places.fill(0);
+            self.base = 1;
+        }
+    }
+
+    /// The place before `at` whose six bytes had the hash of this word; `at` takes over.
+    #[inline]
+    fn replace(&mut self, word: u64, at: usize) -> Option<usize> {
+        let slot = self.places.get_mut(hash(word))?;
+        let place = place(at)?.wrapping_add(self.base);
+        let before = std::mem::replace(slot, place);
+        usize::try_from(before.checked_sub(self.base)?).ok()
+    }
+}
+
+fn place(at: usize) -> Option<u32> {
+    u32::try_from(at).ok()
+}
+
+#[inline]
+fn hash(word: u64) -> usize {
+    const FACTOR: u64 = 0x9E37_79B1_85EB_CA87;
+    let bits = ((word << 16).wrapping_mul(FACTOR)) >> (64 - TABLE_BITS);
+    usize::try_from(bits).unwrap_or_default()
+}
+
+/// Appends the block of `plain`, which is at most 4 MiB.
+pub(super) fn compress(plain: &[u8], out: &mut Vec<u8>) {
+    out.reserve(plain.len() / 2 + 16);
+    let anchor = TABLE.with_borrow_mut(|table| {
+        let length = place(plain.len()).unwrap_or(u32::MAX);
+        table.start(length);
+        let anchor = matches(table, plain, out);
+        table.base = table.base.saturating_add(length);
+        anchor
+    });
+    let literals = plain.get(anchor..).unwrap_or_default();
+    out.push(nibble(literals.len()) << 4);
+    put_rest(out, literals.len());
+    out.extend_from_slice(literals);
+}
+
+/// A match: where it is, where it is copied from, and how long it is.
+#[derive(Clone, Copy)]
+struct Match {
+    at: usize,
+    from: usize,
+    length: usize,
+}
+
+/// Appends all sequences that end in a match; says where the bytes behind them start.
+fn matches(table: &mut Table, plain: &[u8], out: &mut Vec<u8>) -> usize {
+    let Some(limit) = plain.len().checked_sub(MATCH_LIMIT) else { return 0 };
+    let mut anchor = 0;
+    let mut at = 0;
+    while at < limit {
+        let Some(mut found) = find(table, plain, at) else {
+            at += 1 + ((at - anchor) >> SKIP_TRIGGER);
+            continue;
+        };
+        while found.length < GOOD_MATCH && found.at + 1 < limit {
+            match find(table, plain, found.at + 1) {
+                Some(later) if later.length > found.length => found = later,
+                _ => break,
+            }
+        }
+        let Match { at: start, from, length } = found;
+        let back =
+            common_back(plain.get(anchor..start).unwrap_or_default(), plain.get(..from).unwrap_or_default());
+        let literals = plain.get(anchor..start - back).unwrap_or_default();
+        put_sequence(out, literals, start - from, length + back);
+        at = start + length;
+        anchor = at;
+        for place in [at - 2, at - 1] {
+            if place < limit {
+                table.replace(word(plain, place), place);
+            }
+        }
+    }
+    anchor
+}
+
+/// The match at `at`, if the table knows one.
+#[inline]
+fn find(table: &mut Table, plain: &[u8], at: usize) -> Option<Match> {
+    let here = word(plain, at);
+    let from = table.replace(here, at)?;
+    if at.wrapping_sub(from).wrapping_sub(1) >= MAX_OFFSET {
+        return None;
+    }
+    let differs = word(plain, from) ^ here;
+    // The low four bytes are the first ones.
+    if differs << 32 != 0 {
+        return None;
+    }
+    let length = if differs == 0 { 8 + common(plain, from + 8, at + 8) } else { bytes_alike(differs) };
+    let most = plain.len() - LAST_LITERALS - at;
+    Some(Match { at, from, length: length.min(most) })
+}
+
+/// Eight bytes, or 0 where there are fewer.
+#[inline]
+fn word(bytes: &[u8], at: usize) -> u64 {
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u64::from_le_bytes(*word))
+}
+
+#[inline]
+fn bytes_alike(differs: u64) -> usize {
+    usize::try_from(differs.trailing_zeros() / 8).unwrap_or_default()
+}
+
+/// How many bytes from these two places on are the same.
+#[inline]
+fn common(bytes: &[u8], from: usize, at: usize) -> usize {
+    let (from, at) = (bytes.get(from..).unwrap_or_default(), bytes.get(at..).unwrap_or_default());
+    let mut length = 0;
+    for (a, b) in from.as_chunks::<8>().0.iter().zip(at.as_chunks::<8>().0) {
+        let differs = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+        if differs != 0 {
+            return length + bytes_alike(differs);
+        }
+        length += 8;
+    }
+    let rest = from.iter().skip(length).zip(at.iter().skip(length));
+    length + rest.take_while(|(a, b)| a == b).count()
+}
+
+/// How many bytes at the ends of these two are the same.
+#[inline]
+fn common_back(a: &[u8], b: &[u8]) -> usize {
+    a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
+}
+
+#[inline]
+fn put_sequence(out: &mut Vec<u8>, literals: &[u8], offset: usize, length: usize) {
+    let length = length - MIN_MATCH;
+    out.push(nibble(literals.len()) << 4 | nibble(length));
+    put_rest(out, literals.len());
+    out.extend_from_slice(literals);
+    let [low, high, ..] = offset.to_le_bytes();
+    out.extend_from_slice(&[low, high]);
+    put_rest(out, length);
+}
+
+/// What of a length is in the token.
+#[inline]
+fn nibble(length: usize) -> u8 {
+    u8::try_from(length.min(NIBBLE)).unwrap_or(15)
+}
+
+/// What of a length is not in the token.
+#[inline]
+fn put_rest(out: &mut Vec<u8>, length: usize) {
+    let Some(mut rest) = length.checked_sub(NIBBLE) else { return };
+    while rest >= 255 {
+        out.push(255);
+        rest -= 255;
+    }
+    out.push(u8::try_from(rest).unwrap_or(u8::MAX));
+}
+
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test that goes past the end should fail")]
+mod tests {
+    use super::*;
+
+    fn round_trip(plain: &[u8]) -> Vec<u8> {
+        let mut block = Vec::new();
+        compress(plain, &mut block);
+        let back = lz4_flex::block::decompress(&block, plain.len()).unwrap();
+        assert!(back == plain, "{} bytes differ", plain.len());
+        block
+    }
+
+    #[test]
+    fn short_blocks_are_literals() {
+        for length in 0..=12 {
+            let plain = vec![b'a'; length];
+            assert_eq!(round_trip(&plain).len(), length + 1);
+        }
+    }
+
+    /// The last match starts 12 bytes before the end, and the last 5 bytes are literals.
+    #[test]
+    fn a_block_ends_as_the_format_demands() {
+        for length in 13..300 {
+            let block = round_trip(&vec![b'a'; length]);
+            assert!(block.len() < length.max(17), "{length}");
+            assert!(block.ends_with(b"aaaaa"), "{length}");
+        }
+    }
+
+    #[test]
+    fn lengths_of_every_size_come_back() {
+        for literals in [0, 1, 14, 15, 16, 269, 270, 271, 600] {
+            for repeated in [4, 8, 18, 19, 20, 273, 274, 275, 3000] {
+                let fresh: Vec<u8> =
+                    (0..literals + 40u32).flat_map(|n| n.wrapping_mul(0x9E37_79B1).to_le_bytes()).collect();
+                let plain =
+                    [&fresh[..], &fresh[..usize::min(repeated, fresh.len())], b"0123456789abcdef"].concat();
+                round_trip(&plain);
+            }
+        }
+    }
+
+    #[test]
+    fn matches_beyond_the_window_are_not_taken() {
+        for gap in [65_534, 65_535, 65_536, 70_000] {
+            let phrase = b"a phrase of its own, longer than a match";
+            let filler: Vec<u8> = (0..gap - phrase.len())
+                .map(|n| u32::try_from(n).unwrap().wrapping_mul(0x9E37_79B1).to_be_bytes()[0])
+                .collect();
+            let plain = [&phrase[..], &filler, phrase, b"and the last of it"].concat();
+            round_trip(&plain);
+        }
+    }
+
+    #[test]
+    fn places_of_blocks_before_are_forgotten() {
+        let plain = b"one line and one line and one line again".repeat(3);
+        let first = round_trip(&plain);
+        TABLE.with_borrow_mut(|table| table.base = u32::MAX - 50);
+        assert_eq!(round_trip(&plain), first);
+        assert_eq!(round_trip(&plain), first);
+    }
+}
