@@ -7,6 +7,7 @@ mod snapshot;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -44,6 +45,10 @@ pub struct BuilderOptions {
     /// Encoded bytes at which the chunk is full. Default 1.5 MiB. Smaller chunks cost more requests and
     /// index, larger ones more memory for each stream.
     pub target_size: usize,
+    /// How much older than the newest entry of the stream an entry may be. Default: as old as it likes. Loki takes half
+    /// of the age at which it flushes a chunk, so that chunks of one stream overlap no more than that; less refuses
+    /// senders that are late, more makes blocks overlap, which reads have to merge.
+    pub out_of_order: Option<Duration>,
     /// What a reader is going to allow: no line, metadata, block or sequence of blocks is made that it would
     /// refuse. Only the size of the whole is up to the caller, who asks [`Builder::space_for`].
     pub limits: Limits,
@@ -57,6 +62,7 @@ impl Default for BuilderOptions {
             profile: Profile::default(),
             block_size: 256 << 10,
             target_size: 3 << 19,
+            out_of_order: None,
             limits: Limits::default(),
         }
     }
@@ -87,7 +93,7 @@ pub enum Append {
 
 /// Builds one chunk of one stream.
 ///
-/// Entries may come in any order. All but compression is cheap, and compression is apart: [`take_full`] hands
+/// Entries may come in any order, as far as [`BuilderOptions::out_of_order`] lets them. All but compression is cheap, and compression is apart: [`take_full`] hands
 /// out sealed blocks, which are encoded without the builder, on another thread if need be, and then attached.
 /// A block that never comes back is encoded by [`finish`].
 ///
@@ -96,13 +102,15 @@ pub enum Append {
 pub struct Builder {
     options: BuilderOptions,
     interner: Interner,
-    /// Shared with snapshots; whoever appends while there is one appends to a copy.
-    head: Arc<Head>,
+    /// Its pages are shared with snapshots.
+    head: Head,
     blocks: Vec<Stage>,
     pairs: Vec<SymbolPair>,
     entries: u64,
     raw_bytes: u64,
     bounds: Option<(i64, i64)>,
+    /// The newest time of the stream, in this chunk or one before.
+    highest_ns: Option<i64>,
     /// The most that decoding the whole chunk can cost its reader.
     decoded_bound: u64,
     encoded: Sizes,
@@ -155,16 +163,31 @@ impl Builder {
         Ok(Self {
             options,
             interner: Interner::default(),
-            head: Arc::default(),
+            head: Head::default(),
             blocks: Vec::new(),
             pairs: Vec::new(),
             entries: 0,
             raw_bytes: 0,
             bounds: None,
+            highest_ns: None,
             decoded_bound: 0,
             encoded: Sizes::default(),
             sealed_raw_bytes: 0,
         })
+    }
+
+    /// The same builder where an entry of this time was in an earlier chunk of the stream. It counts for
+    /// [`out_of_order`](BuilderOptions::out_of_order).
+    #[must_use]
+    pub fn with_highest(mut self, timestamp_ns: i64) -> Self {
+        self.highest_ns = self.highest_ns.max(Some(timestamp_ns));
+        self
+    }
+
+    /// The newest time of the stream, in this chunk or [before](Builder::with_highest): what the next builder of the
+    /// stream has to know.
+    pub fn highest_ns(&self) -> Option<i64> {
+        self.highest_ns
     }
 
     /// Adds an entry, in amortised constant time whatever its timestamp.
@@ -174,9 +197,10 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::LimitExceeded`] if the line is too long for the limits, or if there would be too many symbols
-    /// or blocks, or more than one reader may decode, in which cases a new chunk may take it; [`Error::MetadataNotSupported`] if it has metadata
-    /// and the format none. The entry is not stored then.
+    /// [`Error::OutOfOrder`] if the entry is older than the window allows; [`Error::LimitExceeded`] if the line is too
+    /// long for the limits, or if there would be too many symbols or blocks, or more than one reader may decode, in
+    /// which cases a new chunk may take it; [`Error::MetadataNotSupported`] if it has metadata and the format none. The
+    /// entry is not stored then.
     pub fn append(&mut self, entry: Entry<'_>) -> Result<Append, Error> {
         let Entry { timestamp_ns, line, metadata } = entry;
         self.check(&entry)?;
@@ -185,7 +209,7 @@ impl Builder {
             let pair = SymbolPair { name: self.interner.intern(name), value: self.interner.intern(value) };
             self.pairs.push(pair);
         }
-        if !Arc::make_mut(&mut self.head).append(timestamp_ns, line, &self.pairs) {
+        if !self.head.append(timestamp_ns, line, &self.pairs) {
             return Ok(Append::Duplicate);
         }
         self.entries += 1;
@@ -195,6 +219,7 @@ impl Builder {
             None => Some((timestamp_ns, timestamp_ns)),
             Some((min, max)) => Some((min.min(timestamp_ns), max.max(timestamp_ns))),
         };
+        self.highest_ns = self.highest_ns.max(Some(timestamp_ns));
         if self.head_is_full() {
             self.seal();
         }
@@ -205,6 +230,7 @@ impl Builder {
     fn check(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
         let Limits { max_line_bytes, max_symbols, max_symbol_bytes, max_blocks, max_decoded_bytes, .. } =
             self.options.limits;
+        self.check_order(entry.timestamp_ns)?;
         if entry.line.len() > max_line_bytes {
             return Err(Error::limit("max_line_bytes", entry.line.len(), max_line_bytes));
         }
@@ -226,7 +252,7 @@ impl Builder {
             }
         }
         let max = self.options.limits.block_bytes();
-        let bound = self.block_bound(&Head::default(), entry);
+        let bound = self.block_bound(0, entry);
         if bound > max {
             return Err(Error::limit("max_block_bytes", bound, max));
         }
@@ -234,7 +260,7 @@ impl Builder {
         if value > max_decoded_bytes {
             return Err(Error::LimitExceeded { limit, value, max: max_decoded_bytes });
         }
-        let seals = !self.head.is_empty() && self.block_bound(&self.head, entry) > max;
+        let seals = !self.head.is_empty() && self.block_bound(self.head.encoded_bound(), entry) > max;
         let blocks = self.blocks.len() + usize::from(seals) + 1;
         if blocks > max_blocks {
             return Err(Error::limit("max_blocks", blocks, max_blocks));
@@ -245,9 +271,18 @@ impl Builder {
         Ok(())
     }
 
-    /// The most bytes that a block of these entries and one more decodes to.
-    fn block_bound(&self, head: &Head, entry: &Entry<'_>) -> usize {
-        let entries = head.encoded_bound() + encoded_bound(entry);
+    fn check_order(&self, timestamp_ns: i64) -> Result<(), Error> {
+        let (Some(highest_ns), Some(window)) = (self.highest_ns, self.options.out_of_order) else {
+            return Ok(());
+        };
+        let window = i64::try_from(window.as_nanos()).unwrap_or(i64::MAX);
+        let cutoff_ns = highest_ns.saturating_sub(window);
+        if timestamp_ns < cutoff_ns { Err(Error::OutOfOrder { timestamp_ns, cutoff_ns }) } else { Ok(()) }
+    }
+
+    /// The most bytes that a block decodes to if its entries take `bound` and one more is added.
+    fn block_bound(&self, bound: usize, entry: &Entry<'_>) -> usize {
+        let entries = bound + encoded_bound(entry);
         if self.options.format != Format::Columnar {
             return entries;
         }
@@ -272,7 +307,7 @@ impl Builder {
         let BuilderOptions { block_size, limits, .. } = self.options;
         let least_bytes = if self.options.format == Format::Columnar { 64 } else { 4 };
         let max_entries = (block_size / least_bytes).clamp(1, limits.max_entries_per_block.max(1));
-        self.head.raw_bytes() >= block_size || self.head.len() >= max_entries
+        self.head.raw_bytes() >= block_size || self.head.len() >= max_entries || self.head.is_full()
     }
 
     fn seal(&mut self) {
@@ -280,11 +315,9 @@ impl Builder {
             return;
         }
         let mut head = std::mem::take(&mut self.head);
-        if let Some(head) = Arc::get_mut(&mut head) {
-            head.seal();
-        }
+        head.seal();
         self.sealed_raw_bytes += head.raw_bytes();
-        self.blocks.push(Stage::Sealed { head, taken: false });
+        self.blocks.push(Stage::Sealed { head: Arc::new(head), taken: false });
     }
 
     /// The oldest block that is full and was not handed out yet. Encode it, where no lock is held, and
@@ -394,8 +427,9 @@ impl Builder {
 
     /// What is stored now, to be read without the builder.
     ///
-    /// Takes a few reference counts for each block that overlaps the range, and copies no entry: cheap enough
-    /// under a lock. The first append after it copies the open block once, if the snapshot still lives.
+    /// Takes a few reference counts for each block that overlaps the range, and one for each page of the open block,
+    /// and copies no entry: cheap enough under a lock. The first append after it copies a page, of 32 KiB at most, if
+    /// the snapshot still lives.
     pub fn snapshot(&self, range: impl Into<TimeRange>) -> Snapshot {
         let BuilderOptions { format, codec, limits, .. } = self.options;
         let range = range.into();
@@ -404,11 +438,12 @@ impl Builder {
             Stage::Sealed { head, .. } => Source::Memory(Arc::clone(head)),
             Stage::Encoded(block) => Source::Stored(block.clone()),
         });
-        let open = (!self.head.is_empty()).then(|| Source::Memory(Arc::clone(&self.head)));
+        let open = self.head.bounds().filter(|&(min, max)| range.overlaps(min, max));
+        let open = open.map(|_| Source::Memory(Arc::new(self.head.clone())));
         Snapshot {
             reading: Reading { format, codec, limits, policy: CorruptionPolicy::Fail },
             symbols: self.interner.table().clone(),
-            sources: sealed.chain(open).filter(overlaps).collect(),
+            sources: sealed.filter(overlaps).chain(open).collect(),
             range,
         }
     }

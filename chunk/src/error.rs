@@ -43,6 +43,14 @@ pub enum Error {
         /// The version that was to be written.
         version: u8,
     },
+    /// The entry is older than the window allows. Tell its sender: no later chunk of the stream takes it either.
+    #[error("entry at {timestamp_ns} ns is too old, the oldest that is taken is at {cutoff_ns} ns")]
+    OutOfOrder {
+        /// The time of the entry.
+        timestamp_ns: i64,
+        /// The oldest time that is taken.
+        cutoff_ns: i64,
+    },
     /// An option has a value that cannot work.
     #[error("{option} of {value} is not between {min} and {max}")]
     InvalidOption {

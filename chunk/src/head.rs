@@ -1,16 +1,17 @@
 //! The open block: entries in the order they came, with an index by time that is made only if they came out
 //! of order. Appending takes amortised constant time whatever the order; an exact duplicate of an entry that
 //! is in the block is recognised by its hash and dropped. An entry newer than all others is none, so as long as
-//! time moves on nothing is hashed.
+//! time moves on nothing is hashed. A clone shares all pages, and appending next to it copies one.
 
-use std::hash::{BuildHasher, Hasher};
-use std::sync::OnceLock;
+mod seen;
 
-use foldhash::fast::RandomState;
-use hashbrown::HashTable;
+use std::sync::{Arc, OnceLock};
 
 use crate::entry::{Entry, Metadata, PAIR_BYTES, SymbolPair};
+use crate::pages::Pages;
 use crate::symbols::SymbolTable;
+
+use seen::{Item, Seen};
 
 /// The entries of one block, in memory.
 ///
@@ -18,17 +19,18 @@ use crate::symbols::SymbolTable;
 /// are ranked by arrival.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Head {
-    lines: Vec<u8>,
-    pairs: Vec<SymbolPair>,
-    rows: Vec<Row>,
+    lines: Pages<u8, 15>,
+    pairs: Pages<SymbolPair, 12>,
+    rows: Pages<Row, 10>,
+    len: usize,
+    line_bytes: usize,
+    pair_count: usize,
     bounds: Option<(i64, i64)>,
     in_order: InOrder,
-    raw_bytes: usize,
-    /// The first rows by hash: all of them, once an entry came that was not the newest.
-    seen: HashTable<u32>,
-    hasher: RandomState,
-    /// Rows by rank, once somebody asks; unused while the rows are in order.
-    order: OnceLock<Box<[u32]>>,
+    seen: Seen,
+    /// Rows by rank, once somebody asks; unused while the rows are in order. Clones share it until either is
+    /// appended to.
+    order: Arc<OnceLock<Box<[u32]>>>,
 }
 
 /// Whether no row is older than the one before it.
@@ -41,20 +43,23 @@ impl Default for InOrder {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+/// An entry by the places of its parts.
+#[derive(Debug, Clone, Copy, Default)]
 struct Row {
     timestamp_ns: i64,
-    line: (u32, u32),
-    pairs: (u32, u32),
+    line: u32,
+    line_len: u32,
+    pairs: u32,
+    pairs_len: u32,
 }
 
 impl Head {
     /// Adds an entry, unless the block holds it already. Tells whether it was added.
     ///
-    /// The caller keeps lines and pairs of a block below 2^32.
+    /// The caller keeps lines and pairs of a block below 2^32, and stops when it is [full](Self::is_full).
     pub(crate) fn append(&mut self, timestamp_ns: i64, line: &[u8], pairs: &[SymbolPair]) -> bool {
         if let Some((_, newest)) = self.bounds {
-            if timestamp_ns <= newest && self.holds(timestamp_ns, line, pairs) {
+            if timestamp_ns <= newest && self.holds((timestamp_ns, line, pairs)) {
                 return false;
             }
             self.in_order.0 &= newest <= timestamp_ns;
@@ -63,57 +68,60 @@ impl Head {
             None => (timestamp_ns, timestamp_ns),
             Some((min, max)) => (min.min(timestamp_ns), max.max(timestamp_ns)),
         });
-        self.order.take();
-        let starts = (offset(self.lines.len()), offset(self.pairs.len()));
-        self.lines.extend_from_slice(line);
-        self.pairs.extend_from_slice(pairs);
-        let ends = (offset(self.lines.len()), offset(self.pairs.len()));
-        self.rows.push(Row { timestamp_ns, line: (starts.0, ends.0), pairs: (starts.1, ends.1) });
-        self.raw_bytes += line.len() + PAIR_BYTES * pairs.len();
+        // Whoever shares the order has the rows that it is of.
+        if !self.in_order.0 && (self.order.get().is_some() || Arc::strong_count(&self.order) > 1) {
+            self.order = Arc::default();
+        }
+        let row = Row {
+            timestamp_ns,
+            line: self.lines.push(line),
+            line_len: length(line.len()),
+            pairs: self.pairs.push(pairs),
+            pairs_len: length(pairs.len()),
+        };
+        self.rows.push(&[row]);
+        self.len += 1;
+        self.line_bytes += line.len();
+        self.pair_count += pairs.len();
         true
     }
 
     /// Whether the block has this entry; takes up the rows that came since it was last asked.
-    fn holds(&mut self, timestamp_ns: i64, line: &[u8], pairs: &[SymbolPair]) -> bool {
-        let Self { seen, hasher, rows, lines, pairs: all_pairs, .. } = self;
-        let entry = |row| resolve(rows, lines, all_pairs, row).unwrap_or_default();
-        // The hashes are not kept: to compute them again when the table grows takes less than to store them.
-        let hash_of = |&row: &u32| {
-            let (timestamp_ns, line, pairs) = entry(row);
-            hash(hasher, timestamp_ns, line, pairs)
-        };
-        for row in offset(seen.len())..offset(rows.len()) {
-            seen.insert_unique(hash_of(&row), row, hash_of);
-        }
-        let wanted = hash(hasher, timestamp_ns, line, pairs);
-        seen.find(wanted, |&row| entry(row) == (timestamp_ns, line, pairs)).is_some()
+    fn holds(&mut self, wanted: Item<'_>) -> bool {
+        let Self { seen, rows, lines, pairs, len, .. } = self;
+        seen.holds(wanted, *len, |row| resolve(rows, lines, pairs, row).unwrap_or_default())
     }
 
     /// Gives back the memory that only appending needs.
     pub(crate) fn seal(&mut self) {
-        self.seen = HashTable::new();
-        self.lines.shrink_to_fit();
-        self.pairs.shrink_to_fit();
-        self.rows.shrink_to_fit();
+        self.seen = Seen::default();
+        self.lines.shrink();
+        self.pairs.shrink();
+        self.rows.shrink();
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.rows.len()
+        self.len
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.len == 0
+    }
+
+    /// Whether it can take no other entry: after some gibibytes of them.
+    pub(crate) fn is_full(&self) -> bool {
+        self.lines.is_full() || self.pairs.is_full() || self.rows.is_full()
     }
 
     /// Lines and 8 for each metadata pair.
     pub(crate) fn raw_bytes(&self) -> usize {
-        self.raw_bytes
+        self.line_bytes + PAIR_BYTES * self.pair_count
     }
 
     /// The most bytes that the entries take when encoded: 20 for time and length, 20 for the size and number
     /// of the pairs, 20 for each pair.
     pub(crate) fn encoded_bound(&self) -> usize {
-        self.lines.len() + 40 * self.rows.len() + 20 * self.pairs.len()
+        self.line_bytes + 40 * self.len + 20 * self.pair_count
     }
 
     /// The times of the oldest and the newest entry.
@@ -121,18 +129,18 @@ impl Head {
         self.bounds
     }
 
-    /// What the block takes in memory.
+    /// What the block takes in memory, pages that are shared included.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.lines.capacity()
-            + self.pairs.capacity() * size_of::<SymbolPair>()
-            + self.rows.capacity() * size_of::<Row>()
-            + self.seen.allocation_size()
+        self.lines.memory_bytes()
+            + self.pairs.memory_bytes()
+            + self.rows.memory_bytes()
+            + self.seen.memory_bytes()
             + self.order.get().map_or(0, |order| size_of_val(&**order))
     }
 
     /// Time, line and metadata of the entry of that rank.
     pub(crate) fn ranked(&self, rank: usize) -> Option<(i64, &[u8], &[SymbolPair])> {
-        self.row(self.row_of(rank)?)
+        resolve(&self.rows, &self.lines, &self.pairs, self.row_of(rank)?)
     }
 
     /// The entry of that rank.
@@ -143,16 +151,12 @@ impl Head {
 
     /// The time of the entry of that rank.
     pub(crate) fn timestamp(&self, rank: usize) -> Option<i64> {
-        let row = usize::try_from(self.row_of(rank)?).ok()?;
-        self.rows.get(row).map(|row| row.timestamp_ns)
+        let row = self.rows.get(self.row_of(rank)?, 1)?;
+        row.first().map(|row| row.timestamp_ns)
     }
 
     fn row_of(&self, rank: usize) -> Option<u32> {
         if self.in_order.0 { u32::try_from(rank).ok() } else { self.order().get(rank).copied() }
-    }
-
-    fn row(&self, number: u32) -> Option<(i64, &[u8], &[SymbolPair])> {
-        resolve(&self.rows, &self.lines, &self.pairs, number)
     }
 
     /// Sorts on first use, which is when the block is encoded or read, never when it is appended to.
@@ -166,27 +170,16 @@ impl Head {
 }
 
 fn resolve<'a>(
-    rows: &[Row],
-    lines: &'a [u8],
-    pairs: &'a [SymbolPair],
+    rows: &Pages<Row, 10>,
+    lines: &'a Pages<u8, 15>,
+    pairs: &'a Pages<SymbolPair, 12>,
     number: u32,
-) -> Option<(i64, &'a [u8], &'a [SymbolPair])> {
-    let row = rows.get(usize::try_from(number).ok()?)?;
-    let range = |(start, end): (u32, u32)| Some(usize::try_from(start).ok()?..usize::try_from(end).ok()?);
-    Some((row.timestamp_ns, lines.get(range(row.line)?)?, pairs.get(range(row.pairs)?)?))
+) -> Option<Item<'a>> {
+    let &[row] = rows.get(number, 1)? else { return None };
+    Some((row.timestamp_ns, lines.get(row.line, row.line_len)?, pairs.get(row.pairs, row.pairs_len)?))
 }
 
-fn hash(hasher: &RandomState, timestamp_ns: i64, line: &[u8], pairs: &[SymbolPair]) -> u64 {
-    let mut state = hasher.build_hasher();
-    state.write_i64(timestamp_ns);
-    state.write(line);
-    for pair in pairs {
-        state.write_u64(u64::from(pair.name) << 32 | u64::from(pair.value));
-    }
-    state.finish()
-}
-
-fn offset(length: usize) -> u32 {
+fn length(length: usize) -> u32 {
     u32::try_from(length).expect("the builder seals a head long before it has 2^32 of anything")
 }
 
@@ -250,5 +243,32 @@ mod tests {
             }
         }
         assert_eq!(head.len(), 1000);
+    }
+
+    #[test]
+    fn a_clone_keeps_its_entries_and_their_order_whatever_is_appended_next_to_it() {
+        let mut head = Head::default();
+        let mut clones = Vec::new();
+        for n in 0..200i64 {
+            let time = n * 7919 % 50;
+            assert!(head.append(time, n.to_string().as_bytes(), &[]));
+            let clone = head.clone();
+            // Some are read at once, others when all has changed.
+            if n % 3 == 0 {
+                assert_eq!(ranks(&clone).len(), head.len());
+            }
+            clones.push(clone);
+        }
+        for (n, mut clone) in clones.into_iter().enumerate() {
+            let mut expected: Vec<(i64, String)> =
+                (0..=n as i64).map(|n| (n * 7919 % 50, n.to_string())).collect();
+            expected.sort_by_key(|(time, _)| *time);
+            let found: Vec<(i64, String)> = ranks(&clone)
+                .into_iter()
+                .map(|(time, line)| (time, String::from_utf8(line.to_vec()).unwrap()))
+                .collect();
+            assert_eq!(found, expected);
+            assert!(!clone.append(0, b"0", &[]), "a clone knows what it holds");
+        }
     }
 }

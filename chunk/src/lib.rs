@@ -107,6 +107,7 @@ mod head;
 mod iter;
 mod limits;
 pub mod loki;
+mod pages;
 mod range;
 mod symbols;
 

@@ -251,6 +251,10 @@ fn append_block(
     // Memory is cleared before it is written to: where the size is known, no more than that.
     let mut room = if guess == 0 { most } else { guess.min(most) };
     loop {
+        if out.capacity() < end + room {
+            let capacity = (2 * out.capacity()).min(end.saturating_add(left)).max(end + room);
+            out.reserve_exact(capacity - out.len());
+        }
         out.resize(end + room, 0);
         let Some((before, free)) = out.split_at_mut_checked(end) else { return Err(Refusal::Invalid) };
         match decompress_into_with_dict(data, free, before.get(history..).unwrap_or_default()) {
