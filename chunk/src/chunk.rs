@@ -10,6 +10,7 @@ use crate::columnar;
 use crate::columnar::footer::Identity;
 use crate::columnar::group::Group;
 use crate::columnar::hash::ContentHash;
+use crate::cursor::Cursor;
 use crate::damage::{CorruptionPolicy, Damage, DamageKind};
 use crate::entry::Entry;
 use crate::error::to_u64;
@@ -107,6 +108,15 @@ impl Chunk {
         let Parsed { symbols, blocks, .. } = &self.parsed;
         let sources = blocks.iter().cloned().map(Source::Stored);
         EntryIter::new(self.reading(), symbols.clone(), sources, range.into(), direction)
+    }
+
+    /// What is left of a read of `range` that was left at `cursor`, of this chunk or of the builder that made it.
+    ///
+    /// Blocks that end before the cursor are not decompressed.
+    pub fn resume(&self, range: impl Into<TimeRange>, cursor: Cursor) -> EntryIter {
+        let Parsed { symbols, blocks, .. } = &self.parsed;
+        let sources = blocks.iter().cloned().map(Source::Stored);
+        EntryIter::behind(self.reading(), symbols.clone(), sources, range.into(), cursor)
     }
 
     fn reading(&self) -> Reading {

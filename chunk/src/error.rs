@@ -182,6 +182,8 @@ pub enum Section {
     Object,
     /// A key or path.
     Key,
+    /// The bytes of a [`Cursor`](crate::Cursor).
+    Cursor,
 }
 
 impl fmt::Display for Section {
@@ -202,6 +204,7 @@ impl fmt::Display for Section {
             Self::EnvelopeText => f.write_str("envelope text"),
             Self::Object => f.write_str("object"),
             Self::Key => f.write_str("key"),
+            Self::Cursor => f.write_str("cursor"),
         }
     }
 }

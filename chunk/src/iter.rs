@@ -9,6 +9,7 @@ use std::fmt;
 use crate::block::{Block, Body, Source};
 use crate::chunk::BlockMeta;
 use crate::columnar::rows::{Cost, Rows};
+use crate::cursor;
 use crate::damage::{CorruptionPolicy, Damage, DamageKind};
 use crate::entry::Entry;
 use crate::error::to_u64;
@@ -76,6 +77,10 @@ pub struct EntryIter {
     stats: ReadStats,
     damage: Vec<Damage>,
     failure: Option<Error>,
+    /// Behind the last entry that was handed out.
+    position: cursor::Cursor,
+    /// How many entries of the time of `position` are still to be passed over.
+    to_pass: u64,
 }
 
 /// Time and slot of an entry, both negated where the direction is backward: the least comes next.
@@ -131,6 +136,8 @@ impl EntryIter {
             stats: ReadStats::default(),
             damage: Vec::new(),
             failure: None,
+            position: cursor::Cursor::start(direction),
+            to_pass: 0,
         };
         for source in sources {
             match source.bounds() {
@@ -145,6 +152,24 @@ impl EntryIter {
         iter
     }
 
+    /// The entries of `range` that come behind a cursor.
+    pub(crate) fn behind(
+        reading: Reading,
+        symbols: SymbolTable,
+        sources: impl Iterator<Item = Source>,
+        range: TimeRange,
+        cursor: cursor::Cursor,
+    ) -> Self {
+        let iter = Self::new(reading, symbols, sources, cursor.rest_of(range), cursor.direction());
+        Self { position: cursor, to_pass: cursor.passed(), ..iter }
+    }
+
+    /// Where the read is: behind the last entry that was handed out. [`Chunk::resume`](crate::Chunk::resume) and
+    /// [`Snapshot::resume`](crate::Snapshot::resume) go on there.
+    pub fn cursor(&self) -> cursor::Cursor {
+        self.position
+    }
+
     /// The next entry; `None` after the last.
     ///
     /// Takes constant time, but for the time to decompress a block when one is entered, and two thousand lines of
@@ -156,26 +181,39 @@ impl EntryIter {
     /// error: what it handed out before is good, but not all there is.
     #[expect(clippy::should_implement_trait, reason = "an entry is lent until the next call")]
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, Error> {
+        if self.to_pass > 0 {
+            self.pass_over()?;
+        }
         if self.run == 0 && !self.select()? {
             return Ok(None);
         }
         self.run -= 1;
         self.stats.entries += 1;
-        let Self { slots, current, symbols, direction, .. } = self;
+        let Self { slots, current, symbols, direction, position, .. } = self;
         let Some(Slot::Open(cursor)) = current.and_then(|current| slots.get_mut(current)) else {
             unreachable!("a run is counted only in the slot that is current, which is open");
         };
-        let rank = match direction {
-            Direction::Forward => {
-                cursor.start += 1;
-                cursor.start - 1
+        let rank = cursor.step(*direction);
+        let entry = cursor.body.entry(rank, symbols).expect("a rank below the length has an entry");
+        position.pass(entry.timestamp_ns);
+        Ok(Some(entry))
+    }
+
+    /// Passes over the entries that were handed out before the cursor was taken.
+    #[cold]
+    fn pass_over(&mut self) -> Result<(), Error> {
+        while self.to_pass > 0 && (self.run > 0 || self.select()?) {
+            let current = self.current.and_then(|current| self.slots.get_mut(current));
+            let Some(Slot::Open(cursor)) = current else { break };
+            if cursor.body.timestamp(cursor.next_rank(self.direction)) != Some(self.position.timestamp_ns()) {
+                break;
             }
-            Direction::Backward => {
-                cursor.end -= 1;
-                cursor.end
-            }
-        };
-        Ok(Some(cursor.body.entry(rank, symbols).expect("a rank below the length has an entry")))
+            cursor.step(self.direction);
+            self.run -= 1;
+            self.to_pass -= 1;
+        }
+        self.to_pass = 0;
+        Ok(())
     }
 
     /// Whether the next call of [`next`](Self::next) may decompress a block; otherwise it takes constant
@@ -241,10 +279,7 @@ impl EntryIter {
     fn put_back(&mut self, number: usize) {
         let Some(slot) = self.slots.get_mut(number) else { return };
         let Slot::Open(cursor) = slot else { return };
-        let rank = match self.direction {
-            Direction::Forward => cursor.start,
-            Direction::Backward => cursor.end.wrapping_sub(1),
-        };
+        let rank = cursor.next_rank(self.direction);
         let timestamp = if cursor.start < cursor.end { cursor.body.timestamp(rank) } else { None };
         if let Some(timestamp) = timestamp {
             self.heap.push(Reverse(self.key(timestamp, number)));
@@ -396,6 +431,29 @@ impl fmt::Debug for EntryIter {
 }
 
 impl Cursor {
+    /// The rank that comes next, if there is one.
+    fn next_rank(&self, direction: Direction) -> usize {
+        match direction {
+            Direction::Forward => self.start,
+            Direction::Backward => self.end.wrapping_sub(1),
+        }
+    }
+
+    /// Takes the rank that comes next, which is there.
+    #[inline]
+    fn step(&mut self, direction: Direction) -> usize {
+        match direction {
+            Direction::Forward => {
+                self.start += 1;
+                self.start - 1
+            }
+            Direction::Backward => {
+                self.end -= 1;
+                self.end
+            }
+        }
+    }
+
     /// The number of the block, and what its index says of it, but only of entries that were not handed out.
     fn rest(&self, direction: Direction) -> (usize, BlockMeta) {
         let Some(Lost { number, mut meta, first, end }) = self.lost else {

@@ -99,6 +99,7 @@ mod builder;
 mod chunk;
 mod codec;
 pub mod columnar;
+mod cursor;
 mod damage;
 mod entry;
 mod error;
@@ -115,6 +116,7 @@ pub use builder::{Append, Builder, BuilderOptions, EncodedBlock, EncodedChunk, P
 pub use chunk::{BlockMeta, Chunk};
 pub use codec::{Codec, UnknownCodec};
 pub use columnar::profile::Profile;
+pub use cursor::Cursor;
 pub use damage::{CorruptionPolicy, Damage, DamageKind};
 pub use entry::{Entry, Metadata, MetadataIter};
 pub use error::{Error, Section};

@@ -389,3 +389,42 @@ proptest! {
         let _ = read(&bytes, CorruptionPolicy::SkipBlock);
     }
 }
+
+/// One flipped bit took a whole object from whoever asked for it by its key.
+#[test]
+fn a_flipped_bit_of_an_object_costs_a_block_and_is_told() {
+    for kind in each_kind() {
+        let (chunk, entries) = small(kind);
+        let object = Envelope::new("tenant", &[("app", "web")], &chunk).encode(&chunk.bytes).unwrap();
+        let (limits, key) = (Limits::default(), &object.key);
+        let open = |bytes: Vec<u8>, policy| Object::open_keyed_with(bytes, key, &limits, policy);
+        let whole = open(object.bytes.to_vec(), CorruptionPolicy::SkipBlock).unwrap();
+        assert_eq!((whole.fault, whole.chunk.damage()), (None, &[][..]));
+
+        let start = object.bytes.len() - chunk.bytes.len();
+        let start = if kind.format == Format::Columnar { 0 } else { start };
+        let inner = Chunk::open(chunk.bytes.clone(), &limits).unwrap();
+        let second = inner.blocks()[1];
+        // A byte of what the block holds, in a columnar one behind its head.
+        let at = start + usize::try_from(second.offset + second.size_bytes).unwrap() - 2;
+        let mut broken = object.bytes.to_vec();
+        broken[at] ^= 1;
+        let refused = open(broken.clone(), CorruptionPolicy::Fail).unwrap_err();
+        assert!(matches!(refused, Error::ChecksumMismatch { section: Section::Object, .. }), "{refused}");
+        for policy in [CorruptionPolicy::SkipBlock, CorruptionPolicy::Salvage] {
+            let object = open(broken.clone(), policy).unwrap();
+            assert_eq!(object.fault, Some(refused.clone()), "{}", name(&kind));
+            let mut rest = object.chunk.entries(.., Direction::Forward);
+            let found = collect(&mut rest).unwrap();
+            let damage = [object.chunk.damage(), rest.damage()].concat();
+            assert_eq!(damage.iter().map(|damage| damage.block).collect::<Vec<_>>(), [1], "{}", name(&kind));
+            let lost = usize::try_from(damage[0].entries_lost()).unwrap();
+            assert!(lost > 0);
+            assert_eq!(found.len() + lost, entries.len(), "{}", name(&kind));
+        }
+        // Another stream's object is none of this key, whatever is tolerated.
+        let other = Envelope::new("other", &[("app", "web")], &chunk).encode(&chunk.bytes).unwrap();
+        let error = open(other.bytes.to_vec(), CorruptionPolicy::Salvage).unwrap_err();
+        assert!(matches!(error, Error::WrongMetadata { field: "tenant", .. }), "{error}");
+    }
+}

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::block::Source;
+use crate::cursor::Cursor;
 use crate::iter::{EntryIter, Reading};
 use crate::range::{Direction, TimeRange};
 use crate::symbols::SymbolTable;
@@ -26,6 +27,17 @@ impl Snapshot {
     pub fn entries_in(&self, range: impl Into<TimeRange>, direction: Direction) -> EntryIter {
         let range = self.range.intersection(range.into());
         EntryIter::new(self.reading, self.symbols.clone(), self.sources.iter().cloned(), range, direction)
+    }
+
+    /// What is left of a read that was left at `cursor`, of this snapshot or another one of the same builder.
+    pub fn resume(&self, cursor: Cursor) -> EntryIter {
+        self.resume_in(self.range, cursor)
+    }
+
+    /// The same of `range`, as far as the snapshot was taken of it.
+    pub fn resume_in(&self, range: impl Into<TimeRange>, cursor: Cursor) -> EntryIter {
+        let range = self.range.intersection(range.into());
+        EntryIter::behind(self.reading, self.symbols.clone(), self.sources.iter().cloned(), range, cursor)
     }
 
     /// Times of the oldest and the newest entry of its blocks; `None` if there are none. Blocks reach beyond

@@ -224,6 +224,9 @@ pub struct Object {
     pub chunk: Chunk,
     /// CRC-32C of the object.
     pub checksum: u32,
+    /// That the checksum is another one than the key's, where the policy tolerates it. What was lost by it is told by
+    /// the chunk's [`damage`](Chunk::damage); what is in no checksum of the chunk may be anything.
+    pub fault: Option<Error>,
 }
 
 impl Object {
@@ -235,15 +238,29 @@ impl Object {
     /// Every error about bytes there is. That the object is the one that was asked for is not checked: see
     /// [`Object::open_keyed`].
     pub fn open(bytes: impl Into<Bytes>, limits: &Limits) -> Result<Self, Error> {
+        Self::open_with(bytes, limits, CorruptionPolicy::Fail)
+    }
+
+    /// Opens an object with a choice of what to do about blocks of its chunk that are damaged. Without its description
+    /// it is an error all the same: open what is left as a [`Chunk`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Object::open`], but for what the policy tolerates.
+    pub fn open_with(
+        bytes: impl Into<Bytes>,
+        limits: &Limits,
+        policy: CorruptionPolicy,
+    ) -> Result<Self, Error> {
         let bytes = bytes.into();
-        let checksum = crc32c::crc32c(&bytes);
-        if columnar::is_columnar(&bytes, CorruptionPolicy::Fail) {
-            let chunk = Chunk::open(bytes, limits)?;
-            return Ok(Self { envelope: Envelope::of_columnar(&chunk)?, chunk, checksum });
+        let (checksum, fault) = (crc32c::crc32c(&bytes), None);
+        if columnar::is_columnar(&bytes, policy) {
+            let chunk = Chunk::open_with(bytes, limits, policy)?;
+            return Ok(Self { envelope: Envelope::of_columnar(&chunk)?, chunk, checksum, fault });
         }
         let (envelope, data) = split(&bytes, limits)?;
-        let chunk = Chunk::open(bytes.slice_ref(data), limits)?;
-        Ok(Self { envelope, chunk, checksum })
+        let chunk = Chunk::open_with(bytes.slice_ref(data), limits, policy)?;
+        Ok(Self { envelope, chunk, checksum, fault })
     }
 
     /// Opens the object that `key` names.
@@ -253,17 +270,34 @@ impl Object {
     /// [`Error::ChecksumMismatch`] if a byte of it differs, [`Error::WrongMetadata`] if it is whole but not
     /// the one that the key names, and what [`Object::open`] has.
     pub fn open_keyed(bytes: impl Into<Bytes>, key: &Key, limits: &Limits) -> Result<Self, Error> {
+        Self::open_keyed_with(bytes, key, limits, CorruptionPolicy::Fail)
+    }
+
+    /// Opens the object that `key` names with a choice of what to do about damage: a checksum that is not the key's is
+    /// a [`fault`](Object::fault) then, and what can be read is read. An object of another stream, tenant or time than
+    /// the key's is an error whatever the policy.
+    ///
+    /// # Errors
+    ///
+    /// As [`Object::open_keyed`], but for what the policy tolerates.
+    pub fn open_keyed_with(
+        bytes: impl Into<Bytes>,
+        key: &Key,
+        limits: &Limits,
+        policy: CorruptionPolicy,
+    ) -> Result<Self, Error> {
         let bytes = bytes.into();
         if bytes.is_empty() {
             return Err(Error::Empty);
         }
-        let found = crc32c::crc32c(&bytes);
-        if found != key.checksum {
-            let expected = key.checksum;
-            return Err(Error::ChecksumMismatch { section: Section::Object, offset: 0, expected, found });
+        let (expected, found) = (key.checksum, crc32c::crc32c(&bytes));
+        let mismatch = || Error::ChecksumMismatch { section: Section::Object, offset: 0, expected, found };
+        if found != expected && policy == CorruptionPolicy::Fail {
+            return Err(mismatch());
         }
-        let object = Self::open(bytes, limits)?;
+        let mut object = Self::open_with(bytes, limits, policy)?;
         object.expect(key)?;
+        object.fault = (found != expected).then(mismatch);
         Ok(object)
     }
 
