@@ -2,6 +2,7 @@
 //! wherever the caller likes. Whatever stage a block is in, a snapshot reads it, so what a query sees never
 //! depends on when blocks are cut, encoded or attached.
 
+mod checkpoint;
 mod pending;
 mod snapshot;
 
@@ -18,7 +19,7 @@ use crate::entry::{Entry, SymbolPair};
 use crate::error::to_u64;
 use crate::head::Head;
 use crate::iter::Reading;
-use crate::loki::encode;
+use crate::loki::encode::{self, Form};
 use crate::loki::entries::ROW_BYTES;
 use crate::loki::format::Format;
 use crate::range::TimeRange;
@@ -461,7 +462,7 @@ impl Builder {
         };
         let blocks: Vec<Block> = self.blocks.into_iter().map(encoded).collect();
         let bytes = match target {
-            Target::Loki { format, codec } => encode::chunk(format, codec, symbols, &blocks),
+            Target::Loki { format, codec } => encode::chunk(format, codec, Form::Stored, symbols, &blocks),
             Target::Columnar(..) => columnar::assemble(&blocks),
         };
         Some(EncodedChunk { bytes, from_ns, through_ns, entries: self.entries, raw_bytes: self.raw_bytes })

@@ -16,6 +16,7 @@ use crate::entry::Entry;
 use crate::error::to_u64;
 use crate::iter::{EntryIter, Reading};
 use crate::loki::decode;
+use crate::loki::encode::Form;
 use crate::loki::format::Format;
 use crate::range::{Direction, TimeRange};
 use crate::symbols::SymbolTable;
@@ -90,7 +91,7 @@ impl Chunk {
         let parsed = if columnar::is_columnar(&bytes, policy) {
             columnar::parse(&bytes, limits, policy)?
         } else {
-            decode::parse(&bytes, limits, policy)?
+            decode::parse(&bytes, Form::Stored, limits, policy)?
         };
         Ok(Self { bytes, parsed, limits: *limits, policy })
     }

@@ -182,6 +182,8 @@ pub enum Section {
     Object,
     /// A key or path.
     Key,
+    /// A builder's checkpoint, or the open block of one of Loki's.
+    Checkpoint,
     /// The bytes of a [`Cursor`](crate::Cursor).
     Cursor,
 }
@@ -204,6 +206,7 @@ impl fmt::Display for Section {
             Self::EnvelopeText => f.write_str("envelope text"),
             Self::Object => f.write_str("object"),
             Self::Key => f.write_str("key"),
+            Self::Checkpoint => f.write_str("checkpoint"),
             Self::Cursor => f.write_str("cursor"),
         }
     }

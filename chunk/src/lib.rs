@@ -15,7 +15,7 @@
 //! # What it does not do
 //!
 //! It does no I/O: bytes in, bytes out. It has no index over chunks, knows nothing of query languages, and
-//! starts no thread. Loki's checkpoints of open heads, which lie in its log and never in a bucket, are not read.
+//! starts no thread.
 //!
 //! # Example
 //!
@@ -54,11 +54,13 @@
 //! # Guarantees
 //!
 //! - **Order.** A forward read gives entries by time, those of one time in the order they were appended;
-//!   backward is its exact reverse. Entries may be appended in any order.
+//!   backward is its exact reverse. Entries may be appended in any order, within a window if there is to be one.
 //! - **Stages.** A read sees the same entries whether their block is open, sealed, being compressed, or
 //!   attached.
 //! - **Duplicates.** An entry equal to one of the open block in time, line and metadata is dropped, and the
 //!   caller told. Nothing else is ever dropped: empty lines, any bytes, and any `i64` nanosecond are kept.
+//! - **Going on.** A read that was left goes on at its [`Cursor`], in whatever stage or format the blocks are by then. A
+//!   builder written as a [checkpoint](Builder::checkpoint) and restored makes the same chunk.
 //! - **Honesty.** No byte of a file is believed unchecked. A read gives the lines that were written, or an
 //!   error with section, offset and both values; with [`CorruptionPolicy::SkipBlock`] it gives what is left
 //!   and a [`Damage`] for what is not. It does not panic, whatever the bytes.

@@ -81,6 +81,13 @@ pub(crate) struct Interner {
 }
 
 impl Interner {
+    /// One that knows all of a table; `None` if the table has a string twice.
+    pub(crate) fn of(table: &SymbolTable) -> Option<Self> {
+        let mut interner = Self::default();
+        let distinct = table.iter().zip(0..).all(|(symbol, number)| interner.intern(symbol) == number);
+        distinct.then_some(interner)
+    }
+
     /// The strings interned so far.
     pub(crate) fn table(&self) -> &SymbolTable {
         &self.table

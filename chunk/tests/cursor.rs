@@ -86,7 +86,7 @@ proptest! {
 fn entries_that_came_behind_the_cursor_are_read_and_none_twice() {
     for options in kinds() {
         let mut builder = Builder::new(options).unwrap();
-        let mut append = |builder: &mut Builder, time: i64, line: &str| {
+        let append = |builder: &mut Builder, time: i64, line: &str| {
             Owned::new(time, line.as_bytes()).lend(|entry| builder.append(entry)).unwrap();
         };
         for line in ["a", "b"] {

@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 
+use super::encode::Form;
 use super::format::{CRC, Format, MAGIC, Reader};
 use crate::block::Block;
 use crate::chunk::{BlockMeta, Parsed};
@@ -31,13 +32,18 @@ struct Layout {
     index_end: usize,
 }
 
-pub(crate) fn parse(bytes: &Bytes, limits: &Limits, policy: CorruptionPolicy) -> Result<Parsed, Error> {
+pub(crate) fn parse(
+    bytes: &Bytes,
+    form: Form,
+    limits: &Limits,
+    policy: CorruptionPolicy,
+) -> Result<Parsed, Error> {
     if bytes.len() > limits.max_object_bytes {
         return Err(Error::limit("max_object_bytes", bytes.len(), limits.max_object_bytes));
     }
     let (format, codec) = header(bytes)?;
     let layout = layout(bytes, format)?;
-    let symbols = symbols(bytes, format, codec, &layout, limits)?;
+    let symbols = symbols(bytes, format, form.of_symbols(codec), &layout, limits)?;
     let index = index(bytes, format, &layout, limits)?;
     let (blocks, damage) = locate(bytes, &index, &layout, policy)?;
     Ok(Parsed { format, codec, symbols, index, blocks, damage, identity: None, content_hash: None })

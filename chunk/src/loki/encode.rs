@@ -58,8 +58,33 @@ pub(crate) fn entry(out: &mut Vec<u8>, format: Format, timestamp_ns: i64, line: 
     }
 }
 
+/// Where a chunk lies, which decides whether its symbols are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// In a bucket.
+    Stored,
+    /// In Loki's log, where symbols are as they are.
+    Checkpoint,
+}
+
+impl Form {
+    /// How the symbols of a chunk of this codec are compressed.
+    pub(crate) fn of_symbols(self, codec: Codec) -> Codec {
+        match self {
+            Self::Stored => codec,
+            Self::Checkpoint => Codec::None,
+        }
+    }
+}
+
 /// Puts a chunk together from its blocks.
-pub(crate) fn chunk(format: Format, codec: Codec, symbols: &SymbolTable, blocks: &[Block]) -> Bytes {
+pub(crate) fn chunk(
+    format: Format,
+    codec: Codec,
+    form: Form,
+    symbols: &SymbolTable,
+    blocks: &[Block],
+) -> Bytes {
     let data: usize = blocks.iter().map(|block| block.data().len() + 64).sum();
     let mut out = Vec::with_capacity(data + symbols.bytes() / 2 + 128);
     out.extend_from_slice(&MAGIC.to_be_bytes());
@@ -74,7 +99,7 @@ pub(crate) fn chunk(format: Format, codec: Codec, symbols: &SymbolTable, blocks:
             put_uvarint(&mut list, to_u64(symbol.len()));
             list.extend_from_slice(symbol);
         }
-        codec.compress(&list, &mut out);
+        form.of_symbols(codec).compress(&list, &mut out);
         put_crc_since(&mut out, symbols_start);
     }
     let symbols_length = out.len() - symbols_start;

@@ -36,7 +36,10 @@ fn a_chunk_with_metadata_is_written_as_loki_wrote_it() {
     for (block, stored) in blocks.iter().zip(&chunk.parsed().blocks) {
         assert!(block.data() == stored.data(), "block {} differs", stored.number());
     }
-    assert!(encode::chunk(format, codec, symbols, &blocks) == GOLDEN, "the chunk differs");
+    assert!(
+        encode::chunk(format, codec, encode::Form::Stored, symbols, &blocks) == GOLDEN,
+        "the chunk differs"
+    );
 }
 
 #[test]
