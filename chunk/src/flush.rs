@@ -1,12 +1,17 @@
 //! When a chunk is closed and stored. Pure: time and state are arguments, and every open chunk is told to
 //! flush sooner or later, whatever the timestamps of its entries are.
 
+mod pressure;
+
 use std::fmt;
 use std::time::Duration;
 
+pub use pressure::{FlushDemand, LogState};
+
 /// Why a chunk is flushed.
 ///
-/// [`FlushPolicy::evaluate`] gives the first three; the others are the caller's to give.
+/// [`FlushPolicy::evaluate_with`] gives all but [`Synced`](Self::Synced) and [`Pressure`](Self::Pressure), for which the
+/// policy is asked otherwise.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -24,9 +29,9 @@ pub enum FlushReason {
     Forced,
     /// Its stream belongs to another instance now.
     NotOwned,
-    /// The memory budget is spent and it was chosen to give.
+    /// The memory budget is spent and it was chosen to give: [`FlushPolicy::relieve`].
     Pressure,
-    /// It keeps the write-ahead log from being truncated.
+    /// It keeps the write-ahead log from being truncated: [`FlushPolicy::unpin`].
     WalPinned,
 }
 
@@ -71,6 +76,13 @@ pub struct FlushPolicy {
     pub sync_period: Duration,
     /// How full a chunk has to be for that. Default 0.1. Less makes small chunks of slow streams.
     pub sync_min_utilization: f64,
+    /// Percent of a memory budget above which chunks are flushed to relieve it. Default 80. Less makes small chunks,
+    /// more leaves little room while they are written.
+    pub memory_percent: u8,
+    /// Percent of the budget that is left by it. Default 60. More makes it happen more often.
+    pub relieved_percent: u8,
+    /// Percent of a write-ahead log's limit from which on chunks are flushed that pin it. Default 70.
+    pub log_percent: u8,
 }
 
 impl Default for FlushPolicy {
@@ -81,6 +93,9 @@ impl Default for FlushPolicy {
             max_idle: Duration::from_secs(1800),
             sync_period: Duration::from_secs(3600),
             sync_min_utilization: 0.1,
+            memory_percent: 80,
+            relieved_percent: 60,
+            log_percent: 70,
         }
     }
 }

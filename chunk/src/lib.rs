@@ -85,7 +85,7 @@
 //!
 //! # Time, chance, disk
 //!
-//! None of them is touched. [`FlushPolicy::evaluate`], which says when to store a chunk, takes the time as an
+//! None of them is touched. [`FlushPolicy::evaluate_with`], which says when to store a chunk, takes the time as an
 //! argument. Hash tables are seeded by the process; no result depends on the seed.
 //!
 //! # Features
@@ -122,7 +122,7 @@ pub use cursor::Cursor;
 pub use damage::{CorruptionPolicy, Damage, DamageKind};
 pub use entry::{Entry, Metadata, MetadataIter};
 pub use error::{Error, Section};
-pub use flush::{ChunkState, FlushPolicy, FlushReason};
+pub use flush::{ChunkState, FlushDemand, FlushPolicy, FlushReason, LogState};
 pub use iter::{EntryIter, ReadStats};
 pub use limits::Limits;
 pub use loki::format::Format;
