@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::Path;
 
-use forebay_chunk::loki::Envelope;
-use forebay_chunk::{Builder, BuilderOptions, Codec, EncodedChunk, Entry, Format};
+use forebay_chunk::loki::{Checkpoint, Envelope};
+use forebay_chunk::{Builder, BuilderOptions, Chunk, Codec, EncodedChunk, Entry, Format, Limits};
 use forebay_examples::record::Writer;
 use forebay_ring::codec::{RecordKind, TokensRecord, encode_instance, encode_members, encode_tokens};
 use forebay_ring::token_file::TokenFile;
@@ -35,6 +35,10 @@ fn write(target: &str, name: &str, bytes: &[u8]) {
 }
 
 fn chunk(format: Format, codec: Codec) -> EncodedChunk {
+    builder(format, codec, true).finish().expect("twelve entries")
+}
+
+fn builder(format: Format, codec: Codec, encode: bool) -> Builder {
     let mut builder =
         Builder::new(BuilderOptions { format, codec, block_size: 128, ..BuilderOptions::default() })
             .expect("options within their bounds");
@@ -44,11 +48,11 @@ fn chunk(format: Format, codec: Codec) -> EncodedChunk {
         let entry = Entry::new(1_700_000_000_000_000_000 - 7 * number as i64 % 5, &line);
         let entry = if format.has_metadata() { entry.with_metadata(&trace) } else { entry };
         builder.append(entry).expect("a short line");
-        while let Some(block) = builder.take_full() {
+        while encode && let Some(block) = builder.take_full() {
             builder.attach(block.encode());
         }
     }
-    builder.finish().expect("twelve entries")
+    builder
 }
 
 fn chunks() {
@@ -56,6 +60,30 @@ fn chunks() {
         for format in [Format::LokiV3, Format::LokiV4] {
             let chunk = chunk(format, codec);
             write("chunk_open", &format!("v{}-{codec}", format.version()), &chunk.bytes);
+        }
+    }
+    for codec in Codec::ALL {
+        let chunk =
+            Chunk::open(chunk(Format::LokiV3, codec).bytes, &Limits::default()).expect("a whole chunk");
+        let block = chunk.blocks()[0];
+        let [start, size] =
+            [block.offset, block.size_bytes].map(|at| usize::try_from(at).expect("a small chunk"));
+        let stream = &chunk.bytes()[start..start + size];
+        write("chunk_codec", codec.as_str(), &[&[codec.byte()][..], stream].concat());
+    }
+    for (name, format, encode) in [
+        ("sealed", Format::LokiV4, false),
+        ("encoded", Format::LokiV4, true),
+        ("v3", Format::LokiV3, true),
+        ("columnar", Format::Columnar, true),
+    ] {
+        let builder = builder(format, Codec::Snappy, encode);
+        let mut checkpoint = Vec::new();
+        builder.checkpoint(&mut checkpoint);
+        write("chunk_checkpoint", name, &checkpoint);
+        if name == "encoded" {
+            let chunk = Checkpoint::of(&builder).expect("a builder of version 4").chunk;
+            write("chunk_checkpoint", "loki", &chunk);
         }
     }
     let chunk = chunk(Format::LokiV4, Codec::Snappy);

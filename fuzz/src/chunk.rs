@@ -3,9 +3,10 @@
 use std::io::Write;
 use std::sync::OnceLock;
 
-use forebay_chunk::loki::{Key, Object, Schema};
+use bytes::Bytes;
+use forebay_chunk::loki::{Checkpoint, Key, Object, Schema};
 use forebay_chunk::{
-    Builder, BuilderOptions, Chunk, Codec, CorruptionPolicy, Direction, Entry, Error, Limits,
+    Builder, BuilderOptions, Chunk, Codec, CorruptionPolicy, Direction, Entry, EntryIter, Error, Limits,
 };
 
 /// What one read may decompress, in bytes.
@@ -56,7 +57,10 @@ fn open(data: &[u8]) {
 }
 
 fn read(chunk: &Chunk, direction: Direction) -> Result<Vec<Owned>, Error> {
-    let mut entries = chunk.entries(.., direction);
+    rest(chunk.entries(.., direction))
+}
+
+fn rest(mut entries: EntryIter) -> Result<Vec<Owned>, Error> {
     let mut all = Vec::new();
     while let Some(entry) = entries.next()? {
         let metadata = entry.metadata.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
@@ -123,6 +127,86 @@ fn sum(data: &mut [u8], offset: usize, length: usize) {
     if let Some(place) = data.get_mut(end..).and_then(|rest| rest.first_chunk_mut()) {
         *place = checksum.to_be_bytes();
     }
+}
+
+fn options(codec: Codec) -> BuilderOptions {
+    BuilderOptions { codec, target_size: 1 << 20, limits: limits(), ..BuilderOptions::default() }
+}
+
+/// The first byte says which codec; the rest is a stream of it, and then a line of which it makes a stream itself.
+pub fn chunk_codec(data: &[u8]) {
+    let Some((&number, stream)) = data.split_first() else { return };
+    let Some(codec) = Codec::from_byte(number).filter(|codec| codec.is_supported()) else { return };
+    for entries in [1, 3] {
+        open(&around(codec, entries, stream));
+    }
+    let mut builder = Builder::new(options(codec)).expect("options within their bounds");
+    if builder.append(Entry::new(1, stream)).is_ok() {
+        let chunk = builder.finish().expect("one entry").bytes;
+        let chunk = Chunk::open(chunk, &limits()).expect("what is written is read");
+        let found = read(&chunk, Direction::Forward).expect("what is written is read");
+        assert!(found == [(1, stream.to_vec(), Vec::new())], "{codec}: another line comes back");
+    }
+}
+
+/// A chunk of version 3 of one block that is stored so.
+fn around(codec: Codec, entries: u8, stored: &[u8]) -> Vec<u8> {
+    let mut out = [0x01, 0x2e, 0xe5, 0x6a, 3, codec.byte()].to_vec();
+    out.extend_from_slice(stored);
+    out.extend_from_slice(&crc32c::crc32c(stored).to_be_bytes());
+    let start = out.len();
+    out.extend_from_slice(&[1, entries]);
+    // From the least to the greatest time.
+    for first in [0xff, 0xfe] {
+        out.extend_from_slice(&[first, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]);
+    }
+    // Where it starts, and that its lines may be of 256 KiB.
+    out.extend_from_slice(&[6, 0x80, 0x80, 0x10]);
+    let mut length = stored.len();
+    while length >= 0x80 {
+        out.push(length.to_le_bytes()[0] | 0x80);
+        length >>= 7;
+    }
+    out.push(length.to_le_bytes()[0]);
+    let crc = crc32c::crc32c(&out[start..]);
+    out.extend_from_slice(&crc.to_be_bytes());
+    out.extend_from_slice(&(start as u64).to_be_bytes());
+    out
+}
+
+/// A builder's checkpoint, and the chunk of one of Loki's, as they are and with their checksums mended.
+pub fn chunk_checkpoint(data: &[u8]) {
+    restore(data);
+    if let Some((body, _)) = data.split_last_chunk::<4>() {
+        restore(&[body, &crc32c::crc32c(body).to_be_bytes()].concat());
+    }
+    let mut mended = data.to_vec();
+    mend(&mut mended);
+    for chunk in [Bytes::copy_from_slice(data), mended.into()] {
+        let checkpoint = Checkpoint { chunk, head: Bytes::new() };
+        if let Ok(builder) = checkpoint.restore(options(Codec::None)) {
+            let _ = rest(builder.snapshot(..).entries(Direction::Forward));
+        }
+    }
+}
+
+fn restore(data: &[u8]) {
+    let Ok(builder) = Builder::restore(data, options(Codec::None)) else { return };
+    let written = |builder: &Builder| {
+        let mut out = Vec::new();
+        builder.checkpoint(&mut out);
+        out
+    };
+    let first = written(&builder);
+    let again = Builder::restore(&first, options(Codec::None)).expect("what is written is read");
+    assert!(written(&again) == first, "a checkpoint of what was restored is another one");
+    let read = |direction| rest(builder.snapshot(..).entries(direction));
+    if let (Ok(forward), Ok(mut backward)) = (read(Direction::Forward), read(Direction::Backward)) {
+        backward.reverse();
+        assert_eq!(forward, backward, "backward is the exact reverse of forward");
+        assert_eq!(builder.entries(), forward.len() as u64);
+    }
+    let _ = builder.finish();
 }
 
 /// An object as it is, and the object of which this is the description, around a chunk that is whole.

@@ -16,8 +16,10 @@ pub mod wal;
 pub type Body = fn(&[u8]);
 
 /// Every body under the name of its target and of its directory in `corpus/`.
-pub const BODIES: [(&str, Body); 21] = [
+pub const BODIES: [(&str, Body); 23] = [
     ("baggage", trace::baggage),
+    ("chunk_checkpoint", chunk::chunk_checkpoint),
+    ("chunk_codec", chunk::chunk_codec),
     ("chunk_envelope", chunk::chunk_envelope),
     ("chunk_key", chunk::chunk_key),
     ("chunk_open", chunk::chunk_open),
