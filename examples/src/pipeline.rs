@@ -15,6 +15,7 @@ use forebay_circuit::Breaker;
 use forebay_retention::store::redb::RedbState;
 use forebay_tenant::{Overrides, Tenancy};
 use forebay_wal::aio::AsyncWal;
+use forebay_wal::format::Label;
 use forebay_wal::fs::{Fs, StdFs};
 use forebay_wal::{OpenError, RecoveryReport, Wal};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -23,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::client::IngesterClient;
 use crate::compactor::Compactor;
@@ -275,6 +277,7 @@ async fn open_ingester(
         max_inflight_bytes: WAL_INFLIGHT_BYTES,
         // A flush under pressure gives back half of the log at once.
         max_spare_segments: 8,
+        label: Some(label(&config.common.instance_id)),
         ..forebay_wal::Options::default()
     };
     // The log makes it, and syncs its name.
@@ -283,6 +286,14 @@ async fn open_ingester(
     let log = AsyncWal::start(log)?;
     tracing::info!(records = report.records, bytes = report.bytes, torn = ?report.torn, "log opened");
     Ingester::start(log, storage, overrides, clock, ingester_options(config)?).await
+}
+
+/// Whose log it is: another ingester's, copied or mounted here by mistake, is refused. A name that is too long for a
+/// label is one by its hash.
+fn label(instance: &str) -> Label {
+    Label::new(instance.as_bytes())
+        .or_else(|| Label::new(&xxh3_128(instance.as_bytes()).to_be_bytes()))
+        .unwrap_or_default()
 }
 
 /// Opens the log; one that is locked is waited for, since its last process may be about to end.

@@ -1,18 +1,26 @@
 //! What the program does on its own and tells people about: the demo, as the README has it, and shipping files.
 
+use std::path::Path;
 use std::process::Stdio;
 
+use http::StatusCode;
+use serde_json::json;
 use tokio::process::Command;
 
-use crate::process::PATIENCE;
+use crate::lines::start_ns;
+use crate::process::{PATIENCE, Setup};
 
 /// Runs the program with `arguments` until it ends; what it printed.
 async fn run(arguments: &[&str]) -> (bool, String) {
     let dir = tempfile::tempdir().unwrap();
+    run_in(dir.path(), &[arguments, &["--once"]].concat()).await
+}
+
+async fn run_in(data: &Path, arguments: &[&str]) -> (bool, String) {
     let child = Command::new(env!("CARGO_BIN_EXE_pipeline"))
         .args(arguments)
-        .args(["--once", "--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(dir.path())
+        .args(["--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(data)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
@@ -65,5 +73,24 @@ async fn a_querier_that_knows_no_ingester_does_not_start() {
     for target in ["querier", "distributor"] {
         let (clean, printed) = run(&["--target", target, "--index", "127.0.0.1:1"]).await;
         assert!(!clean && printed.contains("needs --join ID=ADDR"), "{printed}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_of_another_ingester_is_refused_and_left_as_it_is() {
+    let long = "an-ingester-with-a-name-that-is-longer-than-forty-bytes";
+    for (owner, other) in [("ingester-a", "ingester-b"), (long, "ingester-b"), ("ingester-b", long)] {
+        let dir = tempfile::tempdir().unwrap();
+        let as_instance = |id| Setup::new(dir.path()).arguments(&["--instance-id", id]);
+        let process = as_instance(owner).start().await;
+        let stream = json!({"stream": {"app": "a"}, "values": [[start_ns().to_string(), "one"]]});
+        assert_eq!(process.push(&json!({"streams": [stream]})).await.status, StatusCode::NO_CONTENT);
+        process.kill().await;
+        let logs = dir.path().join("data/wal");
+        std::fs::rename(logs.join(owner), logs.join(other)).unwrap();
+        let (clean, printed) = run_in(&dir.path().join("data"), &["--instance-id", other]).await;
+        assert!(!clean && printed.contains("is of the log"), "{printed}");
+        std::fs::rename(logs.join(other), logs.join(owner)).unwrap();
+        as_instance(owner).start().await.kill().await;
     }
 }
