@@ -87,7 +87,9 @@ pub struct Shard<'r> {
 
 impl Ring {
     /// The shard of a tenant for writes: `size` instances, rounded up to as many in each zone, or all if 0. By
-    /// [`TokenWalk`]. O(size · zones) expected, without allocation up to 32.
+    /// [`TokenWalk`]. O(size · zones) expected, without allocation up to 32, while there are many more to choose from. Near
+    /// the whole of a zone, or of those in it that are not read-only, O(instances · log tokens) for each one more: ask for
+    /// all, with 0, rather than for nearly all.
     pub fn shuffle_shard(&self, tenant: &str, size: usize) -> Shard<'_> {
         self.shard_by(&TokenWalk, &Query { tenant, size, lookback: None })
     }
