@@ -49,11 +49,10 @@ pub struct Instance {
     pub tokens: TokenSet,
     /// How new this record is.
     pub version: Version,
-    /// When it first joined; wall time, nanoseconds since 1970. Carried for those who ask which instances a
-    /// time range may have data on; the ring itself never looks at it.
+    /// When it first joined; wall time, nanoseconds since 1970. Lookups ignore it: it is for those who ask which
+    /// instances a time range may have data on, as shards with a lookback do.
     pub registered_at_ns: i64,
-    /// Whether tenants may be placed on it anew. Carried for those who place tenants; the ring itself never
-    /// looks at it.
+    /// Whether tenants may be placed on it anew. Lookups ignore it, shards pass it over.
     pub read_only: ReadOnly,
     /// What its software can do. Carried for those who wait until all can; the ring itself never looks at it.
     #[cfg_attr(feature = "serde", serde(default))]

@@ -27,8 +27,10 @@ use crate::instance::State;
 ///
 /// # Which reads find which writes
 ///
-/// Counted over all small clusters, states and failures, with 3 replicas, [`Require::Quorum`](crate::Require::Quorum)
-/// on both sides, and at most one change between what writer and reader see of the members:
+/// Counted over all states and failures of three and four instances, in up to three zones in every way or none, and of
+/// five of which none is PENDING, in three zones in turn or none; with 3 replicas, fresh heartbeats,
+/// [`Require::Quorum`](crate::Require::Quorum) and [`QuorumBase::Extended`](crate::QuorumBase::Extended) on both sides,
+/// and at most one change between what writer and reader see of the members, of a state or of who is there:
 ///
 /// | a read | finds any `WRITE_NO_EXTEND` unless | finds any `WRITE` unless |
 /// |---|---|---|
@@ -37,7 +39,9 @@ use crate::instance::State;
 /// | of a key with `REPORTING` | an instance is gone or new | the same, or two of the first three do not take writes |
 ///
 /// "Gone" is after ACTIVE if the reader's view is the later one; if the writer's is, a write may be on an instance that
-/// the reader does not ask yet. Steps from state to state and instances that join hide nothing from `READ`.
+/// the reader does not ask yet. Steps from state to state and instances that join hide nothing from `READ`, but that in
+/// fewer zones than replicas one LEAVING instance is enough for an extended write to be missed, while the reader takes
+/// for PENDING an instance that is ACTIVE.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Operation(u32);
