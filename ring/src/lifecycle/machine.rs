@@ -62,6 +62,8 @@ pub struct Lifecycler {
     registered_at_ns: i64,
     read_only: ReadOnly,
     due: Due,
+    /// Whether the last attempt to save the file failed.
+    file_failed: bool,
     out: Option<Out>,
     /// What the store has last acknowledged of what was sent after `barrier`.
     acked: Option<(Version, State)>,
@@ -111,6 +113,7 @@ impl Lifecycler {
             registered_at_ns: 0,
             read_only: ReadOnly::default(),
             due: Due::default(),
+            file_failed: false,
             out: None,
             acked: None,
             barrier: Version::default(),

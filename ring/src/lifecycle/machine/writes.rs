@@ -19,7 +19,8 @@ impl Lifecycler {
     pub(super) fn saved(&mut self, saved: Result<(), NotSaved>, now: Now) {
         if self.out == Some(Out::File) {
             self.out = None;
-            if saved.is_err() {
+            self.file_failed = saved.is_err();
+            if self.file_failed {
                 self.due.file = true;
                 self.retry(now);
             }
@@ -129,9 +130,11 @@ impl Lifecycler {
             return;
         }
         let beats = self.heartbeat_at_ns <= now.mono_ns;
-        // What was acknowledged is in the file: a disk that is full does not silence a heartbeat of it.
+        // Since something was acknowledged, the file has the incarnation and the tokens: what it lacks, the read-only
+        // flag, is in the record too. So a disk that is full silences neither heartbeats nor changes of state.
+        let passes_file = self.file_failed && self.acked.is_some() && (beats || self.due.record);
         let only_beats = beats && self.acked.is_some_and(|(_, state)| state == self.state);
-        if self.due.file && !only_beats {
+        if self.due.file && !passes_file {
             self.due.file = false;
             self.out = Some(Out::File);
             actions.push(Action::SaveFile(self.file()));
