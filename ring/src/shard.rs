@@ -6,7 +6,9 @@
 //! - S2: one instance more or less, or one that becomes read-only or ceases to be, puts at most one into a shard and
 //!   takes at most one out, as long as the zones stay.
 //! - S3: a larger shard contains the smaller, zone by zone, and zones have equally many as far as they can.
-//! - S4: with a lookback, whoever was in the shard at any time within it and is still in the ring is in it.
+//! - S4: with a lookback, whoever was in the shard at any time within it and is still in the ring is in it, as long
+//!   as the zones stay and wall clocks agree: what they may differ by has to be added to the period. One that came
+//!   back with other tokens or in another zone is in every shard for as long.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -40,8 +42,8 @@ pub struct Query<'a> {
 /// How far back readers look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lookback {
-    /// The oldest data asked for. Instances that joined, or became or ceased to be read-only, within it are added, and
-    /// others in their stead; the shard may be larger then, and zones differ.
+    /// The oldest data asked for, and by how much wall clocks may differ. Instances that joined, or became or ceased to
+    /// be read-only, within it are added, and others in their stead; the shard may be larger then, and zones differ.
     pub period: Duration,
     /// Now, wall time, nanoseconds since 1970: the stamps of instances are of that kind.
     pub now_unix_ns: i64,
@@ -94,7 +96,7 @@ impl Ring {
         self.shard_by(&TokenWalk, &Query { tenant, size, lookback: None })
     }
 
-    /// The shard of a query, by an algorithm.
+    /// The shard of a query, by an algorithm. With a lookback O(instances) more.
     pub fn shard_by(&self, sharder: &impl Sharder, query: &Query<'_>) -> Shard<'_> {
         let mut chosen = Chosen::default();
         let zones = self.topology().zones().all();
@@ -110,6 +112,11 @@ impl Ring {
                 }
             } else {
                 sharder.choose(&zone, xxh3_64_with_seed(query.tenant.as_bytes(), hash), want, &mut chosen);
+                for member in zone.came_back() {
+                    if !chosen.contains(member) {
+                        chosen.add(member);
+                    }
+                }
             }
         }
         Shard { ring: self, members: chosen.sorted(), whole: query.size == 0, own: OnceLock::new() }

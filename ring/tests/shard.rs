@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use forebay_ring::shard::{Lookback, Query, Rendezvous, Shard, Sharder, TokenWalk};
-use forebay_ring::{Instance, Membership, Options, ReadOnly, Ring, State, TokenSet, random_tokens};
+use forebay_ring::{Instance, Membership, Options, ReadOnly, Ring, State, TokenSet, Version, random_tokens};
 
 const ZONES: [&str; 3] = ["a", "b", "c"];
 const SECOND_NS: i64 = 1_000_000_000;
@@ -27,7 +27,8 @@ impl Chance {
 fn instance(number: usize, zone: &str, tokens: usize) -> Instance {
     let id = format!("i{number:04}");
     let tokens = random_tokens(&id, zone, 0, tokens, &TokenSet::default()).unwrap();
-    Instance { state: State::Active, zone: zone.into(), tokens, ..Instance::new(id, "") }
+    let version = Version { incarnation: 1, sequence: 0 };
+    Instance { state: State::Active, zone: zone.into(), tokens, version, ..Instance::new(id, "") }
 }
 
 fn build<'a>(instances: impl IntoIterator<Item = &'a Instance>, zone_awareness: bool) -> Ring {
@@ -204,7 +205,7 @@ fn the_shard_of_a_tenant_never_changes() {
     assert_eq!(shards, ["i0001 i0002 i0012 i0015 i0019 i0023", "i0006 i0008 i0016 i0023 i0027 i0028"]);
 }
 
-/// A cluster whose instances come, go, and are made read-only and writable, 5 minutes a step.
+/// A cluster whose instances come, go, come back with other tokens, and are made read-only and writable, 5 minutes a step.
 struct History {
     chance: Chance,
     now: i64,
@@ -227,6 +228,18 @@ impl History {
             // The last of a zone stays, since zones may not change.
             7 if self.instances.iter().filter(|i| i.zone == self.instances[at].zone).count() > 1 => {
                 self.instances.remove(at);
+            }
+            // Back with other tokens, and sometimes in another zone.
+            5 => {
+                let alone = self.instances.iter().filter(|i| i.zone == self.instances[at].zone).count() == 1;
+                let back = &mut self.instances[at];
+                if !alone && self.chance.below(2) == 0 {
+                    back.zone = ZONES[self.chance.below(self.zones)].into();
+                }
+                back.version = back.version.restarted();
+                let epoch = back.version.incarnation;
+                back.tokens = random_tokens(&back.id, &back.zone, epoch, 8, &TokenSet::default()).unwrap();
+                back.registered_at_ns = self.now;
             }
             8 | 9 => {
                 let enabled = !self.instances[at].read_only.enabled;

@@ -44,6 +44,11 @@ impl TokensRef {
         let Self { count, digest, .. } = Self::of(self.epoch, tokens);
         (count, digest) == (self.count, self.digest)
     }
+
+    /// Whether both mean the same tokens, of whatever epoch.
+    pub(crate) fn is_same_set(self, other: Self) -> bool {
+        (self.count, self.digest) == (other.count, other.digest)
+    }
 }
 
 /// Appends the record of an instance, whose tokens are those of `epoch`. O(tokens), for their digest.

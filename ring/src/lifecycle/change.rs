@@ -68,11 +68,12 @@ impl Wish {
     }
 }
 
-/// Within an incarnation the store knows better when the instance joined: it may have been put anew by an attempt
-/// whose answer was lost.
+/// Within an incarnation the store knows better when the instance joined with these tokens: it may have been put anew
+/// by an attempt whose answer was lost.
 fn registered_as(current: &InstanceRecord, record: &InstanceRecord) -> InstanceRecord {
     let mut record = record.clone();
-    if current.instance.version.incarnation == record.instance.version.incarnation {
+    let same_life = current.instance.version.incarnation == record.instance.version.incarnation;
+    if same_life && current.tokens.is_same_set(record.tokens) {
         record.instance.registered_at_ns = current.instance.registered_at_ns;
     }
     record

@@ -203,8 +203,8 @@ impl Lifecycler {
             }
         }
         match self.phase {
-            Phase::Pending => self.take_turn(members),
-            Phase::Joining => self.give_way(members, actions),
+            Phase::Pending => self.take_turn(members, now),
+            Phase::Joining => self.give_way(members, now, actions),
             _ => {}
         }
     }

@@ -126,7 +126,7 @@ impl Observer {
             Some(TokenSet::default())
         } else {
             // By digest and number: which epoch they are of does not matter.
-            let stored = self.tokens.get(&id).filter(|(known, _)| same_set(*known, meant));
+            let stored = self.tokens.get(&id).filter(|(known, _)| known.is_same_set(meant));
             let shown = || self.members.member(&id).filter(|member| meant.is_of(&member.instance.tokens));
             stored
                 .map(|(_, tokens)| tokens)
@@ -247,10 +247,6 @@ impl Observer {
         self.bare.remove(id);
         self.vanished.remove(id);
     }
-}
-
-fn same_set(a: TokensRef, b: TokensRef) -> bool {
-    (a.count, a.digest) == (b.count, b.digest)
 }
 
 #[cfg(test)]

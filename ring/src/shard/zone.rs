@@ -66,6 +66,18 @@ impl<'r> Zone<'r> {
         }
     }
 
+    /// Those that registered within the lookback and had been in the ring before: with which tokens, and in which zone,
+    /// nothing tells any more.
+    pub(super) fn came_back(&self) -> impl Iterator<Item = u16> + '_ {
+        let since_ns = self.since_ns;
+        let members = since_ns.map_or(&[][..], |_| self.members).iter().copied();
+        members.filter(move |&member| {
+            let instance = self.ring.instance_at(member);
+            instance.version.incarnation > 1
+                && since_ns.is_some_and(|since| instance.registered_at_ns >= since)
+        })
+    }
+
     /// A hash of the member's id, the same in every snapshot.
     #[inline]
     pub fn id_hash(&self, member: u16) -> u64 {

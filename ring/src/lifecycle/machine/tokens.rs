@@ -40,7 +40,6 @@ impl Lifecycler {
         let incarnation = file.as_ref().map_or(0, |file| file.incarnation).max(known.incarnation);
         self.version = Version { incarnation, sequence: known.sequence }.restarted();
         let present = record.as_ref().filter(|record| record.instance.state != State::Left);
-        self.registered_at_ns = present.map_or(now.unix_ns, |record| record.instance.registered_at_ns);
         let flags =
             [record.as_ref().map(|record| record.instance.read_only), file.as_ref().map(|f| f.read_only)];
         self.read_only =
@@ -53,6 +52,12 @@ impl Lifecycler {
             Tokens::Even { .. } => !self.tokens.is_empty(),
         };
         let current = TokensRef::of(self.epoch, &self.tokens);
+        // A shard looks back no further than to when the instance came into the ring as it is.
+        let as_before = |record: &&InstanceRecord| {
+            record.tokens.is_same_set(current) && record.instance.zone == self.options.zone
+        };
+        let joined = present.filter(as_before).map(|record| record.instance.registered_at_ns);
+        self.registered_at_ns = joined.unwrap_or(now.unix_ns);
         self.returning = present.is_some_and(|record| {
             matches!(record.instance.state, State::Active | State::Leaving) && record.tokens == current
         });
@@ -127,21 +132,21 @@ impl Lifecycler {
 
     /// Whether it is its turn to join, by a view that shows its own record: in a fleet after the one before it, and
     /// for an even share once it is chosen.
-    pub(super) fn take_turn(&mut self, members: &Membership) {
+    pub(super) fn take_turn(&mut self, members: &Membership, now: Now) {
         match self.options.tokens {
             Tokens::Random { .. } => {}
             Tokens::Spread { .. } => {
                 self.turn = self.turn || can_join(&self.options.id, &self.options.zone, members).is_ok();
             }
             Tokens::Even { count } if self.seen && self.tokens.is_empty() => {
-                self.choose_share(count, members);
+                self.choose_share(count, members, now);
                 self.turn = true;
             }
             Tokens::Even { .. } => {}
         }
     }
 
-    fn choose_share(&mut self, count: NonZeroU16, members: &Membership) {
+    fn choose_share(&mut self, count: NonZeroU16, members: &Membership, now: Now) {
         let others = members.iter().map(|member| &*member.instance);
         let (near, far): (Vec<_>, Vec<_>) = others
             .filter(|other| other.state != State::Left && other.id != self.options.id)
@@ -160,6 +165,7 @@ impl Lifecycler {
             // Somebody's tokens leave no room between them.
             Err(_) => self.add_random(count.get().into(), &members.tokens()),
         }
+        self.registered_at_ns = now.unix_ns;
         self.start_over();
     }
 
@@ -177,7 +183,7 @@ impl Lifecycler {
     }
 
     /// Draws those tokens anew that somebody else has a better right to.
-    pub(super) fn give_way(&mut self, members: &Membership, actions: &mut Actions) {
+    pub(super) fn give_way(&mut self, members: &Membership, now: Now, actions: &mut Actions) {
         let yields_to = |other: &Instance| match other.state {
             // One that is LEAVING may restart, and is then ACTIVE at once.
             State::Active | State::Leaving => true,
@@ -194,6 +200,8 @@ impl Lifecycler {
         self.tokens = self.tokens.iter().copied().filter(|&token| !lost.contains(token)).collect();
         self.epoch = self.epoch.saturating_add(1);
         self.add_random(lost.len(), &members.tokens());
+        // It was in the ring with others: shards that look back have to be told.
+        (self.registered_at_ns, self.version) = (now.unix_ns, self.version.restarted());
         self.start_over();
         self.enter(Phase::Joining, None);
         actions.push(Action::Report(Notice::Redrawn { lost: lost.len() }));

@@ -36,6 +36,9 @@ fn tokens_that_another_claims_are_drawn_anew_before_it_serves() {
     assert!(derived[..6].iter().all(|&token| !tokens.tokens.contains(token)));
     assert!(derived[6..].iter().all(|&token| tokens.tokens.contains(token)));
     assert_eq!(world.notices, [Notice::Redrawn { lost: 6 }]);
+    // Who looks back at shards is told of it: it joined with these tokens, and not as a new instance.
+    let record = world.record.clone().unwrap().instance;
+    assert!(record.registered_at_ns > 1_000 && record.version.incarnation == 2, "{record:?}");
 }
 
 #[test]
@@ -182,4 +185,32 @@ fn another_number_of_tokens_is_another_epoch_and_moves_as_little_as_it_can() {
     let fewer = load(&mut world);
     assert_eq!((fewer.epoch, fewer.tokens.len()), (5, 10));
     assert!(fewer.tokens.iter().all(|token| token % (1 << 27) == 0 && (token >> 27) % 2 == 1), "evenly");
+}
+
+#[test]
+fn one_that_comes_back_with_other_tokens_or_in_another_zone_joined_when_it_did() {
+    let joined = |world: &World| world.record.as_ref().unwrap().instance.registered_at_ns;
+    let mut world = served(options());
+    let first = joined(&world);
+    world.crash();
+    world.run();
+    assert_eq!(joined(&world), first, "as it was");
+
+    world.options.tokens = Tokens::Random { count: NonZeroUsize::new(COUNT - 2).unwrap() };
+    let restarted_ns = world.now.unix_ns;
+    world.crash();
+    world.carry_out(true, true);
+    let Some(Action::SaveFile(file)) = world.out.clone() else { panic!() };
+    assert_eq!(file.tokens.len(), COUNT - 2);
+    for _ in 0..3 {
+        world.carry_out(true, true);
+    }
+    assert!(joined(&world) >= restarted_ns, "other tokens");
+
+    let mut world = served(options());
+    world.options.zone = "elsewhere".into();
+    let restarted_ns = world.now.unix_ns;
+    world.crash();
+    world.run();
+    assert!(joined(&world) >= restarted_ns, "another zone");
 }
