@@ -49,7 +49,7 @@ pub struct Instance {
     pub tokens: TokenSet,
     /// How new this record is.
     pub version: Version,
-/// When it joined with these tokens in this zone; wall time, nanoseconds since 1970. Lookups ignore it: it is for
+    /// When it joined with these tokens in this zone; wall time, nanoseconds since 1970. Lookups ignore it: it is for
     /// those who ask which instances a time range may have data on, as shards with a lookback do.
     pub registered_at_ns: i64,
     /// Whether tenants may be placed on it anew. Lookups ignore it, shards pass it over.

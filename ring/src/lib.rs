@@ -99,6 +99,8 @@ mod ring;
 pub mod shard;
 mod shared;
 pub mod spread;
+#[cfg(feature = "store")]
+pub mod store;
 mod token;
 pub mod token_file;
 

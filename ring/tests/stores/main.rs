@@ -1,0 +1,9 @@
+//! The stores that need a real world: files that several processes share.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod file;
+
+/// Runs a test in real time: what is waited for comes from other processes and sockets.
+fn run<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test)
+}
