@@ -6,6 +6,10 @@
 //!   out, deletions are shown, and a watch that cannot go on says so or begins with a listing anew: there are no gaps.
 //! - A put that lost to another one tells what is there.
 //! - An error leaves it open whether a write happened, and a future that is dropped does too.
+//!
+//! In a store without a server (feature `gossip`) two writers on different nodes may both
+//! succeed; one of them then wins everywhere. Records are versioned by their instances and merge in any order, so the
+//! ring above needs no more than that.
 
 use std::error::Error;
 use std::fmt;
@@ -18,11 +22,15 @@ use bytes::Bytes;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod file;
+#[cfg(feature = "gossip")]
+mod gossip;
 mod memory;
 mod timed;
 mod update;
 
 pub use file::{FileOptions, FileStore};
+#[cfg(feature = "gossip")]
+pub use gossip::{GossipOptions, GossipStore};
 pub use memory::{MemoryStore, Trouble};
 pub use timed::Timed;
 pub use update::{Change, UpdateError, Updated, update};

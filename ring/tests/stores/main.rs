@@ -1,7 +1,9 @@
-//! The stores that need a real world: files that several processes share.
+//! The stores that need a real world: files that several processes share and nodes that gossip.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod file;
+#[cfg(feature = "gossip")]
+mod gossip;
 
 /// Runs a test in real time: what is waited for comes from other processes and sockets.
 fn run<T>(test: impl Future<Output = T>) -> T {
