@@ -21,6 +21,8 @@ use bytes::Bytes;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod file;
 #[cfg(feature = "gossip")]
 mod gossip;
@@ -28,6 +30,8 @@ mod memory;
 mod timed;
 mod update;
 
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdOptions, EtcdStore};
 pub use file::{FileOptions, FileStore};
 #[cfg(feature = "gossip")]
 pub use gossip::{GossipOptions, GossipStore};

@@ -1,6 +1,8 @@
-//! The stores that need a real world: files that several processes share and nodes that gossip.
+//! The stores that need a real world: files that several processes share, a server of etcd, nodes that gossip.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[cfg(feature = "etcd")]
+mod etcd;
 mod file;
 #[cfg(feature = "gossip")]
 mod gossip;
