@@ -6,9 +6,10 @@
 //! copies exist to tell the client so. This crate answers the two questions in it: who owns the key, and
 //! did enough of them acknowledge.
 //!
-//! It does *not* talk to a store or to other instances, keep connections, move data when owners change,
-//! or decide when an instance is up: it is told by records and heartbeats, which you bring from wherever
-//! you keep them.
+//! It does *not* keep connections to instances, move data when owners change, or decide when one is up: it is
+//! told by records and heartbeats. Bring them from wherever you keep them, or have them kept: with the feature
+//! `store`, `lifecycle` runs an instance on a `store` in memory, in files, on etcd or by gossip, and keeps the
+//! ring that the store shows.
 //!
 //! ```
 //! use forebay_ring::{Instance, Membership, Operation, Options, Ring, State};
@@ -74,13 +75,18 @@
 //!
 //! Time is an argument, `now_ns`: monotonic nanoseconds since an origin of your choice. Random tokens
 //! are a pure function of who asks. `quorum` takes the call to an instance as a closure and its
-//! deadlines from tokio's timer, which tests can pause.
+//! deadlines from tokio's timer, which tests can pause; what runs an instance is given a clock beside it.
 //!
 //! # Features
 //!
 //! None is on by default.
 //!
 //! - `tokio`: the module `quorum`, writes to replica sets and reads of them.
+//! - `store`: the module `store`, records in memory and in files, and what runs on them: `lifecycle::Driver`,
+//!   `Watcher` and `Caretaker`.
+//! - `etcd`: a store on etcd. Its build runs `protoc` (Debian: `protobuf-compiler` and `libprotobuf-dev`).
+//! - `gossip`: a store without a server, by `chitchat`.
+//! - `conformance`: what stores and disks of your own have to pass.
 //! - `serde`: `Serialize` and `Deserialize` for options and the records of instances.
 
 pub mod codec;

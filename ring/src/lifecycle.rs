@@ -1,5 +1,6 @@
 //! From a start to a stop: how an instance comes into the ring, stays in it and leaves it. Pure: events go in,
-//! actions come out, and time is an argument; whoever drives it owns the store, the disk and the timer.
+//! actions come out, and time is an argument; whoever drives it owns the store, the disk and the timer. With the feature
+//! `store` a `Driver` does, a `Watcher` keeps the ring, and a `Caretaker` forgets who is gone.
 //!
 //! ```text
 //! New -> Loading -> Pending -> Joining -> Active -> Leaving -> Lingering -> Stopped
@@ -26,16 +27,32 @@
 //! - L3: nothing is written after LEFT was.
 //! - L4: within an incarnation states follow [`State::can_become`](crate::State::can_become).
 
+#[cfg(feature = "store")]
+mod caretaker;
 mod change;
+#[cfg(feature = "store")]
+mod driver;
 mod event;
 mod forget;
 mod machine;
 mod observe;
 mod options;
+#[cfg(feature = "store")]
+mod run;
+#[cfg(feature = "store")]
+mod watcher;
 
+#[cfg(feature = "store")]
+pub use caretaker::{Caretaker, CaretakerOptions};
 pub use change::{Decision, Wish};
+#[cfg(feature = "store")]
+pub use driver::{Drain, Driver, Home, Status};
 pub use event::{Action, Actions, Event, NotSaved, Notice, Now, Phase, Written};
 pub use forget::{Forget, OwnView};
 pub use machine::Lifecycler;
 pub use observe::{Observer, Remark};
 pub use options::{LifecyclerOptions, OptionsError, Tokens};
+#[cfg(feature = "store")]
+pub use run::{Clock, Report, Reporter, Unsaved};
+#[cfg(feature = "store")]
+pub use watcher::{Ears, Watcher, WatcherOptions};

@@ -1,5 +1,6 @@
 //! The life of an instance, one event at a time. What is to be written waits in [`Due`]; `writes` sends it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -169,6 +170,11 @@ impl Lifecycler {
         self.send(now, &mut actions);
         self.set_timer(now, &mut actions);
         actions
+    }
+
+    /// Whose life it is.
+    pub fn id(&self) -> &Arc<str> {
+        &self.options.id
     }
 
     /// Where it is in its life.

@@ -92,10 +92,15 @@ impl Etcd {
 
 /// All in one, so that one server does.
 #[test]
-fn the_store_on_etcd_conforms() {
+fn the_store_on_etcd_conforms_and_carries_a_ring() {
     run(async {
         let Some(etcd) = Etcd::find().await else { return };
         conformance::linear(etcd.store("conformance").await).await;
+        let mut stores = Vec::new();
+        for _ in 0..3 {
+            stores.push(etcd.store("ring").await);
+        }
+        super::ring::instances_make_one_ring(stores).await;
         a_watch_from_before_a_compaction_begins_anew(&etcd).await;
     });
 }

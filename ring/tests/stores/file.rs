@@ -55,3 +55,10 @@ fn a_child_counts() {
         }
     });
 }
+
+#[test]
+fn instances_on_files_make_one_ring() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = (0..3).map(|_| store(dir.path())).collect();
+    run(super::ring::instances_make_one_ring(stores));
+}

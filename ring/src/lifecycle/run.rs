@@ -1,0 +1,95 @@
+//! What all that runs beside a process shares: its clock, where it reports to, and how long it waits between attempts.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::event::{Notice, Now};
+use super::observe::Remark;
+use crate::error::BuildError;
+use crate::store::{StoreError, UpdateError};
+use crate::token_file::SaveError;
+
+/// Tells the time. `mono_ns` has to go as tokio's timer does, which wakes who waits for it.
+pub type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
+
+/// Where reports go: a log.
+pub type Reporter = Arc<dyn Fn(Report) + Send + Sync>;
+
+/// What an operator should know. Whatever it was that failed is tried again.
+#[non_exhaustive]
+#[derive(Debug)]
+pub enum Report {
+    /// Of the instance's own life.
+    Notice(Notice),
+    /// Of a record of somebody's.
+    Remark(Remark),
+    /// The store cannot be listed or watched; what was known stands.
+    Watch(StoreError),
+    /// A record is not known to be written.
+    Write(UpdateError),
+    /// The token file cannot be read.
+    NotLoaded(std::io::Error),
+    /// The token file is not known to be saved.
+    NotSaved(Unsaved),
+    /// No ring can be made of the members; the last one stays in use.
+    Ring(BuildError),
+    /// An instance was silent for so long that it was made to leave.
+    Forgotten {
+        /// Which.
+        id: Arc<str>,
+    },
+}
+
+/// Why the token file is not known to be saved.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum Unsaved {
+    /// The disk says why.
+    #[error(transparent)]
+    Failed(#[from] SaveError),
+    /// The disk did not answer in time; until it does no other attempt is made.
+    #[error("the disk did not answer within {after:?}")]
+    TimedOut {
+        /// How long it had.
+        after: Duration,
+    },
+}
+
+/// Longer and longer waits between attempts, up to 5 s, a little apart for those that fail together.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(100);
+    const LAST: Duration = Duration::from_secs(5);
+
+    pub(super) fn next(&mut self, now: Now) -> Duration {
+        let wait = Self::FIRST.saturating_mul(1 << self.failures.min(10)).min(Self::LAST);
+        self.failures = self.failures.saturating_add(1);
+        // The last digits of clocks agree nowhere.
+        let aside = u32::try_from(now.mono_ns / 1_000 % 256).unwrap_or_default();
+        wait + wait * aside / 512
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Report::Notice(notice) => write!(f, "{notice:?}"),
+            Report::Remark(remark) => write!(f, "{remark:?}"),
+            Report::Watch(error) => write!(f, "the ring's store is not watched: {error}"),
+            Report::Write(error) => write!(f, "the ring's store was not written: {error}"),
+            Report::NotLoaded(error) => write!(f, "the token file cannot be read: {error}"),
+            Report::NotSaved(error) => write!(f, "{error}"),
+            Report::Ring(error) => write!(f, "no ring can be made of the members: {error}"),
+            Report::Forgotten { id } => write!(f, "{id} was silent for long and is forgotten"),
+        }
+    }
+}
