@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 
+use crate::carry::Carry;
 use crate::confirm::each_frame;
 use crate::control::{Seal, SegmentStart};
 use crate::directory::spare_path;
@@ -23,6 +24,8 @@ pub(crate) struct Anew<W: File> {
     synced: u64,
     frames: u64,
     data_bytes: u64,
+    /// Whether the last frame says that the log was closed.
+    closed: bool,
 }
 
 /// Longest body that fills a hole.
@@ -61,6 +64,7 @@ impl<F: Fs> Survey<'_, F> {
             synced: HEADER_LEN,
             frames: 0,
             data_bytes: 0,
+            closed: false,
         })
     }
 }
@@ -92,7 +96,7 @@ impl<W: File> Anew<W> {
         })?;
         self.frames += walk.frames - u64::from(walk.seal.is_some());
         self.data_bytes += walk.data_bytes;
-        (self.at, self.lsn, self.synced) = (end, walk.next_lsn, walk.synced);
+        (self.at, self.lsn, self.synced, self.closed) = (end, walk.next_lsn, walk.synced, walk.clean);
         Ok(())
     }
 
@@ -127,9 +131,20 @@ impl<W: File> Anew<W> {
         self.frame(Kind::LOW_WATERMARK, 0, &low.to_le_bytes())
     }
 
-    /// A checkpoint, by its body.
-    pub(crate) fn checkpoint(&mut self, body: &[u8]) -> io::Result<()> {
-        self.frame(Kind::CHECKPOINT, 0, body)
+    /// What is handed on, as the last word of each.
+    pub(crate) fn copies(&mut self, copies: &Carry) -> io::Result<()> {
+        copies.frames().try_for_each(|(kind, body)| self.frame(kind, 0, body))
+    }
+
+    /// Fills what is there up to where a later write touches no block of it, where groups are aligned. Behind a mark
+    /// that the log was closed whoever goes on does so.
+    pub(crate) fn pad(&mut self, align: u32) -> io::Result<()> {
+        let (head, align) = (FRAME_HEADER_LEN as u64, u64::from(align));
+        if align == 0 || self.closed || self.at.is_multiple_of(align) {
+            return Ok(());
+        }
+        let body = (self.at + head).next_multiple_of(align) - self.at - head;
+        self.frame(Kind::PAD, 0, &vec![0; usize::try_from(body).unwrap_or(0)])
     }
 
     /// The seal, before a segment with this number and salt.
@@ -164,6 +179,7 @@ impl<W: File> Anew<W> {
         self.at += len;
         self.lsn += u64::from(records);
         self.frames += 1;
+        self.closed = false;
         Ok(())
     }
 }

@@ -12,6 +12,8 @@ pub(crate) struct Carried {
     pub(crate) checkpoint: Option<Checkpoint>,
     /// By id.
     pub(crate) streams: BTreeMap<u32, StreamDef>,
+    /// What ended streams, by id: as many as there may be streams.
+    pub(crate) gone: BTreeMap<u32, StreamDef>,
     /// In this segment, and not handed on.
     pub(crate) lasts: Lasts,
 }
@@ -36,10 +38,14 @@ impl Carried {
         if new.flags & StreamDef::DROPPED != 0 {
             self.streams.remove(&new.id);
             self.lasts.gone(new.id);
+            if self.gone.len() < StreamDef::MAX_STREAMS {
+                self.gone.insert(new.id, new);
+            }
             return true;
         }
         let fits = self.streams.len() < StreamDef::MAX_STREAMS || self.streams.contains_key(&new.id);
         if fits {
+            self.gone.remove(&new.id);
             self.streams.insert(new.id, new);
         }
         fits
@@ -54,6 +60,13 @@ impl Carried {
     /// All of the group is there.
     pub(crate) fn group(&mut self) {
         self.lasts.group(|id| self.streams.contains_key(&id));
+    }
+
+    /// Takes what a later segment says of streams, as far as there may be so many.
+    pub(crate) fn streams_of(&mut self, later: &Self) {
+        for def in later.streams.values().chain(later.gone.values()) {
+            self.stream(Some(def.clone()));
+        }
     }
 }
 

@@ -6,19 +6,21 @@ use std::path::{Path, PathBuf};
 use crate::Lsn;
 use crate::directory::segment_path;
 use crate::error::{Damage, DamageClass, OpenError};
-use crate::format::{Features, Header, Unsupported};
-use crate::fs::Fs;
-use crate::survey::Found;
+use crate::format::{Features, HEADER_USED, Header, Unsupported};
+use crate::fs::{File, Fs, read_full};
+use crate::survey::{Found, cannot};
 
-/// Refuses what a repair does not go on with: it aligns no groups, and hands no streams on.
-pub(crate) fn check_repairable(path: &Path, header: &Header) -> Result<(), OpenError> {
-    let Some(what) =
-        [Features::STREAMS, Features::COMMIT_ALIGN].into_iter().find(|what| header.features.has(*what))
-    else {
-        return Ok(());
-    };
-    let (path, segment) = (path.to_owned(), header.segment);
-    Err(OpenError::Unsupported { path, segment, offset: 0, what: Unsupported::Repair(what) })
+/// Refuses what a later version wrote for its repairs to know: a segment that is made anew would not have it.
+pub(crate) fn check_repairable<R: File>(file: &R, path: &Path, segment: u64) -> Result<(), OpenError> {
+    let mut block = [0; HEADER_USED];
+    read_full(file, &mut block, 0).map_err(cannot("read", path))?;
+    match Header::optional(&block) {
+        Features::NONE => Ok(()),
+        what => {
+            let what = Unsupported::Repair(what);
+            Err(OpenError::Unsupported { path: path.to_owned(), segment, offset: 0, what })
+        }
+    }
 }
 
 pub(crate) fn is_unreadable(error: &OpenError) -> bool {

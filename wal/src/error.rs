@@ -190,8 +190,7 @@ pub enum OpenError {
         /// What the system said.
         source: io::Error,
     },
-    /// A later version wrote this log, or one with a codec that this build has no feature for: use that. Or a repair was
-    /// asked for of a log that this version does not repair.
+    /// A later version wrote this log, or one with a codec that this build has no feature for: use that.
     #[error("{} at byte {offset} has {what}, which this version does not know", path.display())]
     Unsupported {
         /// The segment's file.

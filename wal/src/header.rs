@@ -79,7 +79,7 @@ pub enum Unsupported {
     Kind(u8),
     /// A frame compressed with this codec: one that this build has no feature for, or nobody knows.
     Codec(u8),
-    /// Streams or aligned groups in a log that is damaged: this version does not repair those.
+    /// Features of a damaged log that a reader may ignore, and that a repair by this version would drop.
     Repair(Features),
 }
 
@@ -94,11 +94,7 @@ impl fmt::Display for Unsupported {
             Self::Codec(1) => write!(f, "bodies compressed with snappy"),
             Self::Codec(2) => write!(f, "bodies compressed with zstd"),
             Self::Codec(codec) => write!(f, "codec {codec}"),
-            Self::Repair(features) => {
-                let streams = features.has(Features::STREAMS);
-                let what = if streams { "streams" } else { "aligned groups" };
-                write!(f, "{what} to be repaired")
-            }
+            Self::Repair(bits) => write!(f, "optional feature bits {:#x} to be repaired", bits.0),
         }
     }
 }
@@ -218,6 +214,11 @@ impl Header {
             commit_align,
             label,
         })
+    }
+
+    /// The features that a reader may ignore in a block that was read.
+    pub(crate) fn optional(block: &[u8; HEADER_USED]) -> Features {
+        Features(u32_at(block, COMPAT_AT))
     }
 
     /// The digest of this segment's frames.

@@ -69,9 +69,9 @@
 //!   synced is written and synced again (`tests/faults.rs`).
 //! - **G9** Only bytes that no sync had confirmed are cut off; all else that is not whole refuses to open
 //!   (`tests/golden.rs`, `tests/repair.rs`), unless [`RepairPolicy`] says what to do with it.
-//! - **G10** Repair is idempotent, may itself be interrupted anywhere, and keeps what it cuts in `quarantine/`
-//!   (`tests/crash.rs`, `tests/repair.rs`, `tests/double_faults.rs`). Looking at a log with [`View`] or [`verify`]
-//!   writes nothing (`tests/view.rs`).
+//! - **G10** Repair is idempotent, may itself be interrupted anywhere, and keeps what it cuts in `quarantine/`, of a log
+//!   with whatever this version writes (`tests/crash.rs`, `tests/repair.rs`, `tests/repair_features.rs`, `tests/mend.rs`,
+//!   `tests/double_faults.rs`). Looking at a log with [`View`] or [`verify`] writes nothing (`tests/view.rs`).
 //! - **G11** After [`Wal::truncate_before`] records below the watermark it returned never come back, and no other
 //!   is removed (`tests/truncate.rs`, `tests/crash.rs`), unless the watermark itself is damaged and repaired; where there
 //!   are streams, when each has passed it or was dropped (`tests/streams.rs`, `tests/dropped.rs`).
@@ -90,16 +90,16 @@
 //!   needs a later version is refused and left as it is to the byte (`tests/features.rs`), and so is one that needs a
 //!   codec which this build has not got (`tests/codec.rs`).
 //! - **G18** Memory is bounded by what may wait to be written, and for each [`Reader`] and [`Tail`] by what it reads at
-//!   once, 64 KiB or one frame, that frame unpacked, and the fragments of one record (`tests/memory.rs`,
-//!   `tests/allocations.rs`).
+//!   once, 64 KiB or one frame, that frame's body as it was before compression, and the fragments of one record
+//!   (`tests/memory.rs`, `tests/allocations.rs`).
 //!
 //! # Limits
 //!
 //! Record or batch 64 MiB ([`Options::max_record_bytes`], at most 256 MiB); segment 8 KiB to 16 GiB; 2⁶² records.
 //! Memory: [`Options::max_inflight_bytes`] for records that wait, and 64 KiB or one frame, besides the fragments of one
-//! record and a body brought back from compression, per reader or tail. A lone record of 64 bytes takes 104 on disk, in a group of 100 about 65. Opening reads the whole log
-//! once; an append costs one write and one sync, shared by all that wait, or less where it asks for less: see
-//! [`Durability`] and [`SyncPolicy`]. Unix only.
+//! record and a body brought back from compression, per reader or tail. A lone record of 64 bytes takes 104 on disk, in a
+//! group of 100 about 65. Opening reads the whole log once; an append costs one write and one sync, shared by all that
+//! wait, or less where it asks for less: see [`Durability`] and [`SyncPolicy`]. Unix only.
 //!
 //! # Time, disk and chance
 //!
@@ -158,6 +158,7 @@ mod lsn;
 mod make;
 mod mend;
 mod options;
+mod orphans;
 mod parker;
 mod payload;
 mod pieces;
@@ -187,6 +188,7 @@ mod tail;
 mod times;
 mod truncate;
 mod unlock;
+mod unproven;
 mod view;
 mod window;
 mod writer;

@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::Lsn;
+use crate::carry::Carry;
 use crate::damage::check_repairable;
 use crate::directory::segment_path;
 use crate::error::{Damage, OpenError};
@@ -18,6 +19,7 @@ use crate::home::Salts;
 use crate::options::{Options, RepairPolicy};
 use crate::pieces::{Piece, Pieces};
 use crate::replace::End;
+use crate::segment::Segment;
 use crate::survey::{Survey, cannot, changed};
 
 /// What a repair of damage has done.
@@ -32,8 +34,9 @@ impl<F: Fs> Survey<'_, F> {
     /// Makes of a damaged log one that is whole, as the policy says.
     pub(crate) fn mend(&self, first: Damage, options: &Options) -> Result<Mended, OpenError> {
         let Some(all) = self.pieces()? else { return Err(OpenError::Corrupt(first)) };
-        for piece in &all.pieces {
-            piece.header.as_ref().map_or(Ok(()), |header| check_repairable(&piece.path, header))?;
+        for piece in all.pieces.iter().filter(|piece| piece.header.is_some() && piece.fault.is_none()) {
+            let file = self.fs.open_read(&piece.path).map_err(cannot("open", &piece.path))?;
+            check_repairable(&file, &piece.path, piece.number)?;
         }
         // One wrong read must not take away what is whole.
         let again = self.pieces()?.map(|again| again.damage());
@@ -144,14 +147,16 @@ impl<F: Fs> Survey<'_, F> {
         let walks = piece.before_loss(all.low);
         let whole = walks.last();
         let lost = whole.map_or(piece.lsns.start, |walk| walk.next_lsn).max(all.low)..end;
+        let open = End::Open(all.low);
+        let copies = self.copies((all, index), (walks, end), &open)?;
         let done = whole.is_some_and(|walk| {
             let rest = walk.seal.is_none() && walk.low >= all.low && piece.frames.residue_end <= walk.end;
-            let rest = rest && piece.kept_checkpoint(walks) == all.checkpoint(last);
             rest && walk.next_lsn >= end
+                && copies.frames().next().is_none()
                 && piece.header.as_ref().is_some_and(|header| piece.size == header.capacity)
         });
         if !done {
-            self.replace((all, index), (header, walks, end), &End::Open(all.low), options, mended)?;
+            self.replace((all, index), (header, walks, end), &open, options, mended)?;
         }
         if !lost.is_empty() {
             mended.lost.push(Lsn(lost.start)..Lsn(lost.end));
@@ -177,10 +182,13 @@ impl<F: Fs> Survey<'_, F> {
             }
         }
         let Some((seal, model)) = seal.zip(all.model()).filter(|_| named.is_none()) else { return Ok(()) };
+        let mut said = all.said_of_streams(all.pieces.len());
+        said.checkpoint = all.checkpoint(all.pieces.len() - 1).cloned();
+        let least = Segment::<F>::capacity_for(Carry::of(&said).len(), model.commit_align);
         let header = Header {
             segment: seal.next_segment,
             salt: seal.next_salt,
-            capacity: options.segment_bytes,
+            capacity: options.segment_bytes.max(least),
             ..model.clone()
         };
         let path = segment_path(self.dir, seal.next_segment);

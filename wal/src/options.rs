@@ -111,8 +111,10 @@ pub enum RepairPolicy {
     /// Keep every record that is whole, wherever it lies. The numbers of the lost ones, as far as the log still knows
     /// them, are not given again, and [`RecoveryReport::lost`](crate::RecoveryReport::lost) lists them.
     ///
-    /// Either keeps the newest checkpoint that is whole, wherever it lies. Neither repairs a log that has streams or aligned
-    /// groups: its damage is told as [`OpenError::Unsupported`](crate::OpenError::Unsupported), and nothing is changed.
+    /// Either keeps the newest checkpoint that is whole, and what is known of each stream, wherever it lies. A stream that
+    /// has records and whose name is lost is called `lost-` and its [id](crate::Stream::id) from then on. What a later
+    /// version wrote for its own repairs to know is refused as [`OpenError::Unsupported`](crate::OpenError::Unsupported),
+    /// and nothing is changed.
     Salvage,
 }
 

@@ -4,7 +4,8 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
-use crate::control::Seal;
+use crate::carried::Carried;
+use crate::control::{Seal, StreamDef};
 use crate::directory::segment_path;
 use crate::error::{DamageClass, OpenError};
 use crate::format::{Checksum, FIRST_LSN, Features, HEADER_LEN, Header, MAX_SEGMENT};
@@ -36,6 +37,8 @@ pub(crate) struct Pieces {
     pub(crate) above: Vec<Piece>,
     pub(crate) low: u64,
     pub(crate) log_id: [u8; 16],
+    /// Streams with records that have lost their names, where the last segment is made anew.
+    pub(crate) orphans: Vec<StreamDef>,
 }
 
 /// So many segments may be missing in a row. Only a forged log has more.
@@ -67,7 +70,7 @@ impl<F: Fs> Survey<'_, F> {
         pieces.reverse();
         self.read_by_their_seals(&mut pieces)?;
         low = pieces.iter().map(|piece| piece.frames.low()).fold(low, u64::max).max(FIRST_LSN);
-        let mut all = Pieces { pieces, above: Vec::new(), low, log_id };
+        let mut all = Pieces { pieces, above: Vec::new(), low, log_id, orphans: Vec::new() };
         while all.pieces.last().is_some_and(|piece| !piece.frames.any) {
             all.above.extend(all.pieces.pop());
         }
@@ -77,8 +80,15 @@ impl<F: Fs> Survey<'_, F> {
         }
         all.check_ties();
         all.leave_cut();
+        if !all.leave_unbegun() {
+            self.leave_torn(&mut all)?;
+        }
         all.assign();
         all.pieces.iter_mut().try_for_each(|piece| self.count_burned(piece, low))?;
+        if let Some(last) = all.pieces.last().filter(|last| last.is_damaged(true)) {
+            let index = all.pieces.len() - 1;
+            all.orphans = self.orphans(&all, (index, &last.frames.walks), &all.said_of_streams(index + 1))?;
+        }
         Ok(Some(all))
     }
 
@@ -149,6 +159,8 @@ impl<F: Fs> Survey<'_, F> {
     /// Takes a segment without a readable header for what the seal before it says that it is.
     fn read_by_their_seals(&self, pieces: &mut [Piece]) -> Result<(), OpenError> {
         for index in 1..pieces.len() {
+            let behind = pieces.get(index + 1).and_then(|piece| piece.header.as_ref());
+            let behind = behind.map_or(0, |header| header.commit_align);
             let Some([before, piece]) = pieces.get_mut(index - 1..=index) else { break };
             // Of a file that is longer than any segment nothing bounds the reading.
             let unreadable =
@@ -161,8 +173,10 @@ impl<F: Fs> Survey<'_, F> {
                     segment: piece.number,
                     salt: seal.next_salt,
                     capacity: piece.size.next_multiple_of(HEADER_LEN).max(2 * HEADER_LEN),
-                    // It may have been; then only frames tell what is torn, as they do anyhow.
-                    features: model.features.with(Features::RECYCLED),
+                    // All that it may have: a reader loses nothing by knowing more, and of a file that was used again
+                    // only frames tell what is torn, as they do anyhow.
+                    features: Features::KNOWN,
+                    commit_align: model.commit_align.max(behind),
                     ..model.clone()
                 };
                 let file = self.fs.open_read(&piece.path).map_err(cannot("open", &piece.path))?;
@@ -212,6 +226,13 @@ impl Pieces {
         if let Some(cut) = cut {
             self.above.splice(..0, self.pieces.drain(cut + 1..));
         }
+    }
+
+    /// What the first so many segments say of streams.
+    pub(crate) fn said_of_streams(&self, count: usize) -> Carried {
+        let mut said = Carried::default();
+        self.pieces.iter().take(count).for_each(|piece| said.streams_of(&piece.frames.carried));
+        said
     }
 
     /// Says of each segment which records it must hold, and leaves out what does not fit.

@@ -82,7 +82,8 @@ impl<F: Fs> Survey<'_, F> {
         if let Some(next) = &mut verdict.next {
             let walk = verdict.last.as_ref().map(|(_, walk)| walk);
             let copy = walk.map_or(0, |walk| Carry::of(&walk.carried).len());
-            let capacity = options.segment_bytes.max(Segment::<F>::capacity_for(copy, options.commit_align));
+            let capacity =
+                options.segment_bytes.max(Segment::<F>::capacity_for(copy, next.header.commit_align));
             self.clear(next, capacity).map_err(cannot("repair", &next.path))?;
         }
         // The frames that say so are durable only now.

@@ -2,17 +2,18 @@
 
 use std::io;
 
+use crate::carried::Carried;
+use crate::carry::Carry;
 use crate::control::{Checkpoint, SegmentStart};
 use crate::error::OpenError;
 use crate::format::{HEADER_LEN, Header, MAX_SEGMENT};
-use crate::frame::frame_len;
 use crate::fs::{Fs, is_full};
 use crate::home::Salts;
 use crate::mend::Mended;
 use crate::options::Options;
 use crate::pieces::{Piece, Pieces};
 use crate::scan::Walk;
-use crate::segment::START_LEN;
+use crate::segment::{START_LEN, overhead};
 use crate::survey::{Survey, cannot};
 
 /// How a segment that is made anew ends.
@@ -23,8 +24,6 @@ pub(crate) enum End {
     Open(u64),
 }
 
-/// Room behind the last stretch for what is written there, the seal included, but not a checkpoint.
-const ROOM: u64 = 1024;
 /// So many frames burn what was lost at the end. Only a forged log has lost more.
 const BURNED: u64 = 16;
 
@@ -39,17 +38,14 @@ impl<F: Fs> Survey<'_, F> {
         mended: &mut Mended,
     ) -> Result<(), OpenError> {
         let Some(piece) = all.pieces.get(index) else { return Ok(()) };
-        // Everything behind a cut is gone, but for what the log says of all of it.
-        let newest = all.checkpoint(if matches!(end, End::Open(_)) { all.pieces.len() } else { index });
-        let kept = piece.kept_checkpoint(walks);
-        let checkpoint = newest.filter(|newest| Some(*newest) != kept && newest.lsn <= end_lsn);
-        let checkpoint = checkpoint.map(Checkpoint::encode);
-        let behind = walks.last().map_or(HEADER_LEN + START_LEN, |walk| walk.end) + ROOM;
-        let behind = behind + checkpoint.as_ref().map_or(0, |body| frame_len(body.len() as u64));
+        let copies = self.copies((all, index), (walks, end_lsn), end)?;
+        let behind = walks.last().map_or(HEADER_LEN + START_LEN, |walk| walk.end) + copies.len();
+        let behind = behind + overhead(header.commit_align);
         // A file that is shorter than it says has no room to be kept for it.
         let claimed = header.capacity.min(piece.size.max(options.segment_bytes));
         let capacity = claimed.max(behind.next_multiple_of(HEADER_LEN)).min(MAX_SEGMENT);
-        let header = Header { capacity, ..header.clone() };
+        let features = header.features.with(copies.features());
+        let header = Header { capacity, features, ..header.clone() };
         let made = self.anew(&header, |anew| {
             if walks.first().is_none_or(|walk| walk.start.is_none()) {
                 anew.start(&all.start(index))?;
@@ -63,18 +59,20 @@ impl<F: Fs> Survey<'_, F> {
                 return Err(io::ErrorKind::InvalidData.into());
             }
             anew.burn(end_lsn)?;
-            if let Some(body) = &checkpoint {
-                anew.checkpoint(body)?;
-            }
+            anew.copies(&copies)?;
             match end {
-                End::Sealed(segment, salt) => anew.seal(*segment, *salt)?,
-                End::Open(low) if walks.last().is_none_or(|walk| walk.low < *low) => {
-                    anew.low_watermark(*low)?
+                End::Sealed(segment, salt) => {
+                    anew.seal(*segment, *salt)?;
+                    anew.finish(2 * HEADER_LEN)
                 }
-                End::Open(_) => {}
+                End::Open(low) => {
+                    if walks.last().is_none_or(|walk| walk.low < *low) {
+                        anew.low_watermark(*low)?;
+                    }
+                    anew.pad(header.commit_align)?;
+                    anew.finish(capacity)
+                }
             }
-            let sealed = matches!(end, End::Sealed(..));
-            anew.finish(if sealed { 2 * HEADER_LEN } else { capacity })
         });
         let anew = made.map_err(cannot("make anew", &piece.path))?;
         self.keep_replaced(piece, options, mended).inspect_err(|_| {
@@ -83,6 +81,33 @@ impl<F: Fs> Survey<'_, F> {
         })?;
         let named = self.fs.rename(&anew.path, &piece.path).and_then(|()| self.fs.sync_dir(self.dir));
         named.map_err(cannot("rename", &anew.path))
+    }
+
+    /// What is written behind the stretches that are kept of a segment: all that those before it hand on, but for what
+    /// the stretches say last.
+    pub(crate) fn copies(
+        &self,
+        (all, index): (&Pieces, usize),
+        (walks, end_lsn): (&[Walk], u64),
+        end: &End,
+    ) -> Result<Carry, OpenError> {
+        // Everything behind a cut is gone, but for what the log says of all of it.
+        let open = matches!(end, End::Open(_));
+        let count = if open { all.pieces.len() } else { index + 1 };
+        let kept = all.pieces.get(index).and_then(|piece| piece.kept(walks));
+        let newest = all.checkpoint(count - 1).filter(|newest| newest.lsn <= end_lsn);
+        let checkpoint =
+            newest.filter(|newest| kept.and_then(|kept| kept.checkpoint.as_ref()) != Some(newest));
+        let mut said = all.said_of_streams(count);
+        if open || count == all.pieces.len() {
+            let orphans = self.orphans(all, (index, walks), &said)?;
+            said.streams.extend(orphans.into_iter().map(|def| (def.id, def)));
+        }
+        let kept = |id: &u32| kept.map(|kept| kept.streams.get(id));
+        let streams = said.streams.iter().filter(|(id, def)| kept(id) != Some(Some(*def)));
+        let gone = said.gone.iter().filter(|(id, _)| kept(id) != Some(None));
+        let bodies = streams.chain(gone).map(|(id, def)| (*id, def.encode().into())).collect();
+        Ok(Carry { streams: bodies, checkpoint: checkpoint.map(|checkpoint| checkpoint.encode().into()) })
     }
 
     fn keep_replaced(&self, piece: &Piece, options: &Options, mended: &mut Mended) -> Result<(), OpenError> {
@@ -107,10 +132,10 @@ impl<F: Fs> Survey<'_, F> {
 }
 
 impl Piece {
-    /// The newest checkpoint of the segment where it certainly is in these of its stretches.
-    pub(crate) fn kept_checkpoint(&self, walks: &[Walk]) -> Option<&Checkpoint> {
+    /// What the segment says to the next, where all of that certainly is in these of its stretches.
+    fn kept(&self, walks: &[Walk]) -> Option<&Carried> {
         let all = !self.frames.less && walks.len() == self.frames.walks.len();
-        self.frames.carried.checkpoint.as_ref().filter(|_| all)
+        all.then_some(&self.frames.carried)
     }
 }
 

@@ -94,7 +94,9 @@ impl Pieces {
         let records = walks().map(|walk| {
             walk.next_lsn.saturating_sub(walk.first_lsn.max(self.low)).saturating_sub(walk.burned)
         });
-        let streams = self.pieces.last().into_iter().flat_map(|piece| piece.frames.carried.streams.values());
+        let streams = self.said_of_streams(self.pieces.len()).streams.into_values();
+        let mut streams: Vec<_> = streams.chain(self.orphans.iter().cloned()).collect();
+        streams.sort_unstable_by_key(|def| def.id);
         RecoveryReport {
             clean: false,
             segments: self.pieces.len(),
@@ -104,7 +106,7 @@ impl Pieces {
             next_lsn: Lsn(self.pieces.last().map_or(FIRST_LSN, |piece| piece.lsns.end)),
             proven_lsn: Lsn(self.low),
             checkpoint: self.checkpoint(last).cloned(),
-            streams: streams.cloned().collect(),
+            streams,
             torn: self.torn(),
             leftovers: 0,
             damaged: self.damage_with(first),

@@ -1,11 +1,14 @@
 //! Repairs of damage that tests/repair.rs does not make: to logs with a checkpoint, and in more places than one.
-#![cfg(feature = "sim")]
+#![cfg(all(feature = "sim", feature = "snappy"))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod harness;
 
+use forebay_wal::format::{Features, Unsupported};
 use forebay_wal::fs::sim::{SimFs, Survive};
-use forebay_wal::{Options, RecoveryReport, RepairPolicy, Wal, verify_in};
+use forebay_wal::{
+    Compression, Durability, Lsn, OpenError, Options, RecoveryReport, RepairPolicy, Wal, verify_in,
+};
 use harness::damage::{
     Files, REPAIRS, files, flip, frames, lsns, open, opens, plain, plant, single_faults, with_checkpoints,
 };
@@ -223,30 +226,169 @@ fn a_repair_that_fails_leaves_no_file_that_it_had_begun() {
     }
 }
 
-/// A repair would hand on no streams, and their ids would be given to others.
+/// What a reader may ignore a repair would drop.
 #[test]
-fn a_damaged_log_with_streams_or_aligned_groups_is_left_as_it_is() {
-    for (align, what) in [(0, "streams"), (512, "aligned groups")] {
-        let disk = SimFs::new(0);
-        let wide = Options { commit_align: align, ..options() };
-        let (wal, _) = Wal::open_in(disk.clone(), DIR, wide.clone()).unwrap();
-        if align == 0 {
-            wal.stream("orders").unwrap().append("a").unwrap();
-        }
-        wal.append("b").unwrap();
-        wal.append("c").unwrap();
-        drop(wal);
-        let whole = files(&disk, 1..=1);
-        let places = frames(&whole[&1]);
-        // The first frame behind the start: the only one that names the stream.
-        let mut damaged = whole.clone();
-        damaged.get_mut(&1).unwrap()[places[1] + 33] ^= 1;
+fn a_damaged_log_of_a_later_version_is_left_as_it_is() {
+    let mut damaged = plain(3);
+    let bytes = damaged.get_mut(&2).unwrap();
+    bytes[16] = 5;
+    let sum = crc32fast::hash(&bytes[..124]);
+    bytes[124..128].copy_from_slice(&sum.to_le_bytes());
+    assert_eq!(
+        lsns(&opens("whole", &plant(&damaged), RepairPolicy::Fail).0).len(),
+        12,
+        "a reader ignores it"
+    );
+    flip(&mut damaged, 1, 2);
+    for repair in REPAIRS {
+        let disk = plant(&damaged);
+        let refused = open(&disk, repair).unwrap_err();
+        let OpenError::Unsupported { segment: 2, what, .. } = refused else { panic!("{refused}") };
+        assert_eq!(what, Unsupported::Repair(Features(5)));
+        assert!(refused.to_string().contains("optional feature bits 0x5 to be repaired"), "{refused}");
+        assert!(files(&disk, 1..=3) == damaged, "{repair:?}");
+    }
+}
+
+/// A stream whose only name was in what is lost: its id went to whoever came next, and nothing held its records.
+#[test]
+fn a_stream_that_has_lost_its_name_keeps_its_records_and_its_id() {
+    let disk = SimFs::new(0);
+    let (wal, _) = open(&disk, RepairPolicy::Fail).unwrap();
+    wal.stream("lost-1").unwrap();
+    wal.append("of none").unwrap();
+    wal.stream("lost-2").unwrap().append("a").unwrap();
+    let third = wal.stream("third").unwrap();
+    third.append("b").unwrap();
+    wal.append("of none").unwrap();
+    drop((third, wal));
+    let mut damaged = files(&disk, 1..=1);
+    // The names of the first and of the second, of which only the second has a record.
+    flip(&mut damaged, 1, 1);
+    flip(&mut damaged, 1, 3);
+    let looked = verify_in(plant(&damaged), DIR).unwrap();
+    let disk = plant(&damaged);
+    let (wal, report) = opens("salvaged", &disk, RepairPolicy::Salvage);
+    let names = |report: &RecoveryReport| -> Vec<(u32, String, u64)> {
+        report.streams.iter().map(|def| (def.id, def.name.clone(), def.low)).collect()
+    };
+    let expected = [(2, "lost-2".to_owned(), 1), (3, "third".to_owned(), 3)];
+    assert_eq!((names(&looked), names(&report)), (expected.to_vec(), expected.to_vec()));
+    assert_eq!(wal.stream("other").unwrap().id(), 1, "which no record has");
+    let lost = wal.stream("lost-2").unwrap();
+    assert_eq!((lost.id(), lost.reader(Lsn(0)).count()), (2, 1));
+    wal.rotate().unwrap();
+    assert_eq!(wal.truncate_before(wal.next_lsn()).unwrap().low, Lsn(1), "and is held");
+    // A cut in front of its records has no need of it.
+    let (_, report) = opens("cut", &plant(&damaged), RepairPolicy::TruncateAt);
+    assert_eq!(names(&report), expected[1..]);
+}
+
+/// Bodies behind a header that has rotted were of a kind that the segment before did not know.
+#[test]
+fn a_rotten_header_hides_no_feature_that_the_segment_before_had_not() {
+    let disk = SimFs::new(0);
+    let (wal, _) = open(&disk, RepairPolicy::Fail).unwrap();
+    wal.append("plain").unwrap();
+    drop(wal);
+    let packed = Options { compression: Compression::Snappy, commit_align: 512, ..options() };
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, packed).unwrap();
+    let long = [7; 400];
+    wal.append_batch([&long[..], &long]).unwrap();
+    wal.stream("orders").unwrap().append("of a stream").unwrap();
+    drop(wal);
+    for number in [2, 3] {
+        let mut damaged = files(&disk, 1..=3);
+        damaged.get_mut(&number).unwrap()[50] ^= 1;
+        assert_eq!(verify_in(plant(&damaged), DIR).unwrap().damaged.len(), 1, "{number}");
         for repair in REPAIRS {
-            let disk = plant(&damaged);
-            let refused = Wal::open_in(disk.clone(), DIR, Options { repair, ..wide.clone() }).unwrap_err();
-            let told = refused.to_string();
-            assert!(told.contains(&format!("{what} to be repaired")), "{repair:?}: {told}");
-            assert!(files(&disk, 1..=1) == damaged, "{repair:?}");
+            let (wal, report) = opens("rotten", &plant(&damaged), repair);
+            let streams: Vec<_> = wal.reader(Lsn(0)).map(|record| record.unwrap().stream).collect();
+            assert_eq!((streams, report.lost.len()), (vec![0, 0, 0, 1], 0), "{number}, {repair:?}");
         }
+    }
+}
+
+/// What was never synced, and of which the media has a part only, was told as damage by a repair of something else.
+#[test]
+fn what_lies_behind_a_gap_that_was_never_synced_is_a_torn_tail() {
+    let disk = SimFs::new(0);
+    let (wal, _) = open(&disk, RepairPolicy::Fail).unwrap();
+    let stream = wal.stream("orders").unwrap();
+    for id in 0..4 {
+        wal.append(record(id, 90)).unwrap();
+    }
+    wal.rotate().unwrap();
+    wal.append(record(5, 90)).unwrap();
+    for id in 0..3 {
+        stream.append_with(record(id, 90), Durability::Written).unwrap();
+    }
+    wal.checkpoint(Lsn(3), b"not acknowledged").unwrap();
+    wal.append("proof").unwrap();
+    drop((stream, wal));
+    let whole = files(&disk, 1..=2);
+    let places = frames(&whole[&2]);
+    // Start, stream, record 5, three that are written, the checkpoint that synced them, and what proves it.
+    let mut damaged = whole.clone();
+    flip(&mut damaged, 1, 3);
+    let last = damaged.get_mut(&2).unwrap();
+    last[places[4] + 33] ^= 1;
+    let end = places[7];
+    last[end..].fill(0);
+    let looked = verify_in(plant(&damaged), DIR).unwrap();
+    for repair in REPAIRS {
+        let (wal, report) = opens("torn", &plant(&damaged), repair);
+        if repair == RepairPolicy::Salvage {
+            assert_eq!(lsns(&wal), [1, 3, 4, 5, 6], "as a torn tail alone would leave it");
+            assert_eq!((&report.lost, &report.damaged), (&looked.lost, &looked.damaged));
+            assert_eq!((report.lost.len(), report.damaged.len()), (1, 1));
+            let torn = report.torn.unwrap();
+            assert_eq!(looked.torn.as_ref().map(|torn| &torn.bytes), Some(&torn.bytes));
+            assert_eq!(torn.bytes, places[4] as u64..end as u64 - zeros(&damaged[&2][..end]));
+        } else {
+            assert_eq!((lsns(&wal), report.next_lsn), (vec![1], Lsn(7)));
+        }
+    }
+    // Synced, as what lies behind proves, it is lost.
+    let mut damaged = whole;
+    flip(&mut damaged, 1, 3);
+    damaged.get_mut(&2).unwrap()[places[4] + 33] ^= 1;
+    let (wal, report) = opens("lost", &plant(&damaged), RepairPolicy::Salvage);
+    assert_eq!((lsns(&wal), report.lost.len(), report.torn), (vec![1, 3, 4, 5, 6, 8, 9], 2, None));
+    assert!(report.checkpoint.is_some());
+}
+
+/// At the end.
+fn zeros(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().take_while(|byte| **byte == 0).count() as u64
+}
+
+/// The first group of the last segment is torn, and only the segment before says all that it was to begin with.
+#[test]
+fn a_repair_takes_no_segment_for_begun_that_has_not() {
+    let disk = SimFs::new(0);
+    let (wal, _) = open(&disk, RepairPolicy::Fail).unwrap();
+    let streams = ["a", "b"].map(|name| wal.stream(&name.repeat(200)).unwrap());
+    for id in 0..4 {
+        streams[0].append(record(id, 90)).unwrap();
+    }
+    wal.rotate().unwrap();
+    streams[1].append("behind").unwrap();
+    drop((streams, wal));
+    let whole = files(&disk, 1..=2);
+    for lost in [0, 1, 2] {
+        let mut damaged = whole.clone();
+        flip(&mut damaged, 1, 4);
+        // Of start, streams and record all but one is whole.
+        let places = frames(&whole[&2]);
+        damaged.get_mut(&2).unwrap()[places[lost]..places[lost] + 32].fill(0);
+        let looked = verify_in(plant(&damaged), DIR).unwrap();
+        let (wal, report) = opens("unbegun", &plant(&damaged), RepairPolicy::Salvage);
+        assert_eq!((lsns(&wal), report.streams.len()), (vec![1, 3, 4], 2), "{lost}");
+        assert_eq!((report.next_lsn, report.lost.len(), report.damaged.len()), (Lsn(5), 1, 1), "{lost}");
+        let torn =
+            |report: &RecoveryReport| report.torn.as_ref().map(|torn| (torn.segment, torn.bytes.clone()));
+        assert_eq!(torn(&report).map(|(segment, bytes)| (segment, bytes.start)), Some((2, 4096)), "{lost}");
+        assert_eq!((torn(&looked), looked.streams), (torn(&report), report.streams), "{lost}");
     }
 }

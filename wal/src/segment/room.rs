@@ -66,7 +66,7 @@ impl<F: Fs> Segment<F> {
 }
 
 /// Bytes that records leave free in any segment.
-fn overhead(commit_align: u32) -> u64 {
+pub(crate) fn overhead(commit_align: u32) -> u64 {
     control_reserve(commit_align) + longest_pad(commit_align)
 }
 

@@ -204,9 +204,10 @@ impl Segment<'_> {
         let Frame { kind, frag, lsn, body, .. } = frame;
         let first = walk.start.is_none();
         let in_place = (walk.synced..=walk.end).contains(&frame.synced) && (first || lsn == walk.next_lsn);
-        if !in_place || frame.codec != 0 || first != (kind == 3) {
+        if !in_place || frame.codec != 0 && self.features & 4 == 0 || first != (kind == 3) {
             return None;
         }
+        let unpacked = frame.unpacked()?;
         let whole = frag == 0 && walk.open.is_none();
         let control = whole && frame.records == 0;
         match kind {
@@ -215,7 +216,7 @@ impl Segment<'_> {
                 if frag < 2 {
                     walk.joined.clear();
                 }
-                walk.joined.extend(body);
+                walk.joined.extend(unpacked);
                 let counted = || records(&walk.joined, kind == 2).map(|records| records.len() as u64);
                 let fits = match frag {
                     0 => walk.open.is_none() && counted() == Some(frame.records),
@@ -296,42 +297,115 @@ impl Segment<'_> {
     }
 }
 
-/// The records that are whole in segments of a log that was whole once, wherever they lie, from its low watermark on. A
-/// segment counts where its header is whole, or the seal in front of it, which says all that the header did.
-pub(crate) fn readable(golden: &Files, files: &Files) -> Records {
-    let mut all = Records::new();
-    let mut sealed = false;
+/// The groups that are whole in segments of a log that was whole once, wherever they lie. A segment counts where its
+/// header is whole, or the seal in front of it, which says all that the header did.
+fn whole_groups<'a>(golden: &Files, files: &'a Files) -> Vec<Vec<Frame<'a>>> {
+    let (mut all, mut sealed) = (Vec::new(), false);
     for (number, whole) in golden {
         let bytes = files.get(number);
         let own = |bytes: &[u8]| Segment::of(bytes).map_or(sealed, |segment| segment.number == *number);
         let known = bytes.filter(|bytes| own(bytes)).and_then(|bytes| Segment::under(whole, bytes));
-        let groups = known.map(|segment| segment.all_groups()).unwrap_or_default();
+        let groups = known.as_ref().map(|segment| segment.all_groups()).unwrap_or_default();
         sealed = groups.iter().flatten().any(|frame| frame.kind == 4);
-        for group in groups.iter().filter(|group| group[0].kind == 1) {
-            let body = group.iter().flat_map(|frame| frame.body).copied().collect::<Vec<_>>();
-            let bytes = records(&body, false).unwrap().into_iter().map(<[u8]>::to_vec);
-            all.extend((group[0].lsn..).zip(bytes));
+        if let Some(segment) = known.filter(|_| !groups.is_empty()) {
+            let before = all.len();
+            all.extend(groups);
+            // Whatever lies behind a later one was synced.
+            if golden.range(number + 1..).all(|(number, _)| begins_nothing(golden, files, *number)) {
+                let torn = segment.torn(&all[before..]);
+                all.truncate(before + torn);
+            }
         }
     }
+    all
+}
+
+/// Whether a file is gone, or nothing is left that could be a frame of this log.
+fn begins_nothing(golden: &Files, files: &Files, number: u64) -> bool {
+    let known = files.get(&number).and_then(|bytes| Segment::under(&golden[&number], bytes));
+    known.is_none_or(|segment| !segment.behind(4096, 0).frames)
+}
+
+impl Segment<'_> {
+    /// How many of these groups lie in front of a torn tail: of the first gap that no sync is proven to have reached.
+    fn torn(&self, groups: &[Vec<Frame<'_>>]) -> usize {
+        let (proof, mut end) = (self.behind(4096, 0).synced.max(4096), 4096);
+        for (index, group) in groups.iter().enumerate() {
+            if group[0].at > end && end >= proof {
+                return index;
+            }
+            end = group[group.len() - 1].next;
+        }
+        groups.len()
+    }
+}
+
+/// The records that are whole, with the number of their stream, by LSN from the log's low watermark on.
+pub(crate) fn readable_of_streams(golden: &Files, files: &Files) -> BTreeMap<u64, (u64, Vec<u8>)> {
+    let mut all = BTreeMap::new();
+    for group in whole_groups(golden, files).iter().filter(|group| matches!(group[0].kind, 1 | 2)) {
+        let body: Vec<u8> = group.iter().flat_map(|frame| frame.unpacked().unwrap()).collect();
+        let records = records(&body, group[0].kind == 2).unwrap();
+        let records = records.into_iter().map(|(stream, bytes)| (stream, bytes.to_vec()));
+        all.extend((group[0].lsn..).zip(records));
+    }
     all.split_off(&low(golden))
+}
+
+/// As [`readable_of_streams`], whosever they are.
+pub(crate) fn readable(golden: &Files, files: &Files) -> Records {
+    let all = readable_of_streams(golden, files);
+    all.into_iter().map(|(lsn, (_, bytes))| (lsn, bytes)).collect()
+}
+
+/// Id, name and low watermark of each stream by the last word that is whole, wherever it lies; of one that has records
+/// in front of `end` and no word at all the name that it gets.
+pub(crate) fn streams(golden: &Files, files: &Files, end: u64) -> Vec<(u64, String, u64)> {
+    let (mut all, mut gone) = (BTreeMap::new(), BTreeSet::new());
+    for frame in whole_groups(golden, files).iter().flatten().filter(|frame| frame.kind == 7) {
+        let id = u64::from(u32_at(frame.body, 0));
+        let name = String::from_utf8(frame.body[16..].to_vec()).unwrap();
+        match u32_at(frame.body, 4) & 1 {
+            0 => drop(all.insert(id, (name, u64_at(frame.body, 8)))),
+            _ => {
+                all.remove(&id);
+                gone.insert(id);
+            }
+        }
+    }
+    let used = readable_of_streams(golden, files);
+    for id in used.range(..end).map(|(_, (id, _))| *id).filter(|id| *id != 0 && !gone.contains(id)) {
+        all.entry(id).or_insert_with(|| (format!("lost-{id}"), low(golden)));
+    }
+    all.into_iter().map(|(id, (name, low))| (id, name, low)).collect()
+}
+
+/// LSN and bytes of the newest checkpoint that is whole, wherever it lies.
+pub(crate) fn checkpoint(golden: &Files, files: &Files) -> Option<(u64, Vec<u8>)> {
+    let groups = whole_groups(golden, files);
+    let last = groups.iter().flatten().rfind(|frame| frame.kind == 5)?;
+    Some((u64_at(last.body, 0), last.body[8..].to_vec()))
 }
 
 /// The first LSN at which anything of a log that was whole is not as it was, but for what its low watermark hides; the
 /// next one if all is there.
 pub(crate) fn first_damage(golden: &Files, files: &Files) -> u64 {
     let Reads { next_lsn, .. } = judge(golden) else { panic!("a log that is whole") };
-    let low = low(golden);
+    let (low, first) = (low(golden), *golden.first_key_value().unwrap().0);
     for (number, golden) in golden {
         // Of a header alone the seal before it tells all.
         let same = files
             .get(number)
-            .filter(|bytes| Segment::of(bytes).map_or(*number > 1, |segment| segment.number == *number));
-        for (index, frame) in Segment::of(golden).unwrap().groups(4096).iter().flatten().enumerate() {
+            .filter(|bytes| Segment::of(bytes).map_or(*number > first, |segment| segment.number == *number));
+        let groups = Segment::of(golden).unwrap().groups(4096);
+        let end = |group: &[Frame<'_>]| group.last().map_or(0, |last| last.lsn + last.records);
+        let frames = groups.iter().flat_map(|group| group.iter().map(move |frame| (frame, end(group))));
+        for (index, (frame, end)) in frames.enumerate() {
             let place = frame.at..frame.at + 32 + frame.body.len();
             let whole = same.and_then(|bytes| bytes.get(place.clone())) == golden.get(place);
             // Nothing is known of a file that is gone.
             let gone = same.is_none() && index == 0;
-            if !whole && (gone || frame.lsn + frame.records > low) {
+            if !whole && (gone || end > low) {
                 return frame.lsn.max(low);
             }
         }

@@ -118,19 +118,34 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// The records of a body, if it is nothing else; of streams each behind the number of its own.
-pub(crate) fn records(mut body: &[u8], of_streams: bool) -> Option<Vec<&[u8]>> {
+/// The records of a body, if it is nothing else, with the number of their stream, behind which each lies where there
+/// are streams.
+pub(crate) fn records(mut body: &[u8], of_streams: bool) -> Option<Vec<(u64, &[u8])>> {
     let mut records = Vec::new();
     while !body.is_empty() {
-        if of_streams {
-            uvarint(&mut body)?;
-        }
+        let stream = if of_streams { uvarint(&mut body)? } else { 0 };
         let len = usize::try_from(uvarint(&mut body)?).ok()?;
         let (record, rest) = body.split_at_checked(len)?;
-        records.push(record);
+        records.push((stream, record));
         body = rest;
     }
     Some(records)
+}
+
+impl Frame<'_> {
+    /// The body as it was before a codec made it smaller.
+    pub(crate) fn unpacked(&self) -> Option<Vec<u8>> {
+        let packed = self.body.get(4..).unwrap_or_default();
+        let body = match self.codec {
+            0 => return Some(self.body.to_vec()),
+            #[cfg(feature = "snappy")]
+            1 => snap::raw::Decoder::new().decompress_vec(packed).ok()?,
+            #[cfg(feature = "zstd")]
+            2 => zstd::bulk::decompress(packed, u32_at(self.body, 0) as usize).ok()?,
+            _ => return None,
+        };
+        (body.len() == u32_at(self.body, 0) as usize).then_some(body)
+    }
 }
 
 fn uvarint(body: &mut &[u8]) -> Option<u64> {
