@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::Command;
 
 use forebay_wal::{Lsn, View, Wal};
 use serde_json::Value;
@@ -189,5 +190,32 @@ fn a_log_that_is_not_whole_is_not_truncated() {
         let refused = run(&["truncate", "--before", "12", "--yes"], log.dir());
         assert!(refused.code == 1 && refused.err.contains("walctl repair"), "{refused:?}");
         assert!(log.segment(1).exists() && log.segment(2).exists());
+    }
+}
+
+/// A plan kept open every file that it had looked at.
+#[test]
+fn a_plan_for_a_log_of_any_length_takes_few_open_files() {
+    let long = || {
+        Log::of(|wal| {
+            for id in 0..60 {
+                wal.append(format!("record {id}")).unwrap();
+                wal.rotate().unwrap();
+            }
+        })
+    };
+    let (whole, broken) = (long(), long());
+    broken.edit(30, |bytes| bytes[4240] ^= 1);
+    for (log, arguments, code) in [
+        (&whole, &["truncate", "--before", "50", "--json"][..], 0),
+        (&broken, &["repair", "--policy", "salvage", "--json"], 1),
+        (&broken, &["dump", "--salvage", "--json"], 1),
+    ] {
+        let mut limited = Command::new("sh");
+        limited.args(["-c", "ulimit -n 32 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_walctl")]);
+        let output = limited.args(arguments).arg(log.dir()).output().unwrap();
+        let (expected, told) = (run(arguments, log.dir()), String::from_utf8(output.stderr).unwrap());
+        assert_eq!((output.status.code(), expected.code), (Some(code), code), "{arguments:?}: {told}");
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), expected.out, "{arguments:?}");
     }
 }

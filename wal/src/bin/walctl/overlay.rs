@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use forebay_wal::fs::{File, Fs, StdFs, StdLock};
 use indicatif::ProgressBar;
 
-use crate::disk::{Disk, Files, ReadOnly, named};
+use crate::disk::{Disk, Files, named};
 
 /// The files of a log, and what has been done to them.
 #[derive(Clone)]
@@ -35,9 +35,10 @@ struct State {
     slots: u64,
 }
 
-/// A file that is open, under whatever name.
+/// A file, under whatever name.
 struct Node {
-    base: Option<(ReadOnly, PathBuf)>,
+    /// Where it lies on disk, if it does. Opened for each page: a log may have more segments than files may be open.
+    base: Option<(Disk, PathBuf)>,
     content: Mutex<Content>,
 }
 
@@ -119,10 +120,10 @@ impl Overlay {
             Some(None) => return missing(),
             None => {}
         }
-        let file = self.disk.open_read(path)?;
-        let len = file.size()?;
+        let len = self.disk.open_read(path)?.size()?;
         let content = Content { len, base_len: len, pages: BTreeMap::new() };
-        let node = Arc::new(Node { base: Some((file, path.to_path_buf())), content: Mutex::new(content) });
+        let base = Some((self.disk.clone(), path.to_path_buf()));
+        let node = Arc::new(Node { base, content: Mutex::new(content) });
         state.files.insert(path.to_path_buf(), Some(node.clone()));
         Ok(node)
     }
@@ -191,7 +192,8 @@ impl Node {
     fn base_page(&self, base_len: u64, number: u64) -> io::Result<Vec<u8>> {
         let (mut page, start) = (vec![0; PAGE], number * PAGE as u64);
         let valid = usize::try_from(base_len.saturating_sub(start)).unwrap_or(usize::MAX).min(PAGE);
-        if let Some((file, _)) = &self.base {
+        if let Some((disk, path)) = self.base.as_ref().filter(|_| valid > 0) {
+            let file = disk.open_read(path)?;
             let mut read = 0;
             while let Some(rest) = page.get_mut(read..valid).filter(|rest| !rest.is_empty()) {
                 match file.read_at(rest, start + read as u64) {
