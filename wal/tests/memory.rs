@@ -67,6 +67,32 @@ fn a_reader_of_fragments_holds_the_record_that_they_are() {
     assert!(read < 3 * len as u64, "{read}");
 }
 
+/// A body is in memory as it was before compression, once, and not all that is left of the log.
+#[test]
+#[cfg(feature = "snappy")]
+fn a_reader_of_compressed_bodies_holds_one_of_them_as_it_was() {
+    const FRAME: u32 = 1 << 20;
+    for batches in [2, 12] {
+        let scratch = tempfile::tempdir().unwrap();
+        let packed = Options {
+            segment_bytes: 4 << 20,
+            max_frame: FRAME,
+            compression: forebay_wal::Compression::Snappy,
+            ..Options::default()
+        };
+        let (wal, _) = Wal::open_in(StdFs, scratch.path(), packed).unwrap();
+        for _ in 0..batches {
+            wal.append_batch(vec![vec![7; 1000]; 1000]).unwrap();
+        }
+        let stored = wal.stats().physical_bytes;
+        assert!(stored < batches * u64::from(FRAME) / 10, "{stored} bytes for {batches} batches");
+        let mut records = 0;
+        let read = peak(|| records = wal.reader(Lsn(0)).map(|record| u64::from(record.is_ok())).sum());
+        assert_eq!(records, batches * 1000);
+        assert!(read < u64::from(FRAME) + 3 * WINDOW, "{batches}: {read}");
+    }
+}
+
 /// What a tail holds while it follows: what it reads at once, or one frame while the window makes place for it.
 #[test]
 fn a_tail_holds_a_frame_and_a_window_however_far_it_is_behind_and_whatever_comes() {
