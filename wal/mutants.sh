@@ -99,13 +99,17 @@ for mutant in $wanted; do
     printf '%-24s %-80s %7d\n' "$mutant" "${killer:+$file: }${killer:-NOBODY}" $((SECONDS - started))
     if [ -z "$killer" ]; then
         survivors=$((survivors + 1))
-    elif [[ $killer != one* && $healthy != *" $file:$killer "* ]]; then
-        # Noticing means that it does not fail anyway.
-        if [ -n "$(fails none "$file" --exact "$killer")" ]; then
-            echo "$file: $killer fails without a bug" >&2
+        continue
+    fi
+    # Noticing means that it does not fail anyway; of tests that did not end, or broke off, that all of them do without it.
+    same=(--exact "$killer")
+    [[ $killer != one* ]] || same=("${tests#*:}")
+    if [[ $healthy != *" $file:${same[*]} "* ]]; then
+        if [ -n "$(fails none "$file" "${same[@]}")" ]; then
+            echo "$file: ${same[*]} fails, or does not end, without a bug" >&2
             exit 2
         fi
-        healthy+=" $file:$killer "
+        healthy+=" $file:${same[*]} "
     fi
 done
 if [ $survivors -gt 0 ]; then
