@@ -2,6 +2,7 @@
 
 mod admin;
 mod bounds;
+mod otlp;
 mod params;
 mod push;
 mod query;
@@ -76,6 +77,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/flush", post(admin::flush));
     if parts.distributor.is_some() {
         routes = routes.route("/loki/api/v1/push", post(push::push));
+        routes = routes.route("/otlp/v1/logs", post(otlp::logs));
     }
     if parts.querier.is_some() {
         routes = routes

@@ -7,6 +7,7 @@
 mod encoding;
 mod fields;
 mod json;
+pub mod otlp;
 mod protobuf;
 mod room;
 

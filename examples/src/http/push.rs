@@ -1,4 +1,4 @@
-//! `POST /loki/api/v1/push`.
+//! `POST /loki/api/v1/push`, and how the body of any push is received.
 
 use std::time::Duration;
 
@@ -8,10 +8,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use forebay_agent::clock::monotonic_ns;
+use forebay_tenant::TenantId;
 use http_body_util::BodyExt;
 
-use super::{Failure, Shared};
-use crate::distributor::Outcome;
+use super::{Failure, Parts, Shared};
+use crate::distributor::{Distributor, Outcome};
 use crate::offload::in_place;
 use crate::push::{Body, ContentType, Encoding, PushError, Room};
 
@@ -30,20 +31,62 @@ const LIKELY_RATIO: usize = 8;
 /// How long the rest of a refused body is waited for.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(super) async fn push(State(parts): Shared, headers: HeaderMap, mut body: HttpBody) -> Response {
-    match take(&parts, &headers, &mut body).await {
-        Ok(outcome) => answer(outcome),
-        Err(failure) => {
-            // Who stalls has nothing more to send.
-            if failure.status != StatusCode::REQUEST_TIMEOUT {
-                discard(body, parts.config.distributor.max_recv_msg_size).await;
-            }
-            failure.into_response()
-        }
+/// A body that has come, and what its headers say of it.
+pub(super) struct Received<'p> {
+    pub(super) distributor: &'p Distributor,
+    pub(super) tenant: TenantId,
+    pub(super) content: ContentType,
+    encoding: Encoding,
+    packed: Bytes,
+    pub(super) room: Room,
+}
+
+pub(super) async fn push(State(parts): Shared, headers: HeaderMap, body: HttpBody) -> Response {
+    match take(&parts, &headers, body).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(failure) => failure.into_response(),
     }
 }
 
-async fn take(parts: &super::Parts, headers: &HeaderMap, body: &mut HttpBody) -> Result<Outcome, Failure> {
+async fn take(parts: &Parts, headers: &HeaderMap, body: HttpBody) -> Result<(), Failure> {
+    let mut received = receive(parts, headers, body).await?;
+    let body = received.unpack(Body::unpack)?;
+    let Received { distributor, tenant, mut room, .. } = received;
+    let streams = in_place(body.size(), || body.streams(&mut room)).map_err(refused)?;
+    stored(distributor.push(tenant.as_str(), streams).await)
+}
+
+/// The whole body of a push. Of one that is refused the rest is read, too: see [`discard`].
+pub(super) async fn receive<'p>(
+    parts: &'p Parts,
+    headers: &HeaderMap,
+    mut body: HttpBody,
+) -> Result<Received<'p>, Failure> {
+    let received = begin(parts, headers, &mut body).await;
+    // Who stalls has nothing more to send.
+    if received.as_ref().is_err_and(|failure| failure.status != StatusCode::REQUEST_TIMEOUT) {
+        discard(body, parts.config.distributor.max_recv_msg_size).await;
+    }
+    received
+}
+
+impl Received<'_> {
+    /// Unpacks the body.
+    pub(super) fn unpack<T>(
+        &mut self,
+        unpack: impl FnOnce(Bytes, ContentType, Encoding, &mut Room) -> Result<T, PushError>,
+    ) -> Result<T, Failure> {
+        let packed = std::mem::take(&mut self.packed);
+        let likely = packed.len().saturating_mul(LIKELY_RATIO);
+        in_place(likely, || unpack(packed, self.content, self.encoding, &mut self.room)).map_err(refused)
+    }
+}
+
+async fn begin<'p>(
+    parts: &'p Parts,
+    headers: &HeaderMap,
+    body: &mut HttpBody,
+) -> Result<Received<'p>, Failure> {
     let tenant = parts.tenant(headers)?;
     let distributor = parts
         .distributor
@@ -56,12 +99,7 @@ async fn take(parts: &super::Parts, headers: &HeaderMap, body: &mut HttpBody) ->
     let mut room = distributor.intake().enter(sizes.max_decompressed_size);
     let patience = parts.config.server.http_server_read_timeout;
     let packed = read(headers, body, (sizes.max_recv_msg_size, patience), &mut room).await?;
-    let body = in_place(packed.len().saturating_mul(LIKELY_RATIO), || {
-        Body::unpack(packed, content, encoding, &mut room)
-    })
-    .map_err(refused)?;
-    let streams = in_place(body.size(), || body.streams(&mut room)).map_err(refused)?;
-    Ok(distributor.push(tenant.as_str(), streams).await)
+    Ok(Received { distributor, tenant, content, encoding, packed, room })
 }
 
 /// The body, at most `limit` bytes; of one that says it is longer nothing is kept. There is room for what has come,
@@ -127,7 +165,7 @@ async fn discard(mut body: HttpBody, limit: u64) {
     let _ = tokio::time::timeout(DISCARD_TIMEOUT, drained).await;
 }
 
-fn refused(error: PushError) -> Failure {
+pub(super) fn refused(error: PushError) -> Failure {
     let status = match &error {
         PushError::Malformed { .. } => StatusCode::BAD_REQUEST,
         PushError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -140,22 +178,20 @@ fn refused(error: PushError) -> Failure {
     Failure::new(status, error.to_string())
 }
 
-fn answer(outcome: Outcome) -> Response {
-    match outcome {
-        Outcome::Stored => StatusCode::NO_CONTENT.into_response(),
-        Outcome::Invalid(report) => Failure::bad_request(report).into_response(),
-        Outcome::RateLimited { message, retry_after } => {
-            let failure = Failure::new(StatusCode::TOO_MANY_REQUESTS, message);
-            failure.retry_after(retry_after.map_or(STREAM_LIMIT_RETRY_SECONDS, whole_seconds)).into_response()
-        }
+/// What a client is told where not all of its push is stored.
+pub(super) fn stored(outcome: Outcome) -> Result<(), Failure> {
+    Err(match outcome {
+        Outcome::Stored => return Ok(()),
+        Outcome::Invalid(report) => Failure::bad_request(report),
+        Outcome::RateLimited { message, retry_after } => Failure::new(StatusCode::TOO_MANY_REQUESTS, message)
+            .retry_after(retry_after.map_or(STREAM_LIMIT_RETRY_SECONDS, whole_seconds)),
         Outcome::StreamLimited(report) => Failure::new(StatusCode::TOO_MANY_REQUESTS, report.to_string())
-            .retry_after(STREAM_LIMIT_RETRY_SECONDS)
-            .into_response(),
-        Outcome::TooLarge { message } => Failure::new(StatusCode::PAYLOAD_TOO_LARGE, message).into_response(),
+            .retry_after(STREAM_LIMIT_RETRY_SECONDS),
+        Outcome::TooLarge { message } => Failure::new(StatusCode::PAYLOAD_TOO_LARGE, message),
         Outcome::Unavailable { message } => {
-            Failure::new(StatusCode::SERVICE_UNAVAILABLE, message).retry_after(1).into_response()
+            Failure::new(StatusCode::SERVICE_UNAVAILABLE, message).retry_after(1)
         }
-    }
+    })
 }
 
 /// Rounded up: a client that comes back a moment early is refused again.

@@ -15,7 +15,11 @@ pub(super) enum Value<'a> {
     Varint(u64),
     /// Bytes, text or a message.
     Bytes(&'a [u8]),
-    /// Of no type that the messages of a push have.
+    /// Eight bytes: a number of fixed width, or a double.
+    Fixed64(u64),
+    /// Four bytes.
+    Fixed32(u32),
+    /// A group, which no message of a push has.
     Other,
 }
 
@@ -42,13 +46,13 @@ impl<'a> Fields<'a> {
     fn value(&mut self, number: u32, kind: u8, depth: usize) -> Result<Value<'a>, &'static str> {
         match kind {
             0 => self.varint().map(Value::Varint),
-            1 => self.take(8).map(|_| Value::Other),
+            1 => self.array().map(|bytes| Value::Fixed64(u64::from_le_bytes(bytes))),
             2 => {
                 let len = usize::try_from(self.varint()?).map_err(|_| "length is out of range")?;
                 self.take(len).map(Value::Bytes)
             }
             3 => self.skip_group(number, depth).map(|()| Value::Other),
-            5 => self.take(4).map(|_| Value::Other),
+            5 => self.array().map(|bytes| Value::Fixed32(u32::from_le_bytes(bytes))),
             4 => Err("group ends that did not begin"),
             _ => Err("unknown wire type"),
         }
@@ -62,6 +66,12 @@ impl<'a> Fields<'a> {
                 (inner, kind) => self.value(inner, kind, depth)?,
             };
         }
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], &'static str> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or("field is cut short")?;
+        self.0 = rest;
+        Ok(*taken)
     }
 
     fn take(&mut self, len: usize) -> Result<&'a [u8], &'static str> {
@@ -100,5 +110,13 @@ impl<'a> Value<'a> {
 
     pub(super) fn varint(self) -> Result<u64, &'static str> {
         if let Self::Varint(value) = self { Ok(value) } else { Err("field is not of its type") }
+    }
+
+    pub(super) fn fixed64(self) -> Result<u64, &'static str> {
+        if let Self::Fixed64(value) = self { Ok(value) } else { Err("field is not of its type") }
+    }
+
+    pub(super) fn fixed32(self) -> Result<u32, &'static str> {
+        if let Self::Fixed32(value) = self { Ok(value) } else { Err("field is not of its type") }
     }
 }

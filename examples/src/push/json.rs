@@ -15,35 +15,47 @@ use crate::excerpt::Excerpt;
 
 /// The streams of a JSON body.
 pub(super) fn streams<'a>(text: &'a [u8], room: &mut Room) -> Result<Vec<Stream<'a>>, PushError> {
-    let mut reader = Reader { room, refused: None };
+    let mut reader = Reader::new(room);
     let mut json = serde_json::Deserializer::from_slice(text);
     let read = Root(&mut reader).deserialize(&mut json).and_then(|streams| json.end().map(|()| streams));
-    read.map_err(|e| {
-        reader.refused.unwrap_or_else(|| PushError::Malformed { what: "JSON", why: e.to_string() })
-    })
+    reader.finish(read)
 }
 
 /// Where things are kept, and why the last was not: serde's errors carry text alone.
-struct Reader<'r> {
+pub(super) struct Reader<'r> {
     room: &'r mut Room,
     refused: Option<PushError>,
 }
 
-impl Reader<'_> {
-    fn push<T, E: Error>(&mut self, items: &mut Vec<T>, item: T) -> Result<(), E> {
-        let pushed = self.room.push(items, item);
-        pushed.map_err(|refused| self.refuse(refused))
+impl<'r> Reader<'r> {
+    pub(super) fn new(room: &'r mut Room) -> Self {
+        Self { room, refused: None }
     }
 
-    fn decoded<E: Error>(&mut self, bytes: usize) -> Result<(), E> {
-        let counted = self.room.decoded(bytes);
-        counted.map_err(|refused| self.refuse(refused))
+    pub(super) fn push<T, E: Error>(&mut self, items: &mut Vec<T>, item: T) -> Result<(), E> {
+        self.within(|room| room.push(items, item))
     }
 
-    fn refuse<E: Error>(&mut self, refused: PushError) -> E {
-        let error = E::custom(&refused);
-        self.refused = Some(refused);
-        error
+    pub(super) fn decoded<E: Error>(&mut self, bytes: usize) -> Result<(), E> {
+        self.within(|room| room.decoded(bytes))
+    }
+
+    /// What `work` makes within the room.
+    pub(super) fn within<T, E: Error>(
+        &mut self,
+        work: impl FnOnce(&mut Room) -> Result<T, PushError>,
+    ) -> Result<T, E> {
+        work(self.room).map_err(|refused| {
+            let error = E::custom(&refused);
+            self.refused = Some(refused);
+            error
+        })
+    }
+
+    /// What was read, or why it could not be.
+    pub(super) fn finish<T>(self, read: serde_json::Result<T>) -> Result<T, PushError> {
+        let malformed = |e: serde_json::Error| PushError::Malformed { what: "JSON", why: e.to_string() };
+        read.map_err(|e| self.refused.unwrap_or_else(|| malformed(e)))
     }
 }
 
@@ -70,7 +82,7 @@ macro_rules! seed {
 }
 
 /// Why a text is no list or object. serde would quote all of it.
-fn text_instead<E: Error>(expected: &dyn Expected) -> E {
+pub(super) fn text_instead<E: Error>(expected: &dyn Expected) -> E {
     E::invalid_type(Unexpected::Other("a string"), expected)
 }
 

@@ -13,6 +13,7 @@ mod breakers;
 mod crash;
 mod formats;
 mod lines;
+mod otlp;
 mod process;
 mod programs;
 mod queries;
