@@ -77,6 +77,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/flush", post(admin::flush));
     if parts.distributor.is_some() {
         routes = routes.route("/loki/api/v1/push", post(push::push));
+        routes = routes.route("/api/prom/push", post(push::push));
         routes = routes.route("/otlp/v1/logs", post(otlp::logs));
     }
     if parts.querier.is_some() {

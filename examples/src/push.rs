@@ -33,8 +33,8 @@ pub struct Stream<'a> {
 /// Labels as text (`{app="x"}`) or as an object of names and values.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LabelSet<'a> {
-    /// Protobuf clients send the text.
-    Text(&'a str),
+    /// Protobuf clients send the text, and those of the old JSON.
+    Text(Cow<'a, str>),
     /// JSON clients send an object; in its order, repeated names included.
     Pairs(Vec<Pair<'a>>),
 }

@@ -1,4 +1,4 @@
-//! `POST /loki/api/v1/push`, and how the body of any push is received.
+//! `POST /loki/api/v1/push`, its elder `/api/prom/push`, and how the body of any push is received.
 
 use std::time::Duration;
 

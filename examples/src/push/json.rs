@@ -1,6 +1,9 @@
-//! Loki's JSON push: streams with an object of labels and values of two or three parts; other keys are ignored.
+//! Loki's JSON push: streams with an object of labels and values of two or three parts, or as they were sent before, with
+//! labels as text and entries; other keys are ignored.
 //!
 //! Each part is read by a seed that holds the push's room, so that it is asked for before anything is kept.
+
+mod entries;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,6 +15,7 @@ use serde::de::{
 use super::room::Room;
 use super::{LabelSet, Line, Pair, PushError, Stream};
 use crate::excerpt::Excerpt;
+use entries::Entries;
 
 /// The streams of a JSON body.
 pub(super) fn streams<'a>(text: &'a [u8], room: &mut Room) -> Result<Vec<Stream<'a>>, PushError> {
@@ -64,9 +68,28 @@ impl<'r> Reader<'r> {
 enum Key {
     Streams,
     Stream,
+    Labels,
     Values,
+    Entries,
+    Ts,
+    Line,
     #[serde(other)]
     Other,
+}
+
+impl Key {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Streams => "streams",
+            Self::Stream => "stream",
+            Self::Labels => "labels",
+            Self::Values => "values",
+            Self::Entries => "entries",
+            Self::Ts => "ts",
+            Self::Line => "line",
+            Self::Other => "",
+        }
+    }
 }
 
 /// Makes a seed of a visitor.
@@ -80,6 +103,7 @@ macro_rules! seed {
         }
     };
 }
+use seed;
 
 /// Why a text is no list or object. serde would quote all of it.
 pub(super) fn text_instead<E: Error>(expected: &dyn Expected) -> E {
@@ -158,15 +182,21 @@ impl<'de> Visitor<'de> for OneStream<'_, '_> {
         let (mut labels, mut lines) = (None, None);
         while let Some(key) = map.next_key()? {
             match key {
-                Key::Stream if labels.is_some() => return Err(A::Error::duplicate_field("stream")),
-                Key::Stream => labels = Some(map.next_value_seed(Pairs(self.0))?),
-                Key::Values if lines.is_some() => return Err(A::Error::duplicate_field("values")),
+                Key::Stream | Key::Labels if labels.is_some() => {
+                    return Err(A::Error::duplicate_field(key.name()));
+                }
+                Key::Stream => labels = Some(LabelSet::Pairs(map.next_value_seed(Pairs(self.0))?)),
+                Key::Labels => labels = Some(LabelSet::Text(map.next_value_seed(Text(self.0))?)),
+                Key::Values | Key::Entries if lines.is_some() => {
+                    return Err(A::Error::duplicate_field(key.name()));
+                }
                 Key::Values => lines = Some(map.next_value_seed(Values(self.0))?),
+                Key::Entries => lines = Some(map.next_value_seed(Entries(self.0))?),
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         let labels = labels.ok_or_else(|| A::Error::missing_field("stream"))?;
-        Ok(Stream { labels: LabelSet::Pairs(labels), lines: lines.unwrap_or_default() })
+        Ok(Stream { labels, lines: lines.unwrap_or_default() })
     }
 }
 
@@ -220,11 +250,14 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
         let timestamp_ns = time.parse().map_err(|_| {
             A::Error::custom(format_args!("timestamp {:?} is not nanoseconds since 1970", Excerpt(&time)))
         })?;
-        let line = match line {
-            Cow::Borrowed(line) => Cow::Borrowed(line.as_bytes()),
-            Cow::Owned(line) => Cow::Owned(line.into_bytes()),
-        };
-        Ok(Line { timestamp_ns, line, metadata })
+        Ok(Line { timestamp_ns, line: bytes(line), metadata })
+    }
+}
+
+fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
     }
 }
 

@@ -49,7 +49,7 @@ fn stream<'a>(message: &'a [u8], room: &mut Room) -> Result<Stream<'a>, PushErro
             _ => {}
         }
     }
-    Ok(Stream { labels: LabelSet::Text(labels), lines })
+    Ok(Stream { labels: LabelSet::Text(Cow::Borrowed(labels)), lines })
 }
 
 /// An `EntryAdapter`. One without a time is of 1970, and the limits say what becomes of it.

@@ -39,7 +39,7 @@ fn gzip(bytes: &[u8]) -> Bytes {
 
 fn check(body: &Body) {
     let streams = body.streams(&mut room()).unwrap();
-    assert_eq!(streams[0].labels, LabelSet::Text("{app=\"x\"}"));
+    assert_eq!(streams[0].labels, LabelSet::Text("{app=\"x\"}".into()));
     assert_eq!(streams[0].lines[0].timestamp_ns, 1_000_000_002);
     assert_eq!(streams[0].lines[0].line.as_ref(), b"not \xff utf-8");
     assert_eq!(streams[0].lines[0].metadata, [("trace".into(), "7".into())]);
@@ -108,6 +108,47 @@ fn what_does_not_decode_is_malformed_and_says_where() {
     }
 }
 
+/// What was sent before there were values; `ts` as Go and Python write it.
+#[test]
+fn the_old_shape_has_labels_as_text_and_times_of_rfc_3339() {
+    let text = br#"{"streams":[{"labels":"{a=\"b\"}","entries":[
+        {"ts":"1970-01-01T00:00:01.000000002Z","line":"one"},
+        {"line":"t\u0077o","more":[{}],"ts":"1970-01-01T01:00:00.5+01:00"}]},
+        {"entries":[],"labels":"{}"}]}"#;
+    let body = Body::Json(Bytes::from_static(text));
+    let streams = body.streams(&mut room()).unwrap();
+    let line = |timestamp_ns, line: &'static str| Line {
+        timestamp_ns,
+        line: Cow::Borrowed(line.as_bytes()),
+        metadata: Vec::new(),
+    };
+    let lines = vec![line(1_000_000_002, "one"), line(500_000_000, "two")];
+    let labels = LabelSet::Text("{a=\"b\"}".into());
+    let empty = Stream { labels: LabelSet::Text("{}".into()), lines: Vec::new() };
+    assert_eq!(streams, [Stream { labels, lines }, empty]);
+}
+
+#[test]
+fn an_entry_of_the_old_shape_needs_a_time_and_a_line_and_a_stream_its_labels_once() {
+    for (stream, expected) in [
+        (r#""labels":"{}","entries":[{"line":"x"}]"#, "missing field `ts`"),
+        (r#""labels":"{}","entries":[{"ts":"2024-01-01T00:00:00Z"}]"#, "missing field `line`"),
+        (r#""labels":"{}","entries":[{"ts":"soon","line":"x"}]"#, "timestamp \"soon\" is not of RFC 3339"),
+        (r#""labels":"{}","entries":[{"ts":1,"line":"x"}]"#, "expected a string"),
+        (r#""labels":"{}","entries":[{"ts":"9999-01-01T00:00:00Z","line":"x"}]"#, "does not fit 64 bits"),
+        (r#""labels":"{}","entries":{}"#, "expected a list of entries"),
+        (r#""labels":"{}","stream":{}"#, "duplicate field `stream`"),
+        (r#""values":[],"labels":"{}","entries":[]"#, "duplicate field `entries`"),
+        (r#""labels":{"a":"b"}"#, "expected a string"),
+        (r#""entries":[]"#, "missing field `stream`"),
+    ] {
+        let body = Body::Json(format!("{{\"streams\":[{{{stream}}}]}}").into());
+        let error = body.streams(&mut room()).unwrap_err();
+        assert!(matches!(error, PushError::Malformed { what: "JSON", .. }), "{stream}: {error:?}");
+        assert!(error.to_string().contains(expected), "{stream}: {error}");
+    }
+}
+
 /// serde quotes a text that stands where it is not wanted, escaped: five bytes for each of half a gigabyte.
 #[test]
 fn no_error_is_as_long_as_what_it_is_about() {
@@ -121,6 +162,9 @@ fn no_error_is_as_long_as_what_it_is_about() {
         r#"{"streams":[{"stream":{},"values":["X"]}]}"#,
         r#"{"streams":[{"stream":{},"values":[["X","l"]]}]}"#,
         r#"{"streams":[{"stream":{},"values":[["1","l","X"]]}]}"#,
+        r#"{"streams":[{"labels":"{}","entries":"X"}]}"#,
+        r#"{"streams":[{"labels":"{}","entries":["X"]}]}"#,
+        r#"{"streams":[{"labels":"{}","entries":[{"ts":"X","line":"l"}]}]}"#,
     ] {
         let text = body.replace('X', &long);
         let body = Body::Json(text.into_bytes().into());
@@ -195,6 +239,10 @@ fn what_a_body_decodes_to_is_limited_as_the_body_is() {
         ("labels", json(format!("{{\"stream\":{{{}}}}}", many("\"\":\"\"")))),
         ("escapes", json(format!("{{\"stream\":{{{}}}}}", vec!["\"\\n\":\"\\n\""; 12_000].join(",")))),
         ("objects", json(many("{\"stream\":{}}"))),
+        ("entries of the old shape", {
+            let entry = "{\"ts\":\"2024-01-01T00:00:00Z\",\"line\":\"\"}";
+            json(format!("{{\"labels\":\"{{}}\",\"entries\":[{}]}}", many(entry)))
+        }),
     ] {
         let error = body.streams(&mut room()).unwrap_err();
         let told = error.to_string();
@@ -217,7 +265,7 @@ fn an_empty_entry_is_an_empty_line_of_1970() {
     let body = Body::Protobuf(field(1, &[0x12, 0]).into());
     let streams = body.streams(&mut room()).unwrap();
     let line = Line { timestamp_ns: 0, line: Cow::Borrowed(b""), metadata: Vec::new() };
-    assert_eq!(streams, [Stream { labels: LabelSet::Text(""), lines: vec![line] }]);
+    assert_eq!(streams, [Stream { labels: LabelSet::Text("".into()), lines: vec![line] }]);
 }
 
 #[test]
@@ -281,7 +329,7 @@ fn read(message: &[u8]) -> Option<Vec<Told>> {
     };
     let stream = |s: Stream<'_>| {
         let LabelSet::Text(labels) = s.labels else { panic!("protobuf has labels as text: {:?}", s.labels) };
-        (labels.to_owned(), s.lines.into_iter().map(line).collect())
+        (labels.into_owned(), s.lines.into_iter().map(line).collect())
     };
     Some(protobuf::streams(message, &mut room()).ok()?.into_iter().map(stream).collect())
 }

@@ -12,6 +12,7 @@ mod bounds;
 mod breakers;
 mod crash;
 mod formats;
+mod legacy;
 mod lines;
 mod otlp;
 mod process;
