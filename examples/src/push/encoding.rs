@@ -1,9 +1,10 @@
 //! Unpacking a body under a limit: what a bomb would grow to is never held in memory.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use bytes::Bytes;
-use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use flate2::read::MultiGzDecoder;
+use flate2::{Decompress, FlushDecompress, Status};
 
 use super::PushError;
 use super::room::Room;
@@ -48,10 +49,7 @@ impl Encoding {
             Self::Identity => Ok(body),
             Self::Snappy => snappy(&body, room),
             Self::Gzip => read(MultiGzDecoder::new(body.as_ref()), "gzip body", body.len(), room),
-            Self::Deflate if is_zlib(&body) => {
-                read(ZlibDecoder::new(body.as_ref()), "deflate body", body.len(), room)
-            }
-            Self::Deflate => read(DeflateDecoder::new(body.as_ref()), "deflate body", body.len(), room),
+            Self::Deflate => read(Inflate::new(&body), "deflate body", body.len(), room),
         }
     }
 }
@@ -62,6 +60,39 @@ fn too_large(size: u64, limit: u64) -> PushError {
 
 fn is_zlib(body: &[u8]) -> bool {
     matches!(body, [cmf, flg, ..] if cmf & 0x0f == 8 && u16::from_be_bytes([*cmf, *flg]) % 31 == 0)
+}
+
+/// Reads a deflated body to the end that it says it has: flate2's readers take one that is cut short for a whole one.
+struct Inflate<'a> {
+    body: &'a [u8],
+    state: Decompress,
+    ended: bool,
+}
+
+impl<'a> Inflate<'a> {
+    fn new(body: &'a [u8]) -> Self {
+        Self { body, state: Decompress::new(is_zlib(body)), ended: false }
+    }
+}
+
+impl Read for Inflate<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while !self.ended && !out.is_empty() {
+            let (taken, given) = (self.state.total_in(), self.state.total_out());
+            let status = self.state.decompress(self.body, out, FlushDecompress::None)?;
+            let taken = usize::try_from(self.state.total_in() - taken).unwrap_or(self.body.len());
+            let given = usize::try_from(self.state.total_out() - given).unwrap_or(out.len());
+            self.body = self.body.get(taken..).unwrap_or_default();
+            self.ended = status == Status::StreamEnd;
+            if given > 0 {
+                return Ok(given);
+            }
+            if taken == 0 && !self.ended {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(0)
+    }
 }
 
 fn snappy(body: &[u8], room: &mut Room) -> Result<Bytes, PushError> {

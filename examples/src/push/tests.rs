@@ -173,6 +173,29 @@ fn no_error_is_as_long_as_what_it_is_about() {
     }
 }
 
+/// The decoders of flate2 take the end of their input for the end of the stream: of a message cut at a field, what was
+/// left would have been stored and acknowledged as the whole.
+#[test]
+fn a_packed_body_that_is_cut_short_is_malformed_wherever_it_is_cut() {
+    let text = br#"{"streams":[{"stream":{"a":"b"},"values":[["1","l1"],["2","l2"]]}]}"#;
+    let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
+    zlib.write_all(text).unwrap();
+    let mut bare = DeflateEncoder::new(Vec::new(), Compression::fast());
+    bare.write_all(text).unwrap();
+    for (encoding, body) in [
+        (Encoding::Snappy, snappy(text)),
+        (Encoding::Gzip, gzip(text)),
+        (Encoding::Deflate, zlib.finish().unwrap().into()),
+        (Encoding::Deflate, bare.finish().unwrap().into()),
+    ] {
+        assert_eq!(encoding.unpack(body.clone(), &mut room()).unwrap(), text.as_slice());
+        for end in 0..body.len() {
+            let cut = encoding.unpack(body.slice(..end), &mut room());
+            assert!(matches!(cut, Err(PushError::Malformed { .. })), "{encoding:?} cut at {end}: {cut:?}");
+        }
+    }
+}
+
 #[test]
 fn a_timestamp_outside_64_bits_of_nanoseconds_is_malformed() {
     let mut request = message();
