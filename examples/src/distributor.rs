@@ -3,6 +3,7 @@
 //! The order of the checks is Loki's, since it decides which reason is counted: labels, then each entry, then the
 //! rate of what is left, which refuses the whole push; the stream limit is the ingesters'.
 
+mod admission;
 mod replicate;
 mod report;
 
@@ -11,20 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_agent::clock::{Clock, monotonic_ns};
-use forebay_chunk::loki::METRIC_NAME_LABEL;
 use forebay_circuit::Registry;
 use forebay_ratelimit::{Bound, Denied, Keyed, KeyedOptions, Name, Oversize, Quota, Rate};
 use forebay_ring::Require;
 use forebay_ring::quorum::{BatchOptions, Targets};
-use forebay_tenant::{Limits, Overrides, Reason, Validator, Verdict, labels};
-use smallvec::SmallVec;
+use forebay_tenant::{Limits, Overrides, Reason};
 
-use crate::excerpt::Excerpt;
 use crate::members::Members;
 use crate::offload::in_place;
-use crate::push::{Intake, LabelSet, Line, Stream};
-use crate::record::{Push, Writer};
+use crate::push::{Intake, Stream};
 
+pub use admission::Admission;
 use replicate::ReplicaFailure;
 pub use report::{Discards, Report};
 
@@ -159,7 +157,12 @@ impl Distributor {
     pub async fn push(&self, tenant: &str, streams: Vec<Stream<'_>>) -> Outcome {
         let limits = Arc::clone(self.shared.overrides.load().limits(tenant));
         let size = streams.iter().flat_map(|s| &s.lines).map(|l| l.line.len()).sum();
-        let (push, mut report) = in_place(size, || self.validate(tenant, &limits, streams));
+        let (push, mut report) = in_place(size, || {
+            let options = &self.shared.options;
+            let (chunk_limits, record_bytes) = (&options.chunk_limits, options.record_bytes);
+            let now_ns = self.shared.clock.wall_ns();
+            Admission { limits: &limits, now_ns, chunk_limits, record_bytes }.admit(tenant, &streams)
+        });
         let bytes: u64 = push.sections().iter().map(|s| s.bytes as u64).sum();
         let lines: u64 = push.sections().iter().map(|s| u64::from(s.entries)).sum();
         if let Err(outcome) = self.charge(tenant, &limits, bytes, lines) {
@@ -175,92 +178,6 @@ impl Distributor {
         metrics::counter!("forebay_received_bytes_total", "tenant" => tenant.to_owned()).increment(bytes);
         tracing::debug!(tenant, lines, bytes, discarded = report.discarded(), "push taken");
         report.finish(tenant)
-    }
-
-    /// The record of what is valid, and a report of what is not.
-    fn validate(&self, tenant: &str, limits: &Limits, streams: Vec<Stream<'_>>) -> (Push, Report) {
-        let lines = streams.iter().flat_map(|s| &s.lines);
-        let capacity = lines.map(|l| l.line.len() + 24).sum::<usize>() + 64 * streams.len();
-        let mut writer = Writer::new(tenant, capacity).split_sections(self.shared.options.record_bytes);
-        let mut report = Report::default();
-        let validator = Validator::new(limits, self.shared.clock.wall_ns());
-        let mut unescaped = String::new();
-        for stream in &streams {
-            report.seen(stream);
-            if stream.lines.is_empty() {
-                continue;
-            }
-            let pairs = match &stream.labels {
-                LabelSet::Text(text) => match labels::parse(text, &mut unescaped) {
-                    Ok(pairs) => pairs,
-                    Err(error) => {
-                        report.discard_stream(
-                            stream,
-                            error.reason(),
-                            &format_args!("labels {:?}: {error}", Excerpt(text)),
-                        );
-                        continue;
-                    }
-                },
-                LabelSet::Pairs(pairs) => {
-                    let mut pairs: Vec<(&str, &str)> = pairs
-                        .iter()
-                        .map(|(n, v)| (n.as_ref(), v.as_ref()))
-                        .filter(|(_, v)| !v.is_empty())
-                        .collect();
-                    pairs.sort_by_key(|(name, _)| *name);
-                    pairs
-                }
-            };
-            if let Err(rejection) = validator.labels(&pairs) {
-                report.discard_stream(stream, rejection.reason(), &rejection);
-                continue;
-            }
-            // Chunks carry a name of their own there: streams that differ in it alone would be one object.
-            if pairs.iter().any(|(name, _)| *name == METRIC_NAME_LABEL) {
-                let why = format_args!("label {METRIC_NAME_LABEL} is reserved");
-                report.discard_stream(stream, Reason::InvalidLabels, &why);
-                continue;
-            }
-            writer.begin(&pairs);
-            for line in &stream.lines {
-                self.validate_line(&validator, limits, line, &mut writer, &mut report);
-            }
-            writer.end();
-        }
-        (writer.finish(), report)
-    }
-
-    fn validate_line(
-        &self,
-        validator: &Validator<'_>,
-        limits: &Limits,
-        line: &Line<'_>,
-        writer: &mut Writer,
-        report: &mut Report,
-    ) {
-        let metadata: SmallVec<[(&str, &str); 8]> =
-            line.metadata.iter().map(|(n, v)| (n.as_ref(), v.as_ref())).collect();
-        let (keep, suffix) = match validator.entry(line.timestamp_ns, &line.line, &metadata) {
-            Verdict::Accept => (line.line.len(), ""),
-            Verdict::Truncate { keep } => (keep, limits.max_line_size_truncate_identifier.as_str()),
-            Verdict::Discard(rejection) => return report.discard_line(line, rejection.reason(), &rejection),
-        };
-        let chunk = &self.shared.options.chunk_limits;
-        let size = keep + suffix.len();
-        if size > chunk.max_line_bytes {
-            let why =
-                format_args!("line of {size} bytes exceeds what a chunk holds, {}", chunk.max_line_bytes);
-            return report.discard_line(line, Reason::LineTooLong, &why);
-        }
-        let metadata_bytes: usize = metadata.iter().map(|(n, v)| n.len() + v.len()).sum();
-        // A line and its metadata travel in one record, which the largest line bounds.
-        let most = chunk.max_symbol_bytes.min(chunk.max_line_bytes);
-        if metadata_bytes > most || metadata.len() > chunk.max_symbols / 2 {
-            let why = format_args!("metadata of {metadata_bytes} bytes exceeds what a chunk holds");
-            return report.discard_line(line, Reason::StructuredMetadataTooLarge, &why);
-        }
-        writer.entry(line.timestamp_ns, [&line.line[..keep], suffix.as_bytes()], &metadata);
     }
 
     fn charge(&self, tenant: &str, limits: &Limits, bytes: u64, lines: u64) -> Result<(), Outcome> {

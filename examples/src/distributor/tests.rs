@@ -16,6 +16,7 @@ use crate::labels::Labels;
 use crate::logql::Matcher;
 use crate::members::HEARTBEAT_TIMEOUT;
 use crate::pipeline::distributor_options;
+use crate::push::{LabelSet, Line};
 use crate::record::Record;
 use crate::wire::{Health, Pushed, Refused, Select};
 

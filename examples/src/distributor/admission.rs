@@ -1,0 +1,112 @@
+//! What of a push is valid, as one record, and why the rest is not. No more than this stands between a client's bytes
+//! and the log.
+
+use forebay_chunk::loki::METRIC_NAME_LABEL;
+use forebay_tenant::{Limits, Reason, Validator, Verdict, labels};
+use smallvec::SmallVec;
+
+use super::Report;
+use crate::excerpt::Excerpt;
+use crate::push::{LabelSet, Line, Stream};
+use crate::record::{Push, Writer};
+
+/// The checks of a tenant at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Admission<'a> {
+    /// The tenant's.
+    pub limits: &'a Limits,
+    /// Nanoseconds since 1970.
+    pub now_ns: i64,
+    /// Lines and metadata that no chunk can hold are refused whatever the tenant's limits say.
+    pub chunk_limits: &'a forebay_chunk::Limits,
+    /// Streams are split into sections of so many bytes at most, or of a single line.
+    pub record_bytes: usize,
+}
+
+impl Admission<'_> {
+    /// The record of what is valid, and a report of what is not.
+    #[must_use]
+    pub fn admit(&self, tenant: &str, streams: &[Stream<'_>]) -> (Push, Report) {
+        let lines = streams.iter().flat_map(|s| &s.lines);
+        let capacity = lines.map(|l| l.line.len() + 24).sum::<usize>() + 64 * streams.len();
+        let mut writer = Writer::new(tenant, capacity).split_sections(self.record_bytes);
+        let mut report = Report::default();
+        let validator = Validator::new(self.limits, self.now_ns);
+        let mut unescaped = String::new();
+        for stream in streams {
+            report.seen(stream);
+            if stream.lines.is_empty() {
+                continue;
+            }
+            let pairs = match &stream.labels {
+                LabelSet::Text(text) => match labels::parse(text, &mut unescaped) {
+                    Ok(pairs) => pairs,
+                    Err(error) => {
+                        report.discard_stream(
+                            stream,
+                            error.reason(),
+                            &format_args!("labels {:?}: {error}", Excerpt(text)),
+                        );
+                        continue;
+                    }
+                },
+                LabelSet::Pairs(pairs) => {
+                    let mut pairs: Vec<(&str, &str)> = pairs
+                        .iter()
+                        .map(|(n, v)| (n.as_ref(), v.as_ref()))
+                        .filter(|(_, v)| !v.is_empty())
+                        .collect();
+                    pairs.sort_by_key(|(name, _)| *name);
+                    pairs
+                }
+            };
+            if let Err(rejection) = validator.labels(&pairs) {
+                report.discard_stream(stream, rejection.reason(), &rejection);
+                continue;
+            }
+            // Chunks carry a name of their own there: streams that differ in it alone would be one object.
+            if pairs.iter().any(|(name, _)| *name == METRIC_NAME_LABEL) {
+                let why = format_args!("label {METRIC_NAME_LABEL} is reserved");
+                report.discard_stream(stream, Reason::InvalidLabels, &why);
+                continue;
+            }
+            writer.begin(&pairs);
+            for line in &stream.lines {
+                self.admit_line(&validator, line, &mut writer, &mut report);
+            }
+            writer.end();
+        }
+        (writer.finish(), report)
+    }
+
+    fn admit_line(
+        &self,
+        validator: &Validator<'_>,
+        line: &Line<'_>,
+        writer: &mut Writer,
+        report: &mut Report,
+    ) {
+        let metadata: SmallVec<[(&str, &str); 8]> =
+            line.metadata.iter().map(|(n, v)| (n.as_ref(), v.as_ref())).collect();
+        let (keep, suffix) = match validator.entry(line.timestamp_ns, &line.line, &metadata) {
+            Verdict::Accept => (line.line.len(), ""),
+            Verdict::Truncate { keep } => (keep, self.limits.max_line_size_truncate_identifier.as_str()),
+            Verdict::Discard(rejection) => return report.discard_line(line, rejection.reason(), &rejection),
+        };
+        let chunk = self.chunk_limits;
+        let size = keep + suffix.len();
+        if size > chunk.max_line_bytes {
+            let why =
+                format_args!("line of {size} bytes exceeds what a chunk holds, {}", chunk.max_line_bytes);
+            return report.discard_line(line, Reason::LineTooLong, &why);
+        }
+        let metadata_bytes: usize = metadata.iter().map(|(n, v)| n.len() + v.len()).sum();
+        // A line and its metadata travel in one record, which the largest line bounds.
+        let most = chunk.max_symbol_bytes.min(chunk.max_line_bytes);
+        if metadata_bytes > most || metadata.len() > chunk.max_symbols / 2 {
+            let why = format_args!("metadata of {metadata_bytes} bytes exceeds what a chunk holds");
+            return report.discard_line(line, Reason::StructuredMetadataTooLarge, &why);
+        }
+        writer.entry(line.timestamp_ns, [&line.line[..keep], suffix.as_bytes()], &metadata);
+    }
+}
