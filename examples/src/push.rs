@@ -15,6 +15,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use crate::excerpt::Excerpt;
+
 pub use encoding::Encoding;
 pub use room::{Intake, Room};
 
@@ -92,10 +94,10 @@ pub enum PushError {
         limit: u64,
     },
     /// 415: send JSON or protobuf.
-    #[error("content type {0:?} is not supported: send application/json or application/x-protobuf")]
+    #[error("content type {:?} is not supported: send application/json or application/x-protobuf", Excerpt(.0))]
     ContentType(String),
     /// 415: send snappy, gzip, deflate or none.
-    #[error("content encoding {0:?} is not supported: send snappy, gzip, deflate or identity")]
+    #[error("content encoding {:?} is not supported: send snappy, gzip, deflate or identity", Excerpt(.0))]
     Encoding(String),
     /// 422: send at least one stream with a line.
     #[error("no streams in the push")]

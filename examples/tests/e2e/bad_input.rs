@@ -1,14 +1,20 @@
 //! The table of bad inputs, row by row, over real HTTP.
 
+use std::io::Write;
+
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+use forebay_agent::logproto::{EntryAdapter, PushRequest, StreamAdapter, Timestamp};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use prost::Message;
 use serde_json::json;
 
 use crate::lines::{count, start_ns};
 use crate::process::{Process, Setup, text};
 use crate::wire;
 
-async fn push(
+pub(crate) async fn push(
     process: &Process,
     content_type: &'static str,
     encoding: &'static str,
@@ -35,12 +41,38 @@ async fn what_cannot_be_read_is_refused_by_its_kind() {
     // Two bytes are a line, and 130 KiB of them several MiB of lines.
     let empty_entries = [&[0x0a, 0x80, 0x80, 4][..], &[0x12, 0].repeat(32 << 10)].concat();
     let empty_entries = snap::raw::Encoder::new().compress_vec(&empty_entries).unwrap();
+    let now = start_ns().to_string();
+    let one = |time: &str| json!({"streams": [{"stream": {"a": "b"}, "values": [[now, "x"], [time, "y"]]}]});
+    let good = one(&now).to_string().into_bytes();
+    let (gzip, zlib, deflate) = (gzip(&good), zlib(&good), deflate(&good));
+    // So many seconds, which 64 bits of nanoseconds do not hold.
+    let timestamp = Some(Timestamp { seconds: i64::MAX, nanos: 0 });
+    let entry = EntryAdapter { timestamp, line: Bytes::new(), structured_metadata: Vec::new() };
+    let late =
+        PushRequest { streams: vec![StreamAdapter { labels: "{a=\"b\"}".into(), entries: vec![entry] }] };
+    let late = snap::raw::Encoder::new().compress_vec(&late.encode_to_vec()).unwrap();
     for (content_type, encoding, body, status, what) in [
         (pb, "snappy", empty_entries, StatusCode::PAYLOAD_TOO_LARGE, "limit of 131072"),
         (pb, "snappy", b"\xff\xff\xff\xff\xff\xff".to_vec(), StatusCode::BAD_REQUEST, "snappy"),
         (pb, "identity", nonsense, StatusCode::BAD_REQUEST, "protobuf"),
         (js, "identity", b"{\"streams\": [".to_vec(), StatusCode::BAD_REQUEST, "JSON"),
         (js, "gzip", b"not gzip".to_vec(), StatusCode::BAD_REQUEST, "gzip"),
+        (js, "gzip", gzip[..gzip.len() / 2].to_vec(), StatusCode::BAD_REQUEST, "malformed gzip body"),
+        (js, "gzip", gzip[..gzip.len() - 1].to_vec(), StatusCode::BAD_REQUEST, "malformed gzip body"),
+        (js, "deflate", b"\x78\x9cno".to_vec(), StatusCode::BAD_REQUEST, "malformed deflate body"),
+        (js, "deflate", zlib[..zlib.len() / 2].to_vec(), StatusCode::BAD_REQUEST, "malformed deflate body"),
+        (js, "deflate", zlib[..zlib.len() - 1].to_vec(), StatusCode::BAD_REQUEST, "malformed deflate body"),
+        (
+            js,
+            "deflate",
+            deflate[..deflate.len() - 1].to_vec(),
+            StatusCode::BAD_REQUEST,
+            "malformed deflate body",
+        ),
+        (js, "identity", one("soon").to_string().into(), StatusCode::BAD_REQUEST, "timestamp \"soon\""),
+        (js, "identity", one("1e18").to_string().into(), StatusCode::BAD_REQUEST, "timestamp \"1e18\""),
+        (js, "identity", one("9223372036854775808").to_string().into(), StatusCode::BAD_REQUEST, "timestamp"),
+        (pb, "snappy", late, StatusCode::BAD_REQUEST, "malformed timestamp"),
         (js, "identity", vec![b' '; 65 << 10], StatusCode::PAYLOAD_TOO_LARGE, "limit of 65536"),
         (pb, "snappy", bomb, StatusCode::PAYLOAD_TOO_LARGE, "limit of 131072"),
         ("text/plain", "identity", b"hello".to_vec(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "application/json"),
@@ -52,6 +84,62 @@ async fn what_cannot_be_read_is_refused_by_its_kind() {
         assert!(body.contains(what), "{body} does not name {what}");
     }
     assert_eq!(process.json("/loki/api/v1/labels").await["data"], json!([]), "nothing was stored");
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut out = GzEncoder::new(Vec::new(), Compression::default());
+    out.write_all(body).unwrap();
+    out.finish().unwrap()
+}
+
+fn zlib(body: &[u8]) -> Vec<u8> {
+    let mut out = ZlibEncoder::new(Vec::new(), Compression::default());
+    out.write_all(body).unwrap();
+    out.finish().unwrap()
+}
+
+fn deflate(body: &[u8]) -> Vec<u8> {
+    let mut out = DeflateEncoder::new(Vec::new(), Compression::default());
+    out.write_all(body).unwrap();
+    out.finish().unwrap()
+}
+
+/// A body that does not say how long it is grows to the limit, and no further.
+#[tokio::test]
+async fn a_chunked_body_is_refused_where_it_passes_the_limit_packed_or_unpacked() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "distributor: {max_recv_msg_size: 64KiB, max_decompressed_size: 16KiB}";
+    let process = Setup::new(dir.path()).config(config).start().await;
+    let chunked = async |body: &str| {
+        let head = format!(
+            "POST /loki/api/v1/push HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+             transfer-encoding: chunked\r\n\r\n",
+            process.address
+        );
+        let chunks = body.as_bytes().chunks(4096).map(|chunk| {
+            let chunk = std::str::from_utf8(chunk).unwrap();
+            format!("{:x}\r\n{chunk}\r\n", chunk.len())
+        });
+        wire::exchange(&process.address, &(head + &chunks.collect::<String>() + "0\r\n\r\n")).await
+    };
+    let body = |bytes: usize| {
+        let line = "x".repeat(bytes);
+        json!({"streams": [{"stream": {"a": "b"}, "values": [[start_ns().to_string(), line]]}]}).to_string()
+    };
+    let packed = chunked(&body(65 << 10)).await;
+    assert_eq!(packed.status(), 413, "{packed:?}");
+    assert!(
+        packed.body.contains("body of 66") && packed.body.contains("the limit of 65536"),
+        "{}",
+        packed.body
+    );
+    let unpacked = chunked(&body(17 << 10)).await;
+    assert_eq!(unpacked.status(), 413, "{unpacked:?}");
+    assert!(unpacked.body.contains("unpacked body of 17"), "{}", unpacked.body);
+    assert_eq!(process.json("/loki/api/v1/labels").await["data"], json!([]), "nothing was stored");
+    assert_eq!(process.metric("forebay_intake_bytes", "").await, 0.0);
+    assert_eq!(chunked(&body(15 << 10)).await.status(), 204);
+    assert_eq!(count(&process, r#"{a="b"}"#).await, 1);
 }
 
 #[tokio::test]

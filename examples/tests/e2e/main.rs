@@ -19,6 +19,7 @@ mod process;
 mod programs;
 mod queries;
 mod rates;
+mod refusals;
 mod replicas;
 mod retention;
 mod routes;
