@@ -4,11 +4,9 @@
 //! - A value is returned or handed back, once, whatever becomes of the read.
 //! - Dropping the read cancels its calls.
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
@@ -16,122 +14,16 @@ use super::asked::{Asked, Ended, Unused};
 use super::cancel::{Cancel, CancelCause};
 use super::hedge::Hedge;
 use super::outcome::Cause;
-use super::targets::Targets;
 use super::units::{Step, Units};
 use crate::generate::Draws;
 use crate::instance::Instance;
 use crate::ring::ReadSet;
 
-/// Whom a read asks at first.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Ask {
-    /// All, of whom the fastest that are enough decide.
-    #[default]
-    All,
-    /// Only as many as are needed, and another for each that fails or for a [`Hedge`].
-    Few {
-        /// Decides whom. Draw it anew for each read, or the same ones are asked every time.
-        seed: u64,
-        /// Zones to ask before others, the first one first: those that are near.
-        prefer: Vec<Arc<str>>,
-    },
-}
+mod error;
+mod options;
 
-/// Whether an error makes it pointless to ask others.
-pub type IsTerminal<E> = Arc<dyn Fn(&E) -> bool + Send + Sync>;
-
-/// How a read goes about it.
-pub struct ReadOptions<E> {
-    /// Whom it asks at first. Default all.
-    pub ask: Ask,
-    /// Whether it asks more if these are slow. Default never.
-    pub hedge: Hedge,
-    /// How long a call may take; then it is dropped and has failed. Default 10 s.
-    pub deadline: Duration,
-    /// What may be in flight. Default without bound.
-    pub targets: Option<Targets>,
-    /// Which errors end the read at once. Default none.
-    pub is_terminal: IsTerminal<E>,
-}
-
-impl<E> Default for ReadOptions<E> {
-    fn default() -> Self {
-        Self {
-            ask: Ask::All,
-            hedge: Hedge::Off,
-            deadline: Duration::from_secs(10),
-            targets: None,
-            is_terminal: Arc::new(|_| false),
-        }
-    }
-}
-
-impl<E> Clone for ReadOptions<E> {
-    fn clone(&self) -> Self {
-        Self {
-            ask: self.ask.clone(),
-            hedge: self.hedge.clone(),
-            deadline: self.deadline,
-            targets: self.targets.clone(),
-            is_terminal: Arc::clone(&self.is_terminal),
-        }
-    }
-}
-
-impl<E> fmt::Debug for ReadOptions<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadOptions")
-            .field("ask", &self.ask)
-            .field("hedge", &self.hedge)
-            .field("deadline", &self.deadline)
-            .field("targets", &self.targets)
-            .finish_non_exhaustive()
-    }
-}
-
-/// One call of a read failed.
-#[derive(Debug)]
-pub struct CallError<E> {
-    /// Who failed.
-    pub instance: Arc<Instance>,
-    /// What happened.
-    pub cause: Cause<E>,
-}
-
-impl<E: fmt::Display> fmt::Display for CallError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "instance {}: {}", self.instance.id, self.cause)
-    }
-}
-
-/// Why a read has no result.
-#[non_exhaustive]
-#[derive(Debug)]
-pub enum ReadError<E> {
-    /// Do not try again: an instance answered with an error that others would answer with, too.
-    Terminal(CallError<E>),
-    /// Try again later: more units failed than may.
-    TooManyFailed {
-        /// How many may fail.
-        max: usize,
-        /// Every failure until then, in the order of arrival; of one instance of each unit.
-        errors: Vec<CallError<E>>,
-    },
-}
-
-impl<E: fmt::Display> fmt::Display for ReadError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ReadError::Terminal(error) => error.fmt(f),
-            ReadError::TooManyFailed { max, errors } => {
-                write!(f, "{} failed where {max} may", errors.len())?;
-                errors.first().map_or(Ok(()), |first| write!(f, "; first {first}"))
-            }
-        }
-    }
-}
-
-impl<E: fmt::Debug + fmt::Display> std::error::Error for ReadError<E> {}
+pub use error::{CallError, ReadError};
+pub use options::{Ask, IsTerminal, ReadOptions};
 
 /// Asks the instances of `set` until enough have answered, and returns the answers of the units that did, in the order
 /// of the set.
@@ -142,7 +34,7 @@ impl<E: fmt::Debug + fmt::Display> std::error::Error for ReadError<E> {}
 /// every answer if the future is dropped.
 ///
 /// Calls run in tasks of their own and are aborted once they are not needed; `call` gets a [`Cancel`] that says why, and
-/// that stays silent for answers that are returned. One that panics, or for which the [`Targets`] have no room, has
+/// that stays silent for answers that are returned. One that panics, or for which the [`Targets`](super::Targets) have no room, has
 /// failed.
 ///
 /// # Errors
