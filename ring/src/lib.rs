@@ -59,6 +59,8 @@
 //! - Q4: whether an item succeeded does not depend on the order of answers. Nor does the family of its
 //!   failure while one more error than is tolerated is at least what success needs, as in a healthy
 //!   quorum of 3 or 5; otherwise two families may each suffice, and the first to do so is named.
+//! - Q5: a read returns answers of instances or zones that answered whole, as many as its set needs; whatever else was
+//!   answered is handed back, once.
 //!
 //! # Limits
 //!

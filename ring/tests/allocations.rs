@@ -90,6 +90,31 @@ fn a_plan_allocates_nothing_once_it_has_grown() {
     assert_eq!((allocations, plan.calls().len()), (0, calls));
 }
 
+/// Beside one for each call's future.
+#[cfg(feature = "tokio")]
+#[test]
+fn a_batch_that_is_answered_at_once_allocates_little_beside_its_calls() {
+    use forebay_ring::quorum::{BatchOptions, Family, ReplicaResult, Targets, do_batch};
+    use std::task::{Context, Waker};
+
+    let tokens = |id: u32| random_tokens(&id.to_string(), "", 0, 64, &Default::default()).unwrap().to_vec();
+    let ring = ring(3, (0..99).map(|id| (["a", "b", "c"][id as usize % 3], State::Active, tokens(id))));
+    let keys: Vec<u32> = (0..100).map(|key: u32| key.wrapping_mul(0x9e37_79b9)).collect();
+    let options = BatchOptions::new(Targets::default(), |_: &()| Family::Server);
+    let mut calls = 0;
+    let mut write = || {
+        let call = |_: &Instance, _| {
+            calls += 1;
+            std::future::ready(ReplicaResult::Ok)
+        };
+        let batch = do_batch(&ring, Operation::WRITE, &keys, call, &options);
+        assert!(std::pin::pin!(batch).poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    };
+    write();
+    let allocations = count(write);
+    assert!(allocations <= calls / 2 + 40, "{allocations} for {} calls", calls / 2);
+}
+
 #[test]
 fn a_walk_past_a_cluster_of_one_member_s_tokens_allocates_nothing() {
     let ring = ring(

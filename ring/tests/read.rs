@@ -1,4 +1,4 @@
-//! Reads on a paused clock: against a model in every order of answers, and what becomes of what is not returned.
+//! Reads on a paused clock: against a model for any order of answers, and what becomes of what is not returned (Q5).
 #![cfg(feature = "tokio")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
