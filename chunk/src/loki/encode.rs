@@ -48,6 +48,10 @@ pub(crate) fn entry(out: &mut Vec<u8>, format: Format, timestamp_ns: i64, line: 
     if !format.has_metadata() {
         return;
     }
+    if pairs.is_empty() {
+        out.extend_from_slice(&[1, 0]);
+        return;
+    }
     let numbers = || pairs.iter().flat_map(|pair| [u64::from(pair.name), u64::from(pair.value)]);
     let count = to_u64(pairs.len());
     let length: usize = uvarint_bytes(count) + numbers().map(uvarint_bytes).sum::<usize>();

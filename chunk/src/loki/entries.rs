@@ -179,7 +179,8 @@ fn row(
     let line = offset(reader);
     reader.bytes(length)?;
     let line_end = offset(reader);
-    if !format.has_metadata() {
+    // What most entries have: one byte, which says that there are no pairs.
+    if !format.has_metadata() || reader.take_if([1, 0]) {
         return Ok(Row { timestamp_ns, line: (line, line_end), pairs: line_end, pairs_end: line_end });
     }
     let length = reader.size()?;

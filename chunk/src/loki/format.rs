@@ -104,6 +104,48 @@ impl fmt::Display for Format {
 /// Takes a LEB128 integer of at most 64 bits off the front, or nothing.
 #[inline]
 pub(crate) fn take_uvarint(input: &mut &[u8]) -> Option<u64> {
+    match **input {
+        [byte @ ..0x80, ref rest @ ..] => {
+            *input = rest;
+            Some(byte.into())
+        }
+        _ => take_long_uvarint(input),
+    }
+}
+
+/// The same of more than one byte. Where there are ten bytes, eight are looked at together.
+#[inline]
+fn take_long_uvarint(input: &mut &[u8]) -> Option<u64> {
+    let Some(&[a, b, c, d, e, f, g, h, ninth, tenth]) = input.first_chunk() else {
+        return take_last_uvarint(input);
+    };
+    let word = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    let ends = !word & 0x8080_8080_8080_8080;
+    let (value, length) = if ends != 0 {
+        let bits = ends.trailing_zeros() + 1;
+        (sevens(word & (u64::MAX >> (64 - bits))), bits / 8)
+    } else if ninth < 0x80 {
+        (sevens(word) | u64::from(ninth) << 56, 9)
+    } else if tenth < 2 {
+        (sevens(word) | u64::from(ninth & 0x7F) << 56 | u64::from(tenth) << 63, 10)
+    } else {
+        return None;
+    };
+    *input = input.get(usize::try_from(length).ok()?..)?;
+    Some(value)
+}
+
+/// The low seven bits of eight bytes, put together.
+#[inline]
+fn sevens(word: u64) -> u64 {
+    let word = (word & 0x007F_007F_007F_007F) | ((word & 0x7F00_7F00_7F00_7F00) >> 1);
+    let word = (word & 0x0000_3FFF_0000_3FFF) | ((word & 0x3FFF_0000_3FFF_0000) >> 2);
+    (word & 0x0FFF_FFFF) | ((word & 0x0FFF_FFFF_0000_0000) >> 4)
+}
+
+/// The same near the end, byte by byte.
+#[cold]
+fn take_last_uvarint(input: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for (index, &byte) in input.iter().take(10).enumerate() {
         if index == 9 && byte > 1 {
@@ -128,11 +170,25 @@ pub(crate) fn take_varint(input: &mut &[u8]) -> Option<i64> {
 /// Appends a LEB128 integer.
 #[inline]
 pub(crate) fn put_uvarint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(low_byte(value) | 0x80);
-        value >>= 7;
+    if value < 0x80 {
+        out.push(low_byte(value));
+        return;
     }
-    out.push(low_byte(value));
+    let mut bytes = [0; 10];
+    let mut length = 0;
+    for byte in &mut bytes {
+        *byte = low_byte(value) | 0x80;
+        length += 1;
+        value >>= 7;
+        if value == 0 {
+            *byte &= 0x7F;
+            break;
+        }
+    }
+    // All ten, which is a move of a known size, and then as many as there are.
+    let end = out.len() + length;
+    out.extend_from_slice(&bytes);
+    out.truncate(end);
 }
 
 /// Appends a zigzag-coded integer.
@@ -200,6 +256,18 @@ impl<'a> Reader<'a> {
         usize::try_from(value).map_err(|_| at.corrupt(format!("size of {value} bytes")))
     }
 
+    /// Takes these bytes, if they come next.
+    #[inline]
+    pub(crate) fn take_if<const N: usize>(&mut self, expected: [u8; N]) -> bool {
+        match self.rest.split_first_chunk() {
+            Some((&found, rest)) if found == expected => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
     #[inline]
     pub(crate) fn bytes(&mut self, length: usize) -> Result<&'a [u8], Error> {
         let Some((bytes, rest)) = self.rest.split_at_checked(length) else {
@@ -257,12 +325,20 @@ mod tests {
 
     #[test]
     fn integers_come_back_and_take_the_bytes_they_say() {
-        for value in [0, 1, 0x7F, 0x80, 0x3FFF, 0x4000, u64::MAX >> 1, u64::MAX] {
+        let edges = (0..64)
+            .flat_map(|bit| [(1u64 << bit) - 1, 1 << bit, (1 << bit) + 1, 0x5555_5555_5555_5555 >> bit]);
+        for value in edges.chain([u64::MAX]) {
             let mut out = Vec::new();
             put_uvarint(&mut out, value);
             assert_eq!(out.len(), uvarint_bytes(value));
             let mut rest = &out[..];
             assert_eq!((take_uvarint(&mut rest), rest), (Some(value), &[][..]));
+            // With enough behind it, it is read in another way.
+            for behind in [[0; 12], [0xFF; 12]] {
+                let longer = [&out[..], &behind].concat();
+                let mut rest = &longer[..];
+                assert_eq!((take_uvarint(&mut rest), rest), (Some(value), &behind[..]));
+            }
             for end in 0..out.len() {
                 assert_eq!(take_uvarint(&mut &out[..end]), None);
             }
@@ -276,10 +352,11 @@ mod tests {
 
     #[test]
     fn an_integer_of_more_than_64_bits_is_corrupt_and_one_without_end_cut_short() {
-        let mut long = vec![0xFF; 9];
-        long.push(2);
-        let error = Reader::new(&long, 5, Section::Index).uvarint().unwrap_err();
-        assert_eq!(error, Error::corrupt(Section::Index, 5, "integer of more than 64 bits"));
+        for behind in 0..3 {
+            let long = [&[0xFF; 9][..], &[2], &vec![0; behind]].concat();
+            let error = Reader::new(&long, 5, Section::Index).uvarint().unwrap_err();
+            assert_eq!(error, Error::corrupt(Section::Index, 5, "integer of more than 64 bits"));
+        }
         let error = Reader::new(&[0x80], 5, Section::Index).uvarint().unwrap_err();
         assert_eq!(error, Error::Truncated { section: Section::Index, offset: 5, need: 2, have: 1 });
     }

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 
-const TABLE_BITS: u32 = 16;
+const PLACES: usize = 1 << 16;
 /// A match is at least so long.
 const MIN_MATCH: usize = 4;
 /// A block ends in so many literals at least.
@@ -23,13 +23,13 @@ const GOOD_MATCH: usize = 48;
 const NIBBLE: usize = 15;
 
 thread_local! {
-    static TABLE: RefCell<Table> = RefCell::new(Table { places: vec![0; 1 << TABLE_BITS], base: 1 });
+    static TABLE: RefCell<Table> = RefCell::new(Table { places: Box::new([0; PLACES]), base: 1 });
 }
 
 /// Where six bytes of some hash were seen last.
 struct Table {
-    /// Places from `base` on are those of this block.
-    places: Vec<u32>,
+    /// The place in its block and the base that the block had: of blocks before it is below this one's.
+    places: Box<[u32; PLACES]>,
     base: u32,
 }
 
@@ -42,32 +42,30 @@ impl Table {
         }
     }
 
-    /// The place before `at` whose six bytes had the hash of this word; `at` takes over.
+    /// How far before `at` the six bytes were that had the hash of this word, at most as far as a match can reach and
+    /// not before the block; `at` takes over.
     #[inline]
     fn replace(&mut self, word: u64, at: usize) -> Option<usize> {
+        let place = self.base.wrapping_add(u32::try_from(at).unwrap_or(u32::MAX));
         let slot = self.places.get_mut(hash(word))?;
-        let place = place(at)?.wrapping_add(self.base);
-        let before = std::mem::replace(slot, place);
-        usize::try_from(before.checked_sub(self.base)?).ok()
+        let distance = place.wrapping_sub(std::mem::replace(slot, place));
+        let distance = usize::try_from(distance).ok()?;
+        (distance.wrapping_sub(1) < at.min(MAX_OFFSET)).then_some(distance)
     }
-}
-
-fn place(at: usize) -> Option<u32> {
-    u32::try_from(at).ok()
 }
 
 #[inline]
 fn hash(word: u64) -> usize {
     const FACTOR: u64 = 0x9E37_79B1_85EB_CA87;
-    let bits = ((word << 16).wrapping_mul(FACTOR)) >> (64 - TABLE_BITS);
-    usize::try_from(bits).unwrap_or_default()
+    let [high, low, ..] = (word << 16).wrapping_mul(FACTOR).to_be_bytes();
+    u16::from_be_bytes([high, low]).into()
 }
 
 /// Appends the block of `plain`, which is at most 4 MiB.
 pub(super) fn compress(plain: &[u8], out: &mut Vec<u8>) {
     out.reserve(plain.len() / 2 + 16);
     let anchor = TABLE.with_borrow_mut(|table| {
-        let length = place(plain.len()).unwrap_or(u32::MAX);
+        let length = u32::try_from(plain.len()).unwrap_or(u32::MAX);
         table.start(length);
         let anchor = matches(table, plain, out);
         table.base = table.base.saturating_add(length);
@@ -93,12 +91,13 @@ fn matches(table: &mut Table, plain: &[u8], out: &mut Vec<u8>) -> usize {
     let mut anchor = 0;
     let mut at = 0;
     while at < limit {
-        let Some(mut found) = find(table, plain, at) else {
+        let Some(seed) = find(table, plain, at) else {
             at += 1 + ((at - anchor) >> SKIP_TRIGGER);
             continue;
         };
+        let mut found = seed.extended(plain);
         while found.length < GOOD_MATCH && found.at + 1 < limit {
-            match find(table, plain, found.at + 1) {
+            match find(table, plain, found.at + 1).map(|seed| seed.extended(plain)) {
                 Some(later) if later.length > found.length => found = later,
                 _ => break,
             }
@@ -106,8 +105,13 @@ fn matches(table: &mut Table, plain: &[u8], out: &mut Vec<u8>) -> usize {
         let Match { at: start, from, length } = found;
         let back =
             common_back(plain.get(anchor..start).unwrap_or_default(), plain.get(..from).unwrap_or_default());
-        let literals = plain.get(anchor..start - back).unwrap_or_default();
-        put_sequence(out, literals, start - from, length + back);
+        put_sequence(
+            out,
+            plain.get(anchor..).unwrap_or_default(),
+            start - back - anchor,
+            start - from,
+            length + back,
+        );
         at = start + length;
         anchor = at;
         for place in [at - 2, at - 1] {
@@ -119,22 +123,32 @@ fn matches(table: &mut Table, plain: &[u8], out: &mut Vec<u8>) -> usize {
     anchor
 }
 
+/// Two places with the same four bytes at least.
+#[derive(Clone, Copy)]
+struct Seed {
+    at: usize,
+    from: usize,
+    /// What differs in the first eight.
+    differs: u64,
+}
+
+impl Seed {
+    fn extended(self, plain: &[u8]) -> Match {
+        let Self { at, from, differs } = self;
+        let length = if differs == 0 { 8 + common(plain, from + 8, at + 8) } else { bytes_alike(differs) };
+        let most = plain.len() - LAST_LITERALS - at;
+        Match { at, from, length: length.min(most) }
+    }
+}
+
 /// The match at `at`, if the table knows one.
 #[inline]
-fn find(table: &mut Table, plain: &[u8], at: usize) -> Option<Match> {
+fn find(table: &mut Table, plain: &[u8], at: usize) -> Option<Seed> {
     let here = word(plain, at);
-    let from = table.replace(here, at)?;
-    if at.wrapping_sub(from).wrapping_sub(1) >= MAX_OFFSET {
-        return None;
-    }
+    let from = at - table.replace(here, at)?;
     let differs = word(plain, from) ^ here;
     // The low four bytes are the first ones.
-    if differs << 32 != 0 {
-        return None;
-    }
-    let length = if differs == 0 { 8 + common(plain, from + 8, at + 8) } else { bytes_alike(differs) };
-    let most = plain.len() - LAST_LITERALS - at;
-    Some(Match { at, from, length: length.min(most) })
+    (differs << 32 == 0).then_some(Seed { at, from, differs })
 }
 
 /// Eight bytes, or 0 where there are fewer.
@@ -170,12 +184,22 @@ fn common_back(a: &[u8], b: &[u8]) -> usize {
     a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
 }
 
+/// Appends the first of `plain` as literals, then a match.
 #[inline]
-fn put_sequence(out: &mut Vec<u8>, literals: &[u8], offset: usize, length: usize) {
+fn put_sequence(out: &mut Vec<u8>, plain: &[u8], literals: usize, offset: usize, length: usize) {
+    const FEW: usize = 16;
     let length = length - MIN_MATCH;
-    out.push(nibble(literals.len()) << 4 | nibble(length));
-    put_rest(out, literals.len());
-    out.extend_from_slice(literals);
+    out.push(nibble(literals) << 4 | nibble(length));
+    put_rest(out, literals);
+    let end = out.len() + literals;
+    match plain.first_chunk::<FEW>() {
+        // All of them, which is a move of a known size, and then as many as there are.
+        Some(few) if literals <= FEW => {
+            out.extend_from_slice(few);
+            out.truncate(end);
+        }
+        _ => out.extend_from_slice(plain.get(..literals).unwrap_or_default()),
+    }
     let [low, high, ..] = offset.to_le_bytes();
     out.extend_from_slice(&[low, high]);
     put_rest(out, length);
