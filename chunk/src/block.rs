@@ -124,6 +124,7 @@ impl Body {
     }
 
     /// The entry of a rank that was prepared. `symbols` are those of the chunk.
+    #[inline]
     pub(crate) fn entry<'a>(&'a self, rank: usize, symbols: &'a SymbolTable) -> Option<Entry<'a>> {
         match self {
             Self::Loki(entries) => entries.entry(rank, symbols),

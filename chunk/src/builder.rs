@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use crate::block::{Block, Source, Target};
 use crate::columnar;
+use crate::columnar::group::{MEMORY_OF_BYTE, MEMORY_OF_GROUP, MEMORY_OF_ROW, WORK_OF_GROUP};
 use crate::damage::CorruptionPolicy;
 use crate::entry::{Entry, SymbolPair};
 use crate::error::to_u64;
@@ -257,7 +258,8 @@ impl Builder {
         if bound > max {
             return Err(Error::limit("max_block_bytes", bound, max));
         }
-        let (limit, value) = ("max_decoded_bytes", self.decoded_with(entry));
+        let value = self.decoded_with(entry).saturating_add(self.work_bound(entry));
+        let limit = "max_decoded_bytes";
         if value > max_decoded_bytes {
             return Err(Error::LimitExceeded { limit, value, max: max_decoded_bytes });
         }
@@ -296,11 +298,27 @@ impl Builder {
     /// The most that decoding the chunk can cost its reader if it gets this entry.
     fn decoded_with(&self, entry: &Entry<'_>) -> u64 {
         let bound = match self.options.format {
-            // Besides its parts a line is made once, and its columns are opened: of two bytes one may be a value.
-            Format::Columnar => 3 * encoded_bound(entry) + 7 * entry.line.len() + 2 * metadata_bytes(entry),
+            // Besides its parts a line is made once, and its columns are opened.
+            Format::Columnar => {
+                let columns = MEMORY_OF_BYTE * entry.line.len() + MEMORY_OF_ROW;
+                3 * encoded_bound(entry) + columns + 2 * metadata_bytes(entry)
+            }
             _ => encoded_bound(entry),
         };
         self.decoded_bound.saturating_add(to_u64(bound + ROW_BYTES))
+    }
+
+    /// The most that a reader of this entry and all before needs besides, at once or one after the other, for blocks that
+    /// may overlap.
+    fn work_bound(&self, entry: &Entry<'_>) -> u64 {
+        if self.options.format != Format::Columnar {
+            return 0;
+        }
+        let groups = to_u64(self.blocks.len() + 1);
+        let lines = self.raw_bytes + to_u64(entry.raw_bytes());
+        // What lines are made in has less than forty times their bytes.
+        let small = 40 * lines + 256 * (self.entries + 1);
+        groups * to_u64(MEMORY_OF_GROUP) + small.min(lines + groups * to_u64(WORK_OF_GROUP))
     }
 
     /// A block is full by its raw bytes, or by entries too small to have many.
@@ -362,7 +380,8 @@ impl Builder {
         let more = entry.line.len() + metadata_bytes(entry);
         let BuilderOptions { target_size, limits, .. } = self.options;
         let fits = self.estimated_bytes() + more < target_size;
-        self.is_empty() || fits && self.decoded_with(entry) <= limits.max_decoded_bytes
+        let decoded = self.decoded_with(entry).saturating_add(self.work_bound(entry));
+        self.is_empty() || fits && decoded <= limits.max_decoded_bytes
     }
 
     /// Whether the chunk has reached its target.

@@ -218,9 +218,11 @@ impl Chunk {
         );
         let (mut hash, mut raw_bytes) = (ContentHash::default(), 0u64);
         let left = loop {
-            let Some(entry) = entries.next()? else { break left.saturating_sub(entries.spent_bytes()) };
-            hash.push(&entry);
-            raw_bytes = raw_bytes.saturating_add(to_u64(entry.raw_bytes()));
+            let Some(batch) = entries.next_batch()? else { break left.saturating_sub(entries.spent_bytes()) };
+            for entry in batch {
+                hash.push(&entry);
+                raw_bytes = raw_bytes.saturating_add(to_u64(entry.raw_bytes()));
+            }
         };
         lost(entries.damage())?;
         let said = (group.hash().value(), group.meta.raw_bytes);
@@ -237,8 +239,8 @@ impl Chunk {
 
     /// Shows all entries; an error if some are lost.
     fn visit(&self, mut entries: EntryIter, mut show: impl FnMut(&Entry<'_>)) -> Result<(), Error> {
-        while let Some(entry) = entries.next()? {
-            show(&entry);
+        while let Some(batch) = entries.next_batch()? {
+            batch.for_each(|entry| show(&entry));
         }
         lost(entries.damage())
     }

@@ -71,6 +71,7 @@ pub(crate) mod stream;
 pub(crate) mod time;
 pub(crate) mod timestamp;
 pub(crate) mod tokenize;
+mod tree;
 
 /// Whether these are the bytes of a columnar chunk: they start like one or, if they are to be salvaged, look like
 /// one otherwise.

@@ -5,9 +5,11 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
+use std::ops::Range;
 
 use crate::block::{Block, Body, Source};
 use crate::chunk::BlockMeta;
+use crate::columnar::lines::Work;
 use crate::columnar::rows::{Cost, Rows};
 use crate::cursor;
 use crate::damage::{CorruptionPolicy, Damage, DamageKind};
@@ -73,6 +75,8 @@ pub struct EntryIter {
     run: usize,
     /// Buffers to decompress into.
     spare: Option<Entries>,
+    /// And to make lines of columns in.
+    spare_work: Option<Work>,
     spent: u64,
     stats: ReadStats,
     damage: Vec<Damage>,
@@ -132,6 +136,7 @@ impl EntryIter {
             current: None,
             run: 0,
             spare: None,
+            spare_work: None,
             spent: 0,
             stats: ReadStats::default(),
             damage: Vec::new(),
@@ -216,6 +221,49 @@ impl EntryIter {
         Ok(())
     }
 
+    /// The next entries, as many as are at hand: those of [`next`](Self::next) in the same order, for less of a price each.
+    /// `None` after the last.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), forebay_chunk::Error> {
+    /// # use forebay_chunk::{Builder, BuilderOptions, Direction, Entry};
+    /// # let mut builder = Builder::new(BuilderOptions::default())?;
+    /// # builder.append(Entry::new(1, "a"))?;
+    /// let mut entries = builder.snapshot(..).entries(Direction::Forward);
+    /// let mut bytes = 0;
+    /// while let Some(batch) = entries.next_batch()? {
+    ///     bytes += batch.map(|entry| entry.line.len()).sum::<usize>();
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next). All of a batch count as handed out, however few are taken from it.
+    pub fn next_batch(&mut self) -> Result<Option<Batch<'_>>, Error> {
+        if self.run == 0 && !self.select()? {
+            return Ok(None);
+        }
+        let count = std::mem::take(&mut self.run);
+        self.stats.entries += to_u64(count);
+        let Self { slots, current, symbols, direction, .. } = self;
+        let Some(Slot::Open(cursor)) = current.and_then(|current| slots.get_mut(current)) else {
+            unreachable!("a run is counted only in the slot that is current, which is open");
+        };
+        let ranks = match direction {
+            Direction::Forward => {
+                cursor.start += count;
+                cursor.start - count..cursor.start
+            }
+            Direction::Backward => {
+                cursor.end -= count;
+                cursor.end..cursor.end + count
+            }
+        };
+        Ok(Some(Batch { body: &cursor.body, symbols, ranks, direction: *direction }))
+    }
+
     /// Whether the next call of [`next`](Self::next) may decompress a block; otherwise it takes constant
     /// time.
     pub fn at_edge(&self) -> bool {
@@ -283,10 +331,12 @@ impl EntryIter {
         let timestamp = if cursor.start < cursor.end { cursor.body.timestamp(rank) } else { None };
         if let Some(timestamp) = timestamp {
             self.heap.push(Reverse(self.key(timestamp, number)));
-        } else if let Slot::Open(Cursor { body: Body::Loki(entries), .. }) =
-            std::mem::replace(slot, Slot::Done)
-        {
-            self.spare = Some(entries);
+        } else if let Slot::Open(Cursor { body, .. }) = std::mem::replace(slot, Slot::Done) {
+            match body {
+                Body::Loki(entries) => self.spare = Some(entries),
+                Body::Columnar(rows) => self.spare_work = Some(rows.into_work()),
+                Body::Memory(_) => {}
+            }
         }
     }
 
@@ -310,14 +360,17 @@ impl EntryIter {
             Source::Stored(block) => {
                 let body = match &block {
                     Block::Loki(block) => self.decode(block).map(Body::Loki),
-                    Block::Columnar(group) => match Rows::open(group, &self.reading.limits, self.budget()) {
-                        Ok(rows) => Ok(Body::Columnar(Box::new(rows))),
-                        Err(cause) => {
-                            // What was opened in vain has cost the same.
-                            self.spent = self.spent.saturating_add(group.opening_bytes());
-                            Err(cause)
+                    Block::Columnar(group) => {
+                        let (budget, work) = (self.budget(), self.spare_work.take().unwrap_or_default());
+                        match Rows::open(group, &self.reading.limits, budget, work) {
+                            Ok(rows) => Ok(Body::Columnar(Box::new(rows))),
+                            Err(cause) => {
+                                // What was opened in vain has cost the same.
+                                self.spent = self.spent.saturating_add(group.opening_bytes());
+                                Err(cause)
+                            }
                         }
-                    },
+                    }
                 };
                 let of = (block.number(), *block.meta());
                 match body {
@@ -418,6 +471,34 @@ impl EntryIter {
         if self.direction == Direction::Forward { key.1 } else { !key.1 }
     }
 }
+
+/// Entries that [`EntryIter::next_batch`] lends together.
+#[derive(Debug, Clone)]
+pub struct Batch<'a> {
+    body: &'a Body,
+    symbols: &'a SymbolTable,
+    ranks: Range<usize>,
+    direction: Direction,
+}
+
+impl<'a> Iterator for Batch<'a> {
+    type Item = Entry<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let rank = match self.direction {
+            Direction::Forward => self.ranks.next(),
+            Direction::Backward => self.ranks.next_back(),
+        };
+        self.body.entry(rank?, self.symbols)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.ranks.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Batch<'_> {}
 
 impl fmt::Debug for EntryIter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -123,7 +123,7 @@ pub use damage::{CorruptionPolicy, Damage, DamageKind};
 pub use entry::{Entry, Metadata, MetadataIter};
 pub use error::{Error, Section};
 pub use flush::{ChunkState, FlushDemand, FlushPolicy, FlushReason, LogState};
-pub use iter::{EntryIter, ReadStats};
+pub use iter::{Batch, EntryIter, ReadStats};
 pub use limits::Limits;
 pub use loki::format::Format;
 pub use range::{Direction, TimeRange};

@@ -45,6 +45,24 @@ fn blocks_that_overlap_are_merged_and_ties_go_to_the_earlier_block() {
 }
 
 #[test]
+fn batches_have_the_entries_one_after_the_other() {
+    let chunk = chunk(&[&[1, 5, 5, 9], &[5, 6, 9, 9], &[2, 5, 20]]);
+    for direction in [Direction::Forward, Direction::Backward] {
+        let mut entries = chunk.entries(2..10, direction);
+        let first = Owned::from(entries.next().unwrap().unwrap());
+        let (mut found, mut batches) = (vec![first], 0);
+        while let Some(batch) = entries.next_batch().unwrap() {
+            assert!(batch.len() > 0);
+            found.extend(batch.map(Owned::from));
+            batches += 1;
+        }
+        assert_eq!(found, collect(&mut chunk.entries(2..10, direction)).unwrap());
+        assert!((2..found.len()).contains(&batches), "{batches}");
+        assert_eq!(entries.stats().entries, found.len() as u64);
+    }
+}
+
+#[test]
 fn blocks_outside_the_range_are_not_decoded() {
     let chunk = chunk(&[&[1, 2], &[3, 4], &[5, 6], &[7, 8]]);
     let mut entries = chunk.entries(4..6, Direction::Forward);

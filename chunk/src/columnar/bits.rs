@@ -2,6 +2,8 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use super::column::unpack_from;
+
 /// How many bits a number needs.
 pub(crate) fn width(value: u64) -> u32 {
     u64::BITS.saturating_sub(value.leading_zeros())
@@ -41,26 +43,7 @@ pub(crate) fn unpack(packed: &[u8], width: u32, count: usize, out: &mut Vec<u64>
         out.resize(out.len().saturating_add(count), 0);
         return true;
     }
-    let mask = u64::MAX >> 64u32.saturating_sub(width);
-    let mut words = packed.chunks(8).map(|chunk| {
-        let mut word = [0; 8];
-        for (to, from) in word.iter_mut().zip(chunk) {
-            *to = *from;
-        }
-        u64::from_le_bytes(word)
-    });
-    let (mut bits, mut held) = (0u128, 0u32);
-    out.extend((0..count).map(|_| {
-        if held < width {
-            bits |= u128::from(words.next().unwrap_or(0)) << held;
-            held = held.saturating_add(64);
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "the mask is of the low 64 bits")]
-        let value = bits as u64 & mask;
-        bits >>= width;
-        held = held.saturating_sub(width);
-        value
-    }));
+    out.extend(unpack_from(packed, width.to_le_bytes()[0], 0, count));
     true
 }
 

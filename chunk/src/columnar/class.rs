@@ -188,7 +188,7 @@ pub(crate) fn decimal_digits(value: u64) -> usize {
     guess + usize::from(POWERS.get(guess).is_some_and(|&power| value >= power)).max(usize::from(guess == 0))
 }
 
-const PAIRS: [[u8; 2]; 100] = {
+pub(crate) const PAIRS: [[u8; 2]; 100] = {
     let mut all = [[0; 2]; 100];
     let mut index = 0u8;
     while index < 100 {
@@ -321,13 +321,28 @@ pub(crate) fn scan_ip4(text: &[u8]) -> Option<(u64, usize)> {
 
 /// Whether `text` starts with a UUID in lower case.
 pub(crate) fn starts_with_uuid(text: &[u8]) -> bool {
-    let Some(uuid) = text.get(..UUID_BYTES) else { return false };
-    let fits = |(index, &byte): (usize, &u8)| match index {
-        8 | 13 | 18 | 23 => byte == b'-',
-        _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
-    };
-    uuid.iter().enumerate().all(fits) && !text.get(UUID_BYTES).is_some_and(u8::is_ascii_alphanumeric)
+    let Some(uuid) = text.first_chunk::<UUID_BYTES>() else { return false };
+    [uuid[8], uuid[13], uuid[18], uuid[23]] == [b'-'; 4]
+        && [0..8, 9..13, 14..18, 19..23, 24..36]
+            .into_iter()
+            .all(|part| uuid.get(part).is_some_and(is_lower_hex))
+        && !text.get(UUID_BYTES).is_some_and(u8::is_ascii_alphanumeric)
 }
+
+/// Whether all of a text is hex digits in lower case.
+pub(crate) fn is_lower_hex(text: &[u8]) -> bool {
+    text.iter().all(|&byte| IS_LOWER_HEX[usize::from(byte)])
+}
+
+const IS_LOWER_HEX: [bool; 256] = {
+    let mut all = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        all[byte as usize] = matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        byte += 1;
+    }
+    all
+};
 
 fn lower_hex(digit: u8) -> u8 {
     if digit < 10 { b'0' + digit } else { b'a' - 10 + digit }

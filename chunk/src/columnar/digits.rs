@@ -32,9 +32,46 @@ fn put_eight(digits: u64, at: usize, out: &mut [u8]) {
     }
 }
 
+/// The numbers below 10^4 as four digits.
+#[expect(clippy::indexing_slicing, reason = "it is done while compiling")]
+static FOURS: [[u8; 4]; 10_000] = {
+    let mut all = [[b'0'; 4]; 10_000];
+    let mut number = 0usize;
+    let [mut a, mut b, mut c, mut d] = [b'0'; 4];
+    while number < 10_000 {
+        all[number] = [a, b, c, d];
+        number += 1;
+        d += 1;
+        if d > b'9' {
+            (c, d) = (c + 1, b'0');
+        }
+        if c > b'9' {
+            (b, c) = (b + 1, b'0');
+        }
+        if b > b'9' {
+            (a, b) = (a + 1, b'0');
+        }
+    }
+    all
+};
+
+/// The digits of a number below 10^4, if it is one.
+#[inline]
+fn four(value: u64) -> Option<u32> {
+    usize::try_from(value).ok().and_then(|value| FOURS.get(value)).map(|digits| u32::from_le_bytes(*digits))
+}
+
 /// Prints a number below 10^16 without leading zeros to at least 16 bytes, and gives its width. Bytes behind it change.
 #[inline]
 pub(super) fn put_number(value: u64, out: &mut [u8]) -> usize {
+    if let Some(digits) = four(value) {
+        let width = 1usize
+            .wrapping_add(usize::from(value >= 10))
+            .wrapping_add(usize::from(value >= 100))
+            .wrapping_add(usize::from(value >= 1000));
+        put_eight(u64::from(digits) >> bits(4usize.wrapping_sub(width)), 0, out);
+        return width;
+    }
     let (high, low) = if value < EIGHT { (value, None) } else { (value / EIGHT, Some(value % EIGHT)) };
     let digits = eight(high);
     // At least one digit stays.
@@ -49,6 +86,11 @@ pub(super) fn put_number(value: u64, out: &mut [u8]) -> usize {
 /// Prints a number below 10^`width`, with zeros in front, to at least 16 bytes. `width` is at most 16.
 #[inline]
 pub(super) fn put_padded(value: u64, width: usize, out: &mut [u8]) {
+    if width <= 4
+        && let Some(digits) = four(value)
+    {
+        return put_eight(u64::from(digits) >> bits(4usize.wrapping_sub(width)), 0, out);
+    }
     if width <= 8 {
         return put_eight((eight(value) | ZEROS) >> bits(8usize.wrapping_sub(width)), 0, out);
     }

@@ -10,8 +10,9 @@ mod slots;
 mod template;
 #[cfg(test)]
 mod tests;
+mod work;
 
-pub(crate) use {decode::Decoder, encode::encode, piece::Made};
+pub(crate) use {decode::Decoder, encode::encode, work::Work};
 
 /// Skeletons of a group at most: numbers take two bytes, and 0 is a line without one.
 const MAX_SKELETONS: usize = 4095;

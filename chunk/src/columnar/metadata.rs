@@ -157,10 +157,21 @@ pub(crate) struct RowMetadata {
     ends: Vec<usize>,
     /// The set of each row; empty if no row has metadata.
     ids: Vec<u32>,
+    /// Columns that values are taken out of.
+    columns: Vec<u32>,
+    /// What all of it takes.
+    memory: usize,
 }
 
 impl RowMetadata {
-    pub(crate) fn open(streams: &Streams, group: usize, rows: usize, limits: &Limits) -> Result<Self, Fault> {
+    /// Reads the metadata of all rows. What is read in vain adds to `vain`, in bytes.
+    pub(crate) fn open(
+        streams: &Streams,
+        group: usize,
+        rows: usize,
+        limits: &Limits,
+        vain: &mut usize,
+    ) -> Result<Self, Fault> {
         let section = |kind: Kind| Section::Values { group, kind: kind.byte() };
         let stream = streams.get(Kind::Metadata)?;
         if stream.is_empty() && streams.len(Kind::MetadataIds) == 0 {
@@ -180,11 +191,40 @@ impl RowMetadata {
         if let Some(id) = ids.iter().max().filter(|id| usize::try_from(**id).map_or(true, |id| id >= known)) {
             return Err(corrupt(format!("set {id} of {known}")));
         }
-        let mut metadata = Self { symbols, pairs: sets.pairs, ends: sets.ends, ids };
-        if !sets.columns.is_empty() {
-            metadata.fill(streams, &sets.columns, limits)?;
+        let mut metadata = Self { symbols, pairs: sets.pairs, ends: sets.ends, ids, ..Self::default() };
+        let filled =
+            if sets.columns.is_empty() { Ok(()) } else { metadata.fill(streams, &sets.columns, limits) };
+        metadata.memory = metadata.memory_now();
+        match filled {
+            Ok(()) => Ok(metadata),
+            Err(fault) => {
+                *vain = vain.saturating_add(metadata.memory);
+                Err(fault)
+            }
         }
-        Ok(metadata)
+    }
+
+    /// How many pairs rows have that take values out of columns; and how many values they take of each.
+    fn taken(&self, columns: &BTreeMap<usize, u32>) -> (usize, BTreeMap<u32, usize>) {
+        let mut rows_of = vec![0usize; self.ends.len()];
+        for id in &self.ids {
+            if let Some(rows) = usize::try_from(*id).ok().and_then(|id| rows_of.get_mut(id)) {
+                *rows = rows.saturating_add(1);
+            }
+        }
+        let (mut pairs, mut taken, mut start) = (0usize, BTreeMap::new(), 0);
+        for (&end, &rows) in self.ends.iter().zip(&rows_of) {
+            let mut values = columns.range(start..end).peekable();
+            if rows > 0 && values.peek().is_some() {
+                pairs = pairs.saturating_add(rows.saturating_mul(end.saturating_sub(start)));
+            }
+            for (_, &column) in values {
+                let taken = taken.entry(column).or_insert(0usize);
+                *taken = taken.saturating_add(rows);
+            }
+            start = end;
+        }
+        (pairs, taken)
     }
 
     /// Gives each row that has values out of columns a set of its own.
@@ -194,8 +234,15 @@ impl RowMetadata {
         columns: &BTreeMap<usize, u32>,
         limits: &Limits,
     ) -> Result<(), Fault> {
-        let mut open = ColumnValues::new(streams, columns.values().copied(), limits)?;
         let max_pairs = max_pairs(limits);
+        let (pairs, taken) = self.taken(columns);
+        if pairs.saturating_add(self.pairs.len()) > max_pairs {
+            let bytes = pairs.saturating_add(self.pairs.len()).saturating_mul(size_of::<SymbolPair>());
+            return Err(Fault::limit("max_block_bytes", bytes, limits.block_bytes()));
+        }
+        self.columns.extend(taken.keys());
+        // Known before any value is made.
+        let mut open = ColumnValues::new(streams, taken, limits)?;
         for row in 0..self.ids.len() {
             let (start, end) = self.place(row);
             if columns.range(start..end).next().is_none() {
@@ -208,19 +255,22 @@ impl RowMetadata {
                 }
                 self.pairs.push(pair);
             }
-            if self.pairs.len() > max_pairs {
-                return Err(Fault::limit(
-                    "max_block_bytes",
-                    size_of_val(&self.pairs[..]),
-                    limits.block_bytes(),
-                ));
-            }
             if let (Some(id), Ok(set)) = (self.ids.get_mut(row), u32::try_from(self.ends.len())) {
                 *id = set;
             }
             self.ends.push(self.pairs.len());
         }
-        open.finish()
+        Ok(())
+    }
+
+    /// The columns that it takes values out of.
+    pub(crate) fn columns(&self) -> &[u32] {
+        &self.columns
+    }
+
+    /// Whether no row has any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
     }
 
     pub(crate) fn symbols(&self) -> &SymbolTable {
@@ -241,6 +291,10 @@ impl RowMetadata {
 
     /// What it takes in memory, about.
     pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory
+    }
+
+    fn memory_now(&self) -> usize {
         let sizes = [
             self.symbols.memory_bytes(),
             size_of_val(&self.pairs[..]),
@@ -342,7 +396,7 @@ mod tests {
     }
 
     fn read(streams: &Streams, rows: usize) -> Result<Vec<Vec<(String, String)>>, Fault> {
-        let metadata = RowMetadata::open(streams, 0, rows, &Limits::default())?;
+        let metadata = RowMetadata::open(streams, 0, rows, &Limits::default(), &mut 0)?;
         let text = |number| String::from_utf8(metadata.symbols().lookup(number).unwrap().to_vec()).unwrap();
         let row = |row| metadata.pairs(row).iter().map(|pair| (text(pair.name), text(pair.value))).collect();
         Ok((0..rows).map(row).collect())
@@ -357,7 +411,7 @@ mod tests {
         assert!(streams.len(Kind::Columns) > 2);
         let open = |numbers: &[u32], max| {
             let limits = Limits { max_block_bytes: max, ..Limits::default() };
-            ColumnValues::new(&streams, numbers.iter().copied(), &limits).map(drop)
+            ColumnValues::new(&streams, numbers.iter().map(|&number| (number, 200)), &limits).map(drop)
         };
         assert!(open(&[0], 2000).is_ok() && open(&[1], 2000).is_ok(), "200 values of some bytes");
         assert!(open(&[0, 1], 2000).is_err(), "each fits, both do not");
@@ -411,6 +465,25 @@ mod tests {
             broken[at] = byte;
             assert!(with(&broken, &[1, 1, 0]).is_err(), "{broken:?}");
         }
+    }
+
+    /// Half a second of work for a group of some kilobytes, of which the last value was one too many.
+    #[test]
+    fn values_that_are_not_all_taken_are_found_out_before_one_is_made() {
+        let text: Vec<_> = (1000..1200).map(|number| number.to_string()).collect();
+        let rows: Vec<_> = text.iter().map(|text| [("a", text.as_str())]).collect();
+        let (mut streams, _) = written(&rows.iter().map(<[_; 1]>::as_slice).collect::<Vec<_>>());
+        let open = |streams: &Streams, vain: &mut usize| {
+            RowMetadata::open(streams, 0, 200, &Limits::default(), vain)
+                .map(|metadata| metadata.memory_bytes())
+        };
+        let mut vain = 0;
+        let whole = open(&streams, &mut vain).unwrap();
+        assert!(whole > 200 * size_of::<SymbolPair>() && vain == 0);
+        // The last row has no metadata any more, so a value is left.
+        *streams.out(Kind::MetadataIds).last_mut().unwrap() = 0;
+        assert!(matches!(open(&streams, &mut vain), Err(Fault::Corrupt { .. })));
+        assert!(vain < whole / 2, "{vain} of {whole} bytes were made");
     }
 
     /// A trace and a span a row, as text and as numbers; a pod of a few; some rows without.

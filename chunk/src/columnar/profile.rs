@@ -25,9 +25,9 @@ impl Profile {
 
     pub(crate) const fn options(self) -> ColumnarOptions {
         match self {
-            Self::Fast => ColumnarOptions { level: 1, relex: false, filter: true },
-            Self::Balanced => ColumnarOptions { level: 3, relex: true, filter: true },
-            Self::Archive => ColumnarOptions { level: 19, relex: true, filter: true },
+            Self::Fast => ColumnarOptions { level: 1, numbers: 1, relex: false },
+            Self::Balanced => ColumnarOptions { level: 3, numbers: 1, relex: true },
+            Self::Archive => ColumnarOptions { level: 19, numbers: 19, relex: true },
         }
     }
 }
@@ -37,8 +37,8 @@ impl Profile {
 pub(crate) struct ColumnarOptions {
     /// Of Zstandard.
     pub(crate) level: i32,
+    /// The same for streams of numbers, in which it finds little but how often each byte comes.
+    pub(crate) numbers: i32,
     /// Whether lines that no skeleton fits are taken apart once more, at blanks.
     pub(crate) relex: bool,
-    /// Whether a filter of tokens may be written.
-    pub(crate) filter: bool,
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::fault::Fault;
 use super::group::Group;
-use super::lines::{Decoder, Made};
+use super::lines::{Decoder, Work};
 use super::metadata::RowMetadata;
 use super::raw::RawLines;
 use super::stream::{Kind, Streams};
@@ -16,8 +16,8 @@ use crate::entry::{Entry, Metadata};
 use crate::range::Direction;
 use crate::{Error, Limits};
 
-/// Rows that are made at once: enough that what it costs to begin does not count, and a small part of a group.
-pub(crate) const PIECE: usize = 2048;
+/// Rows that are made at once at most: a small part of a group.
+const PIECE: usize = 2048;
 
 /// A group that is open.
 #[derive(Debug)]
@@ -30,9 +30,13 @@ pub(crate) struct Rows {
     metadata: Option<RowMetadata>,
     /// The rows that are made.
     ready: Range<usize>,
-    made_lines: Made,
+    work: Work,
+    /// What that took before.
+    work_before: usize,
     /// Bytes of text that were made so far.
     made: usize,
+    /// Bytes of metadata that were made in vain.
+    vain: usize,
     /// How often rows were made.
     pieces: usize,
 }
@@ -44,8 +48,8 @@ enum Lines {
 }
 
 impl Rows {
-    /// Opens a group, within `budget` bytes of memory that it may take in its life.
-    pub(crate) fn open(group: &Group, limits: &Limits, budget: usize) -> Result<Self, Error> {
+    /// Opens a group, within `budget` bytes of memory that it may take in its life. `work` is what lines are made in.
+    pub(crate) fn open(group: &Group, limits: &Limits, budget: usize, mut work: Work) -> Result<Self, Error> {
         let rows = usize::try_from(group.meta.entries).unwrap_or(usize::MAX);
         let taken = rows.saturating_mul(size_of::<i64>());
         let left = budget.checked_sub(taken).ok_or(Error::limit("max_decoded_bytes", taken, budget))?;
@@ -53,6 +57,7 @@ impl Rows {
         let bounds = (group.meta.min_ns, group.meta.max_ns);
         let stream = streams.get(Kind::Time).map_err(|fault| fault.into_error(group.number))?;
         let times = time::decode(stream, group.number, rows, bounds)?;
+        work.clear();
         Ok(Self {
             group: group.number,
             limits: *limits,
@@ -61,8 +66,10 @@ impl Rows {
             lines: None,
             metadata: None,
             ready: 0..0,
-            made_lines: Made::default(),
+            work_before: work.memory_bytes(),
+            work,
             made: 0,
+            vain: 0,
             pieces: 0,
         })
     }
@@ -90,7 +97,7 @@ impl Rows {
         self.pieces = self.pieces.saturating_add(1);
         let made = self.make(rows, direction);
         // What was made in vain has cost the same.
-        self.made = self.made.saturating_add(self.made_lines.bytes());
+        self.made = self.made.saturating_add(self.work.made.bytes());
         self.ready = made.map_err(|fault| fault.into_error(self.group))?;
         Ok(self.ready.len())
     }
@@ -98,15 +105,14 @@ impl Rows {
     fn make(&mut self, rows: Range<usize>, direction: Direction) -> Result<Range<usize>, Fault> {
         let (count, limits) = (self.times.len(), &self.limits);
         if self.metadata.is_none() {
-            self.metadata = Some(RowMetadata::open(&self.streams, self.group, count, limits)?);
+            let vain = &mut self.vain;
+            self.metadata = Some(RowMetadata::open(&self.streams, self.group, count, limits, vain)?);
         }
         if self.lines.is_none() {
             self.lines = Some(self.open_lines()?);
         }
         match self.lines.as_mut().expect("they were just opened") {
-            Lines::Split(lines) => {
-                lines.make(&self.streams, &self.times, rows, direction, &mut self.made_lines)
-            }
+            Lines::Split(lines) => lines.make(&self.streams, &self.times, rows, direction, &mut self.work),
             // They are lent as they are; but it is known before that they can be.
             Lines::Raw(lines) => {
                 for row in rows.clone() {
@@ -120,8 +126,9 @@ impl Rows {
     fn open_lines(&self) -> Result<Lines, Fault> {
         let rows = self.times.len();
         if self.streams.len(Kind::SkeletonIds) > 0 {
-            return Decoder::new(&self.streams, rows, &self.limits)
-                .map(|lines| Lines::Split(Box::new(lines)));
+            let lines = Decoder::new(&self.streams, rows, &self.limits)?;
+            lines.check_others(self.metadata.as_ref().map_or(&[], RowMetadata::columns))?;
+            return Ok(Lines::Split(Box::new(lines)));
         }
         let lines = RawLines::open(&self.streams, rows, &self.limits)?;
         if lines.len() != rows {
@@ -139,17 +146,25 @@ impl Rows {
     }
 
     /// A row that is made.
+    #[inline]
     pub(crate) fn entry(&self, row: usize) -> Option<Entry<'_>> {
+        let timestamp_ns = *self.times.get(row)?;
         let line = match self.lines.as_ref()? {
-            Lines::Split(_) => self.made_lines.line(row.checked_sub(self.ready.start)?)?,
+            Lines::Split(_) => self.work.made.line(row.checked_sub(self.ready.start)?)?,
             Lines::Raw(lines) => lines.line(&self.streams, row).ok()?,
         };
-        let metadata = self.metadata.as_ref()?;
-        Some(Entry {
-            timestamp_ns: self.timestamp(row)?,
-            line,
-            metadata: Metadata::interned(metadata.symbols(), metadata.pairs(row)),
-        })
+        let metadata = match &self.metadata {
+            Some(metadata) if !metadata.is_empty() => {
+                Metadata::interned(metadata.symbols(), metadata.pairs(row))
+            }
+            _ => Metadata::EMPTY,
+        };
+        Some(Entry { timestamp_ns, line, metadata })
+    }
+
+    /// What its lines were made in, for the next group.
+    pub(crate) fn into_work(self) -> Work {
+        self.work
     }
 
     /// What it has cost so far.
@@ -161,7 +176,10 @@ impl Rows {
             Some(Lines::Split(lines)) => lines.memory_bytes(),
             _ => 0,
         };
-        let memory = [decoded, self.made, metadata, times, lines].into_iter().fold(0, usize::saturating_add);
+        let work = self.work.memory_bytes().saturating_sub(self.work_before);
+        let memory = [decoded, self.made, self.vain, metadata, times, lines, work]
+            .into_iter()
+            .fold(0, usize::saturating_add);
         Cost { stored, decoded, memory }
     }
 }
@@ -181,6 +199,31 @@ mod tests {
     use crate::head::Head;
     use crate::symbols::SymbolTable;
 
+    /// A hundred groups that were open at once took a hundred times this, and nobody was told.
+    #[test]
+    fn what_lines_are_made_in_is_paid_for_once() {
+        let mut head = Head::default();
+        for n in 0..3000i64 {
+            head.append(n, format!("line {n} of {} and {}", n * n, n * 7919 % 1000).as_bytes(), &[]);
+        }
+        let limits = Limits::default();
+        let group = Group::encode(&head, &SymbolTable::default(), Profile::Fast, &limits);
+        let mut costs = Vec::new();
+        let mut work = Work::default();
+        for _ in 0..2 {
+            let before = work.memory_bytes();
+            let mut rows = Rows::open(&group, &limits, usize::MAX, work).unwrap();
+            rows.prepare(0..3000, Direction::Forward).unwrap();
+            costs.push((rows.cost().memory, before));
+            work = rows.into_work();
+        }
+        let taken = work.memory_bytes();
+        let [(first, 0), (second, before)] = costs[..] else { panic!("{costs:?}") };
+        assert!(taken > 40_000 && before == taken, "{before} of {taken} bytes were kept");
+        assert_eq!(first, second + taken);
+        assert!(second > head.len() * 8 + 5000, "times, streams, skeletons and text");
+    }
+
     /// A group of which every second row comes before the next of another one: each took as long as a piece.
     #[test]
     fn rows_that_are_read_one_by_one_are_made_in_pieces() {
@@ -191,7 +234,7 @@ mod tests {
         }
         let group = Group::encode(&head, &SymbolTable::default(), Profile::Fast, &Limits::default());
         for direction in [Direction::Forward, Direction::Backward] {
-            let mut rows = Rows::open(&group, &Limits::default(), usize::MAX).unwrap();
+            let mut rows = Rows::open(&group, &Limits::default(), usize::MAX, Work::default()).unwrap();
             for n in 0..ROWS {
                 let (row, left) = match direction {
                     Direction::Forward => (n, n..ROWS),
@@ -200,7 +243,7 @@ mod tests {
                 assert!(rows.prepare(left, direction).unwrap() > 0);
                 assert_eq!(rows.entry(row).unwrap().line, format!("line {row} of {}", row * row).as_bytes());
             }
-            assert_eq!(rows.pieces, 4);
+            assert_eq!(rows.pieces, ROWS.div_ceil(512), "one skeleton, in pieces of the least size");
         }
     }
 }

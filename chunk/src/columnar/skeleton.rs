@@ -61,10 +61,20 @@ impl Table {
             self.ends.push(self.bytes.len());
             self.rows.push(0);
         }
+        self.count(number);
+        number
+    }
+
+    /// Counts one more row of a key that is there.
+    pub(crate) fn count(&mut self, number: u32) {
         if let Some(rows) = self.rows.get_mut(number as usize) {
             *rows += 1;
         }
-        number
+    }
+
+    /// All keys, in the order of their numbers.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        (0..).take(self.ends.len()).map(|number| self.key(number))
     }
 
     pub(crate) fn key(&self, number: u32) -> &[u8] {

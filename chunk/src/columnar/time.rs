@@ -29,11 +29,10 @@ pub(crate) fn encode(times: &[i64], out: &mut Vec<u8>) {
     // From the first time, in units: up to 64 bits.
     let since: Vec<u64> =
         times.iter().map(|time| time.abs_diff(first).checked_div(unit.unsigned_abs()).unwrap_or(0)).collect();
-    let (mode, body) = [constant(&since), linear(&since), Some((DELTA, delta(&since)))]
-        .into_iter()
-        .flatten()
-        .min_by_key(|(mode, body)| (body.len(), *mode))
-        .expect("gaps can always be written");
+    let gaps: Vec<u64> = since.iter().zip(since.iter().skip(1)).map(|(a, b)| b.saturating_sub(*a)).collect();
+    let (mode, body) = constant(&gaps)
+        .or_else(|| linear(&since, delta_bytes(&gaps)))
+        .unwrap_or_else(|| (DELTA, delta(&gaps)));
     out.extend_from_slice(&[scale, mode]);
     put_varint(out, start);
     out.extend_from_slice(&body);
@@ -45,35 +44,35 @@ fn unit(scale: u8) -> i64 {
 
 type Body = Option<(u8, Vec<u8>)>;
 
-fn constant(since: &[u64]) -> Body {
-    let mut gaps = gaps(since);
-    let gap = gaps.next().unwrap_or(0);
-    gaps.all(|other| other == gap).then(|| {
+fn constant(gaps: &[u64]) -> Body {
+    let gap = gaps.first().copied().unwrap_or(0);
+    gaps.iter().all(|other| *other == gap).then(|| {
         let mut body = Vec::new();
         put_uvarint(&mut body, gap);
         (CONSTANT, body)
     })
 }
 
-fn gaps(since: &[u64]) -> impl Iterator<Item = u64> + Clone {
-    since.iter().zip(since.iter().skip(1)).map(|(before, after)| after.saturating_sub(*before))
-}
-
-/// The line that fits best, in the sense of least squares, and how far each time is above it.
-fn linear(since: &[u64]) -> Body {
+/// The line that fits best, in the sense of least squares, and how far each time is above it; if that takes less than
+/// `most` bytes.
+fn linear(since: &[u64], most: usize) -> Body {
     let slope = slope(since)?;
-    let above = || since.iter().zip(line(slope)).map(|(&since, at)| i128::from(since).checked_sub(at));
-    let (mut least, mut most) = (0i128, 0i128);
-    for above in above() {
-        (least, most) = (least.min(above?), most.max(above?));
+    let mut above = Vec::with_capacity(since.len());
+    let (mut least, mut greatest) = (0i64, 0i64);
+    for (&since, at) in since.iter().zip(line(slope)) {
+        let distance = i64::try_from(i128::from(since).checked_sub(at)?).ok()?;
+        (least, greatest) = (least.min(distance), greatest.max(distance));
+        above.push(distance);
     }
-    let width = bits::width(u64::try_from(most.checked_sub(least)?).ok()?);
+    let width = bits::width(greatest.abs_diff(least));
     let mut body = Vec::new();
     put_varint(&mut body, slope);
-    put_varint(&mut body, i64::try_from(least).ok()?);
+    put_varint(&mut body, least);
     body.push(u8::try_from(width).ok()?);
-    let rest = above().map(|above| above?.checked_sub(least).and_then(|rest| u64::try_from(rest).ok()));
-    bits::pack(rest.map(Option::unwrap_or_default), width, &mut body);
+    if bits::packed_len(since.len(), width)?.saturating_add(body.len()) > most {
+        return None;
+    }
+    bits::pack(above.into_iter().map(|above| above.abs_diff(least)), width, &mut body);
     Some((LINEAR, body))
 }
 
@@ -84,22 +83,29 @@ fn line(slope: i64) -> impl Iterator<Item = i128> {
 
 fn slope(since: &[u64]) -> Option<i64> {
     // With x = 2 i - (n - 1) the slope is 2 sum(x t) / sum(x x), and sum(x x) is n (n n - 1) / 3.
-    let n = i128::try_from(since.len()).ok()?;
-    let xs = (0i128..).map(|row| row.checked_mul(2)?.checked_sub(n.checked_sub(1)?));
+    let n = i64::try_from(since.len()).ok()?;
     let mut sum = 0i128;
-    for (x, &since) in xs.zip(since) {
-        sum = sum.checked_add(x?.checked_mul(i128::from(since))?)?;
+    let mut x = 1i64.checked_sub(n)?;
+    for &since in since {
+        sum = sum.checked_add(i128::from(x).wrapping_mul(i128::from(since)))?;
+        x = x.wrapping_add(2);
     }
+    let n = i128::from(n);
     let squares = n.checked_mul(n.checked_mul(n)?.checked_sub(1)?)?.checked_div(3)?;
     let slope = sum.checked_mul(2i128.checked_shl(SLOPE_ROWS)?)?.checked_div(squares)?;
     i64::try_from(slope).ok()
 }
 
-fn delta(since: &[u64]) -> Vec<u8> {
+/// What [`delta`] takes.
+fn delta_bytes(gaps: &[u64]) -> usize {
+    let frames = gaps.chunks(FRAME).map(|frame| frame_width(frame).1 as usize);
+    frames.fold(0, |sum, bytes| sum.saturating_add(bytes).saturating_add(2))
+}
+
+fn delta(gaps: &[u64]) -> Vec<u8> {
     let mut body = Vec::new();
-    let gaps: Vec<u64> = gaps(since).collect();
     for frame in gaps.chunks(FRAME) {
-        let width = frame_width(frame);
+        let (width, _) = frame_width(frame);
         let over = |gap: u64| gap.checked_shr(width).unwrap_or(0);
         let exceptions = || (0u8..).zip(frame).filter(|(_, gap)| over(**gap) > 0);
         body.push(u8::try_from(width).expect("at most 64"));
@@ -114,8 +120,8 @@ fn delta(since: &[u64]) -> Vec<u8> {
     body
 }
 
-/// The width at which a frame takes the fewest bytes, its exceptions included.
-fn frame_width(frame: &[u64]) -> u32 {
+/// The width at which a frame takes the fewest bytes, its exceptions included, and these bytes.
+fn frame_width(frame: &[u64]) -> (u32, u32) {
     let mut counts = [0u32; 65];
     for gap in frame {
         if let Some(count) = counts.get_mut(usize::try_from(bits::width(*gap)).unwrap_or(0)) {
@@ -123,16 +129,23 @@ fn frame_width(frame: &[u64]) -> u32 {
         }
     }
     let len = u32::try_from(frame.len()).expect("at most 128");
-    let cost = |width: u32| {
-        let packed = width.saturating_mul(len).div_ceil(8);
-        // An exception has a byte for its place, and one for each seven bits that are over.
-        let above = (0u32..).zip(&counts).filter(|(bits, _)| *bits > width);
-        above.fold(packed, |sum, (bits, count)| {
-            let bytes = bits.saturating_sub(width).div_ceil(7).saturating_add(1);
-            sum.saturating_add(count.saturating_mul(bytes))
-        })
-    };
-    (0..=64).min_by_key(|width| (cost(*width), *width)).unwrap_or(64)
+    // An exception has a byte for its place, and one for each seven bits that are over: from one width to the next lower
+    // all exceptions get a bit, and every seventh of them a byte.
+    let (mut above, mut ages, mut extra) = (0u32, [0u32; 7], 0u32);
+    let mut best = (64, u32::MAX);
+    for (width, count) in (0u32..65).zip(&counts).rev() {
+        let bytes = width.saturating_mul(len).div_ceil(8).saturating_add(above).saturating_add(extra);
+        if bytes <= best.1 {
+            best = (width, bytes);
+        }
+        // Those of this width are exceptions to the next one, by one bit.
+        ages.rotate_right(1);
+        let [first, ..] = &mut ages;
+        *first = first.saturating_add(*count);
+        extra = extra.saturating_add(*first);
+        above = above.saturating_add(*count);
+    }
+    best
 }
 
 /// The times of a group of `rows` rows, which the directory says to be from `min_ns` to `max_ns`.
@@ -158,9 +171,14 @@ pub(crate) fn decode(
         return Err(reader.corrupt(format!("{} bytes behind the times", reader.rest().len())));
     }
     let unit = unit(scale);
-    let time = |since: u64| start.checked_add_unsigned(since)?.checked_mul(unit);
-    let times: Option<Vec<i64>> = since.into_iter().map(time).collect();
-    let times = times.ok_or_else(|| reader.corrupt("a time of more than 64 bits"))?;
+    // If neither the first nor the last time has more than 64 bits, none has.
+    let greatest = since.iter().copied().max().unwrap_or(0);
+    let ends = [Some(start), start.checked_add_unsigned(greatest)];
+    if ends.iter().any(|time| time.and_then(|time| time.checked_mul(unit)).is_none()) {
+        return Err(reader.corrupt("a time of more than 64 bits"));
+    }
+    let time = |since: u64| start.wrapping_add_unsigned(since).wrapping_mul(unit);
+    let times: Vec<i64> = since.into_iter().map(time).collect();
     let bounds = (times.first().copied(), times.last().copied());
     if !times.is_sorted() || bounds != (Some(min_ns), Some(max_ns)) {
         let what = format!("times from {bounds:?}, the directory says {min_ns} to {max_ns} ns");

@@ -7,7 +7,7 @@ mod scan;
 
 use calendar::{DAY, LAST_YEAR, LEAP_YEAR, civil, days_before};
 use print::Printer;
-pub(crate) use scan::{after_digits, after_letters};
+pub(crate) use scan::{after_digits, after_letters, of_format};
 
 /// How the day is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,6 +104,11 @@ impl Format {
     /// Bytes of every time in it.
     pub(crate) fn width(self) -> usize {
         self.print(0, &mut [0; 40])
+    }
+
+    /// Digits of the fraction.
+    pub(crate) fn fraction_digits(self) -> usize {
+        self.layout().digits.into()
     }
 
     /// Nanoseconds of one unit.

@@ -17,7 +17,7 @@ pub(crate) use words::Words;
 pub(crate) const MAX_SLOTS: usize = 255;
 
 /// Longer lines are not cut.
-const LONGEST: usize = 1 << 20;
+pub(crate) const LONGEST: usize = 1 << 20;
 
 const DIGIT: u8 = 1;
 const HEX_LOWER: u8 = 2;
@@ -50,8 +50,37 @@ const KINDS: [u8; 256] = {
     all
 };
 
+#[inline]
 fn kind(byte: u8) -> u8 {
     KINDS[usize::from(byte)]
+}
+
+/// Bytes of the run that some text starts with.
+pub(crate) fn run_end(text: &[u8]) -> usize {
+    text.iter().position(|&byte| kind(byte) & RUN == 0).unwrap_or(text.len())
+}
+
+/// Whether a run that some text starts with ends there.
+pub(crate) fn ends_run(text: &[u8], at: usize) -> bool {
+    text.get(at).is_none_or(|&byte| kind(byte) & RUN == 0)
+}
+
+/// Bytes of the field that some text starts with.
+pub(crate) fn field_end(text: &[u8]) -> usize {
+    text.iter().position(|&byte| kind(byte) & FIELD_END != 0).unwrap_or(text.len())
+}
+
+/// How far the text of a slot reaches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Extent {
+    /// As far as letters and digits.
+    Run,
+    /// To the end of its field.
+    Field,
+    /// To the next quotation mark.
+    Quoted,
+    /// As far as the lexer had its reasons for.
+    Other,
 }
 
 /// How much of a line counts as values.
@@ -70,6 +99,8 @@ pub(crate) struct Lexer {
     pub(crate) key: Vec<u8>,
     /// Its values: numbers as they are, bytes as [`span`]s of the line.
     pub(crate) values: Vec<u64>,
+    /// How far each of them reaches that is text.
+    pub(crate) extents: Vec<Extent>,
     written: usize,
     /// Not 0, if a zero byte was seen.
     zeros: u64,
@@ -93,6 +124,7 @@ impl Lexer {
     pub(crate) fn cut(&mut self, line: &[u8], level: Level, words: &Words) -> bool {
         self.key.clear();
         self.values.clear();
+        self.extents.clear();
         self.written = 0;
         self.zeros = 0;
         if line.len() > LONGEST {
@@ -132,7 +164,8 @@ impl Lexer {
         self.written = end;
     }
 
-    fn text(&mut self, line: &[u8], start: usize, end: usize) {
+    fn text(&mut self, line: &[u8], start: usize, end: usize, extent: Extent) {
+        self.extents.push(extent);
         self.slot(line, Class::Text, span(start, end), start, end);
     }
 
@@ -222,7 +255,7 @@ impl Lexer {
         {
             self.hex(line, run.get(2..).unwrap_or_default(), start + 2, end);
         } else if switches > 2 {
-            self.text(line, start, end);
+            self.text(line, start, end, Extent::Run);
         } else {
             self.mixed(line, start, end);
         }
@@ -259,7 +292,7 @@ impl Lexer {
             _ => {}
         }
         if width > MAX_DIGITS {
-            self.text(line, start, end);
+            self.text(line, start, end, Extent::Run);
         } else {
             self.slot(line, Class::Digits, digits_code(value, width), start, end);
         }
@@ -297,7 +330,7 @@ impl Lexer {
     fn number(&mut self, line: &[u8], start: usize, end: usize) {
         let width = end - start;
         if width > MAX_DIGITS {
-            return self.text(line, start, end);
+            return self.text(line, start, end, Extent::Other);
         }
         let digits = line.get(start..end).unwrap_or_default();
         let value = digits.iter().fold(0u64, |value, byte| value * 10 + u64::from(byte & 15));
@@ -318,7 +351,7 @@ impl Lexer {
             18..=254 if lower && width % 2 == 0 => {
                 self.slot(line, Class::HexBytes(width), span(start, end), start, end);
             }
-            _ => self.text(line, start, end),
+            _ => self.text(line, start, end, Extent::Run),
         }
     }
 
@@ -368,7 +401,7 @@ impl Lexer {
             if self.is_value(field, seen) || words.are_frequent(field) {
                 at = self.digits(line, at, end);
             } else {
-                self.text(line, at, end);
+                self.text(line, at, end, Extent::Field);
                 at = end;
             }
         }
@@ -380,7 +413,7 @@ impl Lexer {
         let Some(length) = rest.iter().position(|&byte| byte == b'"') else { return at };
         let text = rest.get(..length).unwrap_or_default();
         if text.contains(&b' ') && self.time_at(line, at).is_none() {
-            self.text(line, at, at + length);
+            self.text(line, at, at + length, Extent::Quoted);
             // The second quotation mark must not be taken for a first one.
             return at + length + 1;
         }

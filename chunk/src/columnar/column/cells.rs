@@ -193,10 +193,18 @@ fn print_times<'a, const N: usize>(
     format: timestamp::Format,
     rows: impl Iterator<Item = (&'a u64, &'a mut [u8; N])>,
 ) -> Result<(), u64> {
-    let (mut before, mut width, mut room) = (0, 0, [0; 40]);
+    let digits = format.fraction_digits();
+    let scale = 1_000_000_000u64.checked_div(format.unit_ns()).unwrap_or(1);
+    // What is printed so far: a time in units, and the second that it is in.
+    let (mut before, mut second, mut width, mut room) = (0u64, 0u64, 0usize, [0; 40]);
     each(rows, |value, cell| {
-        if width == 0 || value != before {
+        let fraction = value.wrapping_sub(second);
+        if width == 0 || fraction >= scale {
             width = format.print_after(value, before, width, &mut room);
+            (before, second) = (value, value.wrapping_sub(value.checked_rem(scale).unwrap_or(0)));
+        } else if value != before {
+            let at = width.saturating_sub(digits);
+            put_padded(fraction, digits, room.get_mut(at..).unwrap_or_default());
             before = value;
         }
         if let Some(text) = room.first_chunk::<N>() {

@@ -83,6 +83,9 @@ impl Distinct {
     }
 }
 
+/// Fewer values than this are taken for what they are.
+const FEW: u64 = 64;
+
 /// What a column of numbers comes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Numbers {
@@ -126,7 +129,8 @@ pub(crate) fn numbers(column: &[u64], is_time: bool, distinct: &mut Distinct) ->
     }
     let first_bytes = uvarint_bytes(column.first().copied().unwrap_or(0)) as u64;
     let beyond_first = delta_bytes - (rows - 1);
-    let first = entropy_bits(&deltas) / 8;
+    // Of a few values their entropy is not worth its price.
+    let first = if rows < FEW { rows } else { entropy_bits(&deltas) / 8 };
     let delta_guess = first.min((rows - zeros) * 2) + beyond_first * 7 / 8;
     consider(&mut best, Numbers::Delta, delta_guess + first_bytes + 2);
     if rows > 1 && least_delta <= greatest_delta {
@@ -137,7 +141,7 @@ pub(crate) fn numbers(column: &[u64], is_time: bool, distinct: &mut Distinct) ->
             (rows * u64::from(width)).div_ceil(8) + first_bytes,
         );
     }
-    if width > 8 && rows >= 64 {
+    if width > 8 && rows >= FEW {
         let bytes = width.div_ceil(8);
         consider(
             &mut best,

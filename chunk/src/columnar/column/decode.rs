@@ -8,6 +8,7 @@ use super::cells::{Cells, Numbers, print, width_of_class};
 use super::{Column, Encoding, Place};
 use crate::columnar::class::{Class, MAX_DIGITS, decimal_digits, digits_of_code};
 use crate::columnar::fault::Fault;
+use crate::columnar::planes;
 use crate::columnar::stream::{Kind, Streams};
 use crate::loki::format::{take_uvarint, take_varint};
 
@@ -282,19 +283,24 @@ fn dictionary(column: &Column, streams: &Streams, distinct: usize) -> Result<Tex
 fn text(column: &Column, streams: &Streams) -> Result<Values, Fault> {
     let whole = column.part(streams)?;
     let corrupt = |what| Fault::corrupt(Kind::Text, column.values.start, what);
-    let mut rest = whole;
-    let mut pieces = Vec::with_capacity(column.rows.min(whole.len()));
-    let mut end = 0usize;
-    for _ in 0..column.rows {
-        let length = take_uvarint(&mut rest).and_then(|length| u32::try_from(length).ok());
-        let length = length.ok_or_else(|| corrupt("the lengths of values are cut short"))?;
-        pieces.push((u32::try_from(end).unwrap_or(u32::MAX), length));
-        end = end.saturating_add(length as usize);
+    let start =
+        whole.first().map_or(0, |&width| usize::from(width).saturating_mul(column.rows).saturating_add(1));
+    let Some((lengths, text)) = whole.split_at_checked(start) else {
+        return Err(corrupt("the lengths of values are cut short"));
+    };
+    let Some(lengths) = planes::numbers(lengths).filter(|lengths| lengths.len() == column.rows) else {
+        return Err(corrupt("the lengths of values are no planes"));
+    };
+    let mut end = 0u32;
+    let mut pieces = Vec::with_capacity(lengths.len());
+    for length in lengths {
+        pieces.push((end, length));
+        end = end.checked_add(length).ok_or_else(|| corrupt("values of more than 2^32 bytes"))?;
     }
-    if end != rest.len() {
+    if end as usize != text.len() {
         return Err(corrupt("the lengths of values are not those of the text"));
     }
-    Ok(Values::Text { pieces, start: whole.len().saturating_sub(rest.len()) })
+    Ok(Values::Text { pieces, start })
 }
 
 fn deltas(column: &Column, streams: &Streams) -> Result<Vec<u64>, Fault> {

@@ -4,6 +4,7 @@ use super::bits::pack;
 use super::choose::{self, Distinct, MAX_DISTINCT, Numbers};
 use super::{ALONE, Encoding};
 use crate::columnar::class::{Class, POWERS, digits_of_code};
+use crate::columnar::planes;
 use crate::columnar::skeleton::Table;
 use crate::columnar::stream::{Kind, Streams};
 use crate::loki::format::{put_uvarint, put_varint, take_uvarint};
@@ -160,7 +161,9 @@ impl<'a> Encoder<'a> {
             }
             self.dictionary(class, &mut distinct, start, &mut part);
         } else {
-            values.iter().for_each(|&value| put_uvarint(&mut part, string(value).len() as u64));
+            let length =
+                |&value: &u64| u32::try_from(string(value).len()).expect("a line is shorter than 2^32 bytes");
+            planes::put(values.iter().map(length), &mut part);
             values.iter().for_each(|&value| part.extend_from_slice(string(value)));
             let encoding = Encoding::Text { bytes: part.len() };
             self.placed(class, encoding, Kind::Text, &mut part, rows);

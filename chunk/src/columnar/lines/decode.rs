@@ -7,9 +7,9 @@ use std::ops::Range;
 
 use super::MAX_VALUES;
 use super::fill::Sources;
-use super::piece::{Made, Piece};
-use super::slots::Scratch;
-use super::template::{Template, Templates};
+use super::piece::Piece;
+use super::template::{Step, Template, Templates};
+use super::work::Work;
 use crate::Limits;
 use crate::columnar::column::{self, Column, Encoding, Values};
 use crate::columnar::fault::Fault;
@@ -20,7 +20,7 @@ use crate::range::Direction;
 /// Rows between two places where it is known how many values of each column come before.
 const STEP: usize = 1024;
 /// What is made at once has about so many bytes of room at most.
-pub(super) const MAX_ROOM: usize = 4 << 20;
+pub(super) const MAX_ROOM: usize = 1 << 20;
 
 /// Skeletons and columns of a group, and which row has which.
 #[derive(Debug)]
@@ -34,10 +34,10 @@ pub(crate) struct Decoder {
     marks: Vec<u32>,
     step: usize,
     raw: Option<RawLines>,
-    piece: Piece,
-    scratch: Scratch,
-    /// Bytes that columns which are open take.
+    /// Bytes that all of it takes, of columns only those that are open.
     memory: usize,
+    /// And all columns.
+    most: usize,
     limits: Limits,
 }
 
@@ -53,7 +53,7 @@ impl Decoder {
     /// Reads the skeletons, and which row has which. Columns and raw lines are not read yet.
     pub(crate) fn new(streams: &Streams, rows: usize, limits: &Limits) -> Result<Self, Fault> {
         let columns = column::table(streams)?;
-        let templates = Templates::read(streams, &columns)?;
+        let templates = Templates::read(streams, &columns, limits.block_bytes())?;
         let of_row = read_ids(streams.get(Kind::SkeletonIds)?, rows, templates.list().len())?;
         let mut decoder = Self {
             of_row,
@@ -62,14 +62,11 @@ impl Decoder {
             marks: Vec::new(),
             step: STEP,
             raw: None,
-            piece: Piece::default(),
-            scratch: Scratch::default(),
             memory: 0,
+            most: 0,
             limits: *limits,
             templates,
         };
-        let rows_of = decoder.count();
-        decoder.templates.check_work(rows_of.get(1..).unwrap_or_default())?;
         decoder.place()?;
         Ok(decoder)
     }
@@ -80,20 +77,14 @@ impl Decoder {
         &self.columns
     }
 
-    /// Bytes of memory that its columns have taken so far.
+    /// Bytes of memory that it has taken so far.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.memory
     }
 
-    /// How many rows each skeleton has, the first being none.
-    fn count(&self) -> Vec<u32> {
-        let mut rows_of = vec![0u32; self.templates.list().len().saturating_add(1)];
-        for &skeleton in &self.of_row {
-            if let Some(rows) = rows_of.get_mut(usize::from(skeleton)) {
-                *rows = rows.saturating_add(1);
-            }
-        }
-        rows_of
+    /// The most that it takes, when all columns are open.
+    pub(crate) fn max_memory_bytes(&self) -> usize {
+        self.most
     }
 
     /// Counts rows, so that each column is known to have as many values as its slots take, and reading can
@@ -104,6 +95,7 @@ impl Decoder {
         self.step = STEP.max(width);
         let mut counts = vec![0u32; width];
         let mut seen = vec![0u32; self.templates.list().len().saturating_add(1)];
+        let mut work = 0;
         for rows in self.of_row.chunks(self.step) {
             self.marks.extend_from_slice(&counts);
             for &skeleton in rows {
@@ -111,6 +103,7 @@ impl Decoder {
                     *seen = seen.saturating_add(1);
                 }
             }
+            work = self.templates.check_work(seen.get(1..).unwrap_or_default(), work, self.of_row.len())?;
             self.advance(&mut seen, &mut counts);
         }
         let (mut total, mut memory) = (0usize, 0usize);
@@ -142,7 +135,7 @@ impl Decoder {
         }
         for (template, rows) in self.templates.list().iter().zip(seen).filter(|(_, rows)| **rows > 0) {
             let rows = std::mem::take(rows);
-            for column in self.templates.steps(template).iter().filter_map(|step| step.column) {
+            for column in self.templates.steps(template).iter().filter_map(Step::column) {
                 if let Some(count) = counts.get_mut(column as usize) {
                     *count = count.saturating_add(rows);
                 }
@@ -150,20 +143,42 @@ impl Decoder {
         }
     }
 
-    /// Refuses a group whose columns would take more memory than a block may, all of them open.
-    fn check_memory(&self, columns: usize) -> Result<(), Fault> {
+    /// Refuses columns that are named by something else, and by slots too.
+    pub(crate) fn check_others(&self, others: &[u32]) -> Result<(), Fault> {
+        if others.is_empty() {
+            return Ok(());
+        }
+        let mut named = vec![false; self.columns.len()];
+        for &column in others {
+            if let Some(named) = named.get_mut(column as usize) {
+                *named = true;
+            }
+        }
+        let steps = self.templates.list().iter().flat_map(|template| self.templates.steps(template));
+        let is_named = |column: &u32| named.get(*column as usize) == Some(&true);
+        match steps.filter_map(Step::column).find(is_named) {
+            Some(column) => {
+                Err(Fault::corrupt(Kind::Columns, 0, format!("column {column} of slots and of metadata")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a group that would take more memory than a block may, all its columns open.
+    fn check_memory(&mut self, columns: usize) -> Result<(), Fault> {
         let ids = size_of_val(&self.of_row[..]).saturating_add(size_of_val(&self.marks[..]));
         let tables = size_of_val(&self.columns[..])
             .saturating_add(size_of_val(&self.open[..]))
             .saturating_add(Piece::COLUMN_BYTES.saturating_mul(self.columns.len()));
-        let memory = [ids, tables, self.templates.memory()].into_iter().fold(columns, usize::saturating_add);
-        let max = self.limits.block_bytes();
+        self.memory = [ids, tables, self.templates.memory()].into_iter().fold(0, usize::saturating_add);
+        self.most = self.memory.saturating_add(columns);
+        let (memory, max) = (self.most, self.limits.block_bytes());
         if memory > max { Err(Fault::limit("max_block_bytes", memory, max)) } else { Ok(()) }
     }
 
     /// Opens the columns of a skeleton.
     fn open(&mut self, template: &Template, streams: &Streams) -> Result<(), Fault> {
-        for number in self.templates.steps(template).iter().filter_map(|step| step.column) {
+        for number in self.templates.steps(template).iter().filter_map(Step::column) {
             let number = number as usize;
             let (Some(place @ None), Some(column)) = (self.open.get_mut(number), self.columns.get(number))
             else {
@@ -176,7 +191,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Makes lines of some of these rows, from the first on or backward from the last, into `made`; says which. `times`
+    /// Makes lines of some of these rows, from the first on or backward from the last, in `work`; says which. `times`
     /// are those of all rows of the group.
     ///
     /// Linear in the bytes of the lines, and in the values of columns that are read for the first time.
@@ -186,10 +201,10 @@ impl Decoder {
         times: &[i64],
         rows: Range<usize>,
         direction: Direction,
-        made: &mut Made,
+        work: &mut Work,
     ) -> Result<Range<usize>, Fault> {
-        // Rows of a piece are counted in 16 bits.
-        let count = rows.len().min(1 << 15);
+        let Work { piece, scratch, made } = work;
+        let count = rows.len().min(self.piece_rows());
         let rows = match direction {
             Direction::Forward => rows.start..rows.start.saturating_add(count),
             Direction::Backward => rows.end.saturating_sub(count)..rows.end,
@@ -199,23 +214,22 @@ impl Decoder {
             let what = format!("rows {rows:?} of {}", self.of_row.len());
             return Err(Fault::corrupt(Kind::SkeletonIds, 0, what));
         };
-        self.piece.sort(of_row, self.templates.list().len());
-        if self.piece.has_raw() && self.raw.is_none() {
+        piece.sort(of_row, self.templates.list().len());
+        if piece.has_raw() && self.raw.is_none() {
             self.raw = Some(self.open_raw(streams)?);
         }
-        for number in 0..self.piece.kinds().len() {
-            let kind = self.piece.kinds().get(number).copied().unwrap_or(0);
+        for &kind in piece.kinds() {
             let template =
                 usize::from(kind).checked_sub(1).and_then(|at| self.templates.list().get(at)).copied();
             if let Some(template) = template {
                 self.open(&template, streams)?;
             }
         }
-        if self.piece.at != Some(rows.start) {
-            self.seek(rows.start);
+        if piece.at != Some(rows.start) {
+            self.seek(rows.start, piece);
         }
         let times = times.get(rows.clone()).unwrap_or_default();
-        let Self { piece, scratch, templates, columns, open, raw, limits, of_row, .. } = self;
+        let Self { templates, columns, open, raw, limits, of_row, .. } = self;
         let of_row = of_row.get(rows.clone()).unwrap_or_default();
         piece.at = None;
         piece.number(of_row, templates, columns.len());
@@ -223,6 +237,12 @@ impl Decoder {
         Sources { templates, columns, open, raw, streams, times, limits }.fill(piece, scratch, made)?;
         piece.at = Some(rows.end);
         Ok(rows)
+    }
+
+    /// Rows that are made at once: few enough that their lines stay in a near cache, and enough of each skeleton that what it
+    /// costs to begin with one does not count.
+    pub(crate) fn piece_rows(&self) -> usize {
+        self.templates.list().len().saturating_mul(16).clamp(512, 2048)
     }
 
     /// The first of these rows, or backward the last, that are small enough to be made at once.
@@ -249,10 +269,10 @@ impl Decoder {
     }
 
     /// Finds out how many values of each column come before a row.
-    fn seek(&mut self, row: usize) {
+    fn seek(&self, row: usize, piece: &mut Piece) {
         let mark = row.checked_div(self.step).unwrap_or(0);
         let width = self.columns.len().saturating_add(1);
-        let mut counts = std::mem::take(&mut self.piece.next);
+        let mut counts = std::mem::take(&mut piece.next);
         counts.clear();
         counts.extend(self.marks.chunks_exact(width).nth(mark).unwrap_or_default());
         let mut seen = vec![0u32; self.templates.list().len().saturating_add(1)];
@@ -262,7 +282,7 @@ impl Decoder {
             }
         }
         self.advance(&mut seen, &mut counts);
-        self.piece.next = counts;
+        piece.next = counts;
     }
 
     /// The lines that have no skeleton.

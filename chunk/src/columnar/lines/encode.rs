@@ -5,10 +5,11 @@ use super::gather::{Gathered, gather};
 use super::{MAX_SKELETONS, MAX_VALUES};
 use crate::columnar::column::Encoder;
 use crate::columnar::profile::ColumnarOptions;
-use crate::columnar::raw;
 use crate::columnar::skeleton::{Part, Table, parts};
 use crate::columnar::stream::{Kind, Streams};
-use crate::columnar::tokenize::{Level, Lexer, Words};
+use crate::columnar::tokenize::{LONGEST, Level, Lexer, Words};
+use crate::columnar::tree::Tree;
+use crate::columnar::{filter, raw};
 use crate::loki::format::put_uvarint;
 
 /// Rows that make a skeleton of digits worth its columns.
@@ -28,11 +29,17 @@ pub(super) struct Rows {
     pub(super) values: Vec<u64>,
 }
 
-/// Writes the streams of these lines, whose times are given, but for `Time`. `false`: they have too little in
-/// common, and nothing was written.
+/// Writes the streams of these lines, whose times are given, but for `Time`, and notes the words in them. `false`: they
+/// have too little in common, and nothing was written.
 ///
 /// Time is linear in the bytes of the lines; memory is eight bytes for each value in them.
-pub(crate) fn encode(lines: &[&[u8]], times: &[i64], options: &ColumnarOptions, out: &mut Streams) -> bool {
+pub(crate) fn encode(
+    lines: &[&[u8]],
+    times: &[i64],
+    options: &ColumnarOptions,
+    out: &mut Streams,
+    words: &mut filter::Words,
+) -> bool {
     let Some(mut rows) = cut(lines, options.relex) else { return false };
     let ranked =
         rows.skeletons.ranked(if options.relex { LEAST_ROWS_OF_FIELDS } else { LEAST_ROWS }, MAX_SKELETONS);
@@ -55,18 +62,26 @@ pub(crate) fn encode(lines: &[&[u8]], times: &[i64], options: &ColumnarOptions, 
     let columns = put_columns(&gathered, out);
     put_skeletons(&keys, &gathered, &columns, out);
     put_ids(&rows.of_row, ranked.len(), out);
-    let raw = rows.of_row.iter().zip(lines).filter(|(of_row, _)| **of_row == NONE);
-    raw::encode(raw.map(|(_, line)| *line), out);
+    let raw = rows.of_row.iter().zip(lines).filter(|(of_row, _)| **of_row == NONE).map(|(_, line)| *line);
+    raw.clone().for_each(|line| words.add(line));
+    gathered.strings.keys().for_each(|text| words.add(text));
+    keys.iter().flat_map(|key| parts(key)).for_each(|part| match part {
+        Part::Literal(text) => words.add(text),
+        Part::Slot(..) => {}
+    });
+    raw::encode(raw, out);
     true
 }
 
 /// Ways to cut lines that few others are like, from the one that leaves most of a line as it is to the one that
 /// leaves least: a field, or with `false` each word in it, stays if one in so many lines has it.
 const COARSER: [(bool, usize); 3] = [(false, 64), (true, 16), (true, 3)];
-/// Lines that are looked at to learn which words are frequent, and whether a way to cut lines fits them.
-const SAMPLE: usize = 512;
+/// Lines that are looked at to learn which words are frequent, and which way to cut lines fits them.
+const SAMPLE: usize = 128;
+/// Lines after which it is known whether cutting at digits is of any use.
+const HOPE: usize = 512;
 
-/// Cuts all lines; `None` if they have more values than a group may.
+/// Cuts all lines, those that few others are like then a second time; `None` if they have more values than a group may.
 fn cut(lines: &[&[u8]], relex: bool) -> Option<Rows> {
     let mut rows = Rows {
         skeletons: Table::default(),
@@ -76,80 +91,87 @@ fn cut(lines: &[&[u8]], relex: bool) -> Option<Rows> {
     };
     let mut lexer = Lexer::default();
     let mut words = Words::new();
-    let sample = lines.iter().step_by(lines.len().div_ceil(SAMPLE).max(1));
-    let hopeless = relex && alike(sample, Level::Digits, &mut lexer, &words) < SAMPLE / 8;
-    let mut rare: Vec<usize> = (0..lines.len()).collect();
-    if !hopeless || lines.len() < SAMPLE {
-        rows.cut(lines, 0..lines.len(), Level::Digits, &mut lexer, &words)?;
-        rare = rows.rare(LEAST_ROWS);
+    let (first, others) = (0..lines.len().min(HOPE), HOPE..lines.len());
+    let mut tree = Tree::default();
+    let known = rows.cut(lines, first, Level::Digits, &mut tree, &mut lexer, &words)?;
+    if !relex || known > HOPE / 2 || others.is_empty() {
+        rows.cut(lines, others, Level::Digits, &mut tree, &mut lexer, &words)?;
     }
-    for (whole, share) in COARSER.into_iter().filter(|_| relex) {
-        if rare.is_empty() {
-            break;
-        }
-        let sample = || rare.iter().step_by(rare.len().div_ceil(SAMPLE)).filter_map(|&row| lines.get(row));
-        words.clear();
-        sample().for_each(|line| words.count(line));
-        words.whole = whole;
-        words.frequent = u16::try_from(sample().count() / share).unwrap_or(u16::MAX).max(4);
-        if rare.len() > SAMPLE && alike(sample(), Level::Fields, &mut lexer, &words) < SAMPLE / 4 {
-            continue;
-        }
+    if !relex {
+        return Some(rows);
+    }
+    let rare = rows.rare(LEAST_ROWS);
+    if rows.choose(lines, &rare, &mut lexer, &mut words) {
         rows.forget_rare(&rare);
-        rows.cut(lines, rare.iter().copied(), Level::Fields, &mut lexer, &words)?;
-        rare = rows.rare(LEAST_ROWS_OF_FIELDS);
+        let mut tree = Tree::default();
+        rows.cut(lines, rare.iter().copied(), Level::Fields, &mut tree, &mut lexer, &words)?;
     }
     Some(rows)
 }
 
-/// How many of these lines have a skeleton that another one has, when they are cut this way.
-fn alike<'a>(
-    sample: impl Iterator<Item = &'a &'a [u8]>,
-    level: Level,
-    lexer: &mut Lexer,
-    words: &Words,
-) -> usize {
-    let mut skeletons = Table::default();
-    for line in sample {
-        if lexer.cut(line, level, words) {
-            skeletons.add(&lexer.key);
-        }
-    }
-    let alike: u32 = skeletons.rows.iter().filter(|&&rows| rows > 1).sum();
-    alike as usize
-}
-
 impl Rows {
-    /// Cuts some of the lines. `None` if there are too many values then.
+    /// Cuts some of the lines, and says how many were like one before. `None` if there are too many values then.
     fn cut(
         &mut self,
         lines: &[&[u8]],
         which: impl Iterator<Item = usize>,
         level: Level,
+        tree: &mut Tree,
         lexer: &mut Lexer,
         words: &Words,
-    ) -> Option<()> {
+    ) -> Option<usize> {
+        let mut known = 0;
         for row in which {
             let line = lines.get(row)?;
             let start = u32::try_from(self.values.len()).ok()?;
-            let fits = lexer.cut(line, level, words);
-            let number = if fits { self.skeletons.add(&lexer.key) } else { NONE };
+            let found = if line.len() > LONGEST { None } else { tree.find(line, &mut self.values) };
+            let number = match found {
+                Some(number) => {
+                    known += 1;
+                    self.skeletons.count(number);
+                    number
+                }
+                None if lexer.cut(line, level, words) => {
+                    let number = self.skeletons.add(&lexer.key);
+                    tree.learn(&lexer.key, &lexer.extents, number);
+                    self.values.extend_from_slice(&lexer.values);
+                    number
+                }
+                None => NONE,
+            };
             *self.of_row.get_mut(row)? = number;
             *self.starts.get_mut(row)? = start;
-            if fits {
-                self.values.extend_from_slice(&lexer.values);
-            }
             if self.values.len() > MAX_VALUES {
                 return None;
             }
         }
-        Some(())
+        Some(known)
     }
 
-    /// The rows whose skeleton has fewer rows than these.
+    /// Learns which words are frequent in some of these lines, and which of the coarser ways takes most of them as
+    /// literal text that others have too. `false`: none takes any.
+    fn choose(&self, lines: &[&[u8]], rare: &[usize], lexer: &mut Lexer, words: &mut Words) -> bool {
+        let sample =
+            || rare.iter().step_by(rare.len().div_ceil(SAMPLE).max(1)).filter_map(|&row| lines.get(row));
+        sample().for_each(|line| words.count(line));
+        let count = sample().count();
+        let mut best = (0, None);
+        for way @ (whole, share) in COARSER {
+            words.require(whole, count / share);
+            let literal = alike(sample(), lexer, words);
+            if literal > best.0 {
+                best = (literal, Some(way));
+            }
+        }
+        let Some((whole, share)) = best.1 else { return false };
+        words.require(whole, count / share);
+        true
+    }
+
+    /// The rows whose skeleton has fewer rows than these, and those without one.
     fn rare(&self, least: u32) -> Vec<usize> {
         let is_rare =
-            |skeleton: u32| self.skeletons.rows.get(skeleton as usize).is_some_and(|&rows| rows < least);
+            |skeleton: u32| self.skeletons.rows.get(skeleton as usize).is_none_or(|&rows| rows < least);
         (0..).zip(&self.of_row).filter(|&(_, &skeleton)| is_rare(skeleton)).map(|(row, _)| row).collect()
     }
 
@@ -162,6 +184,25 @@ impl Rows {
             }
         }
     }
+}
+
+/// Bytes of literal text in those of these lines that are like another one, when they are cut this way.
+fn alike<'a>(sample: impl Iterator<Item = &'a &'a [u8]>, lexer: &mut Lexer, words: &Words) -> usize {
+    let mut skeletons = Table::default();
+    for line in sample {
+        if lexer.cut(line, Level::Fields, words) {
+            skeletons.add(&lexer.key);
+        }
+    }
+    let literal = |number: u32| {
+        let text = parts(skeletons.key(number)).map(|part| match part {
+            Part::Literal(text) => text.len(),
+            Part::Slot(..) => 0,
+        });
+        text.sum::<usize>()
+    };
+    let rows = (0..).zip(&skeletons.rows).filter(|&(_, &rows)| rows > 1);
+    rows.map(|(number, &rows)| literal(number) * rows as usize).sum()
 }
 
 /// Writes the columns that have more than one value, and gives the number of each of all.

@@ -7,17 +7,20 @@ use std::ops::Range;
 
 use super::decode::{MAX_ROOM, Open};
 use super::piece::{Made, Ordinals, Piece};
-use super::put::{Chosen, Direct, InCells, InPieces, InRow, Lookup, Target, put, put_literal, put_same};
+use super::put::{Chosen, Direct, InPieces, InRow, Lookup, Target, put, put_in_cells, put_literal, put_same};
 use super::slots::{Scratch, Slot, SlotIds, Text};
 use super::template::{Step, Template, Templates};
 use crate::Limits;
 use crate::columnar::column::{Column, NARROW, WIDE};
 use crate::columnar::fault::Fault;
 use crate::columnar::raw::RawLines;
-use crate::columnar::stream::{Kind, Streams};
+use crate::columnar::stream::Streams;
 
 /// Bytes of lines that are worked on at once: they stay in the nearest cache.
 const NEAR: usize = 16 << 10;
+
+/// Bytes behind the last line that may be looked at with it.
+const SLACK: usize = 2 * WIDE;
 
 /// What to read a piece from.
 pub(super) struct Sources<'a> {
@@ -39,11 +42,18 @@ impl<'a> Sources<'a> {
         scratch: &mut Scratch,
         made: &mut Made,
     ) -> Result<(), Fault> {
-        scratch.cells.clear();
+        scratch.used = 0;
         scratch.ids.clear();
         made.lines.clear();
         made.lines.resize(piece.order.len(), (0, 0));
         scratch.end = 0;
+        let room = (0..piece.kinds().len()).fold(SLACK, |room, kind| {
+            let template = usize::from(piece.kinds().get(kind).copied().unwrap_or(0)).checked_sub(1);
+            let of_row =
+                template.and_then(|at| self.templates.list().get(at)).map_or(0, |template| template.room);
+            room.saturating_add(of_row.saturating_mul(piece.rows_of(kind).len()))
+        });
+        made.text.reserve(room.min(MAX_ROOM).saturating_sub(made.text.len()));
         let mut raw = 0usize;
         let mut slots = Vec::new();
         for kind in 0..piece.kinds().len() {
@@ -114,14 +124,14 @@ impl<'a> Sources<'a> {
                 self.printed(known, open, column, piece, scratch)?;
             }
         }
-        let kept = (scratch.cells.len(), scratch.ids.len());
+        let kept = (scratch.used, scratch.ids.len());
         slots.clear();
         for (number, column) in columns_of(steps).enumerate() {
             let ordinals = piece.ordinals_of(kind).get(number).copied().unwrap_or(Ordinals::Own);
             slots.push(self.slot(column, ordinals, rows.clone(), piece, scratch)?);
         }
         let room = self.make_room(template, slots, rows.clone(), piece, scratch)?;
-        grow(&mut made.text, scratch.end);
+        grow(&mut made.text, scratch.end.saturating_add(SLACK));
         let near = NEAR.checked_div(room).unwrap_or(0).clamp(16, 512);
         let mut first = 0usize;
         while first < rows.len() {
@@ -140,7 +150,7 @@ impl<'a> Sources<'a> {
                 *place = (start, bytes);
             }
         }
-        scratch.cells.truncate(kept.0);
+        scratch.used = kept.0;
         scratch.ids.truncate(kept.1);
         Ok(())
     }
@@ -159,15 +169,11 @@ impl<'a> Sources<'a> {
         // What a line has for sure, and the room for what it may have.
         let (mut sure, mut room) = (template.literal_bytes, template.literal_bytes.saturating_add(WIDE));
         let order = piece.order.get(rows.clone()).unwrap_or_default();
-        for number in 0..slots.len() {
-            let mut of = number;
-            let slot = loop {
-                match slots.get(of) {
-                    // Each repeats one before it.
-                    Some(Slot { text: Text::Same(other), .. }) if *other < of => of = *other,
-                    Some(slot) => break slot,
-                    None => return Err(Fault::corrupt(Kind::Skeletons, 0, "a slot that repeats none")),
-                }
+        for slot in slots {
+            let slot = match slot.text {
+                // What is repeated repeats none.
+                Text::Same(other) => slots.get(other).unwrap_or(slot),
+                _ => slot,
             };
             match slot.text {
                 Text::Pieces { pieces, ids, .. } => {
@@ -220,19 +226,24 @@ impl<'a> Sources<'a> {
         scratch: &mut Scratch,
         text: &mut [u8],
     ) {
-        let Scratch { cells, ids: unpacked, at, places, .. } = scratch;
+        let Scratch { cells, ids: unpacked, at, places, spans, before, .. } = scratch;
         let order = piece.order.get(start..).unwrap_or_default();
         let mut target = Target { text, at: at.get_mut(some.clone()).unwrap_or_default() };
         let mut slots = slots.iter();
         places.clear();
+        spans.clear();
         for step in self.templates.steps(template) {
             let (mut literal, mut bytes) = (self.templates.literal(step), step.bytes as usize);
-            if bytes > WIDE || step.column.is_none() {
+            if bytes > WIDE || step.column().is_none() {
                 put_literal(&mut target, literal, bytes);
                 (literal, bytes) = (&[], 0);
             }
-            let Some(slot) = step.column.and_then(|_| slots.next()) else { continue };
-            let before: Vec<usize> = if template.repeats { target.at.to_vec() } else { Vec::new() };
+            let Some(slot) = step.column().and_then(|_| slots.next()) else { continue };
+            places.push(spans.len());
+            if step.repeated {
+                before.clear();
+                before.extend(target.at.iter().map(|at| at.saturating_add(bytes)));
+            }
             let chosen = slot.chosen(some.clone(), order, &piece.lists);
             let literal = (literal, bytes);
             match slot.text {
@@ -274,19 +285,19 @@ impl<'a> Sources<'a> {
                 }
                 Text::Same(other) => {
                     put_literal(&mut target, literal.0, literal.1);
-                    put_same(&mut target, places.get(other).map_or(&[], Vec::as_slice));
+                    let spans = places.get(other).and_then(|&start| spans.get(start..)).unwrap_or_default();
+                    put_same(&mut target, spans);
                 }
             }
-            if template.repeats {
-                let starts = before.iter().map(|at| at.saturating_add(bytes));
-                places.push(starts.zip(target.at.iter().copied()).collect());
+            if step.repeated {
+                spans.extend(before.iter().copied().zip(target.at.iter().copied()));
             }
         }
     }
 }
 
 fn columns_of(steps: &[Step]) -> impl Iterator<Item = u32> {
-    steps.iter().filter_map(|step| step.column)
+    steps.iter().filter_map(Step::column)
 }
 
 fn grow(text: &mut Vec<u8>, end: usize) {
@@ -316,9 +327,15 @@ fn put_cells(
     lookup: impl Lookup,
     (cells, size): (&[u8], usize),
 ) {
-    if size == WIDE {
-        put(target, literal, chosen, lookup, InCells::<WIDE> { cells: cells.as_chunks().0 });
-    } else {
-        put(target, literal, chosen, lookup, InCells::<NARROW> { cells: cells.as_chunks().0 });
+    let narrow = literal.1 <= NARROW;
+    match (narrow, size) {
+        (true, WIDE) => {
+            put_in_cells::<NARROW, WIDE, { NARROW + WIDE }>(target, literal, chosen, lookup, cells)
+        }
+        (true, _) => {
+            put_in_cells::<NARROW, NARROW, { NARROW + NARROW }>(target, literal, chosen, lookup, cells)
+        }
+        (false, WIDE) => put_in_cells::<WIDE, WIDE, { WIDE + WIDE }>(target, literal, chosen, lookup, cells),
+        (false, _) => put_in_cells::<WIDE, NARROW, { WIDE + NARROW }>(target, literal, chosen, lookup, cells),
     }
 }

@@ -6,7 +6,8 @@
 use std::ops::Range;
 
 use super::slots::Printed;
-use super::template::Templates;
+use super::template::{Step, Templates};
+use super::work::{bytes_of, taken};
 
 /// Lines that were made, by row from the first.
 #[derive(Debug, Default)]
@@ -19,9 +20,18 @@ pub(crate) struct Made {
 
 impl Made {
     /// The line of a row.
+    #[inline]
     pub(crate) fn line(&self, row: usize) -> Option<&[u8]> {
         let (start, bytes) = *self.lines.get(row)?;
         self.text.get(start as usize..)?.get(..bytes as usize)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.lines.clear();
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        taken!(self.text, self.lines)
     }
 
     /// Bytes of all lines.
@@ -47,13 +57,28 @@ struct Use {
     /// Values that the rows of the piece take.
     count: u32,
     slots: u32,
+    /// Which kinds use it: columns that the same ones do are of one class.
+    class: u32,
     /// The last kind that uses it, plus one; and whether one does so twice.
     kind: u32,
     twice: bool,
-    /// Values that rows so far have taken.
-    taken: u32,
+    /// Whether it has a class of its own, since it is used twice.
+    apart: bool,
     /// Where it is printed, if it is for several slots.
     printed: Option<Printed>,
+}
+
+/// Columns that the same kinds use. In each row they all have the value of the same number.
+#[derive(Debug, Clone, Copy, Default)]
+struct Class {
+    /// The last kind that columns of it were found in, plus one, and the class that these are of since.
+    kind: u32,
+    next: u32,
+    /// Values that rows so far have taken.
+    taken: u32,
+    /// The last kind that has a list of them, plus one, and where that starts.
+    listed: u32,
+    list: u32,
 }
 
 /// The rows of one piece, and what is kept from one to the next.
@@ -78,7 +103,9 @@ pub(super) struct Piece {
     /// Where those of each kind start.
     slots: Vec<usize>,
     pub(super) lists: Vec<u32>,
-    /// Of each kind: the columns whose values have to be told one by one, and where in the list the next one goes.
+    classes: Vec<Class>,
+    /// Of each kind: the classes of columns whose values have to be told one by one, and where in the list the next one
+    /// goes.
     shared: Vec<(u32, u32)>,
     shared_of: Vec<(usize, usize)>,
 }
@@ -86,6 +113,21 @@ pub(super) struct Piece {
 impl Piece {
     /// What is kept for each column.
     pub(super) const COLUMN_BYTES: usize = size_of::<Use>() + 4;
+
+    /// Forgets the group.
+    pub(super) fn clear(&mut self) {
+        self.uses.clear();
+        self.used.clear();
+        self.next.clear();
+        self.at = None;
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        let sizes =
+            taken!(self.kinds, self.starts, self.order, self.scratch, self.next, self.uses, self.used);
+        let lists = taken!(self.ordinals, self.slots, self.lists, self.classes, self.shared, self.shared_of);
+        sizes.saturating_add(lists)
+    }
 
     /// Sorts rows by their skeletons.
     pub(super) fn sort(&mut self, of_row: &[u16], skeletons: usize) {
@@ -182,32 +224,40 @@ impl Piece {
         self.ordinals.clear();
         self.slots.clear();
         self.lists.clear();
-        let Self { kinds, starts, scratch, uses, ordinals, slots, lists, shared, shared_of, .. } = self;
+        let Self { kinds, starts, scratch, uses, ordinals, slots, lists, classes, shared, shared_of, .. } =
+            self;
         let rows = u32::try_from(of_row.len()).unwrap_or(u32::MAX);
         shared.clear();
         shared_of.clear();
-        for (number, (&kind, bounds)) in kinds.iter().zip(starts.windows(2)).enumerate() {
+        for ((number, &kind), bounds) in (1u32..).zip(&*kinds).zip(starts.windows(2)) {
             slots.push(ordinals.len());
             if let Some(place) = scratch.get_mut(usize::from(kind)) {
-                *place = u32::try_from(number).unwrap_or(0);
+                *place = number.wrapping_sub(1);
             }
-            let count = match bounds {
-                [start, end] => end.saturating_sub(*start),
-                _ => 0,
-            };
+            let count = rows_between(bounds);
             let first = shared.len();
             for column in columns_of(templates, kind) {
-                let Some(uses) = uses.get(column as usize) else { continue };
-                ordinals.push(if uses.slots == 1 {
-                    Ordinals::Own
-                } else if uses.count == rows && !uses.twice {
-                    Ordinals::Row
-                } else {
-                    let start = lists.len();
-                    shared.push((column, u32::try_from(start).unwrap_or(u32::MAX)));
-                    lists.resize(start.saturating_add(count), 0);
-                    Ordinals::List(start)
-                });
+                let Some(uses) = uses.get_mut(column as usize) else { continue };
+                if uses.slots == 1 {
+                    ordinals.push(Ordinals::Own);
+                    continue;
+                }
+                if uses.count == rows && !uses.twice {
+                    ordinals.push(Ordinals::Row);
+                    continue;
+                }
+                if uses.twice && !std::mem::replace(&mut uses.apart, true) {
+                    uses.class = u32::try_from(classes.len()).unwrap_or(u32::MAX);
+                    classes.push(Class::default());
+                }
+                let Some(class) = classes.get_mut(uses.class as usize) else { continue };
+                if class.listed != number || uses.twice {
+                    class.listed = number;
+                    class.list = u32::try_from(lists.len()).unwrap_or(u32::MAX);
+                    shared.push((uses.class, class.list));
+                    lists.resize(lists.len().saturating_add(count), 0);
+                }
+                ordinals.push(Ordinals::List(class.list as usize));
             }
             shared_of.push((first, shared.len()));
         }
@@ -217,12 +267,12 @@ impl Piece {
         for &skeleton in of_row {
             let kind = scratch.get(usize::from(skeleton)).map_or(0, |kind| *kind as usize);
             let (first, end) = shared_of.get(kind).copied().unwrap_or_default();
-            for (column, place) in shared.get_mut(first..end).unwrap_or_default() {
-                let Some(uses) = uses.get_mut(*column as usize) else { continue };
+            for (class, place) in shared.get_mut(first..end).unwrap_or_default() {
+                let Some(class) = classes.get_mut(*class as usize) else { continue };
                 if let Some(ordinal) = lists.get_mut(*place as usize) {
-                    *ordinal = uses.taken;
+                    *ordinal = class.taken;
                 }
-                uses.taken = uses.taken.wrapping_add(1);
+                class.taken = class.taken.wrapping_add(1);
                 *place = place.wrapping_add(1);
             }
         }
@@ -230,12 +280,12 @@ impl Piece {
 
     /// Counts who uses each column.
     fn count(&mut self, templates: &Templates) {
-        let Self { kinds, starts, uses, used, .. } = self;
-        for (number, (&kind, bounds)) in (1u32..).zip(kinds.iter().zip(starts.windows(2))) {
-            let rows = match bounds {
-                [start, end] => u32::try_from(end.saturating_sub(*start)).unwrap_or(0),
-                _ => 0,
-            };
+        let Self { kinds, starts, uses, used, classes, .. } = self;
+        classes.clear();
+        // That of columns nobody has used yet.
+        classes.push(Class::default());
+        for ((number, &kind), bounds) in (1u32..).zip(&*kinds).zip(starts.windows(2)) {
+            let rows = u32::try_from(rows_between(bounds)).unwrap_or(0);
             for column in columns_of(templates, kind) {
                 let Some(uses) = uses.get_mut(column as usize) else { continue };
                 if uses.slots == 0 {
@@ -243,8 +293,20 @@ impl Piece {
                 }
                 uses.slots = uses.slots.saturating_add(1);
                 uses.count = uses.count.saturating_add(rows);
-                uses.twice |= uses.kind == number;
+                if uses.kind == number {
+                    uses.twice = true;
+                    continue;
+                }
                 uses.kind = number;
+                let new = u32::try_from(classes.len()).unwrap_or(0);
+                let Some(class) = classes.get_mut(uses.class as usize) else { continue };
+                if class.kind != number {
+                    (class.kind, class.next) = (number, new);
+                    classes.push(Class::default());
+                    uses.class = new;
+                } else {
+                    uses.class = class.next;
+                }
             }
         }
     }
@@ -264,9 +326,16 @@ impl Piece {
     }
 }
 
+fn rows_between(bounds: &[usize]) -> usize {
+    match bounds {
+        [start, end] => end.saturating_sub(*start),
+        _ => 0,
+    }
+}
+
 /// The columns of the slots of a skeleton, from 1; none of 0.
 fn columns_of(templates: &Templates, kind: u16) -> impl Iterator<Item = u32> {
     let template = usize::from(kind).checked_sub(1).and_then(|at| templates.list().get(at));
     let steps = template.map_or(&[][..], |template| templates.steps(template));
-    steps.iter().filter_map(|step| step.column)
+    steps.iter().filter_map(Step::column)
 }

@@ -62,21 +62,6 @@ pub(super) trait Source: Copy {
     fn put(self, id: usize, text: &mut [u8], at: usize) -> usize;
 }
 
-/// In cells of `N` bytes, the last of them the length.
-#[derive(Clone, Copy)]
-pub(super) struct InCells<'a, const N: usize> {
-    pub(super) cells: &'a [[u8; N]],
-}
-
-impl<const N: usize> Source for InCells<'_, N> {
-    #[inline]
-    fn put(self, id: usize, text: &mut [u8], at: usize) -> usize {
-        let Some(cell) = self.cells.get(id) else { return 0 };
-        put_chunk(text, at, cell);
-        cell.last().copied().map_or(0, usize::from)
-    }
-}
-
 /// In pieces of any length.
 #[derive(Clone, Copy)]
 pub(super) struct InPieces<'a> {
@@ -178,6 +163,55 @@ fn put_each<const P: usize>(
         put_chunk(text, start, literal);
         let at = start.wrapping_add(bytes);
         *place = at.wrapping_add(source.put(id, text, at));
+    }
+}
+
+/// The same of text in cells of `N` bytes, the last of them the length; the literal has at most `P`, and both together `W`.
+/// Where a line is there are as many bytes left.
+pub(super) fn put_in_cells<const P: usize, const N: usize, const W: usize>(
+    target: &mut Target<'_>,
+    (literal, bytes): (&[u8], usize),
+    chosen: Chosen<'_>,
+    lookup: impl Lookup,
+    cells: &[u8],
+) {
+    let literal = literal.first_chunk::<P>().unwrap_or(&[0; P]);
+    let cells = cells.as_chunks::<N>().0;
+    let ids = |value: usize| lookup.id(value);
+    match chosen {
+        Chosen::From(first) => {
+            put_each_cell::<P, N, W>(target, literal, bytes, lookup.ids_from(first), cells)
+        }
+        Chosen::Rows(rows) => {
+            let ids = rows.iter().map(|&row| ids(usize::from(row)));
+            put_each_cell::<P, N, W>(target, literal, bytes, ids, cells);
+        }
+        Chosen::List(list) => {
+            let ids = list.iter().map(|&number| ids(number as usize));
+            put_each_cell::<P, N, W>(target, literal, bytes, ids, cells);
+        }
+    }
+}
+
+#[inline]
+fn put_each_cell<const P: usize, const N: usize, const W: usize>(
+    target: &mut Target<'_>,
+    literal: &[u8; P],
+    bytes: usize,
+    ids: impl Iterator<Item = usize>,
+    cells: &[[u8; N]],
+) {
+    let text = &mut *target.text;
+    for (place, id) in target.at.iter_mut().zip(ids) {
+        let window = text.get_mut(*place..).and_then(<[u8]>::first_chunk_mut::<W>);
+        let (Some(window), Some(cell)) = (window, cells.get(id)) else { continue };
+        if let Some(place) = window.first_chunk_mut::<P>() {
+            *place = *literal;
+        }
+        if let Some(place) = window.get_mut(bytes..).and_then(<[u8]>::first_chunk_mut::<N>) {
+            *place = *cell;
+        }
+        *place = place.wrapping_add(bytes).wrapping_add(cell.last().copied().map_or(0, usize::from));
     }
 }
 

@@ -8,6 +8,7 @@ use super::decode::Open;
 use super::fill::Sources;
 use super::piece::{Ordinals, Piece};
 use super::put::Chosen;
+use super::work::{bytes_of, taken};
 use crate::columnar::class::Class;
 use crate::columnar::column::{Cells, Column, Ids, Values, WIDE, Words, print_cells, size_for, unpack_from};
 use crate::columnar::fault::Fault;
@@ -16,7 +17,9 @@ use crate::columnar::stream::Kind;
 /// Values that were printed for a piece, and the like; kept from one to the next.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
+    /// Kept as it is: only the first `used` bytes mean anything.
     pub(super) cells: Vec<u8>,
+    pub(super) used: usize,
     pub(super) ids: Vec<u16>,
     pub(super) numbers: Vec<u64>,
     pub(super) starts: Vec<usize>,
@@ -24,8 +27,12 @@ pub(super) struct Scratch {
     /// Where the text ends so far.
     pub(super) end: usize,
     pub(super) more: Vec<u32>,
-    /// Where slots start and end, of the rows that are worked on.
-    pub(super) places: Vec<Vec<(usize, usize)>>,
+    /// For each slot, where those of the rows that are worked on are in `spans`, if another one repeats it.
+    pub(super) places: Vec<usize>,
+    /// Where such slots start and end.
+    pub(super) spans: Vec<(usize, usize)>,
+    /// Where the slot at hand starts.
+    pub(super) before: Vec<usize>,
 }
 
 /// Where something of a column is in the scratch: in the cells, or in the numbers of values.
@@ -174,12 +181,29 @@ impl Slot<'_> {
 }
 
 impl Scratch {
+    pub(super) fn memory_bytes(&self) -> usize {
+        taken!(
+            self.cells,
+            self.ids,
+            self.numbers,
+            self.starts,
+            self.at,
+            self.more,
+            self.places,
+            self.spans,
+            self.before
+        )
+    }
+
     /// Prints the numbers into cells of a size.
     fn print(&mut self, class: Class, size: usize) -> Result<Printed, Fault> {
-        let Self { cells, numbers, .. } = self;
-        let printed = Printed { at: cells.len() };
-        cells.resize(printed.at.saturating_add(numbers.len().saturating_mul(size)), 0);
-        print_cells(class, numbers, cells.get_mut(printed.at..).unwrap_or_default())?;
+        let Self { cells, used, numbers, .. } = self;
+        let printed = Printed { at: *used };
+        *used = printed.at.saturating_add(numbers.len().saturating_mul(size));
+        if cells.len() < *used {
+            cells.resize(*used, 0);
+        }
+        print_cells(class, numbers, cells.get_mut(printed.at..*used).unwrap_or_default())?;
         Ok(printed)
     }
 
@@ -192,13 +216,15 @@ impl Scratch {
         count: usize,
         width: usize,
     ) -> Printed {
-        let printed = Printed { at: self.cells.len() };
+        let printed = Printed { at: self.used };
+        self.cells.truncate(self.used);
         self.cells.reserve(count.saturating_mul(width).saturating_add(WIDE));
         for value in part.chunks_exact(class.fixed_bytes().unwrap_or(1)).skip(first).take(count) {
             class.print_bytes(value, &mut self.cells);
         }
         // Behind the last one there is something to be copied with it.
         self.cells.extend_from_slice(&[0; WIDE]);
+        self.used = self.cells.len();
         printed
     }
 }

@@ -18,7 +18,19 @@ pub(super) struct Step {
     pub(super) start: u32,
     pub(super) bytes: u32,
     /// The column of the slot, if there is one.
-    pub(super) column: Option<u32>,
+    column: u32,
+    /// Whether a later slot repeats it.
+    pub(super) repeated: bool,
+}
+
+impl Step {
+    const NONE: u32 = u32::MAX;
+
+    /// The column of the slot, if there is one.
+    #[inline]
+    pub(super) fn column(&self) -> Option<u32> {
+        (self.column != Self::NONE).then_some(self.column)
+    }
 }
 
 /// One skeleton.
@@ -46,9 +58,11 @@ pub(super) struct Templates {
 }
 
 impl Templates {
-    pub(super) fn read(streams: &Streams, columns: &[Column]) -> Result<Self, Fault> {
+    /// Reads all skeletons, into at most `max` bytes of memory.
+    pub(super) fn read(streams: &Streams, columns: &[Column], max: usize) -> Result<Self, Fault> {
         let whole = streams.get(Kind::Skeletons)?;
-        let mut parser = Parser { whole: whole.len(), rest: whole, columns, found: Self::default() };
+        let found = Self::default();
+        let mut parser = Parser { whole: whole.len(), rest: whole, columns, found, slots: Vec::new(), max };
         // Where no line has a skeleton, there may be no stream of them.
         let count = if whole.is_empty() { 0 } else { parser.size()? };
         if count > MAX_SKELETONS {
@@ -85,16 +99,15 @@ impl Templates {
         sizes.into_iter().fold(0, usize::saturating_add)
     }
 
-    /// Refuses more steps than a writer makes, for rows of these skeletons: each costs time, and need not have a byte of
-    /// text that could be counted instead.
-    pub(super) fn check_work(&self, rows: &[u32]) -> Result<(), Fault> {
-        let work = self.list.iter().zip(rows).fold(0u64, |work, (template, &rows)| {
+    /// Adds the parts that so many rows of these skeletons have to `work`, and refuses more than a writer makes for all
+    /// rows of a group: each costs time, and need not have a byte of text that could be counted instead.
+    pub(super) fn check_work(&self, seen: &[u32], work: u64, rows: usize) -> Result<u64, Fault> {
+        let work = self.list.iter().zip(seen).fold(work, |work, (template, &rows)| {
             work.saturating_add((template.parts as u64).saturating_mul(rows.into()))
         });
-        let all_rows: u64 = rows.iter().map(|&rows| u64::from(rows)).sum();
-        let max = (MAX_VALUES as u64).saturating_mul(2).saturating_add(all_rows);
+        let max = (MAX_VALUES as u64).saturating_mul(2).saturating_add(rows as u64);
         if work <= max {
-            return Ok(());
+            return Ok(work);
         }
         let [work, max] = [work, max].map(|number| usize::try_from(number).unwrap_or(usize::MAX));
         Err(Fault::limit("parts of all lines of a group", work, max))
@@ -106,6 +119,9 @@ struct Parser<'a> {
     rest: &'a [u8],
     columns: &'a [Column],
     found: Templates,
+    /// The steps of the slots of the skeleton at hand, and whether each repeats another one.
+    slots: Vec<(usize, bool)>,
+    max: usize,
 }
 
 impl Parser<'_> {
@@ -125,22 +141,32 @@ impl Parser<'_> {
         }
         let first = self.found.steps.len();
         let mut template = Template { first, parts, room: WIDE, ..Template::default() };
-        let (mut slots, mut literal) = (0usize, None);
+        let mut literal = None;
+        self.slots.clear();
         for _ in 0..parts {
             let part = self.size()?;
             if let Some(column) = part.checked_sub(1) {
                 let Some(known) = self.columns.get(column) else {
                     return Err(self.corrupt("a slot of a column that is not there"));
                 };
+                let mut repeats = false;
                 if let Encoding::Same { slot } = known.encoding {
-                    if slot >= slots {
-                        return Err(self.corrupt("a slot that repeats one behind it"));
+                    match self.slots.get(slot).copied() {
+                        None => return Err(self.corrupt("a slot that repeats one behind it")),
+                        Some((_, true)) => {
+                            return Err(self.corrupt("a slot that repeats one that repeats another"));
+                        }
+                        Some((step, false)) => {
+                            if let Some(step) = self.found.steps.get_mut(step) {
+                                step.repeated = true;
+                            }
+                        }
                     }
-                    template.repeats = true;
+                    (repeats, template.repeats) = (true, true);
                 }
-                slots = slots.saturating_add(1);
-                template.room = template.room.saturating_add(WIDE);
-                self.push(literal.take(), u32::try_from(column).ok());
+                self.slots.push((self.found.steps.len(), repeats));
+                template.room = template.room.saturating_add(WIDE.max(known.class.text_bytes()));
+                self.push(literal.take(), u32::try_from(column).ok())?;
                 continue;
             }
             let bytes = self.size()?;
@@ -148,8 +174,9 @@ impl Parser<'_> {
                 return Err(self.corrupt("literal text is cut short, or none"));
             };
             if let Some(literal) = literal.take() {
-                self.push(Some(literal), None);
+                self.push(Some(literal), None)?;
             }
+            self.check(text.len())?;
             let start = u32::try_from(self.found.literals.len());
             literal = start.ok().zip(u32::try_from(bytes).ok());
             self.found.literals.extend_from_slice(text);
@@ -157,7 +184,7 @@ impl Parser<'_> {
             self.rest = after;
         }
         if literal.is_some() {
-            self.push(literal, None);
+            self.push(literal, None)?;
         }
         template.end = self.found.steps.len();
         template.room = template.room.saturating_add(template.literal_bytes);
@@ -165,8 +192,16 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn push(&mut self, literal: Option<(u32, u32)>, column: Option<u32>) {
+    fn push(&mut self, literal: Option<(u32, u32)>, column: Option<u32>) -> Result<(), Fault> {
         let (start, bytes) = literal.unwrap_or_default();
-        self.found.steps.push(Step { start, bytes, column });
+        self.check(size_of::<Step>())?;
+        self.found.steps.push(Step { start, bytes, column: column.unwrap_or(Step::NONE), repeated: false });
+        Ok(())
+    }
+
+    /// Refuses to take more memory before it is taken.
+    fn check(&self, more: usize) -> Result<(), Fault> {
+        let memory = self.found.memory().saturating_add(more);
+        if memory > self.max { Err(Fault::limit("max_block_bytes", memory, self.max)) } else { Ok(()) }
     }
 }

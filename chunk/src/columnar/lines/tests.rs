@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::Limits;
 use crate::columnar::fault::Fault;
+use crate::columnar::filter::Words;
 use crate::columnar::profile::{ColumnarOptions, Profile};
 use crate::columnar::stream::{Kind, Streams};
 use crate::range::Direction;
@@ -23,17 +24,17 @@ fn read(
     direction: Direction,
 ) -> Result<Vec<Vec<u8>>, Fault> {
     let mut all = vec![Vec::new(); rows.len()];
-    let mut made = Made::default();
+    let mut work = Work::default();
     let mut left = rows.clone();
     while !left.is_empty() {
         let some = match direction {
             Direction::Forward => left.start..left.end.min(left.start + piece),
             Direction::Backward => left.start.max(left.end.saturating_sub(piece))..left.end,
         };
-        let found = decoder.make(streams, times, some, direction, &mut made)?;
+        let found = decoder.make(streams, times, some, direction, &mut work)?;
         assert!(!found.is_empty());
         for row in found.clone() {
-            all[row - rows.start] = made.line(row - found.start).unwrap().to_vec();
+            all[row - rows.start] = work.made.line(row - found.start).unwrap().to_vec();
         }
         match direction {
             Direction::Forward => left.start = found.end,
@@ -53,7 +54,7 @@ fn round_trip(lines: &[&[u8]]) -> Option<Streams> {
     let times: Vec<i64> =
         (0..).map(|n| 1_772_884_800_000_000_000 + n * 1_000_000_000).take(lines.len()).collect();
     let mut streams = Streams::default();
-    if !encode(lines, &times, &options(), &mut streams) {
+    if !encode(lines, &times, &options(), &mut streams, &mut Words::new(0)) {
         assert_eq!(streams.written().count(), 0);
         return None;
     }
@@ -141,13 +142,13 @@ fn times_that_follow_the_rows_take_no_bytes() {
 }
 
 #[test]
-fn lines_without_anything_in_common_are_text_or_left_to_the_caller() {
+fn lines_without_anything_in_common_are_left_to_the_caller() {
     let lines: Vec<String> = (0..70_000u64)
         .map(|n| format!("{:x}", u128::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)))
         .map(|text| text.bytes().map(|byte| char::from(b'g' + byte % 16)).collect())
         .collect();
-    // Each is one field: a column of text.
-    assert_eq!(round_trip_text(&lines).unwrap().lens(Kind::Column).len(), 1);
+    // Each is one field, and nothing but.
+    assert!(round_trip_text(&lines).is_none());
     assert!(round_trip(&[]).is_none());
     assert!(round_trip(&[&b"a\0b"[..]; 20]).is_none());
 }
@@ -294,6 +295,57 @@ fn what_skeletons_and_columns_take_is_known_before_it_is_taken() {
     let mut decoder = Decoder::new(&streams, 10_000, &Limits::default()).unwrap();
     read_all(&mut decoder, &streams, 10_000).unwrap();
     assert!((1_600_000..2_000_000).contains(&decoder.memory_bytes()), "{}", decoder.memory_bytes());
+    assert_eq!(decoder.memory_bytes(), decoder.max_memory_bytes());
+}
+
+/// Each slot looked for what it repeats through all before it: eight million steps for each of a thousand skeletons.
+#[test]
+fn what_a_slot_repeats_repeats_nothing() {
+    let read = |slots: &[u8]| {
+        let mut streams = Streams::default();
+        // A number, and columns that repeat slots 0 and 1.
+        streams.out(Kind::Columns).extend([3, 1, 0, 3, 2, 5, 2]);
+        streams.out(Kind::Columns).extend([1, 0, 10, 2, 0, 1, 0, 10, 2, 1]);
+        streams.out(Kind::Bits).push(0b0110);
+        streams.out(Kind::Skeletons).extend([1, 2 + u8::try_from(slots.len()).unwrap(), 0, 1, b'<']);
+        streams.out(Kind::Skeletons).extend(slots);
+        streams.out(Kind::Skeletons).extend([0, 1, b'>']);
+        streams.out(Kind::SkeletonIds).extend([1, 1, 1]);
+        let mut decoder = Decoder::new(&streams, 2, &Limits::default())?;
+        read_all(&mut decoder, &streams, 2)
+    };
+    assert_eq!(read(&[1, 2]), Ok(vec![b"<77>".to_vec(), b"<66>".to_vec()]));
+    let error = read(&[1, 2, 3]).unwrap_err();
+    assert!(matches!(&error, Fault::Corrupt { what, .. } if what.contains("repeats another")), "{error:?}");
+}
+
+/// Such a column was read for both, and which value each of them got depended on the reader.
+#[test]
+fn a_column_is_of_slots_or_of_something_else() {
+    let lines: Vec<String> = (0..50u64).map(|n| format!("user {} of {}", n % 9, n * n)).collect();
+    let streams = round_trip_text(&lines).unwrap();
+    let decoder = Decoder::new(&streams, 50, &Limits::default()).unwrap();
+    assert_eq!(decoder.check_others(&[]), Ok(()));
+    assert_eq!(decoder.check_others(&[2, 700]), Ok(()), "they are of nothing");
+    assert!(matches!(decoder.check_others(&[5, 1]), Err(Fault::Corrupt { .. })));
+}
+
+/// They were counted when all of them were there.
+#[test]
+fn skeletons_are_refused_at_the_first_part_that_is_too_much() {
+    let mut streams = Streams::default();
+    streams.out(Kind::Columns).extend([1, 0, 0, 0, 0, 0]);
+    crate::loki::format::put_uvarint(streams.out(Kind::Skeletons), 200);
+    for _ in 0..200 {
+        crate::loki::format::put_uvarint(streams.out(Kind::Skeletons), 4000);
+        streams.out(Kind::Skeletons).extend([1; 4000]);
+    }
+    streams.out(Kind::SkeletonIds).push(1);
+    let limits = Limits { max_block_bytes: 1 << 20, ..Limits::default() };
+    let Err(Fault::Limit { limit: "max_block_bytes", value, .. }) = Decoder::new(&streams, 0, &limits) else {
+        panic!("it takes 13 MB")
+    };
+    assert!(value < (1 << 20) + 100, "{value} bytes");
 }
 
 /// Rows are made skeleton by skeleton, but each has the values of its own turn.

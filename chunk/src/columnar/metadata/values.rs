@@ -65,9 +65,10 @@ pub(super) struct ColumnValues {
 }
 
 impl ColumnValues {
+    /// Opens columns, of each of which so many values are going to be taken: all that it has.
     pub(super) fn new(
         streams: &Streams,
-        numbers: impl Iterator<Item = u32>,
+        taken: impl IntoIterator<Item = (u32, usize)>,
         limits: &Limits,
     ) -> Result<Self, Fault> {
         let table = column::table(streams)?;
@@ -75,14 +76,15 @@ impl ColumnValues {
         // What values take in memory: a file of few bytes may name many columns of many values that take none.
         let mut room = max;
         let mut columns = BTreeMap::new();
-        for number in numbers {
-            if columns.contains_key(&number) {
-                continue;
-            }
+        for (number, taken) in taken {
             let column = usize::try_from(number).ok().and_then(|number| table.get(number));
             let column = column.ok_or_else(|| {
                 Fault::corrupt(Kind::Metadata, 0, format!("column {number} of {}", table.len()))
             })?;
+            if column.rows != taken {
+                let what = format!("column {number} has {} values, metadata takes {taken}", column.rows);
+                return Err(Fault::corrupt(Kind::Columns, 0, what));
+            }
             let (values, _) = column::decode(column, streams, room)?;
             room = room.saturating_sub(column.memory());
             columns.insert(number, (column.clone(), values, 0));
@@ -101,9 +103,6 @@ impl ColumnValues {
         let Some((column, values, next)) = self.columns.get_mut(&number) else {
             return Err(corrupt("is not there"));
         };
-        if *next >= column.rows {
-            return Err(corrupt("has fewer values than metadata takes"));
-        }
         if !values.text(column, streams, *next, &mut self.text)? {
             return Err(corrupt("has a value without text"));
         }
@@ -117,14 +116,5 @@ impl ColumnValues {
         let symbol = u32::try_from(symbols.len()).map_err(|_| corrupt("has more than 2^32 values"))?;
         symbols.push(value);
         Ok(symbol)
-    }
-
-    /// Checks that all values were taken.
-    pub(super) fn finish(self) -> Result<(), Fault> {
-        let more = self.columns.iter().find(|(_, (column, _, next))| *next != column.rows);
-        more.map_or(Ok(()), |(number, (column, _, next))| {
-            let what = format!("column {number} has {} values, metadata takes {next}", column.rows);
-            Err(Fault::corrupt(Kind::Columns, 0, what))
-        })
     }
 }

@@ -1,5 +1,7 @@
 //! Prints the parts of times.
 
+use super::super::class::PAIRS;
+use super::super::digits::put_padded;
 use super::Date;
 use super::calendar::{MONTHS, WEEKDAYS};
 
@@ -19,10 +21,15 @@ impl Printer<'_> {
         }
     }
 
+    /// A number below 100.
     #[inline]
     fn two(&mut self, value: u64) {
-        self.byte(b'0' + (value / 10 % 10).to_le_bytes()[0]);
-        self.byte(b'0' + (value % 10).to_le_bytes()[0]);
+        let pair =
+            usize::try_from(value).ok().and_then(|value| PAIRS.get(value)).copied().unwrap_or_default();
+        if let Some(place) = self.out.get_mut(self.at..self.at + 2) {
+            place.copy_from_slice(&pair);
+            self.at += 2;
+        }
     }
 
     pub(super) fn year(&mut self, year: u64) {
@@ -93,16 +100,13 @@ impl Printer<'_> {
         self.two(time % 60);
     }
 
+    /// A number of so many digits, at most nine.
+    #[inline]
     pub(super) fn fraction(&mut self, value: u64, digits: u8) {
-        if digits > 6 {
-            self.fraction(value / 1_000_000, digits - 6);
-            return self.fraction(value % 1_000_000, 6);
+        let digits = usize::from(digits);
+        if let Some(place) = self.out.get_mut(self.at..self.at + 16) {
+            put_padded(value, digits, place);
+            self.at += digits;
         }
-        if digits > 3 {
-            self.fraction(value / 1_000, digits - 3);
-            return self.fraction(value % 1_000, 3);
-        }
-        self.byte(b'0' + (value / 100 % 10).to_le_bytes()[0]);
-        self.two(value % 100);
     }
 }

@@ -25,6 +25,16 @@ pub(crate) fn after_letters(line: &[u8], at: usize, zero_padded: &mut bool) -> O
     Some(Stamp { format, value: days * DAY + time, bytes: 24 })
 }
 
+/// Reads a time of a format at `at`.
+pub(crate) fn of_format(line: &[u8], at: usize, format: Format) -> Option<Stamp> {
+    let digits = line.get(at..)?.iter().take(7).take_while(|byte| byte.is_ascii_digit()).count();
+    // Two digits of a day say nothing about how it is padded: then it is as the format says.
+    let mut zero_padded = matches!(format, Format(13 | 22 | 23));
+    let stamp =
+        if digits == 0 { after_letters(line, at, &mut zero_padded) } else { after_digits(line, at, digits) };
+    stamp.filter(|stamp| stamp.format == format)
+}
+
 fn month_first(line: &[u8], at: usize, month: u64, zero_padded: &mut bool) -> Option<Stamp> {
     let (day, zero) = padded_day(line, at + 3, zero_padded)?;
     let time = clock(line, at + 7, b':')?;

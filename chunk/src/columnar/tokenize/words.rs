@@ -54,9 +54,10 @@ impl Words {
         });
     }
 
-    /// Forgets what was counted.
-    pub(crate) fn clear(&mut self) {
-        self.counts.fill(0);
+    /// Says from which count on a word is frequent, at least four, and whether only whole fields are.
+    pub(crate) fn require(&mut self, whole: bool, count: usize) {
+        self.whole = whole;
+        self.frequent = u16::try_from(count).unwrap_or(u16::MAX).max(4);
     }
 
     fn add(&mut self, word: &[u8]) {
