@@ -61,8 +61,11 @@ impl Group {
     /// The entries of a block, as a reader with these limits reads them.
     pub(crate) fn encode(head: &Head, symbols: &SymbolTable, profile: Profile, limits: &Limits) -> Self {
         let rows = || (0..head.len()).filter_map(|rank| head.ranked(rank));
-        let times: Vec<i64> = rows().map(|(time, ..)| time).collect();
-        let lines: Vec<&[u8]> = rows().map(|(_, line, _)| line).collect();
+        let (mut times, mut lines) = (Vec::with_capacity(head.len()), Vec::with_capacity(head.len()));
+        for (time, line, _) in rows() {
+            times.push(time);
+            lines.push(line);
+        }
 
         let mut streams = Streams::default();
         time::encode(&times, streams.out(Kind::Time));

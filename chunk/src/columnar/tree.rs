@@ -15,6 +15,8 @@ use super::tokenize::{Extent, ends_run, field_end, run_end, span};
 const NONE: u32 = u32::MAX;
 /// Nodes that one line is compared with at most.
 const PATIENCE: usize = 64;
+/// Nodes that are looked at before one is taken for new: that it is there twice costs less.
+const LEARNT: usize = 16;
 /// Nodes of a tree at most.
 const MAX_NODES: usize = 1 << 16;
 
@@ -197,7 +199,7 @@ impl Tree {
         };
         let (head, bytes) = (word(literal, 0), u32::try_from(literal.len()).ok()?);
         // The last node with the same text that has to come before it.
-        let (mut before, mut patience, mut rival) = (NONE, PATIENCE, false);
+        let (mut before, mut patience, mut rival) = (NONE, LEARNT, false);
         while let Some(node) = self.nodes.get_mut(number as usize)
             && let Some(left) = patience.checked_sub(1)
         {

@@ -76,7 +76,7 @@ pub(crate) fn encode(
 /// Ways to cut lines that few others are like, from the one that leaves most of a line as it is to the one that
 /// leaves least: a field, or with `false` each word in it, stays if one in so many lines has it.
 const COARSER: [(bool, usize); 3] = [(false, 64), (true, 16), (true, 3)];
-/// Lines that are looked at to learn which words are frequent, and which way to cut lines fits them.
+/// Lines that are looked at at most to learn which words are frequent, and which way to cut lines fits them.
 const SAMPLE: usize = 128;
 /// Lines after which it is known whether cutting at digits is of any use.
 const HOPE: usize = 512;
@@ -151,8 +151,13 @@ impl Rows {
     /// Learns which words are frequent in some of these lines, and which of the coarser ways takes most of them as
     /// literal text that others have too. `false`: none takes any.
     fn choose(&self, lines: &[&[u8]], rare: &[usize], lexer: &mut Lexer, words: &mut Words) -> bool {
+        // So few are not worth the work.
+        if rare.len() < lines.len() / 16 {
+            return false;
+        }
+        let size = (rare.len() / 8).clamp(SAMPLE / 4, SAMPLE);
         let sample =
-            || rare.iter().step_by(rare.len().div_ceil(SAMPLE).max(1)).filter_map(|&row| lines.get(row));
+            || rare.iter().step_by(rare.len().div_ceil(size).max(1)).filter_map(|&row| lines.get(row));
         sample().for_each(|line| words.count(line));
         let count = sample().count();
         let mut best = (0, None);
