@@ -10,6 +10,7 @@ mod bad_input;
 mod baggage;
 mod bounds;
 mod breakers;
+mod clients;
 mod crash;
 mod formats;
 mod legacy;
