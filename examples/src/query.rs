@@ -31,7 +31,7 @@ use reading::Reading;
 use stages::Stages;
 
 pub use aggregate::Points;
-pub use metric::{MetricQuery, Series};
+pub use metric::{MetricQuery, Series, reads};
 pub use steps::{Grid, MAX_POINTS};
 
 /// Why a query was not answered.

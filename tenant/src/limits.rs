@@ -66,9 +66,9 @@ pub struct Limits {
     /// How far back a query may look; 0 is no limit. Default 0.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::units::serialize_duration"))]
     pub max_query_lookback: Duration,
-    /// Most series in the answer to a metric query. Default 500.
+    /// Most series in the answer to a metric query; 0 is no limit. Default 500.
     pub max_query_series: usize,
-    /// Longest time that a query may take. Default 1 minute.
+    /// Longest time that a query may take; 0 is no limit. Default 1 minute.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::units::serialize_duration"))]
     pub query_timeout: Duration,
     /// Most bytes that a query may read; 0 is no limit. Default 0.

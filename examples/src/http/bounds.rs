@@ -1,4 +1,5 @@
-//! What one query of a tenant may ask for, under Loki's names, checked before work starts where that can be known.
+//! What one query of a tenant may ask for, under Loki's names, checked before work starts where that can be known. A
+//! limit of 0 is none.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use axum::http::StatusCode;
 use forebay_tenant::Limits;
 
 use super::{Failure, Parts};
+use crate::index::Span;
 
 /// Lines in an answer where the request does not say.
 const DEFAULT_ENTRIES: usize = 100;
@@ -20,7 +22,8 @@ impl Bounds {
         Self(Arc::clone(parts.overrides.load().limits(tenant)))
     }
 
-    /// The range from `start_ns` to `end_ns`, shortened to what may be looked at.
+    /// The range from `start_ns` to `end_ns`, shortened to what may be looked at. All that is read is asked for here:
+    /// windows and offsets reach further back than the points that they are for.
     ///
     /// # Errors
     /// A range that is longer than `max_query_length`, or one that lies before all that may be looked at.
@@ -46,6 +49,15 @@ impl Bounds {
         Ok((start_ns, end_ns))
     }
 
+    /// As [`span`](Self::span).
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn read(&self, now_ns: i64, span: Span) -> Result<Span, Failure> {
+        let (from_ns, through_ns) = self.span(now_ns, span.from_ns, span.through_ns)?;
+        Ok(Span { from_ns, through_ns })
+    }
+
     /// How many lines are answered where `asked` are asked for.
     ///
     /// # Errors
@@ -66,7 +78,10 @@ impl Bounds {
 
     /// Most series of an answer.
     pub(super) fn max_series(&self) -> usize {
-        self.0.max_query_series
+        match self.0.max_query_series {
+            0 => usize::MAX,
+            series => series,
+        }
     }
 
     /// Most bytes of chunks that are read.
@@ -83,6 +98,9 @@ impl Bounds {
     /// 504 where it does not.
     pub(super) async fn in_time<T>(&self, query: impl Future<Output = T>) -> Result<T, Failure> {
         let limit = self.0.query_timeout;
+        if limit.is_zero() {
+            return Ok(query.await);
+        }
         tokio::time::timeout(limit, query).await.map_err(|_| {
             let message = format!(
                 "the query took longer than query_timeout ({}): ask for less time or fewer streams",
@@ -137,15 +155,18 @@ mod tests {
         assert!(bounds.span(now, i64::MIN, now - 1001 * HOUR).unwrap_err().message.contains("1000h0m0s"));
     }
 
-    #[test]
-    fn no_limit_is_no_bound() {
+    #[tokio::test(start_paused = true)]
+    async fn no_limit_is_no_bound() {
         let bounds = bounds(|l| {
             l.max_query_length = Duration::ZERO;
             l.max_entries_limit_per_query = 0;
+            l.max_query_series = 0;
+            l.query_timeout = Duration::ZERO;
         });
         assert_eq!(bounds.span(0, i64::MIN, i64::MAX).unwrap(), (i64::MIN, i64::MAX));
         assert_eq!((bounds.entries(None).unwrap(), bounds.entries(Some(1 << 40)).unwrap()), (100, 1 << 40));
-        assert_eq!(bounds.max_bytes(), u64::MAX);
+        assert_eq!((bounds.max_bytes(), bounds.max_series()), (u64::MAX, usize::MAX));
+        assert_eq!(bounds.in_time(tokio::task::yield_now()).await.unwrap(), ());
     }
 
     #[test]

@@ -11,8 +11,7 @@ use super::{Failure, Parts, Shared};
 use crate::excerpt::Excerpt;
 use crate::index::Span;
 use crate::logql::{Logs, Matcher, Metric, Query, QueryError};
-use crate::query::answer;
-use crate::query::{ExecuteError, Grid, LogQuery, MAX_POINTS, MetricQuery, Querier, Series};
+use crate::query::{ExecuteError, Grid, LogQuery, MAX_POINTS, MetricQuery, Querier, Series, answer, reads};
 
 const SECOND_NS: i64 = 1_000_000_000;
 
@@ -66,7 +65,6 @@ pub(super) async fn instant(
             lines(&parts, tenant.as_str(), &limits, logs, span, &headers, &params).await
         }
         Query::Metric(metric) => {
-            limits.span(now_ns, time_ns, time_ns)?;
             let series = numbers(&parts, tenant.as_str(), &limits, metric, Grid::instant(time_ns)).await?;
             Ok(answer::json(answer::vector(&series)))
         }
@@ -80,7 +78,9 @@ async fn numbers(
     metric: Metric,
     grid: Grid,
 ) -> Result<Series, Failure> {
-    let query = MetricQuery { metric, grid, max_series: limits.max_series(), max_bytes: limits.max_bytes() };
+    let span = limits.read(parts.clock.wall_ns(), reads(&metric, grid))?;
+    let (max_series, max_bytes) = (limits.max_series(), limits.max_bytes());
+    let query = MetricQuery { metric, grid, span, max_series, max_bytes };
     let series = limits.in_time(querier(parts)?.metric(tenant, &query)).await?.map_err(failed)?;
     series.stages.record();
     Ok(if grid.len() == 1 { series.ranked(&query.metric) } else { series })
@@ -146,8 +146,10 @@ async fn values(
         None => Vec::new(),
         Some(text) => Logs::parse_selector(text).map_err(Failure::bad_request)?,
     };
-    let span = span(parts, params)?;
-    let found = querier(parts)?.label_values(tenant.as_str(), name, &matchers, span).await.map_err(failed)?;
+    let limits = Bounds::of(parts, tenant.as_str());
+    let span = span(parts, &limits, params)?;
+    let found = querier(parts)?.label_values(tenant.as_str(), name, &matchers, span);
+    let found = limits.in_time(found).await?.map_err(failed)?;
     Ok(answer::json(answer::data(&found)))
 }
 
@@ -162,12 +164,14 @@ pub(super) async fn series(
         .map(Logs::parse_selector)
         .collect::<Result<_, _>>()
         .map_err(Failure::bad_request)?;
-    let span = span(&parts, &params)?;
-    let found = querier(&parts)?.series(tenant.as_str(), &selectors, span).await.map_err(failed)?;
+    let limits = Bounds::of(&parts, tenant.as_str());
+    let span = span(&parts, &limits, &params)?;
+    let found = querier(&parts)?.series(tenant.as_str(), &selectors, span);
+    let found = limits.in_time(found).await?.map_err(failed)?;
     Ok(answer::json(answer::data(&found)))
 }
 
-fn span(parts: &Parts, params: &Params) -> Result<Span, Failure> {
+fn span(parts: &Parts, limits: &Bounds, params: &Params) -> Result<Span, Failure> {
     let since = params.text("start").is_some() || params.text("since").is_some();
     let now_ns = parts.clock.wall_ns();
     let (mut from_ns, through_ns) = params.range_ns(now_ns)?;
@@ -175,7 +179,7 @@ fn span(parts: &Parts, params: &Params) -> Result<Span, Failure> {
         // Loki's default for labels and series.
         from_ns = through_ns.saturating_sub(6 * 3600 * SECOND_NS);
     }
-    Ok(Span { from_ns, through_ns })
+    limits.read(now_ns, Span { from_ns, through_ns })
 }
 
 fn parse(params: &Params) -> Result<Query, Failure> {

@@ -22,6 +22,8 @@ pub struct MetricQuery {
     pub metric: Metric,
     /// When.
     pub grid: Grid,
+    /// What is read: all that [`reads`] names, or the part of it that may be looked at.
+    pub span: Span,
     /// Most series in the answer.
     pub max_series: usize,
     /// Most bytes of chunks that may be read, before compression.
@@ -37,6 +39,13 @@ pub struct Series {
     pub series: Vec<(Labels, Points)>,
     /// What it cost.
     pub stages: Stages,
+}
+
+/// What the points of `metric` on `grid` are made of: a window lies before its point, and an offset further back.
+pub fn reads(metric: &Metric, grid: Grid) -> Span {
+    let RangeAggregation { range_ns, offset_ns, .. } = metric.range();
+    let from_ns = grid.start_ns.saturating_sub(*range_ns).saturating_add(1).saturating_sub(*offset_ns);
+    Span { from_ns, through_ns: grid.end_ns.saturating_sub(*offset_ns) }
 }
 
 /// The chunks of one stream, and what its ingesters sent.
@@ -79,8 +88,7 @@ impl Querier {
     ) -> Result<(), ExecuteError> {
         let grid = query.grid;
         let RangeAggregation { function, logs, range_ns, offset_ns } = query.metric.range();
-        let from_ns = grid.start_ns.saturating_sub(*range_ns).saturating_add(1).saturating_sub(*offset_ns);
-        let span = Span { from_ns, through_ns: grid.end_ns.saturating_sub(*offset_ns) };
+        let span = query.span;
         let what = What::Times { sized: function.is_of_bytes() };
         let (direction, max_bytes) = (Direction::Forward, query.max_bytes);
         let located = self.locate(tenant, Asked { logs, span, direction, what, max_bytes }, stages).await?;

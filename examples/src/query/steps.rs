@@ -42,13 +42,13 @@ impl Grid {
 pub(super) struct Steps {
     grid: Grid,
     range_ns: i64,
-    /// Differences of the sums of neighbouring points.
-    changes: Vec<i64>,
+    /// Differences of the lines and sums of neighbouring points.
+    changes: Vec<(i64, i64)>,
 }
 
 impl Steps {
     pub(super) fn new(grid: Grid, range_ns: i64) -> Self {
-        Self { grid, range_ns, changes: vec![0; grid.len() + 1] }
+        Self { grid, range_ns, changes: vec![(0, 0); grid.len() + 1] }
     }
 
     /// Adds `value` to every window `(t - range, t]` that holds the time.
@@ -63,18 +63,21 @@ impl Steps {
         {
             // Bytes that were read do not reach 2^63.
             let value = i64::try_from(value).unwrap_or(i64::MAX);
-            self.changes[first] = self.changes[first].wrapping_add(value);
-            self.changes[end] = self.changes[end].wrapping_sub(value);
+            self.changes[first].0 += 1;
+            self.changes[first].1 = self.changes[first].1.wrapping_add(value);
+            self.changes[end].0 -= 1;
+            self.changes[end].1 = self.changes[end].1.wrapping_sub(value);
         }
     }
 
-    /// The sums that are not 0, by the number of their point.
+    /// The sums of the windows with lines, by the number of their point: a line may be empty, and then its bytes are 0.
     pub(super) fn sums(&self) -> impl Iterator<Item = (u32, u64)> {
-        let mut sum = 0_i64;
+        let (mut lines, mut sum) = (0_i64, 0_i64);
         let steps = (0_u32..).zip(self.changes.iter().take(self.changes.len() - 1));
         steps.filter_map(move |(number, change)| {
-            sum = sum.wrapping_add(*change);
-            (sum > 0).then(|| (number, sum.unsigned_abs()))
+            lines += change.0;
+            sum = sum.wrapping_add(change.1);
+            (lines > 0).then(|| (number, sum.unsigned_abs()))
         })
     }
 }

@@ -75,7 +75,11 @@ async fn numbers_are_those_of_the_lines_in_memory_and_in_the_store() {
         let path = format!("/loki/api/v1/query_range?query={query}&start={start}&end={end}&step=5s");
         let answer = process.json(&path).await;
         assert_eq!(answer["data"]["resultType"], "matrix", "{answer}");
-        let seconds = |n: i64| (start + n * SECOND) as f64 / 1e9;
+        // As they were written: to read a number may change its last digit.
+        let seconds = |n: i64| {
+            let seconds = json!((start + n * SECOND) as f64 / 1e9).to_string();
+            serde_json::from_str::<Value>(&seconds).unwrap()
+        };
         assert_eq!(
             answer["data"]["result"],
             json!(["api", "web"].map(|app| json!({
@@ -114,6 +118,13 @@ async fn a_query_beyond_its_limits_is_refused_with_both_numbers() {
             ),
             "max_query_lookback 2h0m0s",
         ),
+        (format!("query?query={}", escaped(r#"sum(count_over_time({app="api"}[3h]))"#)), ", limit: 1h0m0s)"),
+        (
+            format!("query?query={}", escaped(r#"sum(count_over_time({app="api"}[1m] offset 3h))"#)),
+            "max_query_lookback 2h0m0s",
+        ),
+        ("labels?start=1".to_owned(), "(query length: 2h0m0s, limit: 1h0m0s)"),
+        (format!("series?start=0&end={}", start - 7200 * SECOND), "max_query_lookback 2h0m0s"),
         (format!("query?query={all}&time={end}"), "too many bytes (query: 1000, limit: 500)"),
         (format!("query_range?query={many}&start={start}&end={end}"), "too many bytes"),
     ] {

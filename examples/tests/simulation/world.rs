@@ -19,7 +19,7 @@ use forebay_examples::logql::{Logs, Metric, Query, RangeAggregation, RangeFuncti
 use forebay_examples::members::Members;
 use forebay_examples::pipeline::{distributor_options, ingester_options};
 use forebay_examples::push::{LabelSet, Line, Stream};
-use forebay_examples::query::{Grid, LogQuery, MetricQuery, Querier};
+use forebay_examples::query::{Grid, LogQuery, MetricQuery, Querier, reads};
 use forebay_examples::storage::{Storage, path};
 use forebay_tenant::{Limits, Overrides};
 use forebay_wal::aio::AsyncWal;
@@ -321,9 +321,11 @@ impl World {
         let at = START_NS + self.next;
         let function = RangeFunction::CountOverTime;
         let range = RangeAggregation { function, logs, range_ns: self.next.max(1), offset_ns: 0 };
+        let (metric, grid) = (Metric::Range(range), Grid::instant(at));
         let query = MetricQuery {
-            metric: Metric::Range(range),
-            grid: Grid::instant(at),
+            span: reads(&metric, grid),
+            metric,
+            grid,
             max_series: usize::MAX,
             max_bytes: u64::MAX,
         };
