@@ -4,18 +4,23 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use forebay_wal::fs::Fs;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 
 use crate::index::Span;
-use crate::ingester::{Ingester, PushError};
+use crate::ingester::{Ingester, PushError, ReadError};
 use crate::labels::Labels;
 use crate::logql::Matcher;
-use crate::wire::{Health, Pushed, Select};
+use crate::wire::{Health, Pushed, Select, Selected};
 
 /// Why an ingester could not be read.
 #[non_exhaustive]
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct ReadFailed(pub String);
+
+/// An answer that is made as it is read, and no further.
+pub type Parts = BoxStream<'static, Result<Selected, ReadFailed>>;
 
 /// One ingester, wherever it is.
 #[async_trait]
@@ -24,7 +29,7 @@ pub trait IngesterClient: Send + Sync + 'static {
     async fn push(&self, record: Bytes) -> Result<Pushed, PushError>;
 
     /// Reads entries from memory: see [`Ingester::select`].
-    async fn select(&self, select: Select) -> Result<Vec<Bytes>, ReadFailed>;
+    async fn select(&self, select: Select) -> Result<Parts, ReadFailed>;
 
     /// The labels of streams in memory.
     async fn series(&self, tenant: &str, matchers: &[Matcher], span: Span)
@@ -43,8 +48,9 @@ impl<F: Fs> IngesterClient for Ingester<F> {
         Self::push(self, record).await
     }
 
-    async fn select(&self, select: Select) -> Result<Vec<Bytes>, ReadFailed> {
-        Self::select(self, select).await.map_err(|e| ReadFailed(e.to_string()))
+    async fn select(&self, select: Select) -> Result<Parts, ReadFailed> {
+        let parts = Self::select(self, select).await.map_err(failed)?;
+        Ok(parts.map_err(failed).boxed())
     }
 
     async fn series(
@@ -65,4 +71,8 @@ impl<F: Fs> IngesterClient for Ingester<F> {
         self.set_peers(peers);
         Ok(Self::health(self))
     }
+}
+
+fn failed(error: ReadError) -> ReadFailed {
+    ReadFailed(format!("{:#}", anyhow::Error::new(error)))
 }

@@ -310,7 +310,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::client::ReadFailed;
+    use crate::client::{Parts, ReadFailed};
     use crate::index::Span;
     use crate::ingester::PushError;
     use crate::labels::Labels;
@@ -327,7 +327,7 @@ mod tests {
             unreachable!("only its health is asked for")
         }
 
-        async fn select(&self, _: Select) -> Result<Vec<Bytes>, ReadFailed> {
+        async fn select(&self, _: Select) -> Result<Parts, ReadFailed> {
             unreachable!("only its health is asked for")
         }
 

@@ -5,6 +5,8 @@
 
 mod aggregate;
 pub mod answer;
+pub mod best;
+mod heads;
 pub mod merge;
 mod metric;
 mod reading;
@@ -22,11 +24,13 @@ use crate::index::{ChunkRef, IndexError, Span};
 use crate::labels::Labels;
 use crate::logql::{Logs, Matcher};
 use crate::members::Members;
-use crate::record::{Record, RecordError};
+use crate::record::RecordError;
 use crate::storage::{Storage, StorageError};
 use crate::wire::{Filter, LabelMatcher, Select};
 
-use merge::{Found, Merge, Section, Source, SourceError, Want};
+use best::{Best, GROUP};
+use heads::{Allowance, Heads, Patience};
+use merge::{Found, Holds, Merge, Source, SourceError, Want};
 use reading::Reading;
 use stages::Stages;
 
@@ -56,16 +60,16 @@ pub enum ExecuteError {
     /// See [`IndexError`].
     #[error(transparent)]
     Index(#[from] IndexError),
-    /// A block does not decode.
-    #[error("chunk does not decode")]
-    Chunk(#[from] SourceError),
+    /// See [`SourceError`].
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// An ingester of another version answered.
     #[error("ingester answered with no record")]
     Record(#[from] RecordError),
     /// An ingester of another version answered.
-    #[error("ingester answered with no identities: is it of an older version?")]
-    Identities,
-    /// The chunks that hold the answer are more than a query may read.
+    #[error("ingester answered with streams out of order: is it of an older version?")]
+    Order,
+    /// The lines among which the answer is looked for are more than a query may read.
     #[error(
         "the query would read too many bytes (query: {bytes}, limit: {limit}): select fewer streams or less time"
     )]
@@ -100,7 +104,7 @@ pub struct LogQuery {
     pub direction: Direction,
     /// How many at the most.
     pub limit: usize,
-    /// Most bytes of chunks that may be read, before compression.
+    /// Most bytes that may be read, of chunks before compression and of lines in memory.
     pub max_bytes: u64,
 }
 
@@ -153,9 +157,8 @@ enum What {
 
 /// Where the entries of one query are.
 struct Located {
-    streams: Vec<Labels>,
-    chunks: Vec<(u32, ChunkRef)>,
-    heads: Vec<(u32, Source)>,
+    heads: Heads,
+    chunks: BTreeMap<Labels, Vec<ChunkRef>>,
 }
 
 impl Querier {
@@ -171,24 +174,43 @@ impl Querier {
     /// [`ExecuteError`]; there are no partial answers.
     pub async fn lines(&self, tenant: &str, query: LogQuery) -> Result<Lines, ExecuteError> {
         let mut stages = Stages::default();
-        let limit = query.limit as u64;
-        let LogQuery { ref logs, span, direction, max_bytes, .. } = query;
-        let asked = Asked { logs, span, direction, what: What::Lines { limit }, max_bytes };
-        let located = self.locate(tenant, asked, &mut stages).await?;
-        let merge = Merge::new(query.direction, Want::Lines, query.logs);
-        let mut reading =
-            Reading::new(self.clone(), tenant, merge, query.span, located.chunks, located.heads)?;
-        let mut entries = Vec::new();
-        while entries.len() < query.limit {
-            let room = query.limit - entries.len();
-            let batch = reading.take(room, &mut stages).await?;
-            if batch.is_empty() {
-                break;
+        let LogQuery { logs, span, direction, limit, max_bytes } = query;
+        let what = What::Lines { limit: limit as u64 };
+        let asked = Asked { logs: &logs, span, direction, what, max_bytes };
+        let Located { heads, mut chunks } = self.locate(tenant, asked, &mut stages).await?;
+        let started = monotonic_ns();
+        let mut sent = heads.all().await?;
+        stages.ingesters_ns += stages::since(started);
+        let streams: BTreeSet<Labels> = sent.keys().chain(chunks.keys()).cloned().collect();
+        let streams: Vec<Labels> = streams.into_iter().collect();
+        let mut best = Best::new(direction, limit);
+        for (group, base) in streams.chunks(GROUP).zip((0_u32..).step_by(GROUP)) {
+            let Some(open) = best.open(span) else { break };
+            let merge = Merge::new(direction, Want::Lines, logs.clone());
+            let mut reading = Reading::new(self, tenant, merge, open);
+            for (labels, number) in group.iter().zip(base..) {
+                reading.store(chunks.remove(labels).into_iter().flatten().map(|chunk| (number, chunk)));
+                for parts in sent.remove(labels).into_iter().flatten() {
+                    reading.add(number, Source::Selected { parts, ended: true });
+                }
             }
-            entries.extend(batch.into_iter().map(|found| Answered { stream: found.stream as usize, found }));
+            let mut found = Vec::new();
+            while found.len() < limit {
+                let batch = reading.take(limit - found.len(), &mut stages).await?;
+                if batch.is_empty() {
+                    break;
+                }
+                found.extend(batch);
+            }
+            best.take(found);
         }
+        let entries: Vec<Answered> = best
+            .into_entries()
+            .into_iter()
+            .map(|found| Answered { stream: found.stream as usize, found })
+            .collect();
         stages.lines_answered = entries.len() as u64;
-        Ok(Lines { streams: located.streams, entries, stages })
+        Ok(Lines { streams, entries, stages })
     }
 
     /// The labels of the streams that match any of `selectors`; all streams where there is none.
@@ -208,7 +230,7 @@ impl Querier {
             let asked = self.members.clients().into_iter().map(|client| async move {
                 client.series(tenant, matchers, span).await.map_err(|e| e.to_string())
             });
-            found.extend(self.enough(tenant, join_all(asked).await)?.into_iter().flatten());
+            found.extend(self.enough(tenant, join_all(asked).await)?.0.into_iter().flatten());
             found.extend(self.storage.index().series(tenant, matchers, span).await?);
         }
         Ok(found)
@@ -231,7 +253,7 @@ impl Querier {
             client.series(tenant, matchers, span).await.map_err(|e| e.to_string())
         });
         let mut streams: Vec<Labels> =
-            self.enough(tenant, join_all(asked).await)?.into_iter().flatten().collect();
+            self.enough(tenant, join_all(asked).await)?.0.into_iter().flatten().collect();
         let index = self.storage.index();
         let mut values = if matchers.is_empty() {
             index.label_values(tenant, name, span).await?
@@ -267,78 +289,53 @@ impl Querier {
             identities: matches!(what, What::Times { .. }),
             sizes: what == What::Times { sized: true },
         };
+        // Each has taken hold of what it will send when it answers, so that the index may be asked.
         let started = monotonic_ns();
         let asked = self.members.clients().into_iter().map(|client| {
             let select = select.clone();
             async move { client.select(select).await.map_err(|e| e.to_string()) }
         });
-        let heads = self.enough(tenant, join_all(asked).await)?;
+        let (answers, patience) = self.enough(tenant, join_all(asked).await)?;
         stages.ingesters_ns += stages::since(started);
         let started = monotonic_ns();
-        let chunks = self.storage.index().chunks(tenant, &logs.matchers, span).await?;
+        let found = self.storage.index().chunks(tenant, &logs.matchers, span).await?;
         stages.index_lookup_ns += stages::since(started);
-        stages.chunks += chunks.len() as u64;
-        let bytes = chunks.iter().fold(0_u64, |sum, chunk| sum.saturating_add(chunk.raw_bytes));
-        if bytes > max_bytes {
-            return Err(ExecuteError::TooManyBytes { bytes, limit: max_bytes });
+        stages.chunks += found.len() as u64;
+        let mut allowance = Allowance { bytes: 0, limit: max_bytes };
+        allowance.spend(found.iter().fold(0, |sum, chunk| chunk.raw_bytes.saturating_add(sum)))?;
+        let mut chunks: BTreeMap<Labels, Vec<ChunkRef>> = BTreeMap::new();
+        for chunk in found {
+            chunks.entry(chunk.labels.clone()).or_default().push(chunk);
         }
-
-        let mut numbers: BTreeMap<Labels, u32> = BTreeMap::new();
-        let mut number = |labels: Labels| {
-            let next = u32::try_from(numbers.len()).expect("fewer than 2^32 streams fit memory");
-            *numbers.entry(labels).or_insert(next)
+        let holds = match what {
+            What::Lines { .. } => Holds::Lines,
+            What::Times { sized } => Holds::Identities { sized },
         };
-        let chunks = chunks.into_iter().map(|chunk| (number(chunk.labels.clone()), chunk)).collect();
-        let mut sources = Vec::new();
-        for answer in heads {
-            let mut parts: BTreeMap<u32, Vec<Section>> = BTreeMap::new();
-            for bytes in answer {
-                let record = Record::parse(bytes)?;
-                for section in record.sections() {
-                    let labels = Labels::from_canonical(section.labels).expect("checked when it was parsed");
-                    let part = match what {
-                        What::Lines { .. } => Section::lines(section.entries(), &record),
-                        What::Times { sized } => {
-                            Section::identities(section.entries(), sized).ok_or(ExecuteError::Identities)?
-                        }
-                    };
-                    parts.entry(number(labels)).or_default().push(part);
-                }
-            }
-            sources.extend(parts.into_iter().map(|(stream, parts)| {
-                (stream, Source::Selected { parts: parts.into_iter(), current: None })
-            }));
-        }
-        let mut streams: Vec<(u32, Labels)> =
-            numbers.into_iter().map(|(labels, number)| (number, labels)).collect();
-        streams.sort_by_key(|(number, _)| *number);
-        Ok(Located {
-            streams: streams.into_iter().map(|(_, labels)| labels).collect(),
-            chunks,
-            heads: sources,
-        })
+        Ok(Located { heads: Heads::new(answers, holds, patience, allowance), chunks })
     }
 
     /// The answers, if no more ingesters failed than may without a line being missed.
-    fn enough<T>(&self, tenant: &str, answers: Vec<Result<T, String>>) -> Result<Vec<T>, ExecuteError> {
+    fn enough<T>(
+        &self,
+        tenant: &str,
+        answers: Vec<Result<T, String>>,
+    ) -> Result<(Vec<T>, Patience), ExecuteError> {
         let (asked, tolerated) =
             (self.members.len(), self.members.tolerated_reads(self.requirements.of(tenant)));
         let missing = asked.saturating_sub(answers.len());
-        let mut first = (missing > 0).then(|| format!("{missing} are not in the ring"));
+        let first = (missing > 0).then(|| format!("{missing} are not in the ring"));
+        let mut patience = Patience { asked, tolerated, failed: missing, first };
         let mut good = Vec::with_capacity(answers.len());
         for answer in answers {
             match answer {
                 Ok(answer) => good.push(answer),
-                Err(e) => {
-                    first.get_or_insert(e);
-                }
+                Err(why) => patience.fail(why),
             }
         }
-        let failed = asked - good.len().min(asked);
-        if failed > tolerated {
-            let first = first.unwrap_or_default();
-            return Err(ExecuteError::Ingesters { failed, asked, tolerated, first });
-        }
-        Ok(good)
+        patience.check()?;
+        Ok((good, patience))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -326,6 +326,15 @@ impl Record {
         self.sections.iter().map(|range| Section::new(&self.bytes[range.start + SECTION_LEN..range.end]))
     }
 
+    /// As [`sections`](Self::sections), each holding on to the record's memory.
+    pub fn owned_sections(&self) -> impl ExactSizeIterator<Item = (Labels, OwnedEntries)> {
+        self.sections().map(|section| {
+            let labels = Labels::from_canonical(section.labels).expect("checked in parse");
+            let bytes = self.bytes.slice_ref(section.entries);
+            (labels, OwnedEntries { bytes, at: 0, left: section.count, last_ns: 0 })
+        })
+    }
+
     /// The record without the sections for which `keep` is false.
     pub fn retain(&self, keep: &[bool]) -> Bytes {
         let kept = self.sections.iter().zip(keep).filter(|&(_, &keep)| keep).map(|(range, _)| range.clone());
@@ -374,6 +383,28 @@ impl<'a> Iterator for Entries<'a> {
         let entry = read_entry(&mut self.rest, self.last_ns).expect("checked in parse");
         self.last_ns = entry.timestamp_ns;
         Some(entry)
+    }
+}
+
+/// As [`Entries`], holding on to the record's memory.
+#[derive(Debug, Clone)]
+pub struct OwnedEntries {
+    bytes: Bytes,
+    at: usize,
+    left: u32,
+    last_ns: i64,
+}
+
+impl OwnedEntries {
+    /// The next entry, and the bytes that it is a part of.
+    pub fn read(&mut self) -> Option<(Entry<'_>, &Bytes)> {
+        let Self { bytes, at, left, last_ns } = self;
+        *left = left.checked_sub(1)?;
+        let mut rest = &bytes[*at..];
+        let entry = read_entry(&mut rest, *last_ns).expect("checked in parse");
+        *at = bytes.len() - rest.len();
+        *last_ns = entry.timestamp_ns;
+        Some((entry, bytes))
     }
 }
 

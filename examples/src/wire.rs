@@ -116,12 +116,16 @@ pub struct Select {
     pub sizes: bool,
 }
 
-/// A part of the answer to [`Select`]: a record with sections in time order.
+/// A part of the answer to [`Select`]: a record with sections in time order, the streams of all parts in the order of
+/// their labels.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Selected {
-    /// See `FORMAT.md`.
+    /// See `FORMAT.md`; empty where so much was read without anything being found.
     #[prost(bytes = "bytes", tag = "1")]
     pub record: Bytes,
+    /// Bytes of lines that were read for it.
+    #[prost(uint64, tag = "2")]
+    pub read_bytes: u64,
 }
 
 /// Which chunks, streams or label values somebody looks for.

@@ -8,7 +8,7 @@ use forebay_wal::{AppendError, Reject};
 use parking_lot::Mutex;
 
 use super::*;
-use crate::client::{IngesterClient, ReadFailed};
+use crate::client::{IngesterClient, Parts, ReadFailed};
 use crate::config::Config;
 use crate::index::Span;
 use crate::ingester::PushError;
@@ -57,7 +57,7 @@ impl IngesterClient for Fake {
         Ok(Pushed { refused })
     }
 
-    async fn select(&self, _: Select) -> Result<Vec<Bytes>, ReadFailed> {
+    async fn select(&self, _: Select) -> Result<Parts, ReadFailed> {
         unreachable!("nobody reads")
     }
 

@@ -4,7 +4,7 @@
 //! number of replicas, retries and replays they came from.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::{BinaryHeap, HashSet, VecDeque};
 
 use bytes::Bytes;
 use forebay_agent::clock::monotonic_ns;
@@ -12,7 +12,7 @@ use forebay_chunk::{Direction, EntryIter};
 use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
 use crate::logql::Logs;
-use crate::record::{Entries, Record};
+use crate::record::OwnedEntries;
 
 /// Metadata of an entry that was read.
 pub type OwnedMetadata = Vec<(String, String)>;
@@ -32,6 +32,14 @@ pub fn identity<'a>(line: &[u8], metadata: impl Iterator<Item = (&'a [u8], &'a [
     })
 }
 
+/// Where an entry stands in the order of `direction`: smaller comes first.
+pub fn order(direction: Direction, timestamp_ns: i64) -> i64 {
+    match direction {
+        Direction::Forward => timestamp_ns,
+        Direction::Backward => !timestamp_ns,
+    }
+}
+
 /// What a reader wants of each entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Want {
@@ -47,10 +55,10 @@ pub enum Source {
     Chunk(Box<EntryIter>),
     /// What an ingester selected; filters applied.
     Selected {
-        /// Records in order, the entries of this stream alone.
-        parts: std::vec::IntoIter<Section>,
-        /// The part being read.
-        current: Option<Section>,
+        /// What is there of it.
+        parts: VecDeque<Section>,
+        /// Whether that is all.
+        ended: bool,
     },
 }
 
@@ -63,39 +71,55 @@ impl std::fmt::Debug for Source {
     }
 }
 
-/// The entries of one section, owned.
+/// What a section of an ingester's answer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// Lines.
+    Lines,
+    /// [`identity_bytes`] in place of each.
+    Identities {
+        /// With their sizes.
+        sized: bool,
+    },
+}
+
+/// The entries of one section, each decoded when its turn comes.
 #[derive(Debug)]
 pub struct Section {
-    entries: std::vec::IntoIter<Found>,
+    entries: OwnedEntries,
+    holds: Holds,
 }
 
 impl Section {
     /// The entries `entries` of a record.
-    pub fn lines(entries: Entries<'_>, record: &Record) -> Self {
-        let own = |e: crate::record::Entry<'_>| Found {
-            timestamp_ns: e.timestamp_ns,
-            identity: identity(e.line, e.metadata.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes()))),
-            line_bytes: e.line.len() as u64,
-            line: record.bytes().slice_ref(e.line),
-            metadata: e.metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-            ..Found::new(0)
-        };
-        Self { entries: entries.map(own).collect::<Vec<_>>().into_iter() }
+    pub fn new(entries: OwnedEntries, holds: Holds) -> Self {
+        Self { entries, holds }
     }
 
-    /// The entries of a record that holds [`identity_bytes`] in place of lines; `None` where it does not.
-    pub fn identities(entries: Entries<'_>, sized: bool) -> Option<Self> {
-        let own = |e: crate::record::Entry<'_>| {
-            let (identity, size) = e.line.split_first_chunk::<16>()?;
-            let line_bytes = match (sized, size.is_empty()) {
-                (true, _) => u64::from_le_bytes(size.try_into().ok()?),
-                (false, true) => 0,
-                (false, false) => return None,
-            };
-            let identity = Identity::from_le_bytes(*identity);
-            Some(Found { timestamp_ns: e.timestamp_ns, identity, line_bytes, ..Found::new(0) })
-        };
-        Some(Self { entries: entries.map(own).collect::<Option<Vec<_>>>()?.into_iter() })
+    /// Puts the next entry into `into`; false at the end.
+    fn next(&mut self, into: &mut Found) -> Result<bool, SourceError> {
+        let Some((entry, bytes)) = self.entries.read() else { return Ok(false) };
+        into.timestamp_ns = entry.timestamp_ns;
+        match self.holds {
+            Holds::Lines => {
+                let metadata = entry.metadata.iter();
+                into.identity = identity(entry.line, metadata.map(|(k, v)| (k.as_bytes(), v.as_bytes())));
+                into.line_bytes = entry.line.len() as u64;
+                into.line = bytes.slice_ref(entry.line);
+                let metadata = entry.metadata.iter();
+                into.metadata = metadata.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            }
+            Holds::Identities { sized } => {
+                let (identity, size) = entry.line.split_first_chunk::<16>().ok_or(SourceError::Identities)?;
+                into.identity = Identity::from_le_bytes(*identity);
+                into.line_bytes = match (sized, size.is_empty()) {
+                    (true, _) => u64::from_le_bytes(size.try_into().map_err(|_| SourceError::Identities)?),
+                    (false, true) => 0,
+                    (false, false) => return Err(SourceError::Identities),
+                };
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -133,20 +157,57 @@ struct Cursor {
 }
 
 /// A failed source.
-pub type SourceError = forebay_chunk::Error;
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// A block does not decode.
+    #[error("chunk does not decode")]
+    Chunk(#[from] forebay_chunk::Error),
+    /// An ingester of another version answered.
+    #[error("ingester answered with no identities: is it of an older version?")]
+    Identities,
+}
+
+/// What a [`Merge`] came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// An entry.
+    Found(Found),
+    /// The bound, or the end of all sources.
+    Done,
+    /// The end of what is there of the source with this number: it has to be [fed](Merge::feed).
+    Starved(usize),
+    /// The end of the rows that were [allowed](Merge::allow).
+    Paused,
+}
 
 /// Merges sources. Memory: one entry for each open source, and the identities at the current timestamp.
 pub struct Merge {
     direction: Direction,
-    want: Want,
-    logs: Logs,
+    reader: Reader,
     cursors: Vec<Option<Cursor>>,
-    /// Time (negated where the direction is backward), then the order in which sources were added.
+    /// Those whose next entry is not read yet.
+    unread: Vec<usize>,
+    /// Order of time, then the order in which sources were added.
     heap: BinaryHeap<Reverse<(i64, usize)>>,
     seen_at: i64,
     seen: HashSet<(u32, Identity), foldhash::fast::RandomState>,
-    /// What was done since somebody last took it.
-    pub work: Work,
+}
+
+/// How sources are read.
+struct Reader {
+    want: Want,
+    logs: Logs,
+    rows_left: u64,
+    work: Work,
+}
+
+/// How far a cursor came.
+enum Moved {
+    On,
+    Ended,
+    Starved,
+    Paused,
 }
 
 /// What reading costs.
@@ -154,6 +215,8 @@ pub struct Merge {
 pub struct Work {
     /// Entries read from the sources, before filters and with duplicates.
     pub lines: u64,
+    /// Bytes of the lines that were read from blocks.
+    pub bytes: u64,
     /// Entries that came from more than one source.
     pub duplicates: u64,
     /// Time to decompress blocks.
@@ -174,27 +237,45 @@ impl Merge {
     pub fn new(direction: Direction, want: Want, logs: Logs) -> Self {
         Self {
             direction,
-            want,
-            logs,
+            reader: Reader { want, logs, rows_left: u64::MAX, work: Work::default() },
             cursors: Vec::new(),
+            unread: Vec::new(),
             heap: BinaryHeap::new(),
             seen_at: 0,
             seen: HashSet::default(),
-            work: Work::default(),
         }
     }
 
-    /// Adds a source of `stream`. It may hold nothing that is earlier in order than what came out already.
-    ///
-    /// # Errors
-    /// What its first entry could not be read for.
-    pub fn add(&mut self, stream: u32, source: Source) -> Result<(), SourceError> {
-        let mut cursor = Cursor { source, current: Found::new(stream) };
-        if self.advance(&mut cursor)? {
-            self.heap.push(Reverse((self.order(cursor.current.timestamp_ns), self.cursors.len())));
-            self.cursors.push(Some(cursor));
+    /// Adds a source of `stream`; its number. It may hold nothing that is earlier in order than what came out already.
+    pub fn add(&mut self, stream: u32, source: Source) -> usize {
+        let number = self.cursors.len();
+        self.cursors.push(Some(Cursor { source, current: Found::new(stream) }));
+        self.unread.push(number);
+        number
+    }
+
+    /// Goes on with a source that is starved; without `section` that was all of it.
+    pub fn feed(&mut self, number: usize, section: Option<Section>) {
+        if let Some(Cursor { source: Source::Selected { parts, ended }, .. }) = &mut self.cursors[number] {
+            *ended = section.is_none();
+            parts.extend(section);
         }
-        Ok(())
+    }
+
+    /// Lets it read no more than `rows` rows of blocks from now on, so that nothing that is not wanted any more goes on
+    /// for long.
+    pub fn allow(&mut self, rows: u64) {
+        self.reader.rows_left = rows;
+    }
+
+    /// What is left of the rows that were allowed.
+    pub fn rows_left(&self) -> u64 {
+        self.reader.rows_left
+    }
+
+    /// What was done since this was last called.
+    pub fn take_work(&mut self) -> Work {
+        std::mem::take(&mut self.reader.work)
     }
 
     /// From which end it reads.
@@ -202,70 +283,74 @@ impl Merge {
         self.direction
     }
 
-    /// Where `timestamp_ns` stands in the order of the merge: smaller comes first.
-    pub fn order(&self, timestamp_ns: i64) -> i64 {
-        match self.direction {
-            Direction::Forward => timestamp_ns,
-            Direction::Backward => !timestamp_ns,
-        }
-    }
-
-    /// The order of the next entry; `None` where all sources are read.
-    pub fn next_order(&self) -> Option<i64> {
-        self.heap.peek().map(|Reverse((order, _))| *order)
-    }
-
-    /// The next entry.
-    ///
-    /// # Errors
-    /// What a source could not be read for. What came out before is good, but not all there is.
-    #[expect(clippy::should_implement_trait, reason = "fallible, and sources are added between calls")]
-    pub fn next(&mut self) -> Result<Option<Found>, SourceError> {
-        self.next_before(None)
-    }
-
     /// The next entry whose order is before `bound`. Repeats are passed over, but never beyond the bound: what lies
     /// there may come after what a source that is still to be added holds.
     ///
     /// # Errors
-    /// As [`next`](Self::next).
-    pub fn next_before(&mut self, bound: Option<i64>) -> Result<Option<Found>, SourceError> {
-        while let Some(&Reverse((order, index))) = self.heap.peek()
-            && bound.is_none_or(|bound| order < bound)
-        {
+    /// What a source could not be read for. What came out before is good, but not all there is.
+    pub fn next_before(&mut self, bound: Option<i64>) -> Result<Step, SourceError> {
+        loop {
+            if let Some(wait) = self.read_all()? {
+                return Ok(wait);
+            }
+            let Some(&Reverse((order, number))) = self.heap.peek() else { return Ok(Step::Done) };
+            if bound.is_some_and(|bound| order >= bound) {
+                return Ok(Step::Done);
+            }
             self.heap.pop();
-            let mut cursor = self.cursors[index].take().expect("the heap names open cursors");
+            self.unread.push(number);
+            let cursor = self.cursors[number].as_mut().expect("the heap names open cursors");
             let empty = Found::new(cursor.current.stream);
             let found = std::mem::replace(&mut cursor.current, empty);
-            if self.advance(&mut cursor)? {
-                self.heap.push(Reverse((self.order(cursor.current.timestamp_ns), index)));
-                self.cursors[index] = Some(cursor);
-            }
             if order != self.seen_at {
                 self.seen.clear();
                 self.seen_at = order;
             }
             if self.seen.insert((found.stream, found.identity)) {
-                return Ok(Some(found));
+                return Ok(Step::Found(found));
             }
-            self.work.duplicates += 1;
+            self.reader.work.duplicates += 1;
+        }
+    }
+
+    /// Reads the next entry of every source that has none; what that has to wait for.
+    fn read_all(&mut self) -> Result<Option<Step>, SourceError> {
+        while let Some(&number) = self.unread.last() {
+            let cursor = self.cursors[number].as_mut().expect("an unread cursor is open");
+            match self.reader.advance(cursor)? {
+                Moved::On => {
+                    let order = order(self.direction, cursor.current.timestamp_ns);
+                    self.heap.push(Reverse((order, number)));
+                }
+                Moved::Ended => self.cursors[number] = None,
+                Moved::Starved => return Ok(Some(Step::Starved(number))),
+                Moved::Paused => return Ok(Some(Step::Paused)),
+            }
+            self.unread.pop();
         }
         Ok(None)
     }
+}
 
-    /// Moves `cursor` to its next entry that passes the filters; false at its end.
-    fn advance(&mut self, cursor: &mut Cursor) -> Result<bool, SourceError> {
+impl Reader {
+    /// Moves `cursor` to its next entry that passes the filters.
+    fn advance(&mut self, cursor: &mut Cursor) -> Result<Moved, SourceError> {
         match &mut cursor.source {
             Source::Chunk(entries) => {
                 loop {
+                    if self.rows_left == 0 {
+                        return Ok(Moved::Paused);
+                    }
                     // The clock is read only where a block may have to be decompressed.
                     let decoding = entries.at_edge().then(monotonic_ns);
                     let entry = entries.next()?;
                     if let Some(started) = decoding {
                         self.work.decode_ns += monotonic_ns().saturating_sub(started);
                     }
-                    let Some(entry) = entry else { return Ok(false) };
+                    let Some(entry) = entry else { return Ok(Moved::Ended) };
+                    self.rows_left -= 1;
                     self.work.lines += 1;
+                    self.work.bytes += entry.line.len() as u64;
                     if !self.logs.keeps(entry.line) {
                         continue;
                     }
@@ -278,24 +363,18 @@ impl Merge {
                         cursor.current.metadata =
                             entry.metadata.iter().map(|(k, v)| (text(k), text(v))).collect();
                     }
-                    return Ok(true);
+                    return Ok(Moved::On);
                 }
             }
-            Source::Selected { parts, current } => loop {
-                let Some(part) = current else {
-                    *current = parts.next();
-                    if current.is_none() {
-                        return Ok(false);
-                    }
-                    continue;
+            Source::Selected { parts, ended } => loop {
+                let Some(part) = parts.front_mut() else {
+                    return Ok(if *ended { Moved::Ended } else { Moved::Starved });
                 };
-                let Some(found) = part.entries.next() else {
-                    *current = None;
-                    continue;
-                };
-                self.work.lines += 1;
-                cursor.current = Found { stream: cursor.current.stream, ..found };
-                return Ok(true);
+                if part.next(&mut cursor.current)? {
+                    self.work.lines += 1;
+                    return Ok(Moved::On);
+                }
+                parts.pop_front();
             },
         }
     }

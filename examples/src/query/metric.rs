@@ -1,17 +1,18 @@
-//! Metric queries: the lines of each stream are summed up window by window, and the series aggregated as they come, so
-//! that what is held is the answer and not what it is made of.
+//! Metric queries: the lines of each stream are summed up window by window, and the series aggregated as they come. What
+//! is held is the answer, and of what it is made of the blocks of one stream and a part of what each ingester sends.
 
 use std::collections::BTreeMap;
 
+use forebay_agent::clock::monotonic_ns;
 use forebay_chunk::Direction;
 
 use super::aggregate::{Aggregation, Points};
-use super::merge::{Merge, Source, Want};
+use super::merge::{Merge, Want};
 use super::reading::Reading;
-use super::stages::Stages;
+use super::stages::{self, Stages};
 use super::steps::{Grid, Steps};
-use super::{Asked, ExecuteError, Querier, What};
-use crate::index::{ChunkRef, Span};
+use super::{Asked, ExecuteError, Located, Querier, What};
+use crate::index::Span;
 use crate::labels::Labels;
 use crate::logql::{Metric, Operator, RangeAggregation, VectorAggregation};
 
@@ -26,7 +27,7 @@ pub struct MetricQuery {
     pub span: Span,
     /// Most series in the answer.
     pub max_series: usize,
-    /// Most bytes of chunks that may be read, before compression.
+    /// Most bytes that may be read, of chunks before compression and of lines in memory.
     pub max_bytes: u64,
 }
 
@@ -47,9 +48,6 @@ pub fn reads(metric: &Metric, grid: Grid) -> Span {
     let from_ns = grid.start_ns.saturating_sub(*range_ns).saturating_add(1).saturating_sub(*offset_ns);
     Span { from_ns, through_ns: grid.end_ns.saturating_sub(*offset_ns) }
 }
-
-/// The chunks of one stream, and what its ingesters sent.
-type OfStream = (Vec<(u32, ChunkRef)>, Vec<(u32, Source)>);
 
 impl Querier {
     /// The series that `query` asks for.
@@ -91,17 +89,17 @@ impl Querier {
         let span = query.span;
         let what = What::Times { sized: function.is_of_bytes() };
         let (direction, max_bytes) = (Direction::Forward, query.max_bytes);
-        let located = self.locate(tenant, Asked { logs, span, direction, what, max_bytes }, stages).await?;
-        let mut by_stream: BTreeMap<u32, OfStream> = BTreeMap::new();
-        for chunk in located.chunks {
-            by_stream.entry(chunk.0).or_default().0.push(chunk);
-        }
-        for head in located.heads {
-            by_stream.entry(head.0).or_default().1.push(head);
-        }
-        for (stream, (chunks, heads)) in by_stream {
+        let asked = Asked { logs, span, direction, what, max_bytes };
+        let Located { mut heads, mut chunks } = self.locate(tenant, asked, stages).await?;
+        loop {
+            let started = monotonic_ns();
+            let sent = heads.first().await?;
+            stages.ingesters_ns += stages::since(started);
+            let Some(labels) = sent.into_iter().chain(chunks.keys().next().cloned()).min() else { break };
             let merge = Merge::new(direction, Want::Times, logs.clone());
-            let mut reading = Reading::new(self.clone(), tenant, merge, span, chunks, heads)?;
+            let mut reading = Reading::new(self, tenant, merge, span);
+            reading.store(chunks.remove(&labels).into_iter().flatten().map(|chunk| (0, chunk)));
+            reading.follow(&mut heads, labels.clone());
             let mut steps = Steps::new(grid, *range_ns);
             loop {
                 let batch = reading.take(usize::MAX, stages).await?;
@@ -116,7 +114,7 @@ impl Querier {
             let points: Points =
                 steps.sums().map(|(number, sum)| (number, function.value(sum, *range_ns))).collect();
             if !points.is_empty() {
-                take(located.streams[stream as usize].clone(), points)?;
+                take(labels, points)?;
             }
         }
         Ok(())

@@ -1,122 +1,158 @@
-//! Reads the entries of a query in order, fetching each chunk when its turn comes.
+//! Reads the entries of a query in order, fetching each chunk when its turn comes, and more of what ingesters send when
+//! it is needed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use forebay_agent::clock::monotonic_ns;
 use forebay_chunk::{Direction, TimeRange};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::merge::{Found, Merge, Source, SourceError, Want};
+use super::heads::Heads;
+use super::merge::{Found, Merge, Source, SourceError, Step, Want, order};
 use super::stages::{self, Stages};
 use super::{ExecuteError, Querier};
 use crate::index::{ChunkRef, Span};
+use crate::labels::Labels;
 use crate::logql::Logs;
 use crate::offload::offload;
 use crate::storage::{self, StorageError};
 
 /// Chunks fetched at the same time for one query.
 const PARALLEL_GETS: usize = 8;
+/// Rows that are looked at before somebody looks whether they are still wanted.
+const ROWS: u64 = 1 << 16;
+/// Entries that are handed on at once.
+const BATCH: usize = 16_384;
 
 /// A merge whose chunks are fetched when their turn comes.
-pub(super) struct Reading {
-    querier: Querier,
-    tenant: String,
+pub(super) struct Reading<'a> {
+    querier: &'a Querier,
+    tenant: &'a str,
     span: Span,
     merge: Merge,
     /// By the order of their first entry.
     waiting: VecDeque<(i64, u32, ChunkRef)>,
+    follows: Option<Follows<'a>>,
 }
 
-impl Reading {
-    pub(super) fn new(
-        querier: Querier,
-        tenant: &str,
-        mut merge: Merge,
-        span: Span,
-        chunks: Vec<(u32, ChunkRef)>,
-        heads: Vec<(u32, Source)>,
-    ) -> Result<Self, ExecuteError> {
-        let edge = |chunk: &ChunkRef| match merge.direction() {
+/// What comes from ingesters while it is read.
+struct Follows<'a> {
+    heads: &'a mut Heads,
+    labels: Labels,
+    /// Which head feeds which source.
+    by_source: BTreeMap<usize, usize>,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(querier: &'a Querier, tenant: &'a str, merge: Merge, span: Span) -> Self {
+        Self { querier, tenant, span, merge, waiting: VecDeque::new(), follows: None }
+    }
+
+    /// Adds the chunks of streams.
+    pub(super) fn store(&mut self, chunks: impl IntoIterator<Item = (u32, ChunkRef)>) {
+        let (span, direction) = (self.span, self.merge.direction());
+        let edge = |chunk: &ChunkRef| match direction {
             Direction::Forward => chunk.from_ns.max(span.from_ns),
             Direction::Backward => chunk.through_ns.min(span.through_ns),
         };
-        let mut waiting: Vec<(i64, u32, ChunkRef)> =
-            chunks.into_iter().map(|(stream, chunk)| (merge.order(edge(&chunk)), stream, chunk)).collect();
-        waiting.sort_by(|a, b| (a.0, &a.2.key).cmp(&(b.0, &b.2.key)));
-        for (stream, source) in heads {
-            merge.add(stream, source)?;
-        }
-        Ok(Self { querier, tenant: tenant.to_owned(), span, merge, waiting: waiting.into() })
+        let within = chunks.into_iter().filter(|(_, chunk)| span.overlaps(chunk));
+        self.waiting.extend(within.map(|(stream, chunk)| (order(direction, edge(&chunk)), stream, chunk)));
+        self.waiting.make_contiguous().sort_by(|a, b| (a.0, &a.2.key).cmp(&(b.0, &b.2.key)));
     }
 
-    /// The next entries: at least one if there is any, at most `room`, as many as need no further chunk.
+    /// Adds what an ingester sent.
+    pub(super) fn add(&mut self, stream: u32, source: Source) {
+        self.merge.add(stream, source);
+    }
+
+    /// Adds what ingesters send of the stream with `labels`, which is the only one then.
+    pub(super) fn follow(&mut self, heads: &'a mut Heads, labels: Labels) {
+        let source = || Source::Selected { parts: VecDeque::new(), ended: false };
+        let from = heads.with(&labels).into_iter();
+        let by_source = from.map(|head| (self.merge.add(0, source()), head)).collect();
+        self.follows = Some(Follows { heads, labels, by_source });
+    }
+
+    /// The next entries: at least one if there is any, at most `room`.
     pub(super) async fn take(
         &mut self,
         room: usize,
         stages: &mut Stages,
     ) -> Result<Vec<Found>, ExecuteError> {
         loop {
-            self.fetch(stages).await?;
             let bound = self.waiting.front().map(|(order, ..)| *order);
-            let empty = Merge::new(
-                self.merge.direction(),
-                Want::Times,
-                Logs { matchers: Vec::new(), filters: Vec::new() },
-            );
+            let none = Logs { matchers: Vec::new(), filters: Vec::new() };
+            let empty = Merge::new(self.merge.direction(), Want::Times, none);
             let mut merge = std::mem::replace(&mut self.merge, empty);
             let started = monotonic_ns();
-            let (merge, batch) = offload(move || {
-                let batch = drain(&mut merge, room, bound);
-                (merge, batch)
+            let (merge, drained) = offload(move || {
+                let drained = drain(&mut merge, room, bound);
+                (merge, drained)
             })
             .await;
             self.merge = merge;
-            stages.add_merge(&mut self.merge, stages::since(started));
-            let batch = batch?;
-            if !batch.is_empty() || self.waiting.is_empty() {
+            stages.add_work(self.merge.take_work(), stages::since(started));
+            let (batch, end) = drained?;
+            if !batch.is_empty() {
                 return Ok(batch);
+            }
+            match end {
+                Step::Starved(source) => self.feed(source, stages).await?,
+                Step::Done if self.waiting.is_empty() => return Ok(batch),
+                Step::Done => self.fetch(stages).await?,
+                Step::Paused | Step::Found(_) => {}
             }
         }
     }
 
-    /// Opens the chunks whose turn it is, and a few more of those that follow.
-    async fn fetch(&mut self, stages: &mut Stages) -> Result<(), ExecuteError> {
-        while let Some((order, ..)) = self.waiting.front()
-            && self.merge.next_order().is_none_or(|next| *order <= next)
+    async fn feed(&mut self, source: usize, stages: &mut Stages) -> Result<(), ExecuteError> {
+        let started = monotonic_ns();
+        let mut section = None;
+        if let Some(Follows { heads, labels, by_source }) = &mut self.follows
+            && let Some(head) = by_source.get(&source)
         {
-            let count = self.waiting.len().min(PARALLEL_GETS);
-            let batch: Vec<_> = self.waiting.drain(..count).collect();
-            let (querier, tenant, span, direction) =
-                (&self.querier, &self.tenant, self.span, self.merge.direction());
-            let opened: Vec<(u32, Option<Opened>)> = stream::iter(batch)
-                .map(|(_, stream, chunk)| async move {
-                    Ok::<_, StorageError>((stream, querier.open(tenant, &chunk, span, direction).await?))
-                })
-                .buffered(PARALLEL_GETS)
-                .try_collect()
-                .await?;
-            for (stream, opened) in opened {
-                let Some(opened) = opened else { continue };
-                stages.chunk_download_ns += opened.download_ns;
-                stages.chunk_decode_ns += opened.decode_ns;
-                stages.bytes += opened.bytes;
-                self.merge.add(stream, opened.source)?;
-            }
+            section = heads.section(*head, labels).await?;
+        }
+        self.merge.feed(source, section);
+        stages.ingesters_ns += stages::since(started);
+        Ok(())
+    }
+
+    /// Opens the chunk whose turn it is, and a few of those that follow.
+    async fn fetch(&mut self, stages: &mut Stages) -> Result<(), ExecuteError> {
+        let count = self.waiting.len().min(PARALLEL_GETS);
+        let batch: Vec<_> = self.waiting.drain(..count).collect();
+        let (querier, tenant, span, direction) =
+            (self.querier, self.tenant, self.span, self.merge.direction());
+        let opened: Vec<(u32, Option<Opened>)> = stream::iter(batch)
+            .map(|(_, stream, chunk)| async move {
+                Ok::<_, StorageError>((stream, querier.open(tenant, &chunk, span, direction).await?))
+            })
+            .buffered(PARALLEL_GETS)
+            .try_collect()
+            .await?;
+        for (stream, opened) in opened {
+            let Some(opened) = opened else { continue };
+            stages.chunk_download_ns += opened.download_ns;
+            stages.chunk_decode_ns += opened.decode_ns;
+            stages.bytes += opened.bytes;
+            self.merge.add(stream, opened.source);
         }
         Ok(())
     }
 }
 
-/// Entries up to `room`, and only those that come before anything a waiting chunk could hold.
-fn drain(merge: &mut Merge, room: usize, bound: Option<i64>) -> Result<Vec<Found>, SourceError> {
-    const BATCH: usize = 16_384;
+/// Entries up to `room`, and only those that come before anything a waiting chunk could hold; and what ended them.
+fn drain(merge: &mut Merge, room: usize, bound: Option<i64>) -> Result<(Vec<Found>, Step), SourceError> {
+    merge.allow(ROWS);
     let mut out = Vec::new();
-    while out.len() < room.min(BATCH)
-        && let Some(found) = merge.next_before(bound)?
-    {
-        out.push(found);
+    while out.len() < room.min(BATCH) {
+        match merge.next_before(bound)? {
+            Step::Found(found) => out.push(found),
+            end => return Ok((out, end)),
+        }
     }
-    Ok(out)
+    Ok((out, Step::Paused))
 }
 
 struct Opened {

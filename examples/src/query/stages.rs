@@ -4,7 +4,7 @@ use forebay_agent::clock::monotonic_ns;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use super::merge::Merge;
+use super::merge::Work;
 
 /// Times and sizes of one query. Times of parallel work are added up.
 #[derive(Debug, Default, Clone)]
@@ -37,9 +37,8 @@ pub(super) fn since(started_ns: u64) -> u64 {
 }
 
 impl Stages {
-    /// Books what `merge` did in `elapsed_ns`.
-    pub(super) fn add_merge(&mut self, merge: &mut Merge, elapsed_ns: u64) {
-        let work = std::mem::take(&mut merge.work);
+    /// Books what a merge did in `elapsed_ns`.
+    pub(super) fn add_work(&mut self, work: Work, elapsed_ns: u64) {
         self.chunk_decode_ns += work.decode_ns;
         self.processing_ns += elapsed_ns.saturating_sub(work.decode_ns);
         self.lines += work.lines;

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{Stream, TryStreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Request, Response, Status};
 
 use super::generated::ingester::ingester_client::IngesterClient as Client;
 use super::generated::ingester::ingester_server::{Ingester as Service, IngesterServer};
 use super::{MAX_MESSAGE_BYTES, Traced, connect};
-use crate::client::{IngesterClient, ReadFailed};
+use crate::client::{IngesterClient, Parts, ReadFailed};
 use crate::index::Span;
 use crate::ingester::PushError;
 use crate::labels::Labels;
@@ -89,8 +89,7 @@ impl Service for Local {
 
     async fn select(&self, request: Request<wire::Select>) -> Result<Response<Self::SelectStream>, Status> {
         let parts = self.0.select(request.into_inner()).await.map_err(failed)?;
-        let parts = parts.into_iter().map(|record| Ok(wire::Selected { record }));
-        Ok(Response::new(Box::pin(stream::iter(parts))))
+        Ok(Response::new(Box::pin(parts.map_err(failed))))
     }
 
     async fn series(&self, request: Request<wire::Find>) -> Result<Response<wire::LabelSets>, Status> {
@@ -141,9 +140,9 @@ impl IngesterClient for RemoteIngester {
         answer.map(Response::into_inner).map_err(|status| refused(&status))
     }
 
-    async fn select(&self, select: wire::Select) -> Result<Vec<Bytes>, ReadFailed> {
+    async fn select(&self, select: wire::Select) -> Result<Parts, ReadFailed> {
         let answer = self.client.clone().select(select).await.map_err(unread)?;
-        answer.into_inner().map_ok(|part| part.record).try_collect().await.map_err(unread)
+        Ok(answer.into_inner().map_err(unread).boxed())
     }
 
     async fn series(

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use forebay_examples::client::{IngesterClient, ReadFailed};
+use forebay_examples::client::{IngesterClient, Parts, ReadFailed};
 use forebay_examples::index::Span;
 use forebay_examples::ingester::PushError;
 use forebay_examples::labels::Labels;
@@ -32,7 +32,7 @@ impl IngesterClient for Keeps {
         Ok(Pushed::default())
     }
 
-    async fn select(&self, _: Select) -> Result<Vec<Bytes>, ReadFailed> {
+    async fn select(&self, _: Select) -> Result<Parts, ReadFailed> {
         unreachable!("nobody reads")
     }
 

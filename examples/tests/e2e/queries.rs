@@ -132,9 +132,12 @@ async fn a_query_beyond_its_limits_is_refused_with_both_numbers() {
         assert_eq!(response.status, StatusCode::BAD_REQUEST, "{query}: {}", text(&response));
         assert!(text(&response).contains(what), "{query}: {}", text(&response));
     }
-    // What is in memory is not counted in bytes, so the number of series is reached.
+    // Lines of the same size in memory count as much as those of chunks; of less time, the series are too many.
     fill(&process, start + 20 * SECOND).await;
     let later = start + 30 * SECOND;
+    let response = process.get(&format!("/loki/api/v1/query?query={many}&time={later}")).await;
+    assert!(text(&response).contains("too many bytes (query: 1000, limit: 500)"), "{}", text(&response));
+    let many = escaped(r#"count_over_time({app=~".+"}[2s])"#);
     let response = process.get(&format!("/loki/api/v1/query?query={many}&time={later}")).await;
     assert_eq!(response.status, StatusCode::BAD_REQUEST, "{}", text(&response));
     assert!(text(&response).contains("maximum of series (3) reached"), "{}", text(&response));

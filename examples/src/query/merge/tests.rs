@@ -1,4 +1,5 @@
 use super::*;
+use crate::record::{Record, Writer};
 use forebay_chunk::{Builder, BuilderOptions, Entry};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -14,13 +15,46 @@ fn chunk(lines: &[Line], direction: Direction) -> EntryIter {
     builder.snapshot(..).entries(direction)
 }
 
-fn all(mut merge: Merge) -> Vec<(u32, Line)> {
+fn all(merge: Merge) -> Vec<(u32, Line)> {
+    all_fed(merge, u64::MAX, &mut Vec::new())
+}
+
+/// Everything, `rows` rows at a time, with the sections of `feeds` for sources that are starved.
+fn all_fed(mut merge: Merge, rows: u64, feeds: &mut [(usize, Vec<Section>)]) -> Vec<(u32, Line)> {
     let mut out = Vec::new();
-    while let Some(found) = merge.next().unwrap() {
-        let line = String::from_utf8(found.line.to_vec()).unwrap();
-        out.push((found.stream, (found.timestamp_ns, line, found.metadata)));
+    loop {
+        match merge.next_before(None).unwrap() {
+            Step::Found(found) => {
+                let line = String::from_utf8(found.line.to_vec()).unwrap();
+                out.push((found.stream, (found.timestamp_ns, line, found.metadata)));
+            }
+            Step::Paused => merge.allow(rows),
+            Step::Starved(number) => {
+                let feed = feeds.iter_mut().find(|(source, _)| *source == number).unwrap();
+                merge.feed(number, feed.1.pop());
+            }
+            Step::Done => return out,
+        }
     }
-    out
+}
+
+/// The lines in sections of up to `size`, the last one first.
+fn sections(lines: &[Line], direction: Direction, size: usize) -> Vec<Section> {
+    let mut lines = lines.to_vec();
+    lines.sort_by_key(|(timestamp_ns, ..)| order(direction, *timestamp_ns));
+    let section = |lines: &[Line]| {
+        let mut writer = Writer::new("t", 0);
+        writer.begin(&[("app", "a")]);
+        for (timestamp_ns, line, metadata) in lines {
+            let pairs: Vec<(&str, &str)> = metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            writer.entry(*timestamp_ns, [line.as_bytes(), b""], &pairs);
+        }
+        writer.end();
+        let record = Record::parse(writer.finish().all()).unwrap();
+        let (_, entries) = record.owned_sections().next().unwrap();
+        Section::new(entries, Holds::Lines)
+    };
+    lines.chunks(size).rev().map(section).collect()
 }
 
 fn everything() -> Logs {
@@ -34,17 +68,28 @@ fn lines() -> impl Strategy<Value = Vec<Line>> {
 
 proptest! {
     #[test]
-    fn every_entry_comes_once_in_order(sources in prop::collection::vec((0..2_u32, lines()), 0..5), back: bool) {
+    fn every_entry_comes_once_in_order(
+        sources in prop::collection::vec((0..2_u32, lines(), 0..4_usize), 0..5),
+        back: bool,
+        rows in 1..9_u64,
+    ) {
         let direction = if back { Direction::Backward } else { Direction::Forward };
         let mut merge = Merge::new(direction, Want::Lines, everything());
-        for (stream, lines) in &sources {
-            merge.add(*stream, Source::Chunk(Box::new(chunk(lines, direction)))).unwrap();
+        let mut feeds = Vec::new();
+        for (stream, lines, size) in &sources {
+            if *size == 0 {
+                merge.add(*stream, Source::Chunk(Box::new(chunk(lines, direction))));
+            } else {
+                let number = merge.add(*stream, Source::Selected { parts: VecDeque::new(), ended: false });
+                feeds.push((number, sections(lines, direction, *size)));
+            }
         }
-        let found = all(merge);
+        merge.allow(0);
+        let found = all_fed(merge, rows, &mut feeds);
         let times: Vec<i64> = found.iter().map(|(_, (t, ..))| if back { -t } else { *t }).collect();
         prop_assert!(times.is_sorted());
         let expected: BTreeSet<(u32, Line)> =
-            sources.iter().flat_map(|(s, lines)| lines.iter().map(|l| (*s, l.clone()))).collect();
+            sources.iter().flat_map(|(s, lines, _)| lines.iter().map(|l| (*s, l.clone()))).collect();
         prop_assert_eq!(found.len(), expected.len());
         prop_assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected);
     }
@@ -56,11 +101,11 @@ fn repeats_are_not_passed_over_beyond_the_bound() {
     let lines = |times: &[i64]| times.iter().map(|t| (*t, "x".to_owned(), vec![])).collect::<Vec<Line>>();
     let mut merge = Merge::new(Direction::Forward, Want::Times, everything());
     for times in [&[1][..], &[1, 5]] {
-        merge.add(0, Source::Chunk(Box::new(chunk(&lines(times), Direction::Forward)))).unwrap();
+        merge.add(0, Source::Chunk(Box::new(chunk(&lines(times), Direction::Forward))));
     }
-    assert_eq!(merge.next_before(Some(3)).unwrap().map(|found| found.timestamp_ns), Some(1));
-    assert_eq!(merge.next_before(Some(3)).unwrap(), None);
-    merge.add(0, Source::Chunk(Box::new(chunk(&lines(&[3]), Direction::Forward)))).unwrap();
+    assert!(matches!(merge.next_before(Some(3)).unwrap(), Step::Found(Found { timestamp_ns: 1, .. })));
+    assert_eq!(merge.next_before(Some(3)).unwrap(), Step::Done);
+    merge.add(0, Source::Chunk(Box::new(chunk(&lines(&[3]), Direction::Forward))));
     assert_eq!(all(merge).into_iter().map(|(_, line)| line.0).collect::<Vec<_>>(), [3, 5]);
 }
 
@@ -74,7 +119,7 @@ fn metadata_and_line_are_told_apart() {
         (1, "a".to_owned(), vec![]),
     ];
     let mut merge = Merge::new(Direction::Forward, Want::Times, everything());
-    merge.add(0, Source::Chunk(Box::new(chunk(&one, Direction::Forward)))).unwrap();
-    merge.add(0, Source::Chunk(Box::new(chunk(&others, Direction::Forward)))).unwrap();
+    merge.add(0, Source::Chunk(Box::new(chunk(&one, Direction::Forward))));
+    merge.add(0, Source::Chunk(Box::new(chunk(&others, Direction::Forward))));
     assert_eq!(all(merge).len(), 5);
 }

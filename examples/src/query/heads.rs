@@ -1,0 +1,177 @@
+//! What the ingesters answer, read part by part and stream by stream, so that little of it is held at a time.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use futures_util::future::join_all;
+use futures_util::{StreamExt, TryStreamExt};
+
+use super::ExecuteError;
+use super::merge::{Holds, Section};
+use crate::client::{Parts, ReadFailed};
+use crate::labels::Labels;
+use crate::offload::offload;
+use crate::record::{Record, RecordError};
+use crate::wire::Selected;
+
+/// How many ingesters may fail, and how many have.
+#[derive(Debug, Clone)]
+pub(super) struct Patience {
+    pub(super) asked: usize,
+    pub(super) tolerated: usize,
+    pub(super) failed: usize,
+    /// What the first failure was.
+    pub(super) first: Option<String>,
+}
+
+impl Patience {
+    /// Notes a failure.
+    pub(super) fn fail(&mut self, why: String) {
+        self.failed += 1;
+        self.first.get_or_insert(why);
+    }
+
+    /// Whether a line that was acknowledged may be missing without those that failed.
+    pub(super) fn check(&self) -> Result<(), ExecuteError> {
+        let Self { asked, tolerated, failed, .. } = *self;
+        if failed <= tolerated {
+            return Ok(());
+        }
+        let first = self.first.clone().unwrap_or_default();
+        Err(ExecuteError::Ingesters { failed, asked, tolerated, first })
+    }
+}
+
+/// Bytes that a query read, and how many it may.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Allowance {
+    pub(super) bytes: u64,
+    pub(super) limit: u64,
+}
+
+impl Allowance {
+    pub(super) fn spend(&mut self, bytes: u64) -> Result<(), ExecuteError> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        let Self { bytes, limit } = *self;
+        if bytes > limit { Err(ExecuteError::TooManyBytes { bytes, limit }) } else { Ok(()) }
+    }
+}
+
+/// The answers of all ingesters, each with its streams in the order of their labels.
+pub(super) struct Heads {
+    heads: Vec<Head>,
+    holds: Holds,
+    patience: Patience,
+    pub(super) allowance: Allowance,
+}
+
+struct Head {
+    /// `None` at its end.
+    parts: Option<Parts>,
+    sections: VecDeque<(Labels, Section)>,
+    last: Option<Labels>,
+}
+
+impl Heads {
+    pub(super) fn new(answers: Vec<Parts>, holds: Holds, patience: Patience, allowance: Allowance) -> Self {
+        let head = |parts| Head { parts: Some(parts), sections: VecDeque::new(), last: None };
+        Self { heads: answers.into_iter().map(head).collect(), holds, patience, allowance }
+    }
+
+    /// The first stream that any of them has more of.
+    pub(super) async fn first(&mut self) -> Result<Option<Labels>, ExecuteError> {
+        for number in 0..self.heads.len() {
+            self.fill(number).await?;
+        }
+        let next = self.heads.iter().filter_map(|head| head.sections.front());
+        Ok(next.map(|(labels, _)| labels).min().cloned())
+    }
+
+    /// Those that go on with `labels`, as far as is known without reading.
+    pub(super) fn with(&self, labels: &Labels) -> Vec<usize> {
+        let goes_on = |head: &Head| head.sections.front().is_some_and(|(next, _)| next == labels);
+        (0..self.heads.len()).filter(|number| goes_on(&self.heads[*number])).collect()
+    }
+
+    /// What head `number` goes on with, if that is of `labels`.
+    pub(super) async fn section(
+        &mut self,
+        number: usize,
+        labels: &Labels,
+    ) -> Result<Option<Section>, ExecuteError> {
+        self.fill(number).await?;
+        let next = self.heads[number].sections.pop_front_if(|(next, _)| next == labels);
+        Ok(next.map(|(_, section)| section))
+    }
+
+    /// Everything, by stream: the sections of each head that has any.
+    pub(super) async fn all(mut self) -> Result<BTreeMap<Labels, Vec<VecDeque<Section>>>, ExecuteError> {
+        // All at the same time: each begins to work when it is read.
+        let read = self.heads.iter_mut().filter_map(|head| head.parts.take());
+        let read = join_all(read.map(|parts| parts.try_collect::<Vec<_>>())).await;
+        let mut streams: BTreeMap<Labels, Vec<VecDeque<Section>>> = BTreeMap::new();
+        for answer in read {
+            let mut own: BTreeMap<Labels, VecDeque<Section>> = BTreeMap::new();
+            match answer {
+                Ok(parts) => {
+                    for part in parts {
+                        self.allowance.spend(part.read_bytes)?;
+                        for (labels, section) in sections(part, self.holds).await? {
+                            own.entry(labels).or_default().push_back(section);
+                        }
+                    }
+                }
+                Err(error) => self.patience.fail(error.0),
+            }
+            for (labels, sections) in own {
+                streams.entry(labels).or_default().push(sections);
+            }
+        }
+        self.patience.check()?;
+        Ok(streams)
+    }
+
+    /// Reads on until head `number` has a section or has ended. One that breaks off has failed, and what it sent
+    /// before is as good as what others send.
+    async fn fill(&mut self, number: usize) -> Result<(), ExecuteError> {
+        let Self { heads, holds, patience, allowance } = self;
+        let head = &mut heads[number];
+        while head.sections.is_empty()
+            && let Some(parts) = &mut head.parts
+        {
+            let part = match parts.next().await {
+                None => {
+                    head.parts = None;
+                    continue;
+                }
+                Some(Ok(part)) => part,
+                Some(Err(ReadFailed(why))) => {
+                    head.parts = None;
+                    patience.fail(why);
+                    patience.check()?;
+                    continue;
+                }
+            };
+            allowance.spend(part.read_bytes)?;
+            for (labels, section) in sections(part, *holds).await? {
+                if head.last.as_ref().is_some_and(|last| *last > labels) {
+                    return Err(ExecuteError::Order);
+                }
+                head.last = Some(labels.clone());
+                head.sections.push_back((labels, section));
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn sections(part: Selected, holds: Holds) -> Result<Vec<(Labels, Section)>, RecordError> {
+    if part.record.is_empty() {
+        return Ok(Vec::new());
+    }
+    offload(move || {
+        let record = Record::parse(part.record)?;
+        let own = record.owned_sections();
+        Ok(own.map(|(labels, entries)| (labels, Section::new(entries, holds))).collect())
+    })
+    .await
+}
