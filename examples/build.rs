@@ -8,6 +8,7 @@ fn main() {
         &[
             ("push", "Push", "Push", "Pushed"),
             ("select", "Select", "Select", "Selected"),
+            ("tail", "Tail", "Tail", "Tailed"),
             ("series", "Series", "Find", "LabelSets"),
             ("flush", "Flush", "Empty", "Empty"),
             ("health", "Health", "Peers", "Health"),
@@ -40,7 +41,8 @@ fn service(name: &str, methods: &[(&str, &str, &str, &str)]) -> Service {
             .input_type(format!("crate::wire::{request}"))
             .output_type(format!("crate::wire::{answer}"))
             .codec_path("tonic_prost::ProstCodec");
-        let method = if *function == "select" { method.server_streaming() } else { method };
+        let streams = matches!(*function, "select" | "tail");
+        let method = if streams { method.server_streaming() } else { method };
         service = service.method(method.build());
     }
     service.build()

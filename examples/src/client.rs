@@ -11,7 +11,7 @@ use crate::index::Span;
 use crate::ingester::{Ingester, PushError, ReadError};
 use crate::labels::Labels;
 use crate::logql::Matcher;
-use crate::wire::{Health, Pushed, Select, Selected};
+use crate::wire::{Health, Pushed, Select, Selected, Tail, Tailed};
 
 /// Why an ingester could not be read.
 #[non_exhaustive]
@@ -22,6 +22,9 @@ pub struct ReadFailed(pub String);
 /// An answer that is made as it is read, and no further.
 pub type Parts = BoxStream<'static, Result<Selected, ReadFailed>>;
 
+/// Lines as they come, until the ingester stops or this is dropped.
+pub type Tailing = BoxStream<'static, Result<Tailed, ReadFailed>>;
+
 /// One ingester, wherever it is.
 #[async_trait]
 pub trait IngesterClient: Send + Sync + 'static {
@@ -30,6 +33,9 @@ pub trait IngesterClient: Send + Sync + 'static {
 
     /// Reads entries from memory: see [`Ingester::select`].
     async fn select(&self, select: Select) -> Result<Parts, ReadFailed>;
+
+    /// Sends on what comes from now on: see [`Ingester::tail`].
+    async fn tail(&self, tail: Tail) -> Result<Tailing, ReadFailed>;
 
     /// The labels of streams in memory.
     async fn series(&self, tenant: &str, matchers: &[Matcher], span: Span)
@@ -51,6 +57,10 @@ impl<F: Fs> IngesterClient for Ingester<F> {
     async fn select(&self, select: Select) -> Result<Parts, ReadFailed> {
         let parts = Self::select(self, select).await.map_err(failed)?;
         Ok(parts.map_err(failed).boxed())
+    }
+
+    async fn tail(&self, tail: Tail) -> Result<Tailing, ReadFailed> {
+        Ok(Self::tail(self, &tail).map_err(failed)?.map(Ok).boxed())
     }
 
     async fn series(

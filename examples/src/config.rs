@@ -31,6 +31,10 @@ pub struct Config {
     pub distributor: Distributor,
     /// Keeping.
     pub ingester: Ingester,
+    /// Answering.
+    pub querier: Querier,
+    /// Before the answering.
+    pub frontend: Frontend,
     /// Deleting.
     pub compactor: Compactor,
     /// What every tenant may.
@@ -148,6 +152,22 @@ pub struct Wal {
     pub segment_bytes: u64,
 }
 
+/// Answering.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Querier {
+    /// How long somebody may follow lines as they come before being asked to begin anew. Default 1 h.
+    #[serde(serialize_with = "duration")]
+    pub tail_max_duration: Duration,
+}
+
+/// Before the answering.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Frontend {
+    /// A query that takes longer is logged with what it cost; 0 logs every query. Default 5 s.
+    #[serde(serialize_with = "duration")]
+    pub log_queries_longer_than: Duration,
+}
+
 /// Deleting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Compactor {
@@ -239,6 +259,8 @@ impl Default for Config {
                 concurrent_flushes: 2,
                 memory_limit: 0,
             },
+            querier: Querier { tail_max_duration: Duration::from_hours(1) },
+            frontend: Frontend { log_queries_longer_than: Duration::from_secs(5) },
             compactor: Compactor {
                 retention_enabled: false,
                 compaction_interval: Duration::from_mins(10),

@@ -6,6 +6,7 @@ mod otlp;
 mod params;
 mod push;
 mod query;
+mod tail;
 
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ use crate::distributor::Distributor;
 use crate::federation::Children;
 use crate::members::Members;
 use crate::query::Querier;
+
+pub use tail::Tails;
 
 /// Bodies of more bytes are refused, but for pushes, which have a limit of their own.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -57,6 +60,8 @@ pub struct Parts {
     pub metrics: Option<PrometheusHandle>,
     /// Processes whose metrics are shown with them.
     pub children: Children,
+    /// Who follows lines as they come.
+    pub tails: Tails,
     /// Whether the process takes requests.
     pub ready: Arc<std::sync::atomic::AtomicBool>,
 }
@@ -87,7 +92,8 @@ pub fn router(parts: Parts) -> Router {
             .route("/loki/api/v1/labels", get(query::labels).post(query::labels))
             .route("/loki/api/v1/label", get(query::labels).post(query::labels))
             .route("/loki/api/v1/label/{name}/values", get(query::label_values).post(query::label_values))
-            .route("/loki/api/v1/series", get(query::series).post(query::series));
+            .route("/loki/api/v1/series", get(query::series).post(query::series))
+            .route("/loki/api/v1/tail", get(tail::tail));
     }
     if parts.compactor.is_some() {
         routes = routes

@@ -8,6 +8,7 @@
 mod flush;
 mod read;
 mod stream;
+mod tail;
 mod tenants;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub use read::ReadError;
 
 use flush::Ticket;
 use stream::{Expected, Stream};
+use tail::Listeners;
 use tenants::Tenants;
 
 /// Bytes of records that are read from the log before they are put into memory.
@@ -166,6 +168,7 @@ struct Shared<F: Fs> {
     flushed: Notify,
     blocks: mpsc::UnboundedSender<Arc<Stream>>,
     tickets: mpsc::UnboundedSender<Ticket>,
+    listeners: Arc<Listeners>,
     queued: AtomicUsize,
 }
 
@@ -201,6 +204,7 @@ impl<F: Fs> Ingester<F> {
             flushed: Notify::new(),
             blocks,
             tickets,
+            listeners: Arc::default(),
             queued: AtomicUsize::new(0),
         });
         tokio::spawn(flush::encode_blocks(Arc::downgrade(&shared), pending, parallelism));
@@ -368,6 +372,8 @@ impl<F: Fs> Shared<F> {
             let Some(stream) = stream else { continue };
             let applied = stream.apply(&section, lsn, &self.options.chunks, monotonic_ns());
             self.account(applied.memory);
+            // Only now: who begins to listen and then asks for what is there must not miss it in between.
+            self.listeners.tell(record.tenant(), &stream.labels, &section, &applied.repeats);
             for ticket in applied.full {
                 self.enqueue(stream, ticket);
             }

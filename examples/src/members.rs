@@ -310,12 +310,12 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::client::{Parts, ReadFailed};
+    use crate::client::{Parts, ReadFailed, Tailing};
     use crate::index::Span;
     use crate::ingester::PushError;
     use crate::labels::Labels;
     use crate::logql::Matcher;
-    use crate::wire::{Pushed, Select};
+    use crate::wire::{Pushed, Select, Tail};
 
     /// An ingester that says what the test wants; nothing where it does not answer.
     #[derive(Default)]
@@ -328,6 +328,10 @@ mod tests {
         }
 
         async fn select(&self, _: Select) -> Result<Parts, ReadFailed> {
+            unreachable!("only its health is asked for")
+        }
+
+        async fn tail(&self, _: Tail) -> Result<Tailing, ReadFailed> {
             unreachable!("only its health is asked for")
         }
 

@@ -200,6 +200,7 @@ pub async fn start(
         compactor,
         metrics,
         children: neighbours.children.unwrap_or_default(),
+        tails: http::Tails::default(),
         ready: Arc::new(AtomicBool::new(true)),
         config,
     };

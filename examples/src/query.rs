@@ -12,6 +12,7 @@ mod metric;
 mod reading;
 pub mod stages;
 mod steps;
+mod tail;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +38,7 @@ use stages::Stages;
 pub use aggregate::Points;
 pub use metric::{MetricQuery, Series, reads};
 pub use steps::{Grid, MAX_POINTS};
+pub use tail::{Batch, Tail, TailQuery};
 
 /// Why a query was not answered.
 #[non_exhaustive]

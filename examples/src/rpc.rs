@@ -28,7 +28,9 @@ fn connect(addr: &str) -> anyhow::Result<Traced> {
         .http2_keep_alive_interval(Duration::from_secs(5))
         .keep_alive_timeout(Duration::from_secs(5))
         .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(8 << 20);
+        // An answer that nobody reads for a while must not hold up the others on its connection: each is bounded by the
+        // window of its stream alone.
+        .initial_connection_window_size(1 << 30);
     Ok(TraceClientLayer::new().layer(endpoint.connect_lazy()))
 }
 

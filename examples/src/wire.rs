@@ -128,6 +128,42 @@ pub struct Selected {
     pub read_bytes: u64,
 }
 
+/// Which lines somebody wants to see as they come.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Tail {
+    /// Whose.
+    #[prost(string, tag = "1")]
+    pub tenant: String,
+    /// All must match the labels.
+    #[prost(message, repeated, tag = "2")]
+    pub matchers: Vec<LabelMatcher>,
+    /// All must match the line.
+    #[prost(message, repeated, tag = "3")]
+    pub filters: Vec<Filter>,
+}
+
+/// What came since the last of these, or since [`Tail`].
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Tailed {
+    /// See `FORMAT.md`; empty where there is none.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub record: Bytes,
+    /// Lines that came faster than they were read.
+    #[prost(message, repeated, tag = "2")]
+    pub dropped: Vec<Dropped>,
+}
+
+/// A line that is not sent.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Dropped {
+    /// Canonical labels.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub labels: Bytes,
+    /// Its time.
+    #[prost(sint64, tag = "2")]
+    pub timestamp_ns: i64,
+}
+
 /// Which chunks, streams or label values somebody looks for.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Find {
@@ -376,10 +412,24 @@ impl Select {
     /// # Errors
     /// [`WireError`] where a part does not compile.
     pub fn logs(&self) -> Result<Logs, WireError> {
-        let filter = |f: &Filter| LineFilter::new(f.negated, f.regex, f.patterns.clone()).map_err(WireError);
-        let filters = self.filters.iter().map(filter).collect::<Result<_, _>>()?;
-        Ok(Logs { matchers: matchers(&self.matchers)?, filters })
+        logs(&self.matchers, &self.filters)
     }
+}
+
+impl Tail {
+    /// The selector and the filters.
+    ///
+    /// # Errors
+    /// [`WireError`] where a part does not compile.
+    pub fn logs(&self) -> Result<Logs, WireError> {
+        logs(&self.matchers, &self.filters)
+    }
+}
+
+fn logs(selector: &[LabelMatcher], filters: &[Filter]) -> Result<Logs, WireError> {
+    let filter = |f: &Filter| LineFilter::new(f.negated, f.regex, f.patterns.clone()).map_err(WireError);
+    let filters = filters.iter().map(filter).collect::<Result<_, _>>()?;
+    Ok(Logs { matchers: matchers(selector)?, filters })
 }
 
 impl From<&LineFilter> for Filter {

@@ -74,6 +74,8 @@ pub struct Limits {
     /// Most bytes that a query may read; 0 is no limit. Default 0.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::units::serialize_size"))]
     pub max_query_bytes_read: u64,
+    /// Most queries that may follow lines as they come at the same time; 0 is no limit. Default 10.
+    pub max_concurrent_tail_requests: usize,
 
     /// How long lines are kept; 0 is forever. Default 0.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::units::serialize_duration"))]
@@ -135,6 +137,7 @@ impl Default for Limits {
             max_query_series: 500,
             query_timeout: Duration::from_mins(1),
             max_query_bytes_read: 0,
+            max_concurrent_tail_requests: 10,
             retention_period: Duration::ZERO,
             retention_stream: Vec::new(),
         }

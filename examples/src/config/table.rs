@@ -26,7 +26,7 @@ pub(super) static ROOT: Table<Set> = Table::new(&[
     ("compactor", Used(|c, n, w| n.fields(&COMPACTOR, w, |set, n, w| set(c, n, w)))),
     ("compactor_grpc_client", Recognised),
     ("distributor", Used(|c, n, w| n.fields(&DISTRIBUTOR, w, |set, n, w| set(c, n, w)))),
-    ("frontend", Recognised),
+    ("frontend", Used(|c, n, w| n.fields(&FRONTEND, w, |set, n, w| set(c, n, w)))),
     ("frontend_worker", Recognised),
     ("index_gateway", Recognised),
     ("ingest_limits", Recognised),
@@ -40,7 +40,7 @@ pub(super) static ROOT: Table<Set> = Table::new(&[
     ("operational_config", Recognised),
     ("pattern_ingester", Recognised),
     ("profiling", Recognised),
-    ("querier", Recognised),
+    ("querier", Used(|c, n, w| n.fields(&QUERIER, w, |set, n, w| set(c, n, w)))),
     ("query_range", Recognised),
     ("query_scheduler", Recognised),
     ("ruler", Recognised),
@@ -150,6 +150,49 @@ static WAL: Table<Set> = Table::new(&[
     ("max_bytes", Used(|c, n, _| scalar(&mut c.ingester.wal.max_bytes, n, log_size))),
     ("replay_memory_ceiling", Recognised),
     ("segment_bytes", Used(|c, n, _| scalar(&mut c.ingester.wal.segment_bytes, n, Node::size))),
+]);
+
+static QUERIER: Table<Set> = Table::new(&[
+    ("engine", Recognised),
+    ("engine_v2", Recognised),
+    ("extra_query_delay", Recognised),
+    ("max_concurrent", Recognised),
+    ("multi_tenant_queries_enabled", Recognised),
+    ("per_request_limits_enabled", Recognised),
+    ("query_ingester_only", Recognised),
+    ("query_ingesters_within", Recognised),
+    ("query_partition_ingesters", Recognised),
+    ("query_store_only", Recognised),
+    ("query_timeout", Recognised),
+    ("tail_max_duration", Used(|c, n, _| scalar(&mut c.querier.tail_max_duration, n, positive_duration))),
+]);
+
+static FRONTEND: Table<Set> = Table::new(&[
+    ("address", Recognised),
+    ("compress_responses", Recognised),
+    ("downstream_url", Recognised),
+    ("encoding", Recognised),
+    ("graceful_shutdown_timeout", Recognised),
+    ("grpc_client_config", Recognised),
+    ("instance_addr", Recognised),
+    ("instance_enable_ipv6", Recognised),
+    ("instance_interface_names", Recognised),
+    (
+        "log_queries_longer_than",
+        Used(|c, n, _| scalar(&mut c.frontend.log_queries_longer_than, n, Node::duration)),
+    ),
+    ("max_body_size", Recognised),
+    ("max_outstanding_per_tenant", Recognised),
+    ("max_query_capacity", Recognised),
+    ("port", Recognised),
+    ("querier_forget_delay", Recognised),
+    ("query_stats_enabled", Recognised),
+    ("scheduler_address", Recognised),
+    ("scheduler_dns_lookup_period", Recognised),
+    ("scheduler_worker_concurrency", Recognised),
+    ("support_parquet_encoding", Recognised),
+    ("tail_proxy_url", Recognised),
+    ("tail_tls_config", Recognised),
 ]);
 
 static COMPACTOR: Table<Set> = Table::new(&[

@@ -8,7 +8,7 @@ use forebay_wal::{AppendError, Reject};
 use parking_lot::Mutex;
 
 use super::*;
-use crate::client::{IngesterClient, Parts, ReadFailed};
+use crate::client::{IngesterClient, Parts, ReadFailed, Tailing};
 use crate::config::Config;
 use crate::index::Span;
 use crate::ingester::PushError;
@@ -18,7 +18,7 @@ use crate::members::HEARTBEAT_TIMEOUT;
 use crate::pipeline::distributor_options;
 use crate::push::{LabelSet, Line};
 use crate::record::Record;
-use crate::wire::{Health, Pushed, Refused, Select};
+use crate::wire::{Health, Pushed, Refused, Select, Tail};
 
 const RECORD_BYTES: usize = 4 << 10;
 
@@ -58,6 +58,10 @@ impl IngesterClient for Fake {
     }
 
     async fn select(&self, _: Select) -> Result<Parts, ReadFailed> {
+        unreachable!("nobody reads")
+    }
+
+    async fn tail(&self, _: Tail) -> Result<Tailing, ReadFailed> {
         unreachable!("nobody reads")
     }
 

@@ -92,6 +92,14 @@ impl Bounds {
         }
     }
 
+    /// Most queries that may follow lines at the same time.
+    pub(super) fn max_tails(&self) -> usize {
+        match self.0.max_concurrent_tail_requests {
+            0 => usize::MAX,
+            tails => tails,
+        }
+    }
+
     /// What `query` comes to within `query_timeout`.
     ///
     /// # Errors

@@ -109,13 +109,17 @@ async fn lines(
             )));
         }
     };
-    let flags =
-        headers.get("x-loki-response-encoding-flags").and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let categorize = flags.split(',').any(|flag| flag.trim() == "categorize-labels");
+    let categorize = categorizes(headers);
     let query = LogQuery { logs, span, direction, limit, max_bytes: limits.max_bytes() };
     let lines = limits.in_time(querier(parts)?.lines(tenant, query)).await?.map_err(failed)?;
     lines.stages.record();
     Ok(answer::json(answer::streams(&lines, categorize)))
+}
+
+/// Whether structured metadata is wanted apart from the labels.
+pub(super) fn categorizes(headers: &HeaderMap) -> bool {
+    let flags = headers.get("x-loki-response-encoding-flags").and_then(|v| v.to_str().ok());
+    flags.unwrap_or_default().split(',').any(|flag| flag.trim() == "categorize-labels")
 }
 
 pub(super) async fn labels(
@@ -182,15 +186,15 @@ fn span(parts: &Parts, limits: &Bounds, params: &Params) -> Result<Span, Failure
     limits.read(now_ns, Span { from_ns, through_ns })
 }
 
-fn parse(params: &Params) -> Result<Query, Failure> {
+pub(super) fn parse(params: &Params) -> Result<Query, Failure> {
     Query::parse(params.query()?).map_err(|e: QueryError| Failure::bad_request(e))
 }
 
-fn querier(parts: &Parts) -> Result<&Querier, Failure> {
+pub(super) fn querier(parts: &Parts) -> Result<&Querier, Failure> {
     parts.querier.as_ref().ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "no querier here"))
 }
 
-fn failed(error: ExecuteError) -> Failure {
+pub(super) fn failed(error: ExecuteError) -> Failure {
     let status = match &error {
         ExecuteError::Ingesters { .. } => StatusCode::SERVICE_UNAVAILABLE,
         ExecuteError::TooManySeries { .. }

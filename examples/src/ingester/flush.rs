@@ -65,6 +65,7 @@ impl<F: Fs> Ingester<F> {
             anyhow::anyhow!("chunks were not stored within {timeout:?}; the log keeps their lines")
         })?;
         shared.drained.store(true, Ordering::Release);
+        shared.listeners.end();
         Ok(())
     }
 

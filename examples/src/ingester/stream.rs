@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use forebay_chunk::{
-    Builder, BuilderOptions, ChunkState, EncodedBlock, Entry, FlushPolicy, FlushReason, PendingBlock,
+    Append, Builder, BuilderOptions, ChunkState, EncodedBlock, Entry, FlushPolicy, FlushReason, PendingBlock,
     Snapshot, TimeRange,
 };
 use forebay_wal::Lsn;
@@ -85,6 +85,8 @@ pub(super) struct Closed {
 pub(super) struct Applied {
     /// Change of the bytes in memory.
     pub(super) memory: isize,
+    /// Entries of the section, by their place, that the chunk had already.
+    pub(super) repeats: Vec<u32>,
     /// Chunks that became full.
     pub(super) full: Vec<Closed>,
     /// Whether there are blocks to be compressed that nobody was told of.
@@ -113,12 +115,14 @@ impl Stream {
         let mut applied = Applied::default();
         let mut state = self.state.lock();
         state.appended_ns = now_ns;
-        for entry in section.entries() {
+        for (number, entry) in (0..).zip(section.entries()) {
             let entry = Entry::new(entry.timestamp_ns, entry.line).with_metadata(entry.metadata.as_slice());
             if state.open.as_ref().is_some_and(|open| !open.builder.space_for(&entry)) {
                 applied.full.extend(state.close(FlushReason::Full));
             }
-            state.append(entry, lsn, options, now_ns, &mut applied);
+            if state.append(entry, lsn, options, now_ns, &mut applied) == Append::Duplicate {
+                applied.repeats.push(number);
+            }
         }
         let mut full = false;
         if let Some(open) = &mut state.open {
@@ -221,10 +225,10 @@ impl State {
         options: &BuilderOptions,
         now_ns: u64,
         applied: &mut Applied,
-    ) {
+    ) -> Append {
         let open = self.open.get_or_insert_with(|| Open::new(options, lsn, now_ns));
         open.first_lsn = open.first_lsn.min(lsn);
-        if open.builder.append(entry).is_err() {
+        open.builder.append(entry).unwrap_or_else(|_| {
             // The entry does not fit this chunk (too many symbols, say): it opens the next one, where it fits
             // since validation bounds each line.
             applied.full.extend(self.close(FlushReason::Full));
@@ -233,7 +237,8 @@ impl State {
                 tracing::error!(error = %e, "an entry fits no chunk and is lost");
             }
             self.open = Some(open);
-        }
+            Append::Stored
+        })
     }
 
     fn close(&mut self, reason: FlushReason) -> Option<Closed> {

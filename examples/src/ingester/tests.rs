@@ -1,9 +1,11 @@
 use std::path::Path;
+use std::pin::pin;
 
 use forebay_circuit::Breaker;
 use forebay_tenant::Limits;
 use forebay_wal::fs::sim::{Fault, SimFs};
 use forebay_wal::{Time, Wal};
+use futures_util::StreamExt;
 use object_store::memory::InMemory;
 
 use super::*;
@@ -131,4 +133,64 @@ async fn a_disk_that_does_not_answer_is_waited_for_no_longer_than_there_is_time(
     let ingester = ingester_on(log).await;
     let error = ingester.close(Duration::from_secs(3)).await.unwrap_err().to_string();
     assert_eq!(error, "log was not closed within 3s");
+}
+
+fn tail(tenant: &str, filter: &str) -> crate::wire::Tail {
+    let crate::logql::Query::Logs(logs) = crate::logql::Query::parse(filter).unwrap() else {
+        unreachable!("it asks for lines")
+    };
+    crate::wire::Tail {
+        tenant: tenant.to_owned(),
+        matchers: logs.matchers.iter().map(Into::into).collect(),
+        filters: logs.filters.iter().map(Into::into).collect(),
+    }
+}
+
+fn lines(tailed: crate::wire::Tailed) -> Vec<String> {
+    let record = Record::parse(tailed.record).unwrap();
+    let text = |line: &[u8]| String::from_utf8(line.to_vec()).unwrap();
+    record.sections().flat_map(|s| s.entries().map(|entry| text(entry.line)).collect::<Vec<_>>()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_hears_what_is_kept_once_and_what_it_asked_for_alone() {
+    let ingester = ingester(SimFs::new(1)).await;
+    ingester.push(record("before")).await.unwrap();
+    let mut all = pin!(ingester.tail(&tail("t", r#"{app="a"}"#)).unwrap());
+    let mut some = pin!(ingester.tail(&tail("t", r#"{app=~".+"} |= "w""#)).unwrap());
+    let mut other = pin!(ingester.tail(&tail("other", r#"{app="a"}"#)).unwrap());
+    for line in ["one", "two", "one"] {
+        ingester.push(record(line)).await.unwrap();
+    }
+    assert_eq!(lines(all.next().await.unwrap()), ["one", "two"]);
+    assert_eq!(lines(some.next().await.unwrap()), ["two"]);
+    assert!(futures_util::poll!(other.next()).is_pending());
+    ingester.drain(Duration::from_secs(1)).await.unwrap();
+    assert!(
+        all.next().await.is_none() && other.next().await.is_none(),
+        "an ingester that has left ends them"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_does_not_read_misses_lines_and_is_told_which_until_it_is_gone() {
+    let ingester = ingester(SimFs::new(1)).await;
+    let mut slow = Box::pin(ingester.tail(&tail("t", r#"{app="a"}"#)).unwrap());
+    for line in 0..1500 {
+        ingester.push(record(&line.to_string())).await.unwrap();
+    }
+    let tailed = slow.next().await.unwrap();
+    assert_eq!(tailed.dropped.len(), 1500 - 1024);
+    assert_eq!(lines(tailed), (0..1024).map(|line| line.to_string()).collect::<Vec<_>>());
+    ingester.push(record("on")).await.unwrap();
+    assert_eq!(lines(slow.next().await.unwrap()), ["on"]);
+    // Long lines are bounded by their bytes.
+    for line in 0..10 {
+        ingester.push(record(&format!("{line}{}", "x".repeat(1 << 20)))).await.unwrap();
+    }
+    let tailed = slow.next().await.unwrap();
+    assert_eq!((tailed.dropped.len(), lines(tailed).len()), (7, 3));
+    assert_eq!(ingester.shared.listeners.len(), 1);
+    drop(slow);
+    assert_eq!(ingester.shared.listeners.len(), 0);
 }

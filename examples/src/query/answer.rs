@@ -8,7 +8,7 @@ use serde::ser::{SerializeMap, SerializeSeq, SerializeTuple, Serializer};
 
 use super::merge::{Found, OwnedMetadata};
 use super::stages::Stages;
-use super::{Grid, Lines, Series};
+use super::{Answered, Batch, Grid, Lines, Series};
 use crate::labels::Labels;
 
 #[derive(Serialize)]
@@ -73,15 +73,55 @@ pub fn data(data: impl Serialize) -> Vec<u8> {
 
 /// Lines by stream. Structured metadata is part of a stream's labels, or with `categorize` of each line.
 pub fn streams(lines: &Lines, categorize: bool) -> Vec<u8> {
+    to_vec(&Success {
+        status: "success",
+        data: Data {
+            result_type: "streams",
+            encoding_flags: flags(categorize),
+            result: groups(&lines.streams, &lines.entries, categorize),
+            stats: Stats::new(&lines.stages),
+        },
+    })
+}
+
+/// A message to somebody who follows lines as they come.
+pub fn tailed(batch: &Batch, categorize: bool) -> Vec<u8> {
+    let dropped = batch.dropped.iter();
+    to_vec(&Message {
+        streams: groups(&batch.streams, &batch.entries, categorize),
+        dropped_entries: dropped.map(|(labels, at)| DroppedEntry { labels, timestamp: Text(*at) }).collect(),
+        encoding_flags: flags(categorize),
+    })
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    streams: Vec<Group<'a>>,
+    dropped_entries: Vec<DroppedEntry<'a>>,
+    #[serde(rename = "encodingFlags", skip_serializing_if = "Vec::is_empty")]
+    encoding_flags: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct DroppedEntry<'a> {
+    labels: &'a Labels,
+    timestamp: Text<i64>,
+}
+
+fn flags(categorize: bool) -> Vec<&'static str> {
+    if categorize { vec!["categorize-labels"] } else { Vec::new() }
+}
+
+fn groups<'a>(streams: &'a [Labels], entries: &'a [Answered], categorize: bool) -> Vec<Group<'a>> {
+    static NONE: OwnedMetadata = OwnedMetadata::new();
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut places: std::collections::HashMap<(usize, &OwnedMetadata), usize> =
         std::collections::HashMap::new();
-    let none = OwnedMetadata::new();
-    for answered in &lines.entries {
-        let metadata = if categorize { &none } else { &answered.found.metadata };
+    for answered in entries {
+        let metadata = if categorize { &NONE } else { &answered.found.metadata };
         let place = *places.entry((answered.stream, metadata)).or_insert_with(|| {
             groups.push(Group {
-                labels: &lines.streams[answered.stream],
+                labels: &streams[answered.stream],
                 metadata,
                 entries: Vec::new(),
                 categorize,
@@ -90,16 +130,7 @@ pub fn streams(lines: &Lines, categorize: bool) -> Vec<u8> {
         });
         groups[place].entries.push(&answered.found);
     }
-    let encoding_flags = if categorize { vec!["categorize-labels"] } else { Vec::new() };
-    to_vec(&Success {
-        status: "success",
-        data: Data {
-            result_type: "streams",
-            encoding_flags,
-            result: groups,
-            stats: Stats::new(&lines.stages),
-        },
-    })
+    groups
 }
 
 /// The series of a range query.

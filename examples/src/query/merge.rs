@@ -96,6 +96,15 @@ impl Section {
         Self { entries, holds }
     }
 
+    /// The next entry, as one of `stream`.
+    ///
+    /// # Errors
+    /// [`SourceError::Identities`]
+    pub fn found(&mut self, stream: u32) -> Result<Option<Found>, SourceError> {
+        let mut found = Found::new(stream);
+        Ok(self.next(&mut found)?.then_some(found))
+    }
+
     /// Puts the next entry into `into`; false at the end.
     fn next(&mut self, into: &mut Found) -> Result<bool, SourceError> {
         let Some((entry, bytes)) = self.entries.read() else { return Ok(false) };

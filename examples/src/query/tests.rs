@@ -15,14 +15,14 @@ use futures_util::{StreamExt, stream};
 use object_store::memory::InMemory;
 
 use super::*;
-use crate::client::{IngesterClient, Parts, ReadFailed};
+use crate::client::{IngesterClient, Parts, ReadFailed, Tailing};
 use crate::config::Config;
 use crate::index::MemoryIndex;
 use crate::ingester::{Ingester, PushError};
 use crate::logql::Query;
 use crate::pipeline::ingester_options;
 use crate::record::Writer;
-use crate::wire::{Health, Pushed, Selected};
+use crate::wire::{Health, Pushed, Selected, Tail};
 
 /// An ingester that answers with the same part again and again, later each time, and then may break off.
 #[derive(Default)]
@@ -73,6 +73,10 @@ impl IngesterClient for Answers {
         };
         let end = self.breaks_off.then(|| Err(ReadFailed("it broke off".to_owned())));
         Ok(stream::iter(0..self.parts).map(part).chain(stream::iter(end)).boxed())
+    }
+
+    async fn tail(&self, _: Tail) -> Result<Tailing, ReadFailed> {
+        unreachable!("only lines are read")
     }
 
     async fn series(&self, _: &str, _: &[Matcher], _: Span) -> Result<Vec<Labels>, ReadFailed> {

@@ -13,7 +13,7 @@ use tonic::{Code, Request, Response, Status};
 use super::generated::ingester::ingester_client::IngesterClient as Client;
 use super::generated::ingester::ingester_server::{Ingester as Service, IngesterServer};
 use super::{MAX_MESSAGE_BYTES, Traced, connect};
-use crate::client::{IngesterClient, Parts, ReadFailed};
+use crate::client::{IngesterClient, Parts, ReadFailed, Tailing};
 use crate::index::Span;
 use crate::ingester::PushError;
 use crate::labels::Labels;
@@ -92,6 +92,13 @@ impl Service for Local {
         Ok(Response::new(Box::pin(parts.map_err(failed))))
     }
 
+    type TailStream = Pin<Box<dyn Stream<Item = Result<wire::Tailed, Status>> + Send>>;
+
+    async fn tail(&self, request: Request<wire::Tail>) -> Result<Response<Self::TailStream>, Status> {
+        let tailing = self.0.tail(request.into_inner()).await.map_err(failed)?;
+        Ok(Response::new(Box::pin(tailing.map_err(failed))))
+    }
+
     async fn series(&self, request: Request<wire::Find>) -> Result<Response<wire::LabelSets>, Status> {
         let find = request.into_inner();
         let matchers = wire::matchers(&find.matchers).map_err(invalid)?;
@@ -110,10 +117,13 @@ impl Service for Local {
     }
 }
 
-/// An ingester in another process.
+/// An ingester in another process. A connection has room for so many calls at a time (200 is usual), and those that
+/// read may last: they have connections of their own, so that no push waits for one of them to end.
 #[derive(Debug, Clone)]
 pub struct RemoteIngester {
     client: Client<Traced>,
+    reads: Client<Traced>,
+    tails: Client<Traced>,
 }
 
 impl RemoteIngester {
@@ -122,11 +132,13 @@ impl RemoteIngester {
     /// # Errors
     /// An address that is none.
     pub fn new(addr: &str) -> anyhow::Result<Self> {
-        let client = Client::new(connect(addr)?)
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Ok(Self { client })
+        Ok(Self { client: client(addr)?, reads: client(addr)?, tails: client(addr)? })
     }
+}
+
+fn client(addr: &str) -> anyhow::Result<Client<Traced>> {
+    let client = Client::new(connect(addr)?);
+    Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
 }
 
 fn unread(status: Status) -> ReadFailed {
@@ -141,7 +153,12 @@ impl IngesterClient for RemoteIngester {
     }
 
     async fn select(&self, select: wire::Select) -> Result<Parts, ReadFailed> {
-        let answer = self.client.clone().select(select).await.map_err(unread)?;
+        let answer = self.reads.clone().select(select).await.map_err(unread)?;
+        Ok(answer.into_inner().map_err(unread).boxed())
+    }
+
+    async fn tail(&self, tail: wire::Tail) -> Result<Tailing, ReadFailed> {
+        let answer = self.tails.clone().tail(tail).await.map_err(unread)?;
         Ok(answer.into_inner().map_err(unread).boxed())
     }
 

@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use forebay_examples::client::{IngesterClient, Parts, ReadFailed};
+use forebay_examples::client::{IngesterClient, Parts, ReadFailed, Tailing};
 use forebay_examples::index::Span;
 use forebay_examples::ingester::PushError;
 use forebay_examples::labels::Labels;
 use forebay_examples::logql::Matcher;
 use forebay_examples::rpc::ingester_server;
-use forebay_examples::wire::{Health, Pushed, Select};
+use forebay_examples::wire::{Health, Pushed, Select, Tail};
 use forebay_tracing_ctx::{TraceServerLayer, context};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -33,6 +33,10 @@ impl IngesterClient for Keeps {
     }
 
     async fn select(&self, _: Select) -> Result<Parts, ReadFailed> {
+        unreachable!("nobody reads")
+    }
+
+    async fn tail(&self, _: Tail) -> Result<Tailing, ReadFailed> {
         unreachable!("nobody reads")
     }
 

@@ -25,6 +25,7 @@ mod replicas;
 mod retention;
 mod routes;
 mod split;
+mod tail;
 mod tenants;
 mod trace;
 mod w3c;

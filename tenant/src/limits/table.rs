@@ -62,7 +62,10 @@ pub(super) static LIMITS: Table<Setter> = Table::new(&[
     ("log_level_from_json_max_depth", Status::Recognised),
     ("max_cache_freshness_per_query", Status::Recognised),
     ("max_chunks_per_query", Status::Recognised),
-    ("max_concurrent_tail_requests", Status::Recognised),
+    (
+        "max_concurrent_tail_requests",
+        Status::Used(|l, n, _| scalar(&mut l.max_concurrent_tail_requests, n, Node::usize)),
+    ),
     (
         "max_entries_limit_per_query",
         Status::Used(|l, n, _| scalar(&mut l.max_entries_limit_per_query, n, Node::usize)),
