@@ -11,7 +11,8 @@ use crate::logql::{Grouping, Operator};
 /// Values of a series by the number of their point, ascending; a point without one is not there.
 pub type Points = Vec<(u32, f64)>;
 
-/// Most values that one aggregation holds, of 16 to 32 bytes.
+/// Most values that one aggregation holds: of 16 bytes each, those of `topk` of 24 for each point and 24 to 48 for each
+/// that is kept.
 const MAX_VALUES: usize = 4 << 20;
 
 /// An aggregation under way.
@@ -95,6 +96,10 @@ impl Aggregation {
                     let Some(heap) = all.get_mut(*number as usize) else { continue };
                     let ranked = Ranked { value: *value, labels: labels.clone() };
                     if heap.len() < most {
+                        if heap.len() == heap.capacity() {
+                            // Not four at once, where one is wanted at each of a million points.
+                            heap.reserve_exact(heap.len().max(1));
+                        }
                         heap.push(Reverse(ranked));
                         kept += 1;
                     } else if let Some(mut smallest) = heap.peek_mut()
