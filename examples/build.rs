@@ -10,6 +10,7 @@ fn main() {
             ("select", "Select", "Select", "Selected"),
             ("tail", "Tail", "Tail", "Tailed"),
             ("series", "Series", "Find", "LabelSets"),
+            ("volume", "Volume", "Find", "Volume"),
             ("flush", "Flush", "Empty", "Empty"),
             ("health", "Health", "Peers", "Health"),
         ],

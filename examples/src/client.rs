@@ -11,7 +11,7 @@ use crate::index::Span;
 use crate::ingester::{Ingester, PushError, ReadError};
 use crate::labels::Labels;
 use crate::logql::Matcher;
-use crate::wire::{Health, Pushed, Select, Selected, Tail, Tailed};
+use crate::wire::{Health, Pushed, Select, Selected, StreamVolume, Tail, Tailed};
 
 /// Why an ingester could not be read.
 #[non_exhaustive]
@@ -40,6 +40,14 @@ pub trait IngesterClient: Send + Sync + 'static {
     /// The labels of streams in memory.
     async fn series(&self, tenant: &str, matchers: &[Matcher], span: Span)
     -> Result<Vec<Labels>, ReadFailed>;
+
+    /// How much there is in memory of streams.
+    async fn volume(
+        &self,
+        tenant: &str,
+        matchers: &[Matcher],
+        span: Span,
+    ) -> Result<Vec<StreamVolume>, ReadFailed>;
 
     /// Writes every chunk and waits until all are stored.
     async fn flush(&self) -> Result<(), ReadFailed>;
@@ -70,6 +78,15 @@ impl<F: Fs> IngesterClient for Ingester<F> {
         span: Span,
     ) -> Result<Vec<Labels>, ReadFailed> {
         Ok(Self::series(self, tenant, matchers, span))
+    }
+
+    async fn volume(
+        &self,
+        tenant: &str,
+        matchers: &[Matcher],
+        span: Span,
+    ) -> Result<Vec<StreamVolume>, ReadFailed> {
+        Ok(Self::volume(self, tenant, matchers, span))
     }
 
     async fn flush(&self) -> Result<(), ReadFailed> {

@@ -1,6 +1,7 @@
 //! The HTTP port: routes, and what every request gets — its trace, its tenant, its line in the metrics.
 
 mod admin;
+mod asked;
 mod bounds;
 mod otlp;
 mod params;
@@ -79,6 +80,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/metrics", get(admin::metrics))
         .route("/config", get(admin::config))
         .route("/ring", get(admin::ring))
+        .route("/services", get(admin::services))
         .route("/flush", post(admin::flush));
     if parts.distributor.is_some() {
         routes = routes.route("/loki/api/v1/push", post(push::push));
@@ -93,6 +95,7 @@ pub fn router(parts: Parts) -> Router {
             .route("/loki/api/v1/label", get(query::labels).post(query::labels))
             .route("/loki/api/v1/label/{name}/values", get(query::label_values).post(query::label_values))
             .route("/loki/api/v1/series", get(query::series).post(query::series))
+            .route("/loki/api/v1/index/stats", get(query::stats).post(query::stats))
             .route("/loki/api/v1/tail", get(tail::tail));
     }
     if parts.compactor.is_some() {

@@ -315,7 +315,7 @@ mod tests {
     use crate::ingester::PushError;
     use crate::labels::Labels;
     use crate::logql::Matcher;
-    use crate::wire::{Pushed, Select, Tail};
+    use crate::wire::{Pushed, Select, StreamVolume, Tail};
 
     /// An ingester that says what the test wants; nothing where it does not answer.
     #[derive(Default)]
@@ -336,6 +336,10 @@ mod tests {
         }
 
         async fn series(&self, _: &str, _: &[Matcher], _: Span) -> Result<Vec<Labels>, ReadFailed> {
+            unreachable!("only its health is asked for")
+        }
+
+        async fn volume(&self, _: &str, _: &[Matcher], _: Span) -> Result<Vec<StreamVolume>, ReadFailed> {
             unreachable!("only its health is asked for")
         }
 

@@ -16,9 +16,11 @@ mod tail;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use forebay_agent::clock::monotonic_ns;
 use forebay_chunk::Direction;
 use futures_util::future::join_all;
+use serde::Serialize;
 
 use crate::distributor::Requirements;
 use crate::index::{ChunkRef, IndexError, Span};
@@ -27,7 +29,7 @@ use crate::logql::{Logs, Matcher};
 use crate::members::Members;
 use crate::record::RecordError;
 use crate::storage::{Storage, StorageError};
-use crate::wire::{Filter, LabelMatcher, Select};
+use crate::wire::{Filter, LabelMatcher, Select, StreamVolume};
 
 use best::{Best, GROUP};
 use heads::{Allowance, Heads, Patience};
@@ -128,6 +130,27 @@ pub struct Lines {
     pub entries: Vec<Answered>,
     /// What it cost.
     pub stages: Stages,
+}
+
+/// How much there is of some streams.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Volume {
+    /// Streams.
+    pub streams: u64,
+    /// Chunks.
+    pub chunks: u64,
+    /// Entries of them.
+    pub entries: u64,
+    /// Bytes of their lines and metadata.
+    pub bytes: u64,
+}
+
+impl Volume {
+    fn add(&mut self, chunks: u64, entries: u64, bytes: u64) {
+        self.chunks += chunks;
+        self.entries += entries;
+        self.bytes += bytes;
+    }
 }
 
 /// Answers queries of any tenant.
@@ -272,6 +295,42 @@ impl Querier {
             }
         }
         Ok(values)
+    }
+
+    /// How much there is of the streams that match, by whole chunks. Replicas of what is in memory count once, those of
+    /// stored chunks each.
+    ///
+    /// # Errors
+    /// [`ExecuteError`].
+    pub async fn volume(
+        &self,
+        tenant: &str,
+        matchers: &[Matcher],
+        span: Span,
+    ) -> Result<Volume, ExecuteError> {
+        let asked = self.members.clients().into_iter().map(|client| async move {
+            client.volume(tenant, matchers, span).await.map_err(|e| e.to_string())
+        });
+        let (answers, _) = self.enough(tenant, join_all(asked).await)?;
+        let mut held: BTreeMap<Bytes, StreamVolume> = BTreeMap::new();
+        for stream in answers.into_iter().flatten() {
+            let most = held.entry(stream.labels.clone()).or_default();
+            if stream.entries > most.entries {
+                *most = stream;
+            }
+        }
+        let stored = self.storage.index().chunks(tenant, matchers, span).await?;
+        let mut volume = Volume::default();
+        for StreamVolume { chunks, entries, bytes, .. } in held.values() {
+            volume.add(*chunks, *entries, *bytes);
+        }
+        for chunk in &stored {
+            volume.add(1, chunk.entries, chunk.raw_bytes);
+        }
+        let streams = stored.iter().map(|chunk| chunk.labels.as_bytes());
+        volume.streams =
+            streams.chain(held.keys().map(|labels| &labels[..])).collect::<BTreeSet<_>>().len() as u64;
+        Ok(volume)
     }
 
     async fn locate(

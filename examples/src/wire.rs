@@ -244,6 +244,31 @@ pub struct LabelSets {
     pub labels: Vec<Bytes>,
 }
 
+/// How much an ingester holds, by stream.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Volume {
+    /// The streams.
+    #[prost(message, repeated, tag = "1")]
+    pub streams: Vec<StreamVolume>,
+}
+
+/// How much an ingester holds of a stream.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct StreamVolume {
+    /// Canonical labels.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub labels: Bytes,
+    /// Chunks, the open one included.
+    #[prost(uint64, tag = "2")]
+    pub chunks: u64,
+    /// Entries of them.
+    #[prost(uint64, tag = "3")]
+    pub entries: u64,
+    /// Bytes of lines and metadata.
+    #[prost(uint64, tag = "4")]
+    pub bytes: u64,
+}
+
 /// One chunk, see [`ChunkRef`].
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Chunk {

@@ -18,7 +18,7 @@ use crate::members::HEARTBEAT_TIMEOUT;
 use crate::pipeline::distributor_options;
 use crate::push::{LabelSet, Line};
 use crate::record::Record;
-use crate::wire::{Health, Pushed, Refused, Select, Tail};
+use crate::wire::{Health, Pushed, Refused, Select, StreamVolume, Tail};
 
 const RECORD_BYTES: usize = 4 << 10;
 
@@ -66,6 +66,10 @@ impl IngesterClient for Fake {
     }
 
     async fn series(&self, _: &str, _: &[Matcher], _: Span) -> Result<Vec<Labels>, ReadFailed> {
+        unreachable!("nobody reads")
+    }
+
+    async fn volume(&self, _: &str, _: &[Matcher], _: Span) -> Result<Vec<StreamVolume>, ReadFailed> {
         unreachable!("nobody reads")
     }
 

@@ -68,6 +68,30 @@ pub(super) async fn ring(State(parts): Shared) -> Json<RingView> {
     })
 }
 
+/// The parts of this process and how they are, one a line, as Loki tells it.
+pub(super) async fn services(State(parts): Shared) -> String {
+    let state = if parts.ready.load(Ordering::Acquire) { "Running" } else { "Stopping" };
+    let mut services = format!("server => {state}\n");
+    let mut add = |name: &str, state: &str| services.push_str(&format!("{name} => {state}\n"));
+    if parts.distributor.is_some() || parts.querier.is_some() {
+        add("ring", state);
+    }
+    if parts.distributor.is_some() {
+        add("distributor", state);
+    }
+    if parts.querier.is_some() {
+        add("querier", state);
+    }
+    if let Some(own) = &parts.ingester {
+        let failed = own.health(0).await.map_or(true, |health| !health.failure.is_empty());
+        add("ingester", if failed { "Failed" } else { state });
+    }
+    if parts.compactor.is_some() {
+        add("compactor", state);
+    }
+    services
+}
+
 pub(super) async fn flush(State(parts): Shared) -> Result<StatusCode, Failure> {
     let clients = match &parts.ingester {
         Some(own) if parts.distributor.is_none() && parts.querier.is_none() => {

@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use forebay_chunk::Direction;
 
+use super::asked::Asked;
 use super::bounds::Bounds;
 use super::params::Params;
 use super::{Failure, Parts, Shared};
@@ -42,7 +43,7 @@ pub(super) async fn range(
                 return Err(Failure::bad_request(message));
             }
             let grid = Grid { start_ns, end_ns, step_ns };
-            let series = numbers(&parts, tenant.as_str(), &limits, metric, grid).await?;
+            let series = numbers(&parts, (tenant.as_str(), params.query()?), &limits, metric, grid).await?;
             Ok(answer::json(answer::matrix(&series)))
         }
     }
@@ -65,7 +66,9 @@ pub(super) async fn instant(
             lines(&parts, tenant.as_str(), &limits, logs, span, &headers, &params).await
         }
         Query::Metric(metric) => {
-            let series = numbers(&parts, tenant.as_str(), &limits, metric, Grid::instant(time_ns)).await?;
+            let series =
+                numbers(&parts, (tenant.as_str(), params.query()?), &limits, metric, Grid::instant(time_ns))
+                    .await?;
             Ok(answer::json(answer::vector(&series)))
         }
     }
@@ -73,7 +76,7 @@ pub(super) async fn instant(
 
 async fn numbers(
     parts: &Parts,
-    tenant: &str,
+    (tenant, text): (&str, &str),
     limits: &Bounds,
     metric: Metric,
     grid: Grid,
@@ -81,8 +84,8 @@ async fn numbers(
     let span = limits.read(parts.clock.wall_ns(), reads(&metric, grid))?;
     let (max_series, max_bytes) = (limits.max_series(), limits.max_bytes());
     let query = MetricQuery { metric, grid, span, max_series, max_bytes };
-    let series = limits.in_time(querier(parts)?.metric(tenant, &query)).await?.map_err(failed)?;
-    series.stages.record();
+    let asked = Asked::new(parts, tenant, text);
+    let series = asked.answer(limits.in_time(querier(parts)?.metric(tenant, &query)), |s| &s.stages).await?;
     Ok(if grid.len() == 1 { series.ranked(&query.metric) } else { series })
 }
 
@@ -111,8 +114,8 @@ async fn lines(
     };
     let categorize = categorizes(headers);
     let query = LogQuery { logs, span, direction, limit, max_bytes: limits.max_bytes() };
-    let lines = limits.in_time(querier(parts)?.lines(tenant, query)).await?.map_err(failed)?;
-    lines.stages.record();
+    let asked = Asked::new(parts, tenant, params.query()?);
+    let lines = asked.answer(limits.in_time(querier(parts)?.lines(tenant, query)), |l| &l.stages).await?;
     Ok(answer::json(answer::streams(&lines, categorize)))
 }
 
@@ -173,6 +176,19 @@ pub(super) async fn series(
     let found = querier(&parts)?.series(tenant.as_str(), &selectors, span);
     let found = limits.in_time(found).await?.map_err(failed)?;
     Ok(answer::json(answer::data(&found)))
+}
+
+pub(super) async fn stats(
+    State(parts): Shared,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, Failure> {
+    let tenant = parts.tenant(&headers)?;
+    let matchers = Logs::parse_selector(params.query()?).map_err(Failure::bad_request)?;
+    let limits = Bounds::of(&parts, tenant.as_str());
+    let span = span(&parts, &limits, &params)?;
+    let volume = querier(&parts)?.volume(tenant.as_str(), &matchers, span);
+    Ok(answer::json(answer::bare(limits.in_time(volume).await?.map_err(failed)?)))
 }
 
 fn span(parts: &Parts, limits: &Bounds, params: &Params) -> Result<Span, Failure> {

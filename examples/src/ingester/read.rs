@@ -14,7 +14,7 @@ use crate::offload::offload;
 use crate::query::best::{Best, GROUP};
 use crate::query::merge::{Found, Merge, Source, SourceError, Step, Want, identity_bytes};
 use crate::record::Writer;
-use crate::wire::{Select, Selected, WireError};
+use crate::wire::{Select, Selected, StreamVolume, WireError};
 
 /// Bytes of a part of an answer before the next one is begun.
 const PART_BYTES: usize = 1 << 20;
@@ -66,6 +66,19 @@ impl<F: Fs> Ingester<F> {
     /// The labels of streams with entries in `span` that match.
     pub fn series(&self, tenant: &str, matchers: &[Matcher], span: Span) -> Vec<Labels> {
         self.shared.tenants.matching(tenant, matchers, range(span)).iter().map(|s| s.labels.clone()).collect()
+    }
+}
+
+impl<F: Fs> Ingester<F> {
+    /// How much is in memory of the streams with entries in `span` that match, by whole chunks.
+    pub fn volume(&self, tenant: &str, matchers: &[Matcher], span: Span) -> Vec<StreamVolume> {
+        let streams = self.shared.tenants.matching(tenant, matchers, range(span)).into_iter();
+        let volume = streams.map(|stream| {
+            let super::stream::Volume { chunks, entries, bytes } = stream.volume(range(span));
+            let labels = Bytes::copy_from_slice(stream.labels.as_bytes());
+            StreamVolume { labels, chunks, entries, bytes }
+        });
+        volume.collect()
     }
 }
 

@@ -66,8 +66,17 @@ struct Open {
 #[derive(Debug)]
 pub(super) struct Leaving {
     snapshot: Snapshot,
+    volume: Volume,
     first_lsn: Lsn,
     memory: usize,
+}
+
+/// How much there is of a stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Volume {
+    pub(super) chunks: u64,
+    pub(super) entries: u64,
+    pub(super) bytes: u64,
 }
 
 /// A chunk that was closed: what to write, and what to let go of when that is done.
@@ -208,12 +217,32 @@ impl Stream {
         leaving.chain(state.open.iter().map(|open| open.builder.snapshot(range))).collect()
     }
 
+    /// How much its chunks that may have entries in `range` hold.
+    pub(super) fn volume(&self, range: TimeRange) -> Volume {
+        let within = |bounds: Option<(i64, i64)>| bounds.is_some_and(|(min, max)| range.overlaps(min, max));
+        let state = self.state.lock();
+        let open = state.open.iter().filter(|open| within(open.builder.bounds()));
+        let leaving = state.leaving.iter().filter(|leaving| within(leaving.snapshot.bounds()));
+        let all = open.map(|open| Volume::of(&open.builder)).chain(leaving.map(|leaving| leaving.volume));
+        all.fold(Volume::default(), |sum, one| Volume {
+            chunks: sum.chunks + one.chunks,
+            entries: sum.entries + one.entries,
+            bytes: sum.bytes + one.bytes,
+        })
+    }
+
     /// Whether any entry may lie in `range`.
     pub(super) fn overlaps(&self, range: TimeRange) -> bool {
         let state = self.state.lock();
         let open = state.open.iter().filter_map(|open| open.builder.bounds());
         let leaving = state.leaving.iter().filter_map(|leaving| leaving.snapshot.bounds());
         open.chain(leaving).any(|(min, max)| range.overlaps(min, max))
+    }
+}
+
+impl Volume {
+    fn of(builder: &Builder) -> Self {
+        Self { chunks: 1, entries: builder.entries(), bytes: builder.raw_bytes() }
     }
 }
 
@@ -245,7 +274,8 @@ impl State {
         let mut open = self.open.take()?;
         let change = open.measure();
         let Open { builder, first_lsn, memory, .. } = open;
-        let leaving = Arc::new(Leaving { snapshot: builder.snapshot(..), first_lsn, memory });
+        let (snapshot, volume) = (builder.snapshot(..), Volume::of(&builder));
+        let leaving = Arc::new(Leaving { snapshot, volume, first_lsn, memory });
         self.leaving.push(Arc::clone(&leaving));
         Some(Closed { builder, leaving, reason, memory: change })
     }

@@ -66,6 +66,11 @@ pub fn json(body: Vec<u8>) -> Response {
     response
 }
 
+/// `value` and nothing around it.
+pub fn bare(value: impl Serialize) -> Vec<u8> {
+    to_vec(&value)
+}
+
 /// A plain list.
 pub fn data(data: impl Serialize) -> Vec<u8> {
     to_vec(&Success { status: "success", data })

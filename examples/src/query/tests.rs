@@ -22,7 +22,7 @@ use crate::ingester::{Ingester, PushError};
 use crate::logql::Query;
 use crate::pipeline::ingester_options;
 use crate::record::Writer;
-use crate::wire::{Health, Pushed, Selected, Tail};
+use crate::wire::{Health, Pushed, Selected, StreamVolume, Tail};
 
 /// An ingester that answers with the same part again and again, later each time, and then may break off.
 #[derive(Default)]
@@ -80,6 +80,10 @@ impl IngesterClient for Answers {
     }
 
     async fn series(&self, _: &str, _: &[Matcher], _: Span) -> Result<Vec<Labels>, ReadFailed> {
+        unreachable!("only lines are read")
+    }
+
+    async fn volume(&self, _: &str, _: &[Matcher], _: Span) -> Result<Vec<StreamVolume>, ReadFailed> {
         unreachable!("only lines are read")
     }
 

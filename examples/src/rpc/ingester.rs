@@ -106,6 +106,13 @@ impl Service for Local {
         Ok(Response::new(wire::LabelSets::from_iter(&found)))
     }
 
+    async fn volume(&self, request: Request<wire::Find>) -> Result<Response<wire::Volume>, Status> {
+        let find = request.into_inner();
+        let matchers = wire::matchers(&find.matchers).map_err(invalid)?;
+        let streams = self.0.volume(&find.tenant, &matchers, find.span()).await.map_err(failed)?;
+        Ok(Response::new(wire::Volume { streams }))
+    }
+
     async fn flush(&self, _: Request<wire::Empty>) -> Result<Response<wire::Empty>, Status> {
         self.0.flush().await.map_err(failed)?;
         Ok(Response::new(wire::Empty {}))
@@ -171,6 +178,17 @@ impl IngesterClient for RemoteIngester {
         let find = wire::Find::new(tenant, matchers, span);
         let answer = self.client.clone().series(find).await.map_err(unread)?;
         answer.into_inner().labels().map_err(|e| ReadFailed(e.to_string()))
+    }
+
+    async fn volume(
+        &self,
+        tenant: &str,
+        matchers: &[Matcher],
+        span: Span,
+    ) -> Result<Vec<wire::StreamVolume>, ReadFailed> {
+        let find = wire::Find::new(tenant, matchers, span);
+        let answer = self.client.clone().volume(find).await.map_err(unread)?;
+        Ok(answer.into_inner().streams)
     }
 
     async fn flush(&self) -> Result<(), ReadFailed> {

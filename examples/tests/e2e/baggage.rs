@@ -10,7 +10,7 @@ use forebay_examples::ingester::PushError;
 use forebay_examples::labels::Labels;
 use forebay_examples::logql::Matcher;
 use forebay_examples::rpc::ingester_server;
-use forebay_examples::wire::{Health, Pushed, Select, Tail};
+use forebay_examples::wire::{Health, Pushed, Select, StreamVolume, Tail};
 use forebay_tracing_ctx::{TraceServerLayer, context};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -41,6 +41,10 @@ impl IngesterClient for Keeps {
     }
 
     async fn series(&self, _: &str, _: &[Matcher], _: Span) -> Result<Vec<Labels>, ReadFailed> {
+        unreachable!("nobody reads")
+    }
+
+    async fn volume(&self, _: &str, _: &[Matcher], _: Span) -> Result<Vec<StreamVolume>, ReadFailed> {
         unreachable!("nobody reads")
     }
 

@@ -5,7 +5,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::lines::start_ns;
-use crate::process::{Process, Setup, text};
+use crate::process::{Process, Setup, text, until};
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -148,4 +148,66 @@ async fn a_query_beyond_its_limits_is_refused_with_both_numbers() {
         2,
         "what is within the limits is answered"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_query_is_logged_with_what_it_cost() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "frontend: {log_queries_longer_than: 0s}\n";
+    let process = Setup::new(dir.path()).config(config).start().await;
+    let start = start_ns();
+    fill(&process, start).await;
+    process.flush().await;
+    let query = r#"sum(count_over_time({app="api"}[10s]))"#;
+    instant(&process, query, start + 10 * SECOND).await;
+    let slow = || process.log().into_iter().find(|line| line.contains("slow query"));
+    until("it is logged", || async { slow().is_some() }).await;
+    let line = slow().unwrap();
+    for part in ["{app=", "chunk_download", "index_lookup", "lines", "bytes=", "trace_id", "seconds="] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_whose_client_has_gone_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = ["--ingesters", "1", "--replication-factor", "1"];
+    let process = Setup::new(dir.path()).arguments(&arguments).start().await;
+    let child = rustix::process::Pid::from_raw(process.children()[0]).unwrap();
+    rustix::process::kill_process(child, rustix::process::Signal::STOP).unwrap();
+    let mut client = tokio::net::TcpStream::connect(&process.address).await.unwrap();
+    let query = escaped(r#"{app="api"}"#);
+    let request = format!("GET /loki/api/v1/query_range?query={query} HTTP/1.1\r\nhost: x\r\n\r\n");
+    tokio::io::AsyncWriteExt::write_all(&mut client, request.as_bytes()).await.unwrap();
+    drop(client);
+    let ended = || process.log().iter().any(|line| line.contains("query that nobody waits for ended"));
+    until("it ends", || async { ended() }).await;
+    rustix::process::kill_process(child, rustix::process::Signal::CONT).unwrap();
+    assert_eq!(process.metric("forebay_queries_cancelled_total", "").await, 1.0);
+}
+
+#[tokio::test]
+async fn the_volume_of_streams_is_told_from_memory_and_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Setup::new(dir.path()).start().await;
+    let start = start_ns();
+    fill(&process, start).await;
+    let path = |selector: &str| {
+        let end = start + 60 * SECOND;
+        format!("/loki/api/v1/index/stats?query={}&start={start}&end={end}", escaped(selector))
+    };
+    for _ in 0..2 {
+        let all = process.json(&path(r#"{app=~".+"}"#)).await;
+        assert_eq!(all, json!({"streams": 4, "chunks": 4, "entries": 40, "bytes": 1000}));
+        let some = process.json(&path(r#"{pod="a"}"#)).await;
+        assert_eq!(some, json!({"streams": 2, "chunks": 2, "entries": 20, "bytes": 400}));
+        process.flush().await;
+    }
+    fill(&process, start + 20 * SECOND).await;
+    let both = process.json(&path(r#"{pod="a"}"#)).await;
+    assert_eq!(both, json!({"streams": 2, "chunks": 4, "entries": 40, "bytes": 800}));
+    let services = text(&process.get("/services").await);
+    for service in ["server", "ring", "distributor", "ingester", "querier", "compactor"] {
+        assert!(services.contains(&format!("{service} => Running\n")), "{services}");
+    }
 }
