@@ -174,8 +174,10 @@ impl Distributor {
         {
             return outcome;
         }
-        metrics::counter!("forebay_received_lines_total", "tenant" => tenant.to_owned()).increment(lines);
-        metrics::counter!("forebay_received_bytes_total", "tenant" => tenant.to_owned()).increment(bytes);
+        metrics::counter!("forebay_received_lines_total", "tenant" => crate::metrics::tenant(tenant))
+            .increment(lines);
+        metrics::counter!("forebay_received_bytes_total", "tenant" => crate::metrics::tenant(tenant))
+            .increment(bytes);
         tracing::debug!(tenant, lines, bytes, discarded = report.discarded(), "push taken");
         report.finish(tenant)
     }
@@ -191,7 +193,7 @@ impl Distributor {
             return Ok(());
         };
         report::count(tenant, Reason::RateLimited, lines, bytes);
-        metrics::counter!("forebay_limiter_denied_total", "tenant" => tenant.to_owned(), "bound" => denied.bound.as_str())
+        metrics::counter!("forebay_limiter_denied_total", "tenant" => crate::metrics::tenant(tenant), "bound" => denied.bound.as_str())
             .increment(1);
         let Denied { available, burst, retry_after, .. } = denied;
         let why = match denied.bound {

@@ -170,6 +170,8 @@ struct Shared<F: Fs> {
     tickets: mpsc::UnboundedSender<Ticket>,
     listeners: Arc<Listeners>,
     queued: AtomicUsize,
+    shown_streams: crate::metrics::Streams,
+    shown_log: crate::metrics::Log,
 }
 
 impl<F: Fs> Ingester<F> {
@@ -206,6 +208,8 @@ impl<F: Fs> Ingester<F> {
             tickets,
             listeners: Arc::default(),
             queued: AtomicUsize::new(0),
+            shown_streams: crate::metrics::Streams::default(),
+            shown_log: crate::metrics::Log::default(),
         });
         tokio::spawn(flush::encode_blocks(Arc::downgrade(&shared), pending, parallelism));
         tokio::spawn(flush::write_chunks(Arc::downgrade(&shared), queue));

@@ -110,9 +110,9 @@ pub(super) fn count(tenant: &str, reason: Reason, lines: u64, bytes: u64) {
 }
 
 fn record(tenant: &str, reason: &'static str, lines: u64, bytes: u64) {
-    metrics::counter!("forebay_discarded_lines_total", "tenant" => tenant.to_owned(), "reason" => reason)
+    metrics::counter!("forebay_discarded_lines_total", "tenant" => crate::metrics::tenant(tenant), "reason" => reason)
         .increment(lines);
-    metrics::counter!("forebay_discarded_bytes_total", "tenant" => tenant.to_owned(), "reason" => reason)
+    metrics::counter!("forebay_discarded_bytes_total", "tenant" => crate::metrics::tenant(tenant), "reason" => reason)
         .increment(bytes);
 }
 

@@ -259,9 +259,7 @@ impl<F: Fs> Shared<F> {
         self.unpin(&streams);
         let idle_ns = u64::try_from(self.options.flush.max_idle.as_nanos()).unwrap_or(u64::MAX);
         if let Some(idle_before_ns) = now_ns.checked_sub(idle_ns) {
-            for tenant in self.tenants.forget_idle(idle_before_ns) {
-                metrics::gauge!("forebay_ingester_streams", "tenant" => tenant.to_string()).set(0.0);
-            }
+            self.tenants.forget_idle(idle_before_ns);
         }
         self.truncate().await;
         self.show();
@@ -269,11 +267,9 @@ impl<F: Fs> Shared<F> {
 
     /// Brings the metrics up to date that nothing else does.
     fn show(&self) {
-        for (tenant, count) in self.tenants.counts() {
-            metrics::gauge!("forebay_ingester_streams", "tenant" => tenant.to_string()).set(count as f64);
-        }
+        self.shown_streams.show(&self.tenants.counts());
         let log = self.log.wal();
-        crate::metrics::log(&log.stats(), &log.usage(), &log.watermarks());
+        self.shown_log.show(&log.stats(), &log.usage(), &log.watermarks());
     }
 
     /// Closes the largest chunks until no more than `target` bytes would be left when they are written.

@@ -129,7 +129,7 @@ impl Tenants {
     }
 
     /// Forgets streams that hold nothing and had no push since `idle_before_ns`, and tenants without streams.
-    pub(super) fn forget_idle(&self, idle_before_ns: u64) -> Vec<Arc<str>> {
+    pub(super) fn forget_idle(&self, idle_before_ns: u64) {
         let tenants: Vec<_> =
             self.tenants.read().iter().map(|(name, shards)| (name.clone(), shards.clone())).collect();
         for (tenant, shards) in tenants {
@@ -144,15 +144,9 @@ impl Tenants {
             }
         }
         // Whoever is about to make a stream holds the shards, and took them under this lock.
-        let mut forgotten = Vec::new();
-        self.tenants.write().retain(|name, shards| {
-            let kept = Arc::strong_count(shards) > 1 || shards.iter().any(|shard| !shard.read().is_empty());
-            if !kept {
-                forgotten.push(Arc::clone(name));
-            }
-            kept
+        self.tenants.write().retain(|_, shards| {
+            Arc::strong_count(shards) > 1 || shards.iter().any(|shard| !shard.read().is_empty())
         });
-        forgotten
     }
 
     /// Active streams of all tenants.

@@ -15,6 +15,7 @@ mod crash;
 mod formats;
 mod legacy;
 mod lines;
+mod observed;
 mod otlp;
 mod process;
 mod programs;
