@@ -108,7 +108,10 @@ fn an_even_share_is_chosen_from_the_ring_that_is_seen_and_kept() {
         world.carry_out(true, true);
     }
     assert_eq!(world.record.as_ref().unwrap().tokens.count, 0, "without a view there is no share");
+    world.pass(SECOND);
     world.run();
+    let registered_at_ns = world.record.as_ref().unwrap().instance.registered_at_ns;
+    assert!(registered_at_ns > 1_000, "before that it was in no shard: {registered_at_ns}");
     assert!(world.is_served());
     let chosen = world.tokens.clone().unwrap().tokens;
     assert_eq!(chosen, join(&holders, NonZeroU8::MIN, count, &TokenSet::default()).unwrap());
