@@ -150,6 +150,38 @@ fn groups_that_are_opened_in_vain_are_paid_for() {
     assert!(matches!(error, Error::LimitExceeded { limit: "max_decoded_bytes", .. }), "{error}");
 }
 
+/// What lines are made in was free, and groups that overlap are all open at once.
+#[test]
+fn groups_that_are_open_at_once_cost_more_than_one_after_the_other() {
+    const GROUPS: i64 = 8;
+    let least = |time: &dyn Fn(i64, i64) -> i64| {
+        let mut builder = Builder::new(BuilderOptions::columnar(Profile::Fast)).unwrap();
+        for group in 0..GROUPS {
+            for n in 0..300 {
+                let line = format!("line {n} of {} and {}", n * n, n * 7919 % 1000);
+                builder.append(forebay_chunk::Entry::new(time(group, n), &line)).unwrap();
+            }
+            let block = builder.cut().unwrap();
+            builder.attach(block.encode());
+        }
+        let bytes = builder.finish().unwrap().bytes;
+        let is_enough = |max_decoded_bytes: u64| {
+            let limits = Limits { max_decoded_bytes, ..Limits::default() };
+            let chunk = Chunk::open(bytes.clone(), &limits).unwrap();
+            collect(&mut chunk.entries(.., Direction::Forward)).is_ok()
+        };
+        let (mut low, mut high) = (0, 1 << 24);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if is_enough(middle) { high = middle } else { low = middle + 1 }
+        }
+        low
+    };
+    let one_by_one = least(&|group, n| group * 1000 + n);
+    let at_once = least(&|group, n| n * GROUPS + group);
+    assert!(at_once > one_by_one + 7 * 20_000, "{at_once} and {one_by_one} bytes");
+}
+
 #[test]
 fn a_stream_of_another_length_or_codec_is_found_out() {
     let whole = columns();
