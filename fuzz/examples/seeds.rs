@@ -148,11 +148,16 @@ fn accidents() {
         write("wal_recover_dir", name, &[vec![log], edits.concat()].concat());
     };
     for (name, log) in
-        ["plain", "aligned", "burned", "checkpoint", "recycled", "salvaged", "streams"].iter().zip(0..)
+        ["plain", "aligned", "burned", "checkpoint", "recycled", "salvaged", "streams", "snappy", "zstd"]
+            .iter()
+            .zip(0..)
     {
         save(name, log, &[]);
         save(&format!("{name}-flipped"), log, &[edit(1, 0, 4250, 3)]);
     }
+    // The only frame that names a stream with records.
+    save("streams-unnamed", 6, &[edit(1, 1, 4281, 0)]);
+    save("streams-headless", 6, &[edit(1, 1, 50, 0)]);
     save("torn", 0, &[edit(3, 2, 5300, 0)]);
     save("missing", 0, &[edit(4, 1, 0, 0)]);
     save("swapped", 0, &[edit(6, 1, 0, 2)]);

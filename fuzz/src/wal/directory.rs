@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use forebay_wal::format::{FRAME_HEADER_LEN, HEADER_LEN, Header};
 use forebay_wal::fs::sim::{Op, SimFs, Survive};
 use forebay_wal::{
-    Lsn, OpenError, Options, ReadError, RecoveryReport, RepairPolicy, Time, View, Wal, verify_in,
+    Lsn, OpenError, Options, ReadError, Record, RecoveryReport, RepairPolicy, Time, View, Wal, verify_in,
 };
 
-use super::{DIR, Records};
+use super::DIR;
 
 macro_rules! golden {
     ($log:literal, $segment:literal) => {
@@ -17,7 +17,7 @@ macro_rules! golden {
 }
 
 /// The golden logs, each the files of its segments.
-const LOGS: [&[&[u8]]; 7] = [
+const LOGS: [&[&[u8]]; 9] = [
     &[golden!("v1", 1), golden!("v1", 2), golden!("v1", 3)],
     &[golden!("v1-aligned", 1)],
     &[golden!("v1-burned", 1)],
@@ -25,7 +25,18 @@ const LOGS: [&[&[u8]]; 7] = [
     &[golden!("v1-recycled", 1), golden!("v1-recycled", 2)],
     &[golden!("v1-salvaged", 1), golden!("v1-salvaged", 2)],
     &[golden!("v1-streams", 1), golden!("v1-streams", 2)],
+    &[golden!("v1-snappy", 1)],
+    &[golden!("v1-zstd", 1)],
 ];
+
+/// LSN, stream and bytes of each record.
+type Records = Vec<(u64, (u32, Vec<u8>))>;
+
+/// What a golden log says.
+struct Known {
+    records: Records,
+    report: RecoveryReport,
+}
 
 type Files = BTreeMap<u64, Vec<u8>>;
 
@@ -43,7 +54,7 @@ pub fn wal_recover_dir(data: &[u8]) {
         edits = rest;
     }
     // A forged log may say anything, as long as it says the same each time.
-    let known = if forged { None } else { Some(records_of(&golden)) };
+    let known = if forged { None } else { Some(known(&golden)) };
     check(&files, known.as_ref());
 }
 
@@ -119,11 +130,14 @@ fn disk_of(files: &Files) -> SimFs {
     disk
 }
 
-fn records_of(files: &Files) -> Records {
-    let (view, _) = View::open_in(disk_of(files), DIR).expect("a golden log is whole");
-    let records =
-        view.reader(Lsn(0)).map(|record| record.map(|record| (record.lsn.0, record.bytes.to_vec())));
-    records.collect::<Result<_, _>>().expect("a golden log can be read")
+fn known(files: &Files) -> Known {
+    let (view, report) = View::open_in(disk_of(files), DIR).expect("a golden log is whole");
+    let records: Result<_, _> = view.reader(Lsn(0)).map(|record| record.map(parts)).collect();
+    Known { records: records.expect("a golden log can be read"), report }
+}
+
+fn parts(record: Record) -> (u64, (u32, Vec<u8>)) {
+    (record.lsn.0, (record.stream, record.bytes.to_vec()))
 }
 
 /// Every file but the lock.
@@ -143,9 +157,7 @@ type Read = (RecoveryReport, Result<Records, ReadError>);
 fn opened(disk: &SimFs, repair: RepairPolicy) -> Result<Read, OpenError> {
     let open = |disk: SimFs, repair| {
         let (wal, report) = Wal::open_in(disk, DIR, options(repair))?;
-        let read =
-            wal.reader(Lsn(0)).map(|record| record.map(|record| (record.lsn.0, record.bytes.to_vec())));
-        let read: Result<Records, ReadError> = read.collect();
+        let read: Result<Records, ReadError> = wal.reader(Lsn(0)).map(|record| record.map(parts)).collect();
         Ok((report, read))
     };
     let (report, read) = open(disk.clone(), repair)?;
@@ -155,11 +167,12 @@ fn opened(disk: &SimFs, repair: RepairPolicy) -> Result<Read, OpenError> {
         let (report_again, read_again) = again.expect("what was opened opens again, with nothing to repair");
         assert_eq!(says(&read), says(&read_again), "a repair is done once");
         assert_eq!((report.first_lsn, report.next_lsn), (report_again.first_lsn, report_again.next_lsn));
+        assert_eq!((&report.streams, &report.checkpoint), (&report_again.streams, &report_again.checkpoint));
     }
     Ok((report, read))
 }
 
-fn check(files: &Files, golden: Option<&Records>) {
+fn check(files: &Files, golden: Option<&Known>) {
     let disk = disk_of(files);
     let before = snapshot(&disk);
     let verified = verify_in(disk.clone(), DIR);
@@ -195,6 +208,13 @@ fn check(files: &Files, golden: Option<&Records>) {
                 let cut = policy == RepairPolicy::TruncateTail;
                 assert!(!(cut && damaged), "damage is no torn tail");
                 assert_eq!(report.damaged.is_empty(), !damaged, "{report:?}");
+                if let (Ok(seen), true) = (&verified, policy == RepairPolicy::Salvage && golden.is_some()) {
+                    let told = |report: &RecoveryReport| {
+                        let lost = (report.next_lsn, report.records, report.lost.clone());
+                        (report.streams.clone(), report.checkpoint.clone(), lost)
+                    };
+                    assert_eq!(told(seen), told(&report), "a look says what salvage leaves");
+                }
                 compare(&report, read, golden, policy);
             }
             Err(error) => {
@@ -209,10 +229,10 @@ fn check(files: &Files, golden: Option<&Records>) {
 fn compare(
     report: &RecoveryReport,
     read: Result<Records, ReadError>,
-    golden: Option<&Records>,
+    golden: Option<&Known>,
     policy: RepairPolicy,
 ) {
-    let Some(golden) = golden else {
+    let Some(Known { records: golden, report: whole }) = golden else {
         let lsns = read.map(|read| read.into_iter().map(|(lsn, _)| lsn).collect::<Vec<_>>());
         assert!(
             lsns.is_ok_and(|lsns| lsns.is_sorted_by(|a, b| a < b)) || report.next_lsn > Lsn(0),
@@ -220,10 +240,21 @@ fn compare(
         );
         return;
     };
-    let read: BTreeMap<u64, Vec<u8>> =
+    let read: BTreeMap<u64, (u32, Vec<u8>)> =
         read.expect("damage is noticed when a log is opened").into_iter().collect();
+    for def in &report.streams {
+        let was = whole.streams.iter().find(|was| was.id == def.id);
+        let same = was.is_none_or(|was| was.name == def.name && def.low <= was.low);
+        assert!(same || def.name == format!("lost-{}", def.id), "{def:?} was {was:?}");
+    }
+    let named = |id: &u32| whole.streams.iter().any(|def| def.id == *id);
+    for id in read.values().map(|(id, _)| id).filter(|id| named(id)) {
+        assert!(report.streams.iter().any(|def| def.id == *id), "stream {id} has records and no name");
+    }
+    let newest = |report: &RecoveryReport| report.checkpoint.as_ref().map(|checkpoint| checkpoint.lsn);
+    assert!(newest(report) <= newest(whole), "{:?}", report.checkpoint);
     let first = golden.first().map_or(u64::MAX, |(lsn, _)| *lsn);
-    let golden: BTreeMap<u64, &Vec<u8>> = golden.iter().map(|(lsn, record)| (*lsn, record)).collect();
+    let golden: BTreeMap<u64, &(u32, Vec<u8>)> = golden.iter().map(|(lsn, record)| (*lsn, record)).collect();
     // What is whole of a torn tail was never acknowledged, and was written all the same.
     let behind = golden.keys().next_back().map_or(first, |last| last + 1);
     let end = if policy == RepairPolicy::Salvage { behind.max(first) } else { u64::MAX };
