@@ -3,10 +3,17 @@
 //! `cargo run --manifest-path fuzz/Cargo.toml --example seeds`
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
+use flate2::Compression;
+use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use forebay_chunk::loki::{Checkpoint, Envelope};
 use forebay_chunk::{Builder, BuilderOptions, Chunk, Codec, EncodedChunk, Entry, Format, Limits};
+use forebay_examples::push::otlp::messages::{
+    Any, AnyValue, ArrayValue, ExportLogsServiceRequest, InstrumentationScope, KeyValue, KeyValueList,
+    LogRecord, Resource, ResourceLogs, ScopeLogs,
+};
 use forebay_examples::record::Writer;
 use forebay_ring::codec::{RecordKind, TokensRecord, encode_instance, encode_members, encode_tokens};
 use forebay_ring::token_file::TokenFile;
@@ -14,6 +21,7 @@ use forebay_ring::{Features, Instance, Membership, ReadOnly, State, Version};
 use forebay_wal::format::MAX_NUMBER;
 use forebay_wal::fs::sim::SimFs;
 use forebay_wal::{Lsn, Options, Time, Wal};
+use prost::Message;
 
 fn main() {
     chunks();
@@ -23,6 +31,8 @@ fn main() {
     lives();
     records();
     pushes();
+    hostile_pushes();
+    exports();
     ring_records();
 }
 
@@ -267,6 +277,142 @@ fn pushes() {
     let pack = |message: &[u8]| snap::raw::Encoder::new().compress_vec(message).expect("a short message");
     write("push_protobuf", "empty-entries", &pack(&empty(0x12)));
     write("push_protobuf", "empty-streams", &pack(&[0x0a, 0].repeat(32 << 10)));
+}
+
+fn snappy(bytes: &[u8]) -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(bytes).expect("far below 4 GiB")
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = GzEncoder::new(Vec::new(), Compression::best());
+    out.write_all(bytes).and_then(|()| out.finish()).expect("memory takes all")
+}
+
+/// A field of bytes of any length.
+fn long_field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2];
+    forebay_examples::varint::write_slice(&mut out, bytes);
+    out
+}
+
+/// What only somebody sends who means harm, or has a bug: bombs of every codec, lengths that lie, labels without end,
+/// text that is none, and lists within lists.
+fn hostile_pushes() {
+    // One byte more than the body may unpack to, and a little more than the codec's buffer.
+    let bomb = vec![b' '; (1 << 20) + (64 << 10)];
+    write("push_json", "bomb-gzip", &gzip(&bomb));
+    let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
+    write("push_json", "bomb-zlib", &zlib.write_all(&bomb).and_then(|()| zlib.finish()).expect("in memory"));
+    let mut bare = DeflateEncoder::new(Vec::new(), Compression::best());
+    write(
+        "push_json",
+        "bomb-deflate",
+        &bare.write_all(&bomb).and_then(|()| bare.finish()).expect("in memory"),
+    );
+    write("push_protobuf", "bomb-snappy", &snappy(&bomb));
+    write("push_otlp", "bomb-gzip", &gzip(&bomb));
+
+    let message =
+        long_field(1, &[long_field(1, b"{a=\"b\"}"), long_field(2, &long_field(2, b"line"))].concat());
+    let honest = snappy(&message);
+    write("push_protobuf", "lying-block", &[&[0xff, 0xff, 0xff, 0xff, 0x0f][..], &honest[1..]].concat());
+    write("push_protobuf", "block-that-says-more", &[&[honest[0] + 1][..], &honest[1..]].concat());
+    write("push_protobuf", "block-that-says-less", &[&[honest[0] - 1][..], &honest[1..]].concat());
+    for (name, length) in [("past-the-end", &[0x7f][..]), ("of-64-bits", &[0xff; 9][..])] {
+        let lie = [&[0x0a][..], length, &[0x01], &message[2..]].concat();
+        write("push_protobuf", &format!("length-{name}"), &snappy(&lie));
+        write("push_otlp", &format!("length-{name}"), &lie);
+    }
+
+    let many = format!("{{{}}}", "a=\"\",".repeat(150_000));
+    let many = long_field(1, &[long_field(1, many.as_bytes()), vec![0x12, 0]].concat());
+    write("push_protobuf", "many-labels", &snappy(&many));
+    let many: Vec<String> = (0..20_000).map(|n| format!("\"l{n}\":\"x\"")).collect();
+    let many = format!("{{\"streams\":[{{\"stream\":{{{}}},\"values\":[[\"1\",\"\"]]}}]}}", many.join(","));
+    write("push_json", "many-labels-gzip", &gzip(many.as_bytes()));
+
+    let not_utf8 = long_field(1, &[long_field(1, b"{a=\"\xff\"}"), vec![0x12, 0]].concat());
+    write("push_protobuf", "labels-not-utf8", &not_utf8);
+    let stream = |labels: &[u8], line: &[u8]| {
+        let parts =
+            [&b"{\"streams\":[{\"stream\":{"[..], labels, b"},\"values\":[[\"1\",\"", line, b"\"]]}]}"];
+        parts.concat()
+    };
+    write("push_json", "labels-not-utf8", &stream(b"\"a\":\"\xff\"", b"x"));
+    write("push_json", "line-not-utf8", &stream(b"\"a\":\"b\"", b"\xc3\x28"));
+    write("push_json", "lone-surrogate", &stream(b"\"a\":\"b\"", b"\\ud800"));
+    write("push_json", "surrogates-swapped", &stream(b"\"a\":\"\\udc00\\ud800\"", b"x"));
+    write("push_json", "deep", &[b"{\"x\":".as_slice(), &b"[".repeat(10_000)].concat());
+    write("push_json", "deep-objects", &b"{\"streams\":".repeat(1_000));
+    let line = r#"{"ts":"2023-11-14T22:13:20.123456789+01:00","line":"x"}"#;
+    let legacy = format!(r#"{{"streams":[{{"labels":"{{a=\"b\"}}","entries":[{line},{line}]}}]}}"#);
+    write("push_json", "legacy-nanoseconds", legacy.as_bytes());
+}
+
+/// Exports of OpenTelemetry's logs, and hostile ones.
+fn exports() {
+    let any = |value| Some(AnyValue { value: Some(value) });
+    let pair = |key: &str, value| KeyValue { key: key.into(), value: any(value) };
+    let string = |text: &str| Any::String(text.into());
+    let map =
+        Any::Kvlist(KeyValueList { values: vec![pair("method", string("GET")), pair("bytes", Any::Int(7))] });
+    let list = ArrayValue {
+        values: [string("a"), Any::Double(0.5), map.clone()]
+            .into_iter()
+            .map(|v| any(v).expect("a value"))
+            .collect(),
+    };
+    let record = |body| LogRecord {
+        time_unix_nano: 1_700_000_000_000_000_000,
+        observed_time_unix_nano: 1_700_000_000_000_000_001,
+        severity_number: 9,
+        severity_text: "INFO".into(),
+        body: any(body),
+        attributes: vec![
+            pair("http", map.clone()),
+            pair("raw", Any::Bytes(vec![0xff, 0])),
+            pair("ok", Any::Bool(true)),
+        ],
+        dropped_attributes_count: 1,
+        flags: 1,
+        trace_id: (1..=16).collect(),
+        span_id: (1..=8).collect(),
+        event_name: "event".into(),
+    };
+    let request = |attributes, log_records| {
+        let scope = InstrumentationScope {
+            name: "scope".into(),
+            version: "1".into(),
+            ..InstrumentationScope::default()
+        };
+        let logs = ResourceLogs {
+            resource: Some(Resource { attributes, dropped_attributes_count: 0 }),
+            scope_logs: vec![ScopeLogs { scope: Some(scope), log_records }],
+        };
+        ExportLogsServiceRequest { resource_logs: vec![logs] }.encode_to_vec()
+    };
+    let attributes = vec![pair("service.name", string("shop")), pair("host.name", string("node-1"))];
+    let whole =
+        request(attributes, vec![record(string("a line")), record(Any::Array(list)), record(map.clone())]);
+    write("push_otlp", "protobuf", &whole);
+    write("push_otlp", "protobuf-gzip", &gzip(&whole));
+    let large = vec![pair("large", string(&"x".repeat(20_000)))];
+    write("push_otlp", "repeated-resource-gzip", &gzip(&request(large, vec![LogRecord::default(); 2_000])));
+    let escaped =
+        Any::Array(ArrayValue { values: vec![any(string(&"\u{1}".repeat(200_000))).expect("a value")] });
+    write("push_otlp", "escapes-gzip", &gzip(&request(vec![pair("a", escaped)], vec![record(string(""))])));
+    let deep = (0..1_000).fold(Vec::new(), |inner, _| long_field(5, &long_field(1, &inner)));
+    let logs = long_field(1, &long_field(2, &long_field(2, &long_field(5, &deep))));
+    write("push_otlp", "deep", &logs);
+    let json = br#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},"scopeLogs":[{"scope":{"name":"s"},"logRecords":[{"timeUnixNano":"1700000000000000000","severityNumber":9,"traceId":"0102030405060708090a0b0c0d0e0f10","body":{"kvlistValue":{"values":[{"key":"k","value":{"arrayValue":{"values":[{"intValue":"7"},{"doubleValue":0.5},{"bytesValue":"/w=="}]}}}]}},"attributes":[{"key":"a.b","value":{"boolValue":true}}]}]}]}]}"#;
+    write("push_otlp", "json", json);
+    write("push_otlp", "json-gzip", &gzip(json));
+    write("push_otlp", "json-deep", &br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":"#.iter().copied().chain(br#"{"arrayValue":{"values":["#.repeat(1_000)).collect::<Vec<u8>>());
+    write(
+        "push_otlp",
+        "json-lone-surrogate",
+        br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"\udead"}}]}]}]}"#,
+    );
 }
 
 /// One of each kind of record behind the byte that says so, and keys.

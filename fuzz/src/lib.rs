@@ -16,7 +16,7 @@ pub mod wal;
 pub type Body = fn(&[u8]);
 
 /// Every body under the name of its target and of its directory in `corpus/`.
-pub const BODIES: [(&str, Body); 23] = [
+pub const BODIES: [(&str, Body); 24] = [
     ("baggage", trace::baggage),
     ("chunk_checkpoint", chunk::chunk_checkpoint),
     ("chunk_codec", chunk::chunk_codec),
@@ -25,6 +25,7 @@ pub const BODIES: [(&str, Body); 23] = [
     ("chunk_open", chunk::chunk_open),
     ("logql", pipeline::logql),
     ("push_json", pipeline::push_json),
+    ("push_otlp", pipeline::push_otlp),
     ("push_protobuf", pipeline::push_protobuf),
     ("push_record", pipeline::push_record),
     ("retention_selector", retention::retention_selector),

@@ -1,12 +1,20 @@
 //! What the reference pipeline takes from clients, and the record that its parts exchange.
 
 use bytes::Bytes;
+use forebay_examples::distributor::Admission;
+use forebay_examples::labels::Labels;
 use forebay_examples::logql::{Logs, Query, QueryError};
-use forebay_examples::push::{Body, ContentType, Encoding, Intake, LabelSet, Line, PushError, Stream};
+use forebay_examples::push::otlp::Export;
+use forebay_examples::push::{Body, ContentType, Encoding, Intake, LabelSet, Line, PushError, Room, Stream};
 use forebay_examples::record::{Record, Writer};
+use forebay_tenant::Limits;
 
 /// No body may unpack to more, and what is decoded of it may take no more.
 const LIMIT: u64 = 1 << 20;
+/// When pushes are taken in.
+const NOW_NS: i64 = 1_700_000_000_000_000_000;
+/// No error, and no example of a reason, is longer.
+const MOST_TOLD: usize = 1024;
 
 /// A push record: what the reader takes is what the writer writes, byte for byte.
 pub fn push_record(data: &[u8]) {
@@ -14,8 +22,7 @@ pub fn push_record(data: &[u8]) {
     let mut writer = Writer::new(record.tenant(), data.len());
     let mut empty = false;
     for section in record.sections() {
-        let labels =
-            forebay_examples::labels::Labels::from_canonical(section.labels).expect("checked by the reader");
+        let labels = Labels::from_canonical(section.labels).expect("checked by the reader");
         writer.begin(&labels.pairs());
         let mut entries = 0;
         for entry in section.entries() {
@@ -53,20 +60,93 @@ pub fn push_protobuf(data: &[u8]) {
     let _ = check(&block, ContentType::Protobuf, Encoding::Snappy, data.len());
 }
 
+/// OpenTelemetry's logs in both encodings, plain and in gzip.
+pub fn push_otlp(data: &[u8]) {
+    for content in [ContentType::Protobuf, ContentType::Json] {
+        for encoding in [Encoding::Identity, Encoding::Gzip] {
+            let _ = bounded(|room| {
+                let body = encoding.unpack(Bytes::copy_from_slice(data), room)?;
+                let export = Export::read(&body, content, room)?;
+                let streams = export.streams(NOW_NS, room)?;
+                assert!(streams.iter().all(|stream| !stream.lines.is_empty()), "a stream has lines");
+                // What is not borrowed was decoded, and what is repeated counts as that.
+                Ok(admitted(&streams, body.len() + LIMIT as usize))
+            });
+        }
+    }
+}
+
 /// Reads a push, of which no more than `most` bytes are text; the number of its lines.
 fn check(body: &[u8], content: ContentType, encoding: Encoding, most: usize) -> Result<usize, PushError> {
-    let mut room = Intake::new(u64::MAX).enter(LIMIT);
-    let body = Body::unpack(Bytes::copy_from_slice(body), content, encoding, &mut room)?;
-    let streams = body.streams(&mut room)?;
-    assert!(!streams.is_empty(), "no streams are an error");
-    assert!(structures(&streams) as u64 <= LIMIT, "{} bytes of structures", structures(&streams));
+    bounded(|room| {
+        let body = Body::unpack(Bytes::copy_from_slice(body), content, encoding, room)?;
+        let streams = body.streams(room)?;
+        assert!(!streams.is_empty(), "no streams are an error");
+        Ok(admitted(&streams, most))
+    })
+}
+
+/// Whatever comes of it, a push gives back the room that it held, and what is said of it is short.
+fn bounded(take: impl FnOnce(&mut Room) -> Result<usize, PushError>) -> Result<usize, PushError> {
+    let intake = Intake::new(u64::MAX);
+    let taken = take(&mut intake.enter(LIMIT));
+    assert_eq!(intake.held(), 0, "all room is given back");
+    if let Err(error) = &taken {
+        let told = error.to_string();
+        assert!(told.len() <= MOST_TOLD, "{} bytes: {:?}", told.len(), told.get(..200));
+    }
+    taken
+}
+
+/// The number of lines in `streams`, each of which is in the record or told to be refused.
+fn admitted(streams: &[Stream<'_>], most: usize) -> usize {
+    assert!(structures(streams) as u64 <= LIMIT, "{} bytes of structures", structures(streams));
     let lines = streams.iter().flat_map(|stream| &stream.lines);
-    let metadata = |line: &forebay_examples::push::Line<'_>| -> usize {
+    let metadata = |line: &Line<'_>| -> usize {
         line.metadata.iter().map(|(name, value)| name.len() + value.len()).sum()
     };
     let bytes: usize = lines.clone().map(|line| line.line.len() + metadata(line)).sum();
     assert!(bytes <= most, "{bytes} bytes of lines in at most {most}");
-    Ok(lines.count())
+    let tight = Limits {
+        max_line_size: 16,
+        max_line_size_truncate: true,
+        max_label_names_per_series: 2,
+        max_structured_metadata_entries_count: 1,
+        reject_old_samples: false,
+        ..Limits::default()
+    };
+    for limits in [&Limits::default(), &tight] {
+        admit(streams, limits, lines.clone().count() as u64);
+    }
+    lines.count()
+}
+
+/// Takes what is valid through to the record that an ingester reads.
+fn admit(streams: &[Stream<'_>], limits: &Limits, lines: u64) {
+    let chunk_limits = forebay_chunk::Limits::default();
+    let admission = Admission { limits, now_ns: NOW_NS, chunk_limits: &chunk_limits, record_bytes: 4 << 10 };
+    let (push, report) = admission.admit("team-a", streams);
+    let stored: u64 = push.sections().iter().map(|section| u64::from(section.entries)).sum();
+    assert_eq!(report.lines(), lines);
+    assert_eq!(stored + report.discarded(), lines, "each line is stored or told of");
+    for (reason, discards) in report.reasons() {
+        assert!(discards.lines > 0 && discards.example.len() <= MOST_TOLD, "{reason}: {discards:?}");
+    }
+
+    let record = Record::parse(push.all()).expect("what a distributor writes is a record");
+    assert_eq!((record.tenant(), record.sections().len()), ("team-a", push.sections().len()));
+    let mut entries = 0;
+    for section in record.sections() {
+        let labels = Labels::from_canonical(section.labels).expect("written canonically");
+        let pairs = labels.pairs();
+        assert!(!pairs.is_empty() && pairs.is_sorted_by(|a, b| a.0 < b.0), "{labels}");
+        assert!(pairs.len() <= limits.max_label_names_per_series + 1, "{labels}");
+        for entry in section.entries() {
+            assert!(entry.line.len() as u64 <= limits.max_line_size, "{} bytes", entry.line.len());
+            entries += 1;
+        }
+    }
+    assert_eq!(entries, stored, "all that was written is read");
 }
 
 /// Bytes that the lists of a push take.
