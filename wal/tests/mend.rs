@@ -1,14 +1,12 @@
 //! Repairs of damage that tests/repair.rs does not make: to logs with a checkpoint, and in more places than one.
-#![cfg(all(feature = "sim", feature = "snappy"))]
+#![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod harness;
 
 use forebay_wal::format::{Features, Unsupported};
 use forebay_wal::fs::sim::{SimFs, Survive};
-use forebay_wal::{
-    Compression, Durability, Lsn, OpenError, Options, RecoveryReport, RepairPolicy, Wal, verify_in,
-};
+use forebay_wal::{Durability, Lsn, OpenError, Options, RecoveryReport, RepairPolicy, Wal, verify_in};
 use harness::damage::{
     Files, REPAIRS, files, flip, frames, lsns, open, opens, plain, plant, single_faults, with_checkpoints,
 };
@@ -286,12 +284,13 @@ fn a_stream_that_has_lost_its_name_keeps_its_records_and_its_id() {
 
 /// Bodies behind a header that has rotted were of a kind that the segment before did not know.
 #[test]
+#[cfg(feature = "snappy")]
 fn a_rotten_header_hides_no_feature_that_the_segment_before_had_not() {
     let disk = SimFs::new(0);
     let (wal, _) = open(&disk, RepairPolicy::Fail).unwrap();
     wal.append("plain").unwrap();
     drop(wal);
-    let packed = Options { compression: Compression::Snappy, commit_align: 512, ..options() };
+    let packed = Options { compression: forebay_wal::Compression::Snappy, commit_align: 512, ..options() };
     let (wal, _) = Wal::open_in(disk.clone(), DIR, packed).unwrap();
     let long = [7; 400];
     wal.append_batch([&long[..], &long]).unwrap();

@@ -135,15 +135,20 @@ pub(crate) fn records(mut body: &[u8], of_streams: bool) -> Option<Vec<(u64, &[u
 impl Frame<'_> {
     /// The body as it was before a codec made it smaller.
     pub(crate) fn unpacked(&self) -> Option<Vec<u8>> {
-        let packed = self.body.get(4..).unwrap_or_default();
-        let body = match self.codec {
-            0 => return Some(self.body.to_vec()),
+        match self.codec {
+            0 => Some(self.body.to_vec()),
             #[cfg(feature = "snappy")]
-            1 => snap::raw::Decoder::new().decompress_vec(packed).ok()?,
+            1 => self.fitting(snap::raw::Decoder::new().decompress_vec(self.body.get(4..)?).ok()?),
             #[cfg(feature = "zstd")]
-            2 => zstd::bulk::decompress(packed, u32_at(self.body, 0) as usize).ok()?,
-            _ => return None,
-        };
+            2 => {
+                self.fitting(zstd::bulk::decompress(self.body.get(4..)?, u32_at(self.body, 0) as usize).ok()?)
+            }
+            _ => None,
+        }
+    }
+
+    /// It has the length that stands in front.
+    fn fitting(&self, body: Vec<u8>) -> Option<Vec<u8>> {
         (body.len() == u32_at(self.body, 0) as usize).then_some(body)
     }
 }
