@@ -30,14 +30,11 @@ impl Cursor {
         Self { direction, timestamp_ns, passed: 0 }
     }
 
-    /// Puts it behind the next entry.
+    /// Puts it behind the next entries, of which the last `same` have this time.
     #[inline]
-    pub(crate) fn pass(&mut self, timestamp_ns: i64) {
-        if self.timestamp_ns == timestamp_ns {
-            self.passed += 1;
-        } else {
-            (self.timestamp_ns, self.passed) = (timestamp_ns, 1);
-        }
+    pub(crate) fn pass(&mut self, timestamp_ns: i64, same: u64) {
+        let before = if self.timestamp_ns == timestamp_ns { self.passed } else { 0 };
+        (self.timestamp_ns, self.passed) = (timestamp_ns, before.saturating_add(same));
     }
 
     /// What of a range is left: all behind the cursor, and the entries of its own time.
@@ -132,7 +129,7 @@ mod tests {
     fn entries_of_one_time_are_counted() {
         let mut cursor = Cursor::start(Direction::Forward);
         for (time, passed) in [(i64::MIN, 1), (i64::MIN, 2), (3, 1), (3, 2), (4, 1)] {
-            cursor.pass(time);
+            cursor.pass(time, 1);
             assert_eq!((cursor.timestamp_ns(), cursor.passed()), (time, passed));
         }
         assert_eq!(cursor.rest_of(TimeRange::ALL), TimeRange::from(4..));

@@ -200,7 +200,7 @@ impl EntryIter {
         };
         let rank = cursor.step(*direction);
         let entry = cursor.body.entry(rank, symbols).expect("a rank below the length has an entry");
-        position.pass(entry.timestamp_ns);
+        position.pass(entry.timestamp_ns, 1);
         Ok(Some(entry))
     }
 
@@ -242,12 +242,15 @@ impl EntryIter {
     ///
     /// As [`next`](Self::next). All of a batch count as handed out, however few are taken from it.
     pub fn next_batch(&mut self) -> Result<Option<Batch<'_>>, Error> {
+        if self.to_pass > 0 {
+            self.pass_over()?;
+        }
         if self.run == 0 && !self.select()? {
             return Ok(None);
         }
         let count = std::mem::take(&mut self.run);
         self.stats.entries += to_u64(count);
-        let Self { slots, current, symbols, direction, .. } = self;
+        let Self { slots, current, symbols, direction, position, .. } = self;
         let Some(Slot::Open(cursor)) = current.and_then(|current| slots.get_mut(current)) else {
             unreachable!("a run is counted only in the slot that is current, which is open");
         };
@@ -261,6 +264,18 @@ impl EntryIter {
                 cursor.end..cursor.end + count
             }
         };
+        let at = |rank| cursor.body.timestamp(rank).unwrap_or_default();
+        let (last, same) = match direction {
+            Direction::Forward => {
+                let last = at(ranks.end - 1);
+                (last, ranks.end - partition(ranks.start, ranks.end, |rank| at(rank) < last))
+            }
+            Direction::Backward => {
+                let last = at(ranks.start);
+                (last, partition(ranks.start, ranks.end, |rank| at(rank) <= last) - ranks.start)
+            }
+        };
+        position.pass(last, to_u64(same));
         Ok(Some(Batch { body: &cursor.body, symbols, ranks, direction: *direction }))
     }
 

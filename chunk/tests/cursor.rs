@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use forebay_chunk::{
-    Builder, BuilderOptions, Chunk, Codec, CorruptionPolicy, Cursor, Direction, EntryIter, Error, Format,
-    Limits, Profile, TimeRange,
+    Builder, BuilderOptions, Chunk, Codec, CorruptionPolicy, Cursor, Direction, Entry, EntryIter, Error,
+    Format, Limits, Profile, TimeRange,
 };
 use proptest::prelude::*;
 
@@ -77,6 +77,43 @@ proptest! {
                     prop_assert_eq!(cursor.direction(), direction);
                 }
                 prop_assert_eq!(&all, &expected);
+            }
+        }
+    }
+}
+
+/// All entries behind a cursor by batches, and where each of these ends.
+fn batches(mut entries: EntryIter) -> Vec<(Vec<Owned>, Cursor)> {
+    let mut batches = Vec::new();
+    while let Some(batch) = entries.next_batch().unwrap() {
+        let batch = batch.map(Owned::from).collect();
+        batches.push((batch, entries.cursor()));
+    }
+    batches
+}
+
+#[test]
+fn a_batch_begins_behind_the_cursor_and_ends_where_it_says() {
+    for options in kinds() {
+        let mut builder = Builder::new(options).unwrap();
+        for n in 0i64..200 {
+            // Late ones, so that blocks overlap, and many of one time.
+            let time = if n % 7 == 0 { n / 20 } else { n / 10 };
+            builder.append(Entry::new(time, &format!("entry {n} of some length"))).unwrap();
+        }
+        let chunk = Chunk::open(builder.finish().unwrap().bytes, &Limits::default()).unwrap();
+        for direction in DIRECTIONS {
+            let all = collect(&mut chunk.entries(.., direction)).unwrap();
+            for size in [0, 1, 5, 42, 199, 200] {
+                let (_, mut cursor) = page(chunk.entries(.., direction), size);
+                let mut read = size;
+                for (batch, behind) in batches(chunk.resume(.., cursor)) {
+                    assert_eq!(batch, all[read..read + batch.len()]);
+                    read += batch.len();
+                    cursor = behind;
+                    assert_eq!(page(chunk.resume(.., cursor), 3).0, all[read..all.len().min(read + 3)]);
+                }
+                assert_eq!(read, all.len(), "{direction:?} behind {size}");
             }
         }
     }
