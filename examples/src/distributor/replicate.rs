@@ -210,9 +210,11 @@ async fn send(
     match result {
         Ok(pushed) if pushed.refused.is_empty() => ReplicaResult::Ok,
         Ok(pushed) => {
-            let refused = pushed.refused.into_iter().filter_map(|r| {
-                let item = items.get(usize::try_from(r.section).ok()?)?;
-                Some((*item, ReplicaFailure::StreamLimit(r.active, r.limit)))
+            // A section that was not sent is an item that was not: then none of them is known to be stored.
+            let item =
+                |section| usize::try_from(section).ok().and_then(|section| items.get(section).copied());
+            let refused = pushed.refused.into_iter().map(|r| {
+                (item(r.section).unwrap_or(usize::MAX), ReplicaFailure::StreamLimit(r.active, r.limit))
             });
             ReplicaResult::PerItem(refused.collect())
         }

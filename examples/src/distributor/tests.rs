@@ -27,6 +27,8 @@ const RECORD_BYTES: usize = 4 << 10;
 struct Fake {
     records: Mutex<Vec<Record>>,
     refused_app: Option<&'static str>,
+    /// A section that it refuses although there is none.
+    refused_section: Option<u32>,
     /// What to fail with, and how many records to take before.
     failure: Option<(usize, PushError)>,
 }
@@ -52,7 +54,8 @@ impl IngesterClient for Fake {
             self.refused_app.is_some_and(|app| Labels::from_sorted(&[("app", app)]).as_bytes() == labels)
         };
         let refused = (0..).zip(record.sections()).filter(|(_, s)| refuses(s.labels));
-        let refused = refused.map(|(section, _)| Refused { section, active: 1, limit: 1 }).collect();
+        let refused = refused.map(|(section, _)| section).chain(self.refused_section);
+        let refused = refused.map(|section| Refused { section, active: 1, limit: 1 }).collect();
         records.push(record);
         Ok(Pushed { refused })
     }
@@ -144,6 +147,14 @@ async fn once_a_record_fails_the_rest_is_not_sent_and_streams_are_counted_as_suc
         "2 of 3 streams did not reach quorum of their replicas, 1 did; first failure: instance ingester-0";
     assert!(message.starts_with(told), "{message}");
     assert_eq!(ingester.records.lock().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ingester_that_refuses_what_it_was_not_sent_has_acknowledged_nothing() {
+    let (distributor, _) = distributor(Fake { refused_section: Some(99), ..Fake::default() });
+    let outcome = distributor.push("t", vec![stream("a", 1, 10), stream("b", 1, 10)]).await;
+    let Outcome::Unavailable { message } = outcome else { panic!("{outcome:?}") };
+    assert!(message.starts_with("2 of 2 streams did not reach quorum"), "{message}");
 }
 
 /// The log's own limit was a reason to send the same again and again.
