@@ -1,17 +1,19 @@
 //! The agent: reads files, follows them where it is told to, and delivers every line at least once.
 //!
-//! A1: nothing is given up while the server is away: the agent holds the one batch that it has, and reads no more.
+//! A1: nothing is given up while the server is away: the agent holds the one batch that it has, reads no more, and keeps
+//! files open that are rotated away meanwhile.
 //! A2: offsets move only after the server's last word on the lines before them. A3: lines of a file keep their order,
 //! and equal lines stay several ([`times`]). A4: a batch that was under way when the agent died is sent again as it was,
 //! so what is stored twice is recognised as the same ([`positions`]).
 //!
 //! ```text
 //!  discover   names, directories, patterns, looked at again each second
+//!  watch      keeps up with them, also while a batch is held
 //!  tails      files by number and beginning: rotated, truncated, written anew (identity)
 //!  joiner     bytes to events: a line, or a stack trace
 //!  stamp      the time that a line says;  times: no two equal lines become one
 //!  load       a batch, and of which bytes it is;  parcel: how it is packed
-//!  positions  what is settled and what is under way, saved before anything is sent
+//!  ledger     what is settled and what is under way;  positions: saved before anything is sent
 //!  delivery   tries again, holds, halves;  judge: what an answer means for the lines
 //! ```
 
@@ -22,6 +24,7 @@ mod disk;
 pub mod identity;
 pub mod joiner;
 pub mod judge;
+mod ledger;
 pub mod load;
 pub mod pace;
 pub mod parcel;
@@ -32,6 +35,7 @@ pub mod status;
 mod stdin;
 pub mod tails;
 pub mod times;
+mod watch;
 
 use std::io;
 use std::path::PathBuf;

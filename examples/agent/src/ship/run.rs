@@ -7,20 +7,22 @@ use std::time::Duration;
 use forebay_wal::fs::Fs;
 use tokio::sync::watch;
 
+use super::delivery::Settled;
 use super::discover::{STANDARD_INPUT, Sources};
 use super::identity::Key;
 use super::joiner::{End, Joiner};
+use super::ledger::Ledger;
 use super::load::{Load, Reading};
 use super::pace::Pace;
+use super::parcel::Parcel;
 use super::positions::{Piece, Positions, State};
 use super::stdin::Input;
 use super::tails::{LOOK_EVERY, Tails, Unreadable};
 use super::times::Times;
-use super::{Board, Courier, Options, ShipError, Shipped};
+use super::watch::{SCAN_EVERY, Watch};
+use super::{Board, Courier, GivenUp, Options, ShipError, Shipped};
 use crate::http_client::HttpClient;
 
-/// How often names, directories and patterns are looked at again.
-const SCAN_EVERY_NS: u64 = 1_000_000_000;
 /// Standard input that said nothing for this long ends an event of several lines.
 const DUE_AFTER_NS: u64 = 1_000_000_000;
 
@@ -42,19 +44,14 @@ pub struct Agent<F: Fs, P> {
     pace: P,
     board: Board,
     stop: watch::Receiver<bool>,
-    sources: Sources,
-    tails: Tails,
+    watch: Watch,
     input: Option<Input>,
     input_times: Times,
     reading: Reading,
     courier: Courier<P>,
-    positions: Option<Positions<F>>,
-    /// What is settled, as far as it is saved or will be with the next batch.
-    settled: State,
-    unsaved: bool,
+    ledger: Ledger<F>,
     shipped: Shipped,
     started_ns: u64,
-    scanned_ns: Option<u64>,
     failed: Option<Unreadable>,
 }
 
@@ -99,27 +96,23 @@ impl<F: Fs, P: Pace> Agent<F, P> {
         let courier =
             Courier::with_pace(endpoints, options.retry.clone(), options.seed, pace.clone(), board.clone());
         let (sender, stop) = watch::channel(false);
-        let started_ns = pace.now_ns();
+        let (started_ns, follow) = (pace.now_ns(), options.follow);
         let mut agent = Self {
             options,
             pace,
             board,
             stop,
-            sources,
-            tails,
+            watch: Watch::new(sources, tails, follow),
             input,
             input_times: Times::default(),
             reading,
             courier,
-            positions,
-            settled,
-            unsaved: false,
+            ledger: Ledger::new(positions, settled),
             shipped: Shipped::default(),
             started_ns,
-            scanned_ns: None,
             failed: None,
         };
-        agent.scan()?;
+        agent.watch.scan(started_ns)?;
         Ok((agent, Stop(sender)))
     }
 
@@ -130,8 +123,8 @@ impl<F: Fs, P: Pace> Agent<F, P> {
     /// [`ShipError::Lost`] where pushes are not tried for ever.
     pub async fn run(mut self) -> Result<Shipped, ShipError> {
         let mut load = Load::default();
-        let batch = std::mem::take(&mut self.settled.batch);
-        self.tails.redo(&batch, &mut load, &mut self.reading);
+        let batch = self.ledger.take_batch();
+        self.watch.tails.redo(&batch, &mut load, &mut self.reading);
         if !load.pieces.is_empty() {
             tracing::info!(lines = load.parcel.len(), "sending a batch again that was under way");
             self.send(std::mem::take(&mut load)).await?;
@@ -150,7 +143,7 @@ impl<F: Fs, P: Pace> Agent<F, P> {
                 }
                 continue;
             }
-            self.save_idle();
+            self.ledger.keep_up(&self.watch.tails);
             if done {
                 break;
             }
@@ -169,8 +162,7 @@ impl<F: Fs, P: Pace> Agent<F, P> {
 
     fn is_done(&self) -> bool {
         let input_ended = self.input.as_ref().is_none_or(|input| input.ended && input.bytes.is_empty());
-        let files_done = if self.options.follow { !self.sources.has_files() } else { self.tails.is_done() };
-        input_ended && files_done
+        input_ended && self.watch.is_done()
     }
 
     /// How long the batch may still grow.
@@ -182,45 +174,16 @@ impl<F: Fs, P: Pace> Agent<F, P> {
         self.options.batch_wait.saturating_sub(passed)
     }
 
-    fn scan(&mut self) -> Result<(), ShipError> {
-        let now_ns = self.pace.now_ns();
-        let first = self.scanned_ns.is_none();
-        let due = self.scanned_ns.is_none_or(|last| self.options.follow && now_ns >= last + SCAN_EVERY_NS);
-        if !due {
-            return Ok(());
-        }
-        self.scanned_ns = Some(now_ns);
-        let found = self.sources.scan();
-        for (path, kind) in found.troubles {
-            if !self.options.follow {
-                return Err(ShipError::Read { file: path, offset: 0, source: kind.into() });
-            }
-            if first {
-                tracing::warn!(file = %path.display(), %kind, "there is no such file yet");
-            }
-        }
-        for (path, kind) in found.unreadable.iter().filter(|_| first) {
-            tracing::warn!(file = %path.display(), %kind, "left out, since it may not be read");
-        }
-        if first && found.skipped > 0 {
-            tracing::info!(files = found.skipped, "left out, since they are hidden, compressed or no text");
-        }
-        if first && found.files.is_empty() && self.input.is_none() && !self.options.follow {
-            return Err(ShipError::Nothing);
-        }
-        self.tails.scan(&found.files, now_ns).map_err(unreadable)
-    }
-
     fn fill(&mut self, load: &mut Load) -> Result<(), ShipError> {
-        self.scan()?;
         let now_ns = self.pace.now_ns();
+        self.watch.scan(now_ns)?;
         self.reading.wall_ns = self.pace.wall_ns();
         let before = load.bytes;
         loop {
-            let filled =
-                self.tails.look(now_ns).and_then(|()| self.tails.fill(load, &mut self.reading, now_ns));
+            let tails = &mut self.watch.tails;
+            let filled = tails.look(now_ns).and_then(|()| tails.fill(load, &mut self.reading, now_ns));
             let Err(error) = filled else { break };
-            tracing::warn!(file = %error.path.display(), read = error.offset, source = %error.source, "file cannot be read");
+            error.tell();
             if !self.options.follow {
                 self.failed.get_or_insert(error);
             }
@@ -229,7 +192,7 @@ impl<F: Fs, P: Pace> Agent<F, P> {
         if before == 0 && load.bytes > 0 {
             load.began_ns = now_ns;
         }
-        let (left, lines) = (self.tails.bytes_left(), load.parcel.len() as u64);
+        let (left, lines) = (self.watch.tails.bytes_left(), load.parcel.len() as u64);
         self.board.write(|progress| (progress.bytes_left, progress.lines_under_way) = (left, lines));
         Ok(())
     }
@@ -263,14 +226,9 @@ impl<F: Fs, P: Pace> Agent<F, P> {
     /// Delivers a batch and settles it; `false` where the agent was told to stop and the server did not take it in time.
     async fn send(&mut self, load: Load) -> Result<bool, ShipError> {
         let lines = load.parcel.len() as u64;
-        self.save(load.pieces);
+        self.ledger.begin(load.pieces, &self.watch.tails);
         if lines > 0 {
-            let grace = stopped_for(self.stop.clone(), self.pace.clone(), self.options.stop_within);
-            let sent = tokio::select! {
-                biased;
-                sent = self.courier.deliver(&load.parcel, self.options.packing) => Some(sent),
-                () = grace => None,
-            };
+            let sent = self.delivered(&load.parcel).await;
             self.shipped.retries = self.courier.retries();
             let Some(sent) = sent else {
                 tracing::warn!(lines, "told to stop; the server did not take the last lines");
@@ -282,40 +240,33 @@ impl<F: Fs, P: Pace> Agent<F, P> {
             self.shipped.first_refusal = self.shipped.first_refusal.take().or(settled.first_refusal);
             self.shipped.batches += 1;
         }
-        self.settled = self.tails.state();
-        self.unsaved = true;
+        self.ledger.settle(&self.watch.tails);
         self.shipped.lines += lines;
         self.shipped.bytes += load.bytes;
         self.shipped.cut_lines += load.cut;
-        self.shipped.files = self.tails.opened();
+        self.shipped.files = self.watch.tails.opened();
         self.shipped.elapsed = Duration::from_nanos(self.pace.now_ns().saturating_sub(self.started_ns));
         let shipped = self.shipped.clone();
         self.board.write(|progress| (progress.shipped, progress.lines_under_way) = (shipped, 0));
         Ok(true)
     }
 
-    /// Saves what is settled and what is under way.
-    ///
-    /// Where that fails, lines are sent all the same: what is on disk is older then, and a restart repeats more. A full
-    /// disk is no time for logs to stop.
-    fn save(&mut self, batch: Vec<Piece>) {
-        let Some(positions) = &mut self.positions else { return };
-        // Files that are new, or were written anew, are not among those that are settled.
-        let marks = self.tails.before(&batch);
-        self.settled.files.retain(|mark| !marks.contains_key(&mark.key));
-        self.settled.files.extend(marks.into_values());
-        self.settled.batch = batch;
-        match positions.save(&self.settled) {
-            Ok(()) => self.unsaved = false,
-            Err(error) => {
-                tracing::warn!(%error, "offsets cannot be saved; after a restart lines will be sent again")
+    /// Delivers lines, and keeps up with the files meanwhile: the server may be away for longer than they have their
+    /// names. Nothing where the agent was told to stop and the server did not take them in time.
+    async fn delivered(&mut self, parcel: &Parcel) -> Option<Result<Settled, GivenUp>> {
+        let deliver = self.courier.deliver(parcel, self.options.packing);
+        let grace = stopped_for(self.stop.clone(), self.pace.clone(), self.options.stop_within);
+        tokio::pin!(deliver, grace);
+        loop {
+            tokio::select! {
+                biased;
+                sent = &mut deliver => return Some(sent),
+                () = &mut grace => return None,
+                () = self.pace.wait(SCAN_EVERY), if self.options.follow => {
+                    self.watch.keep_up(self.pace.now_ns());
+                    self.ledger.keep_up(&self.watch.tails);
+                }
             }
-        }
-    }
-
-    fn save_idle(&mut self) {
-        if self.unsaved {
-            self.save(Vec::new());
         }
     }
 
@@ -343,10 +294,6 @@ async fn stopped_for<P: Pace>(mut stop: watch::Receiver<bool>, pace: P, time: Du
     // An error says that nobody can tell any more: that is a stop too.
     let _ = stop.wait_for(|&stopped| stopped).await;
     pace.wait(time).await;
-}
-
-fn unreadable(error: Unreadable) -> ShipError {
-    ShipError::Read { file: error.path, offset: error.offset, source: error.source }
 }
 
 /// The files that the agent writes itself.

@@ -78,6 +78,13 @@ pub struct Unreadable {
     pub source: io::Error,
 }
 
+impl Unreadable {
+    pub(super) fn tell(&self) {
+        let Self { path, offset, source } = self;
+        tracing::warn!(file = %path.display(), read = offset, %source, "file cannot be read");
+    }
+}
+
 impl Tails {
     /// No files yet; `follow` says whether they are waited upon at their end.
     pub fn new(follow: bool) -> Self {
@@ -382,10 +389,14 @@ impl Tails {
         open.map(|tail| tail.len.saturating_sub(tail.offset)).chain(waiting).sum()
     }
 
+    /// Up to where each file was read.
+    pub(super) fn marks(&self) -> impl Iterator<Item = Mark> {
+        self.files.iter().map(|(&key, tail)| tail.mark(key))
+    }
+
     /// Up to where everything was read.
     pub fn state(&self) -> State {
-        let marks = self.files.iter().map(|(&key, tail)| tail.mark(key)).collect();
-        State { files: marks, streams: self.times.clone(), ..State::default() }
+        State { files: self.marks().collect(), streams: self.times.clone(), ..State::default() }
     }
 
     /// Where the files of a batch stood before it.

@@ -3,6 +3,8 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use forebay_agent::ship::pace::SteppedPace;
@@ -139,4 +141,54 @@ async fn a_directory_is_followed_with_the_files_that_come_and_without_the_agents
     running.await.unwrap().unwrap();
     assert_eq!(sorted(server.stored_lines()), numbered(0..9));
     assert!(positions.exists());
+}
+
+/// The server is away for longer than files have their names: once, who was rotated twice was never opened.
+#[tokio::test]
+async fn what_is_rotated_twice_while_the_server_is_away_is_not_missed() {
+    for killed in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, first, second) =
+            (dir.path().join("app.log"), dir.path().join("app.log.1"), dir.path().join("app.log.2"));
+        append(&path, 0..10);
+        let back = Arc::new(AtomicBool::new(false));
+        let is_back = Arc::clone(&back);
+        let away = Answer::Status(503, None, "away");
+        let server =
+            Server::start(move |_| if is_back.load(Ordering::Relaxed) { STORED } else { away }).await;
+        let pace = SteppedPace::default();
+        let (agent_, stop, _) = agent(following(&server.url, &path), &pace);
+        let running = tokio::spawn(agent_.run());
+        let tried = async |more: usize| {
+            let before = server.pushes().len();
+            server.until("it is tried", |server| server.pushes().len() >= before + more).await;
+        };
+        tried(2).await;
+        append(&path, 10..20);
+        std::fs::rename(&path, &first).unwrap();
+        append(&path, 20..30);
+        tried(3).await;
+        std::fs::rename(&first, &second).unwrap();
+        std::fs::rename(&path, &first).unwrap();
+        append(&path, 30..40);
+        tried(3).await;
+        let (running, stop) = if killed {
+            running.abort();
+            running.await.unwrap_err();
+            let (agent, stop, _) = agent(following(&server.url, &path), &pace);
+            (tokio::spawn(agent.run()), stop)
+        } else {
+            (running, stop)
+        };
+        back.store(true, Ordering::Relaxed);
+        until(&server, 40).await;
+        stop.stop();
+        running.await.unwrap().unwrap();
+        let mut stored = server.stored();
+        stored.sort();
+        stored.dedup();
+        assert!(stored.iter().all(|entry| entry.labels == stored[0].labels), "one stream: {killed}");
+        let lines = stored.into_iter().map(|entry| String::from_utf8(entry.line).unwrap()).collect();
+        assert_eq!(sorted(lines), numbered(0..40), "{killed}");
+    }
 }
