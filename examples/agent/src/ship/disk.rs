@@ -2,10 +2,14 @@
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 use super::identity::{HEAD_BYTES, Head, Key};
+
+const NOT_WAITING: i32 = OFlags::NONBLOCK.bits().cast_signed();
 
 /// What the file system says of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,12 +24,20 @@ pub(super) struct Seen {
 
 #[expect(clippy::disallowed_methods, reason = "the edge: logs are files of the operating system")]
 pub(super) fn open(path: &Path) -> io::Result<(File, Seen)> {
-    let file = File::open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    // A pipe would be waited for, and other devices do something when they are opened: looked at first, and not waited
+    // for where another took the name meanwhile.
+    regular(&std::fs::metadata(path)?)?;
+    let file = File::options().read(true).custom_flags(NOT_WAITING).open(path)?;
+    let metadata = file.metadata()?;
+    regular(&metadata)?;
+    Ok((file, seen(&metadata)))
+}
+
+fn regular(metadata: &Metadata) -> io::Result<()> {
+    match metadata.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
     }
-    let seen = look(&file)?;
-    Ok((file, seen))
 }
 
 pub(super) fn look(file: &File) -> io::Result<Seen> {
@@ -92,4 +104,24 @@ pub(super) fn renamed(path: &Path, key: Key) -> Option<PathBuf> {
     let is_it = |path: &PathBuf| named(path).is_ok_and(|seen| seen.key == key);
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     files_in(dir).ok()?.into_iter().find(is_it)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    fn a_named_pipe_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.fifo");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let (sender, opened) = mpsc::channel();
+        std::thread::spawn(move || sender.send(open(&path).map(|_| ()).map_err(|error| error.kind())));
+        let opened = opened.recv_timeout(Duration::from_secs(60)).expect("it does not wait for a writer");
+        assert_eq!(opened, Err(io::ErrorKind::InvalidInput));
+        assert_eq!(open(dir.path()).map(|_| ()).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
 }
