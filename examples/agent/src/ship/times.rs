@@ -2,13 +2,16 @@
 //! with equal times once.
 //!
 //! T1: of lines that say the same time, the second has a nanosecond more, the third two. T2: lines that are stamped with
-//! the time of reading rise strictly. Both are kept with the offset, so that a line that is sent again after a restart
+//! the time of reading rise strictly, unless the clock was set back by more than a minute: then they follow it, since
+//! servers refuse what is of tomorrow. Both are kept with the offset, so that a line that is sent again after a restart
 //! has the time that it had.
 
 use serde::{Deserialize, Serialize};
 
 /// Times that are remembered: as many as lines of threads that log at once may alternate between.
 const REMEMBERED: usize = 16;
+/// A clock that is further behind was set back.
+const SET_BACK_NS: i64 = 60_000_000_000;
 
 /// What was given to the lines so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +24,9 @@ pub struct Times {
 impl Times {
     /// For a line that was read at `wall_ns` and says no time.
     pub fn read_at(&mut self, wall_ns: i64) -> i64 {
-        self.read_ns = wall_ns.max(self.read_ns.saturating_add(1));
+        let next = self.read_ns.saturating_add(1);
+        let set_back = next.saturating_sub(wall_ns) > SET_BACK_NS;
+        self.read_ns = if set_back { wall_ns } else { wall_ns.max(next) };
         self.read_ns
     }
 
@@ -60,6 +65,16 @@ mod tests {
         let mut times = Times::default();
         assert_eq!([5, 5, 3, 9].map(|wall| times.read_at(wall)), [5, 6, 7, 9]);
         assert_eq!(Times::default().silent(7), 7, "nothing was said before");
+    }
+
+    /// It stamped lines a day ahead for a day once, and servers refused them.
+    #[test]
+    fn times_of_reading_follow_a_clock_that_is_set_back() {
+        let mut times = Times::default();
+        let day = 86_400_000_000_000;
+        assert_eq!([day, 10, 10, 11].map(|wall| times.read_at(wall)), [day, 10, 11, 12]);
+        let minute = 12 + SET_BACK_NS;
+        assert_eq!([minute, 13, 12].map(|wall| times.read_at(wall)), [minute, minute + 1, 12]);
     }
 
     #[test]
