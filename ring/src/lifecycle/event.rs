@@ -43,7 +43,7 @@ pub enum Event<'a> {
     View(&'a Membership),
     /// How the last [`Action::SaveFile`] went.
     Saved(Result<(), NotSaved>),
-    /// How the last [`Action::PutTokens`] or [`Action::Apply`] went.
+    /// How the last [`Action::PutTokens`], [`Action::CheckTokens`] or [`Action::Apply`] went.
     Wrote(Written),
     /// Leave, and unregister or not, or as the options say.
     Shutdown {
@@ -84,8 +84,11 @@ pub enum Action {
     /// Make this the token file, durably, then [`Event::Saved`].
     SaveFile(TokenFile),
     /// Make this the store's record of the tokens, then [`Event::Wrote`]. By compare-and-swap with what is there, so
-    /// that an attempt that lands late does not undo a later one.
+    /// that an attempt that lands late does not undo a later one; and also if it is there, since whoever is about to
+    /// delete it has to find another version.
     PutTokens(TokensRecord),
+    /// The same unless it is what is there: now and then, since nothing tells an instance that the store lost its tokens.
+    CheckTokens(TokensRecord),
     /// Ask for this of the instance's record in the store, then [`Event::Wrote`].
     Apply(Wish),
     /// Send [`Event::Tick`] at this monotonic time; replaces the one before.

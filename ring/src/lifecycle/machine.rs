@@ -19,6 +19,8 @@ mod writes;
 struct Due {
     file: bool,
     tokens: bool,
+    /// Whether to look if the store still has the tokens.
+    check: bool,
     record: bool,
 }
 
@@ -73,6 +75,8 @@ pub struct Lifecycler {
     /// After a failure nothing is sent before.
     retry_at_ns: u64,
     heartbeat_at_ns: u64,
+    /// How many records were acknowledged since the tokens were last put or looked after.
+    beats: u32,
     /// Until when it waits: for its turn, for others' claims, for readiness, for the end.
     until_ns: Option<u64>,
     recovered: bool,
@@ -120,6 +124,7 @@ impl Lifecycler {
             barrier: Version::default(),
             retry_at_ns: 0,
             heartbeat_at_ns: 0,
+            beats: 0,
             until_ns: None,
             recovered: false,
             returning: false,

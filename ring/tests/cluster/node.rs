@@ -170,7 +170,7 @@ impl Node {
                 file.save(&self.disk, Path::new(TOKEN_FILE)).map_err(|_| NotSaved).unwrap();
                 None
             }
-            Action::PutTokens(record) => {
+            Action::PutTokens(record) | Action::CheckTokens(record) => {
                 let mut bytes = Vec::new();
                 encode_tokens(&record, &mut bytes).unwrap();
                 store.put(&RecordKind::Tokens.key(&record.id), bytes);

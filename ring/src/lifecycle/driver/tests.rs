@@ -5,12 +5,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex};
 
+use bytes::Bytes;
+
 use super::*;
 use crate::codec::{RecordKind, decode_instance};
 use crate::disk::MemoryDisk;
 use crate::instance::{Instance, State};
 use crate::lifecycle::{LifecyclerOptions, Now, Tokens, Unsaved, Watcher, WatcherOptions};
-use crate::store::{MemoryStore, Trouble};
+use crate::store::{Expect, MemoryStore, Trouble};
 
 /// A store, a disk and what was reported.
 pub(in crate::lifecycle) struct Place {
@@ -136,6 +138,32 @@ fn heartbeats_go_on_while_a_drain_takes_for_ever_and_it_can_be_called_off() {
         seconds(1).await;
         assert_eq!(place.record("m").await.unwrap().state, State::Active);
     });
+}
+
+#[test]
+fn tokens_that_are_lost_or_overwritten_alone_are_put_there_again() {
+    for other in [None, Some(Bytes::from_static(b"another's"))] {
+        paused(async {
+            let place = Place::new();
+            let (_driver, watcher) = served(&place.home(&MemoryDisk::default()), None).await;
+            let before = place.store.get("tokens/m").await.unwrap().unwrap();
+            match &other {
+                None => place.store.delete_if("tokens/m", Expect::Any).await.unwrap(),
+                Some(other) => {
+                    place.store.put_if("tokens/m", other.clone(), Expect::Any).await.map(drop).unwrap()
+                }
+            }
+            seconds(10).await;
+            assert_eq!(watcher.ring().load().token_count(), 16, "who watches already keeps what it knew");
+            seconds(110).await;
+            let after = place.store.get("tokens/m").await.unwrap().map(|record| record.value);
+            assert_eq!(after.as_ref(), Some(&before.value), "{other:?}");
+            // And what is there stays as it is.
+            let version = place.store.get("tokens/m").await.unwrap().unwrap().version;
+            seconds(180).await;
+            assert_eq!(place.store.get("tokens/m").await.unwrap().unwrap().version, version);
+        });
+    }
 }
 
 #[test]

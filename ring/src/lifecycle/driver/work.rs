@@ -58,7 +58,10 @@ impl Work {
             Action::Load => Box::pin(load(home, id)),
             Action::SaveFile(file) => Box::pin(save(home, Arc::clone(&self.file), file)),
             Action::PutTokens(record) => {
-                Box::pin(async move { Done::Tokens(put_tokens(&home, &record).await) })
+                Box::pin(async move { Done::Tokens(put_tokens(&home, &record, false).await) })
+            }
+            Action::CheckTokens(record) => {
+                Box::pin(async move { Done::Tokens(put_tokens(&home, &record, true).await) })
             }
             Action::Apply(wish) => Box::pin(async move {
                 let written = apply(&home, &id, &wish).await;
@@ -125,14 +128,15 @@ async fn save(home: Home, turn: Arc<Mutex<()>>, file: TokenFile) -> Done {
     }))
 }
 
-async fn put_tokens(home: &Home, record: &TokensRecord) -> Written {
+/// With `keep`, what is there already stays as it is, in its version too.
+async fn put_tokens(home: &Home, record: &TokensRecord, keep: bool) -> Written {
     let mut bytes = Vec::new();
     let written = match encode_tokens(record, &mut bytes) {
         Err(error) => Err(unencodable(error)),
         Ok(()) => {
             let bytes = Bytes::from(bytes);
             in_time(home, &RecordKind::Tokens.key(&record.id), |current| match current {
-                Some(current) if current.value == bytes => Change::Keep,
+                Some(current) if keep && current.value == bytes => Change::Keep,
                 _ => Change::Put(bytes.clone()),
             })
             .await

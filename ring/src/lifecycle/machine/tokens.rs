@@ -64,7 +64,7 @@ impl Lifecycler {
         let is_stored =
             stored.is_some_and(|stored| stored.epoch == self.epoch && stored.tokens == self.tokens);
         // Beside a record that is LEFT, tokens are about to be collected unless they are put anew.
-        self.due = Due { file: true, tokens: !is_stored || present.is_none(), record: true };
+        self.due = Due { file: true, tokens: !is_stored || present.is_none(), check: false, record: true };
         self.enter(Phase::Pending, Some(after(now, self.options.join_wait)));
         if let Some(enabled) = self.wish.take() {
             self.set_read_only(enabled, now);

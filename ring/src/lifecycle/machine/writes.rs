@@ -15,6 +15,9 @@ use crate::token_file::TokenFile;
 const DUPLICATES: usize = 3;
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(60);
 
+/// After so many records it looks whether the store still has its tokens.
+const BEATS_PER_CHECK: u32 = 12;
+
 impl Lifecycler {
     pub(super) fn saved(&mut self, saved: Result<(), NotSaved>, now: Now) {
         if self.out == Some(Out::File) {
@@ -47,6 +50,8 @@ impl Lifecycler {
                 if version > self.barrier {
                     self.acked = Some((version, state));
                 }
+                self.beats += 1;
+                self.due.check |= self.beats >= BEATS_PER_CHECK && self.state != State::Left;
             }
             (Out::Record(..), Written::Refused(Some(theirs))) => {
                 self.overtaken(&theirs.instance, now, actions);
@@ -105,7 +110,7 @@ impl Lifecycler {
 
     /// Everything is to be written again, and nothing that was acknowledged before counts.
     pub(super) fn start_over(&mut self) {
-        self.due = Due { file: true, tokens: true, record: true };
+        self.due = Due { file: true, tokens: true, check: false, record: true };
         (self.acked, self.barrier, self.seen) = (None, self.version, false);
     }
 
@@ -138,11 +143,13 @@ impl Lifecycler {
             self.due.file = false;
             self.out = Some(Out::File);
             actions.push(Action::SaveFile(self.file()));
-        } else if self.due.tokens && !only_beats {
-            self.due.tokens = false;
+        } else if (self.due.tokens || self.due.check) && !only_beats {
+            let put = std::mem::take(&mut self.due.tokens);
+            (self.due.check, self.beats) = (false, 0);
             self.out = Some(Out::Tokens);
             let (id, tokens) = (Arc::clone(&self.options.id), self.tokens.clone());
-            actions.push(Action::PutTokens(TokensRecord { id, epoch: self.epoch, tokens }));
+            let record = TokensRecord { id, epoch: self.epoch, tokens };
+            actions.push(if put { Action::PutTokens(record) } else { Action::CheckTokens(record) });
         } else if self.due.record || beats {
             self.due.record = false;
             self.version = self.version.next();
@@ -182,7 +189,7 @@ impl Lifecycler {
             return;
         }
         let may_send = self.out.is_none() && !self.succeeded;
-        let is_due = self.due.file || self.due.tokens || self.due.record;
+        let is_due = self.due.file || self.due.tokens || self.due.check || self.due.record;
         let send_at_ns = if is_due { self.retry_at_ns } else { self.heartbeat_at_ns.max(self.retry_at_ns) };
         // While something is on its way its answer is the next event.
         let send_at_ns = may_send.then_some(send_at_ns);

@@ -134,7 +134,7 @@ impl World {
                 }
                 self.on(Event::Saved(if happens && told { Ok(()) } else { Err(NotSaved) }));
             }
-            Action::PutTokens(record) => {
+            Action::PutTokens(record) | Action::CheckTokens(record) => {
                 self.writes += 1;
                 if happens {
                     self.check_tokens(&record);
