@@ -179,9 +179,10 @@ impl Run {
     /// Lists, and takes news for as long as there are any.
     async fn watch(&self, backoff: &mut Backoff) -> Result<(), StoreError> {
         let listing = self.limited(self.store.list()).await?;
-        let mut watch = self.limited(self.store.watch(listing.revision)).await?;
+        // Before the watch, so that a store that cannot be watched is listed again and again.
         self.resync(&listing);
         self.publish();
+        let mut watch = self.limited(self.store.watch(listing.revision)).await?;
         backoff.reset();
         self.hear(|ears, now_ns| ears.watching_since_ns = ears.watching_since_ns.or(Some(now_ns)));
         loop {

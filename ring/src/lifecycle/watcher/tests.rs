@@ -137,6 +137,33 @@ impl Store for Silent {
     }
 }
 
+/// A store that can be listed and not watched.
+#[derive(Debug)]
+struct Unwatched(MemoryStore);
+
+#[async_trait]
+impl Store for Unwatched {
+    async fn list(&self) -> Result<Listing, StoreError> {
+        self.0.list().await
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Record>, StoreError> {
+        self.0.get(key).await
+    }
+
+    async fn put_if(&self, key: &str, value: Bytes, expect: Expect) -> Result<Revision, PutError> {
+        self.0.put_if(key, value, expect).await
+    }
+
+    async fn delete_if(&self, key: &str, expect: Expect) -> Result<(), PutError> {
+        self.0.delete_if(key, expect).await
+    }
+
+    async fn watch(&self, _after: Revision) -> Result<Box<dyn Watch>, StoreError> {
+        Err(StoreError::unreachable("streams do not come through"))
+    }
+}
+
 struct Nothing;
 
 #[async_trait]
@@ -158,6 +185,24 @@ fn a_watch_that_is_silent_for_long_is_not_believed() {
         assert_eq!(watcher.ring().load().token_count(), 0);
         seconds(20).await;
         assert_eq!(watcher.ring().load().token_count(), 1);
+    });
+}
+
+#[test]
+fn a_store_that_cannot_be_watched_is_listed_again_and_again() {
+    paused(async {
+        let place = Place::new();
+        write(&place.store, &instance("a", 1)).await;
+        let store = Arc::new(Unwatched(place.store.clone()));
+        let watcher = watch(&Home { store, ..place.home(&MemoryDisk::default()) });
+        seconds(1).await;
+        assert_eq!(watcher.ring().load().token_count(), 1);
+        seconds(4).await;
+        write(&place.store, &instance("a", 2)).await;
+        seconds(10).await;
+        let heard_ns = watcher.members().borrow().member("a").unwrap().heard_ns;
+        assert!(heard_ns > 4_000_000_000, "{heard_ns}");
+        assert!(watcher.ears().watching_since_ns.is_none(), "and it is no watch");
     });
 }
 
