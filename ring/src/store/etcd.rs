@@ -71,19 +71,20 @@ impl EtcdStore {
         format!("{}{key}", self.prefix)
     }
 
-    fn record(&self, pair: KeyValue) -> Result<Record, StoreError> {
+    /// `None` for what lies under a key that is no text, and so is not of a ring.
+    fn record(&self, pair: KeyValue) -> Result<Option<Record>, StoreError> {
         let version = revision(pair.mod_revision())?;
         let (key, value) = pair.into_key_value();
-        Ok(Record { key: self.own_key(&key)?, value: Bytes::from(value), version })
+        Ok(self.own_key(&key).map(|key| Record { key, value: Bytes::from(value), version }))
     }
 
-    fn own_key(&self, key: &[u8]) -> Result<Arc<str>, StoreError> {
+    fn own_key(&self, key: &[u8]) -> Option<Arc<str>> {
         let own = std::str::from_utf8(key).ok().and_then(|key| key.strip_prefix(&*self.prefix));
-        own.map(Arc::from).ok_or_else(|| broken(format!("key {:?}", key.escape_ascii().to_string())))
+        own.map(Arc::from)
     }
 
     fn first(&self, mut response: GetResponse) -> Result<Option<Record>, StoreError> {
-        response.take_kvs().into_iter().next().map(|pair| self.record(pair)).transpose()
+        response.take_kvs().into_iter().next().map_or(Ok(None), |pair| self.record(pair))
     }
 
     /// Does one thing if what is there is as expected, and otherwise tells what is there.
@@ -122,7 +123,7 @@ impl Store for EtcdStore {
         let revision = revision_of(response.header())?;
         let mut records = Vec::new();
         for pair in response.take_kvs() {
-            records.push(self.record(pair)?);
+            records.extend(self.record(pair)?);
         }
         records.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         Ok(Listing { records, revision })
@@ -188,9 +189,9 @@ impl Watch for EtcdWatch {
             }
             for event in response.events() {
                 let pair = event.kv().ok_or_else(|| broken("an event of nothing"))?;
-                self.news.push_back(match event.event_type() {
-                    EventType::Put => News::Put(self.store.record(pair.clone())?),
-                    EventType::Delete => News::Delete { key: self.store.own_key(pair.key())? },
+                self.news.extend(match event.event_type() {
+                    EventType::Put => self.store.record(pair.clone())?.map(News::Put),
+                    EventType::Delete => self.store.own_key(pair.key()).map(|key| News::Delete { key }),
                 });
             }
         }

@@ -102,6 +102,7 @@ fn the_store_on_etcd_conforms_and_carries_a_ring() {
         }
         super::ring::instances_make_one_ring(stores).await;
         a_watch_from_before_a_compaction_begins_anew(&etcd).await;
+        a_key_that_is_no_text_is_passed_over(&etcd).await;
     });
 }
 
@@ -119,6 +120,21 @@ async fn a_watch_from_before_a_compaction_begins_anew(etcd: &Etcd) {
     assert_eq!(values, [("k", &b"2"[..])]);
     // And it goes on from there.
     store.delete_if("k", Expect::Version(last)).await.unwrap();
+    assert_eq!(watch.next().await.unwrap(), News::Delete { key: "k".into() });
+}
+
+async fn a_key_that_is_no_text_is_passed_over(etcd: &Etcd) {
+    let store = etcd.store("foreign").await;
+    let one = store.put_if("k", Bytes::from_static(b"1"), Expect::Any).await.unwrap();
+    let mut client = Client::connect([&etcd.url], None).await.unwrap();
+    let mut key = format!("forebay-test/{}/foreign/", std::process::id()).into_bytes();
+    key.push(0xff);
+    client.put(key.clone(), "rubbish", None).await.unwrap();
+    let listing = store.list().await.unwrap();
+    assert_eq!(listing.records.iter().map(|record| &*record.key).collect::<Vec<_>>(), ["k"]);
+    let mut watch = store.watch(one).await.unwrap();
+    client.delete(key, None).await.unwrap();
+    store.delete_if("k", Expect::Version(one)).await.unwrap();
     assert_eq!(watch.next().await.unwrap(), News::Delete { key: "k".into() });
 }
 
