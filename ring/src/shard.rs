@@ -8,7 +8,8 @@
 //! - S3: a larger shard contains the smaller, zone by zone, and zones have equally many as far as they can.
 //! - S4: with a lookback, whoever was in the shard at any time within it and is still in the ring is in it, as long
 //!   as the zones stay and wall clocks agree: what they may differ by has to be added to the period. One that came
-//!   back with other tokens or in another zone is in every shard for as long.
+//!   back with other tokens or in another zone is in every shard for as long, and so is one that may have served and
+//!   of whose tokens none is its own here: they may not have been heard of yet.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -35,7 +36,7 @@ pub struct Query<'a> {
     pub tenant: &'a str,
     /// How many instances, rounded up to as many in each zone; 0 for all. Those that are read-only are passed over.
     pub size: usize,
-    /// For readers: who may still have what was written before.
+    /// For readers: who may still have what was written before, and who may have it without tokens known here.
     pub lookback: Option<Lookback>,
 }
 
@@ -88,7 +89,8 @@ pub struct Shard<'r> {
 }
 
 impl Ring {
-    /// The shard of a tenant for writes: `size` instances, rounded up to as many in each zone, or all if 0. By
+    /// The shard of a tenant for writes, of instances with tokens: `size` of them, rounded up to as many in each zone, or
+    /// all if 0. To read by it would miss those whose tokens are not known yet: ask with a lookback. By
     /// [`TokenWalk`]. O(size · zones) expected, without allocation up to 32, while there are many more to choose from. Near
     /// the whole of a zone, or of those in it that are not read-only, O(instances · log tokens) for each one more: ask for
     /// all, with 0, rather than for nearly all.
@@ -119,7 +121,19 @@ impl Ring {
                 }
             }
         }
+        if let Some(lookback) = query.lookback {
+            chosen.begin_zone();
+            zone::without_tokens(self, lookback).for_each(|member| chosen.add(member));
+        }
         Shard { ring: self, members: chosen.sorted(), whole: query.size == 0, own: OnceLock::new() }
+    }
+}
+
+impl Lookback {
+    /// Since when a change matters, nanoseconds since 1970.
+    fn since_ns(self) -> i64 {
+        let period_ns = i64::try_from(self.period.as_nanos()).unwrap_or(i64::MAX);
+        self.now_unix_ns.saturating_sub(period_ns)
     }
 }
 

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use forebay_ring::shard::{Lookback, Query, Rendezvous, Shard, Sharder, TokenWalk};
-use forebay_ring::{Instance, Membership, Options, ReadOnly, Ring, State, TokenSet, Version, random_tokens};
+use forebay_ring::{
+    Instance, Membership, Operation, Options, ReadOnly, Ring, State, TokenSet, Version, random_tokens,
+};
 
 const ZONES: [&str; 3] = ["a", "b", "c"];
 const SECOND_NS: i64 = 1_000_000_000;
@@ -189,7 +191,7 @@ fn a_shard_has_a_ring_of_its_own() {
         shard.iter().map(|i| &*i.id).collect::<Vec<_>>()
     );
     assert!(std::ptr::eq(own, shard.ring()), "built once");
-    let set = own.get(7, forebay_ring::Operation::WRITE).unwrap();
+    let set = own.get(7, Operation::WRITE).unwrap();
     assert!(set.len() == 3 && set.iter().all(|instance| shard.contains(&instance.id)));
     assert!(!shard.contains("nobody"));
     // A shard of the shard.
@@ -286,6 +288,40 @@ fn with_a_lookback_nobody_who_was_in_the_shard_within_it_and_is_still_there_is_m
         }
     }
     assert!(changes > 1_000, "{changes} changes of shards");
+}
+
+/// It may hold what writers that knew its tokens brought it.
+#[test]
+fn one_whose_tokens_are_not_known_is_in_all_shards_of_readers_and_in_none_of_writers() {
+    let lookback = Some(Lookback { period: Duration::from_secs(60), now_unix_ns: 1_000_000 * SECOND_NS });
+    let heard = |number: usize| if number == 3 { 0 } else { 90 * 1_000_000_000 };
+    let ring_of = |last: &Instance, zones: usize| {
+        let mut members = Membership::default();
+        for number in 0..3 {
+            members.observe(instance(number, ZONES[number % zones], 16), heard(number));
+        }
+        members.observe(last.clone(), heard(3));
+        let options = Options { zone_awareness: zones > 1, ..Options::default() };
+        Ring::build(&options, &members, 90 * 1_000_000_000).unwrap()
+    };
+    let bare = Instance { tokens: TokenSet::default(), ..instance(3, "d", 1) };
+    for zones in [1, 3] {
+        let ring = ring_of(&bare, zones);
+        for size in [0, 3, 4] {
+            for shard in BOTH {
+                assert!(!shard(&ring, &of("t", size)).contains("i0003"));
+            }
+            let readers = ring.shard_by(&TokenWalk, &Query { lookback, ..of("t", size) });
+            assert!(readers.contains("i0003"), "{zones} zones, {size}");
+            let set = readers.ring().replication_set_for(Operation::READ).unwrap();
+            assert_eq!((set.max_unavailable(), set.len()), (0, 3), "{zones} zones, {size}: it is silent");
+        }
+    }
+    // Neither one that has never served nor one that has long been read-only holds anything of it.
+    let read_only = ReadOnly { enabled: true, changed_at_ns: 1 };
+    for empty in [Instance { state: State::Joining, ..bare.clone() }, Instance { read_only, ..bare }] {
+        assert_eq!(ring_of(&empty, 1).shard_by(&TokenWalk, &Query { lookback, ..of("t", 0) }).len(), 3);
+    }
 }
 
 #[test]

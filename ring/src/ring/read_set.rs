@@ -135,7 +135,7 @@ impl Ring {
         }) && rows > 0
     }
 
-    fn has_tokens(&self, member: u16) -> bool {
+    pub(crate) fn has_tokens(&self, member: u16) -> bool {
         !self.topology.owned()[usize::from(member)].is_empty()
     }
 }
@@ -146,7 +146,7 @@ pub(super) fn may_hold(instance: &Instance) -> bool {
 }
 
 /// Whether an instance in this state may have taken writes.
-fn has_served(state: State) -> bool {
+pub(crate) fn has_served(state: State) -> bool {
     matches!(state, State::Active | State::Leaving | State::Pending)
 }
 

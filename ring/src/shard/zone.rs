@@ -5,7 +5,7 @@ use std::fmt;
 use smallvec::SmallVec;
 
 use super::Lookback;
-use crate::ring::{self, Ring};
+use crate::ring::{self, Ring, has_served};
 use crate::token::Token;
 
 /// What a member is to a shard.
@@ -31,11 +31,7 @@ pub struct Zone<'r> {
 
 impl<'r> Zone<'r> {
     pub(super) fn new(ring: &'r Ring, number: u16, zone: &'r ring::Zone, lookback: Option<Lookback>) -> Self {
-        let since_ns = lookback.map(|Lookback { period, now_unix_ns }| {
-            let period_ns = i64::try_from(period.as_nanos()).unwrap_or(i64::MAX);
-            now_unix_ns.saturating_sub(period_ns)
-        });
-        Self { ring, number, members: &zone.members, since_ns }
+        Self { ring, number, members: &zone.members, since_ns: lookback.map(Lookback::since_ns) }
     }
 
     /// The numbers of its members, ascending.
@@ -47,23 +43,7 @@ impl<'r> Zone<'r> {
     /// What a member is to the shard. O(1).
     #[inline]
     pub fn standing(&self, member: u16) -> Standing {
-        let read_only = self.ring.is_read_only(member);
-        match self.since_ns {
-            None if read_only => Standing::Out,
-            None => Standing::Counts,
-            Some(since_ns) => {
-                let instance = self.ring.instance_at(member);
-                let changed = instance.read_only.changed_at_ns;
-                // A stamp of 0 says that it never changed.
-                if instance.registered_at_ns >= since_ns || (changed != 0 && changed >= since_ns) {
-                    Standing::Beside
-                } else if read_only {
-                    Standing::Out
-                } else {
-                    Standing::Counts
-                }
-            }
-        }
+        standing(self.ring, member, self.since_ns)
     }
 
     /// Those that registered within the lookback and had been in the ring before: with which tokens, and in which zone,
@@ -100,6 +80,39 @@ impl<'r> Zone<'r> {
         let first = self.ring.topology().owned()[usize::from(member)].first_after(key)?;
         Some(key.distance_to(first))
     }
+}
+
+#[inline]
+fn standing(ring: &Ring, member: u16, since_ns: Option<i64>) -> Standing {
+    let read_only = ring.is_read_only(member);
+    match since_ns {
+        None if read_only => Standing::Out,
+        None => Standing::Counts,
+        Some(since_ns) => {
+            let instance = ring.instance_at(member);
+            let changed = instance.read_only.changed_at_ns;
+            // A stamp of 0 says that it never changed.
+            if instance.registered_at_ns >= since_ns || (changed != 0 && changed >= since_ns) {
+                Standing::Beside
+            } else if read_only {
+                Standing::Out
+            } else {
+                Standing::Counts
+            }
+        }
+    }
+}
+
+/// Those that own no token here, of whom it is not known that they hold nothing: their tokens may not have been heard
+/// of yet, or be another's by now.
+pub(super) fn without_tokens(ring: &Ring, lookback: Lookback) -> impl Iterator<Item = u16> + '_ {
+    let since_ns = Some(lookback.since_ns());
+    let bare = (0..).zip(ring.instances()).filter(move |&(member, instance)| {
+        !ring.has_tokens(member)
+            && has_served(instance.state)
+            && standing(ring, member, since_ns) != Standing::Out
+    });
+    bare.map(|(member, _)| member)
 }
 
 /// Whom sharders have chosen so far.
