@@ -121,6 +121,24 @@ impl Ring {
         Ok(Self::assemble(Arc::clone(&self.options), topology, members, left_out, now_ns))
     }
 
+    /// Its own members as another membership has them, where that makes no ring: what is heard of them, and their states
+    /// while zone and tokens are as they were. Others are left out. O(instances · log members).
+    #[cfg(feature = "store")]
+    pub(crate) fn heard(&self, membership: &Membership, now_ns: u64) -> Self {
+        let hear = |known: &Member| {
+            let Some(news) = membership.member(&known.instance.id) else { return known.clone() };
+            let (old, new) = (&known.instance, &news.instance);
+            if old.zone == new.zone && old.tokens == new.tokens {
+                return news.clone();
+            }
+            let instance = Instance { state: new.state, ..(**old).clone() };
+            Member { instance: Arc::new(instance), heard_ns: news.heard_ns }
+        };
+        let members = self.members.iter().map(hear).collect();
+        let (options, topology) = (Arc::clone(&self.options), Arc::clone(&self.topology));
+        Self::assemble(options, topology, members, self.options.left_out(membership), now_ns)
+    }
+
     fn assemble(
         options: Arc<Options>,
         topology: Arc<Topology>,

@@ -32,7 +32,8 @@ pub enum Report {
     NotLoaded(std::io::Error),
     /// The token file is not known to be saved.
     NotSaved(Unsaved),
-    /// No ring can be made of the members; the last one stays in use.
+    /// No ring can be made of the members; the last one stays in use, without those who came since. Reported when it
+    /// changes why.
     Ring(BuildError),
     /// An instance was silent for so long that it was made to leave.
     Forgotten {

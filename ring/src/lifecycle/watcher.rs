@@ -1,8 +1,8 @@
 //! Watches the records of all instances and keeps the ring. Invariants: it is the only one to publish it; whatever the
-//! store does, the last good snapshot stays in use, and its health grows old.
+//! store does, the last good snapshot stays in use, and its health goes on: with what is heard of its members, or growing old.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -90,7 +90,15 @@ impl Watcher {
         let (members, shown) = watch::channel(Arc::default());
         let store = Timed::new(Arc::clone(&home.store), home.time_out);
         let told = AtomicBool::new(false);
-        let run = Run { home: home.clone(), options, store, shared: Arc::clone(&shared), members, told };
+        let run = Run {
+            home: home.clone(),
+            options,
+            store,
+            shared: Arc::clone(&shared),
+            members,
+            told,
+            unfit: Mutex::default(),
+        };
         let mut task = JoinSet::new();
         task.spawn(run.run());
         Ok(Self { home: home.clone(), shared, members: shown, _task: task })
@@ -155,6 +163,8 @@ struct Run {
     members: watch::Sender<Arc<Membership>>,
     /// Whether the observer was told anything since the last snapshot.
     told: AtomicBool,
+    /// Why no ring can be made of the members, as it was reported.
+    unfit: Mutex<Option<BuildError>>,
 }
 
 impl Run {
@@ -271,9 +281,22 @@ impl Run {
         }
         let members = Arc::clone(&self.members.borrow());
         match self.shared.ring.load().updated(&members, now_ns) {
-            Ok(ring) => self.shared.ring.publish(ring),
-            Err(error) => self.report(Report::Ring(error)),
+            Ok(ring) => {
+                self.shared.ring.publish(ring);
+                *self.unfit() = None;
+            }
+            Err(error) => {
+                let heard = self.shared.ring.load().heard(&members, now_ns);
+                self.shared.ring.publish(heard);
+                if self.unfit().replace(error) != Some(error) {
+                    self.report(Report::Ring(error));
+                }
+            }
         }
+    }
+
+    fn unfit(&self) -> MutexGuard<'_, Option<BuildError>> {
+        self.unfit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hear(&self, change: impl FnOnce(&mut Ears, u64)) {

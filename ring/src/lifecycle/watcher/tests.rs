@@ -225,5 +225,19 @@ fn members_that_make_no_ring_are_reported_and_the_last_one_stays() {
             place.count(|report| matches!(report, Report::Ring(BuildError::TooManyInstances { .. }))) > 0
         );
         assert_eq!(watcher.ring().load().token_count(), 1);
+        // Whom it has is heard nevertheless.
+        let is_healthy = || watcher.ring().load().is_healthy("a", Operation::WRITE);
+        assert!(is_healthy());
+        seconds(62).await;
+        assert!(!is_healthy(), "silent");
+        let reports = place.count(|report| matches!(report, Report::Ring(_)));
+        write(&place.store, &instance("a", 2)).await;
+        seconds(2).await;
+        assert!(is_healthy(), "heard again");
+        write(&place.store, &Instance { state: State::Left, ..instance("a", 3) }).await;
+        seconds(2).await;
+        assert!(!is_healthy(), "gone");
+        let more = place.count(|report| matches!(report, Report::Ring(_))) - reports;
+        assert!(more <= 1, "{more} reports of what had been reported");
     });
 }
