@@ -43,7 +43,9 @@ pub struct Home {
 /// What a process does when its instance is to leave.
 #[async_trait]
 pub trait Drain: Send + Sync {
-    /// Hands over or stores away what the instance holds, as [`Action::Drain`] has it. Dropped if the driver is.
+    /// Hands over or stores away what the instance holds, as [`Action::Drain`] has it. Dropped if the driver is, or if
+    /// the stop is called off; there is never more than one at a time. If it panics, that is reported and the instance
+    /// stays LEAVING: call the stop off, or drop the driver.
     async fn drain(&self);
 }
 
@@ -243,12 +245,16 @@ impl Run {
     }
 
     fn command(&mut self, command: Command) {
+        let cancels = matches!(command, Command::CancelShutdown);
         self.on(match command {
             Command::Recovered => Event::Recovered,
             Command::Shutdown(unregister) => Event::Shutdown { unregister },
             Command::CancelShutdown => Event::CancelShutdown,
             Command::ReadOnly(enabled) => Event::ReadOnly(enabled),
         });
+        if cancels && !matches!(self.life.phase(), Phase::Leaving | Phase::Lingering) {
+            self.drains.abort_all();
+        }
     }
 
     fn done(&mut self, done: Done) {
@@ -262,7 +268,9 @@ impl Run {
 
     fn begin_drain(&mut self, number: u64) {
         let drain = self.drain.clone();
+        let mut called_off = std::mem::take(&mut self.drains);
         self.drains.spawn(async move {
+            called_off.shutdown().await;
             if let Some(drain) = drain {
                 drain.drain().await;
             }
@@ -272,8 +280,10 @@ impl Run {
 
     /// One that panicked has not drained: the instance stays LEAVING, with what it holds, until somebody looks.
     fn drained(&mut self, drained: Result<u64, JoinError>) {
-        if let Ok(number) = drained {
-            self.on(Event::Drained(number));
+        match drained {
+            Ok(number) => self.on(Event::Drained(number)),
+            Err(error) if error.is_panic() => (self.home.reporter)(Report::DrainLost),
+            Err(_) => {}
         }
     }
 }

@@ -16,7 +16,7 @@ pub type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
 /// Where reports go: a log.
 pub type Reporter = Arc<dyn Fn(Report) + Send + Sync>;
 
-/// What an operator should know. Whatever it was that failed is tried again.
+/// What an operator should know. Whatever it was that failed is tried again, but for a drain.
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum Report {
@@ -32,6 +32,9 @@ pub enum Report {
     NotLoaded(std::io::Error),
     /// The token file is not known to be saved.
     NotSaved(Unsaved),
+    /// The drain of an instance that is about to leave panicked: it stays LEAVING, with what it holds, until its stop is
+    /// called off.
+    DrainLost,
     /// No ring can be made of the members; the last one stays in use, without those who came since. Reported when it
     /// changes why.
     Ring(BuildError),
@@ -89,6 +92,7 @@ impl fmt::Display for Report {
             Report::Write(error) => write!(f, "the ring's store was not written: {error}"),
             Report::NotLoaded(error) => write!(f, "the token file cannot be read: {error}"),
             Report::NotSaved(error) => write!(f, "{error}"),
+            Report::DrainLost => f.write_str("the drain panicked, and the instance does not leave"),
             Report::Ring(error) => write!(f, "no ring can be made of the members: {error}"),
             Report::Forgotten { id } => write!(f, "{id} was silent for long and is forgotten"),
         }

@@ -69,15 +69,72 @@ async fn seconds(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 
+/// Begun, and dropped again.
 #[derive(Default)]
-struct Endless(AtomicU32);
+struct Endless(AtomicU32, AtomicU32);
+
+struct Dropped<'d>(&'d AtomicU32);
+
+impl Drop for Dropped<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 #[async_trait]
 impl Drain for Endless {
     async fn drain(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        let running = self.0.fetch_add(1, Ordering::Relaxed) - self.1.load(Ordering::Relaxed);
+        assert_eq!(running, 0, "one at a time");
+        let _dropped = Dropped(&self.1);
         std::future::pending().await
     }
+}
+
+struct Panics;
+
+#[async_trait]
+impl Drain for Panics {
+    async fn drain(&self) {
+        panic!("a drain that does not work");
+    }
+}
+
+#[test]
+fn a_drain_that_panics_is_reported_and_the_instance_stays() {
+    paused(async {
+        let place = Place::new();
+        let (driver, _watcher) = served(&place.home(&MemoryDisk::default()), Some(Arc::new(Panics))).await;
+        driver.shut_down(Some(true));
+        seconds(60).await;
+        assert_eq!(place.count(|report| matches!(report, Report::DrainLost)), 1);
+        assert_eq!(place.record("m").await.unwrap().state, State::Leaving);
+        driver.cancel_shutdown();
+        driver.wait_for(|status| status.ready).await;
+    });
+}
+
+#[test]
+fn the_drain_of_a_stop_that_is_called_off_is_dropped() {
+    paused(async {
+        let (place, drain) = (Place::new(), Arc::new(Endless::default()));
+        let (driver, _watcher) = served(&place.home(&MemoryDisk::default()), Some(drain.clone())).await;
+        let counts = || (drain.0.load(Ordering::Relaxed), drain.1.load(Ordering::Relaxed));
+        driver.shut_down(None);
+        seconds(1).await;
+        assert_eq!(counts(), (1, 0));
+        driver.cancel_shutdown();
+        seconds(1).await;
+        assert_eq!(counts(), (1, 1));
+        // All at once.
+        driver.shut_down(None);
+        driver.cancel_shutdown();
+        driver.shut_down(None);
+        seconds(1).await;
+        let (begun, dropped) = counts();
+        assert_eq!(begun - dropped, 1);
+        assert_eq!(place.count(|report| matches!(report, Report::DrainLost)), 0);
+    });
 }
 
 /// It serves, and a watcher shows it.
@@ -205,11 +262,15 @@ fn one_that_starts_while_the_store_is_away_waits_for_it() {
 #[derive(Debug, Clone, Default)]
 struct Stuck {
     disk: MemoryDisk,
+    /// And a read.
+    unread: Arc<(Mutex<bool>, Condvar)>,
     closed: Arc<(Mutex<bool>, Condvar)>,
 }
 
 impl Disk for Stuck {
     fn read(&self, path: &Path, most: usize) -> std::io::Result<Option<Vec<u8>>> {
+        let (unread, opened) = &*self.unread;
+        drop(opened.wait_while(unread.lock().unwrap(), |unread| *unread).unwrap());
         self.disk.read(path, most)
     }
 
@@ -242,6 +303,31 @@ impl Disk for Stuck {
     fn lock(&self, path: &Path, hold: crate::disk::Hold) -> std::io::Result<Box<dyn crate::disk::Guard>> {
         self.disk.lock(path, hold)
     }
+}
+
+#[test]
+fn a_disk_that_hangs_at_the_start_is_reported_and_waited_for() {
+    paused(async {
+        let (place, disk) = (Place::new(), Stuck::default());
+        let (unread, opened) = &*disk.unread;
+        *unread.lock().unwrap() = true;
+        let home = place.home(&disk);
+        let watcher = Watcher::spawn(&home, WatcherOptions::default()).unwrap();
+        let driver = Driver::spawn(life("m"), home, watcher.members(), None);
+        driver.recovered();
+        for _ in 0..300 {
+            tokio::time::advance(Duration::from_millis(200)).await;
+        }
+        let phase = driver.status().phase;
+        let timed_out = |report: &Report| matches!(report, Report::NotLoaded(error) if error.kind() == std::io::ErrorKind::TimedOut);
+        let reports = place.count(timed_out);
+        // The runtime waits for the thread.
+        *unread.lock().unwrap() = false;
+        opened.notify_all();
+        assert_eq!(phase, Phase::Loading);
+        assert!(reports >= 5, "{reports} reports");
+        driver.wait_for(|status| status.ready).await;
+    });
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Done {
 pub(super) struct Work {
     home: Home,
     id: Arc<str>,
-    /// Held by whoever writes the file, who may have been given up.
+    /// Held by whoever reads or writes the file, who may have been given up.
     file: Arc<Mutex<()>>,
 }
 
@@ -55,7 +55,7 @@ impl Work {
     pub(super) fn begin(&self, action: Action) -> Option<Pin<Box<dyn Future<Output = Done> + Send>>> {
         let (home, id) = (self.home.clone(), Arc::clone(&self.id));
         Some(match action {
-            Action::Load => Box::pin(load(home, id)),
+            Action::Load => Box::pin(load(home, Arc::clone(&self.file), id)),
             Action::SaveFile(file) => Box::pin(save(home, Arc::clone(&self.file), file)),
             Action::PutTokens(record) => {
                 Box::pin(async move { Done::Tokens(put_tokens(&home, &record, false).await) })
@@ -76,10 +76,10 @@ impl Work {
 }
 
 /// Reads file and records, as often as it takes.
-async fn load(home: Home, id: Arc<str>) -> Done {
+async fn load(home: Home, turn: Arc<Mutex<()>>, id: Arc<str>) -> Done {
     let mut backoff = Backoff::default();
     loop {
-        match try_load(&home, &id).await {
+        match try_load(&home, &turn, &id).await {
             Ok(loaded) => return loaded,
             Err(report) => (home.reporter)(report),
         }
@@ -87,10 +87,19 @@ async fn load(home: Home, id: Arc<str>) -> Done {
     }
 }
 
-async fn try_load(home: &Home, id: &Arc<str>) -> Result<Done, Report> {
+async fn try_load(home: &Home, turn: &Arc<Mutex<()>>, id: &Arc<str>) -> Result<Done, Report> {
     let (disk, path, own) = (Arc::clone(&home.disk), home.token_file.clone(), Arc::clone(id));
-    let file = tokio::task::spawn_blocking(move || TokenFile::load(&*disk, &path, &own));
-    let file = file.await.map_err(std::io::Error::other).flatten().map_err(Report::NotLoaded)?;
+    let file = async {
+        let turn = Arc::clone(turn).lock_owned().await;
+        let file = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            TokenFile::load(&*disk, &path, &own)
+        });
+        file.await.map_err(std::io::Error::other).flatten()
+    };
+    let file = tokio::time::timeout(home.time_out, file).await;
+    let file =
+        file.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(Report::NotLoaded)?;
     let get = async |kind: RecordKind| {
         let key = kind.key(id);
         let read = tokio::time::timeout(home.time_out, home.store.get(&key)).await;
