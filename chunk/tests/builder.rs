@@ -95,6 +95,21 @@ fn a_snapshot_sees_nothing_of_what_comes_later() {
 }
 
 #[test]
+fn a_snapshot_that_is_kept_changes_nothing_of_what_a_block_takes() {
+    let memory = |is_kept: bool| {
+        let mut builder = builder(BuilderOptions::default());
+        append(&mut builder, 0, "a line");
+        let kept = is_kept.then(|| builder.snapshot(..));
+        append(&mut builder, 1, "another line");
+        let open = builder.memory_bytes();
+        assert!(builder.cut().is_some());
+        drop(kept);
+        (open, builder.memory_bytes())
+    };
+    assert_eq!(memory(true), memory(false));
+}
+
+#[test]
 fn nothing_stored_makes_no_chunk() {
     let mut builder = builder(small());
     assert!(builder.cut().is_none());
