@@ -68,9 +68,8 @@ impl Head {
             None => (timestamp_ns, timestamp_ns),
             Some((min, max)) => (min.min(timestamp_ns), max.max(timestamp_ns)),
         });
-        // Whoever shares the order has the rows that it is of.
-        if !self.in_order.0 && (self.order.get().is_some() || Arc::strong_count(&self.order) > 1) {
-            self.order = Arc::default();
+        if !self.in_order.0 {
+            forget(&mut self.order);
         }
         let row = Row {
             timestamp_ns,
@@ -138,6 +137,11 @@ impl Head {
             + self.order.get().map_or(0, |order| size_of_val(&**order))
     }
 
+    /// Every entry by time.
+    pub(crate) fn ranks(&self) -> impl Iterator<Item = Item<'_>> + Clone {
+        (0..self.len).map(|rank| self.ranked(rank).expect("a rank below the length has an entry"))
+    }
+
     /// Time, line and metadata of the entry of that rank.
     pub(crate) fn ranked(&self, rank: usize) -> Option<(i64, &[u8], &[SymbolPair])> {
         resolve(&self.rows, &self.lines, &self.pairs, self.row_of(rank)?)
@@ -166,6 +170,15 @@ impl Head {
             timed.sort_unstable();
             timed.into_iter().map(|(_, row)| row).collect()
         })
+    }
+}
+
+/// Empties an order, or leaves it to whoever shares it, who has the rows that it is of. They may be about to make it, so it
+/// is asked once whether they are there.
+fn forget(order: &mut Arc<OnceLock<Box<[u32]>>>) {
+    match Arc::get_mut(order) {
+        Some(order) => drop(order.take()),
+        None => *order = Arc::default(),
     }
 }
 
@@ -270,5 +283,19 @@ mod tests {
             assert_eq!(found, expected);
             assert!(!clone.append(0, b"0", &[]), "a clone knows what it holds");
         }
+    }
+
+    #[test]
+    fn an_order_is_forgotten_by_one_and_kept_by_the_other() {
+        let mut order = Arc::default();
+        forget(&mut order);
+        assert!(order.get().is_none());
+        order.set(vec![0].into()).unwrap();
+        forget(&mut order);
+        assert!(order.get().is_none());
+        let other = Arc::clone(&order);
+        forget(&mut order);
+        other.set(vec![0].into()).unwrap();
+        assert!(order.get().is_none() && other.get().is_some());
     }
 }

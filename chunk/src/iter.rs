@@ -505,7 +505,7 @@ impl<'a> Iterator for Batch<'a> {
             Direction::Forward => self.ranks.next(),
             Direction::Backward => self.ranks.next_back(),
         };
-        self.body.entry(rank?, self.symbols)
+        Some(self.body.entry(rank?, self.symbols).expect("a rank below the length has an entry"))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -60,16 +60,15 @@ impl Group {
 
     /// The entries of a block, as a reader with these limits reads them.
     pub(crate) fn encode(head: &Head, symbols: &SymbolTable, profile: Profile, limits: &Limits) -> Self {
-        let rows = || (0..head.len()).filter_map(|rank| head.ranked(rank));
         let (mut times, mut lines) = (Vec::with_capacity(head.len()), Vec::with_capacity(head.len()));
-        for (time, line, _) in rows() {
+        for (time, line, _) in head.ranks() {
             times.push(time);
             lines.push(line);
         }
 
         let mut streams = Streams::default();
         time::encode(&times, streams.out(Kind::Time));
-        let metadata = MetadataWriter::new(rows().map(|(.., pairs)| pairs).collect(), symbols);
+        let metadata = MetadataWriter::new(head.ranks().map(|(.., pairs)| pairs).collect(), symbols);
         let options = profile.options();
         let [mut split, mut whole, mut filter] = [(); 3].map(|()| Streams::default());
         let mut packed = pack(&streams, &options);
@@ -81,7 +80,7 @@ impl Group {
         packed.extend(pack(&filter, &options));
 
         let mut hash = ContentHash::default();
-        for (timestamp_ns, line, pairs) in rows() {
+        for (timestamp_ns, line, pairs) in head.ranks() {
             hash.push(&Entry { timestamp_ns, line, metadata: Metadata::interned(symbols, pairs) });
         }
         let (min_ns, max_ns) = head.bounds().unwrap_or_default();

@@ -16,7 +16,7 @@ use crate::symbols::SymbolTable;
 /// together.
 pub(crate) fn block(head: &Head, format: Format, codec: Codec) -> StoredBlock {
     let mut payload = Vec::with_capacity(head.raw_bytes() + 16 * head.len());
-    for (timestamp_ns, line, pairs) in (0..head.len()).filter_map(|rank| head.ranked(rank)) {
+    for (timestamp_ns, line, pairs) in head.ranks() {
         entry(&mut payload, format, timestamp_ns, line, pairs);
     }
     let data = if codec == Codec::None {

@@ -21,7 +21,7 @@ const WITH_METADATA: u8 = 5;
 pub(crate) fn put(out: &mut Vec<u8>, head: &Head, format: Format) {
     out.push(if format.has_metadata() { WITH_METADATA } else { UNORDERED });
     put_uvarint(out, to_u64(head.len()));
-    for (timestamp_ns, line, pairs) in (0..head.len()).filter_map(|rank| head.ranked(rank)) {
+    for (timestamp_ns, line, pairs) in head.ranks() {
         put_varint(out, timestamp_ns);
         put_uvarint(out, to_u64(line.len()));
         out.extend_from_slice(line);
@@ -134,8 +134,7 @@ mod tests {
     }
 
     fn entries(head: &Head) -> Vec<(i64, &[u8], usize)> {
-        let ranked = (0..head.len()).filter_map(|rank| head.ranked(rank));
-        ranked.map(|(time, line, pairs)| (time, line, pairs.len())).collect()
+        head.ranks().map(|(time, line, pairs)| (time, line, pairs.len())).collect()
     }
 
     // Two entries, at 1 and at -2 ns; times are zigzag-coded.
