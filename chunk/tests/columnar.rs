@@ -237,6 +237,23 @@ fn what_a_builder_writes_a_reader_with_its_limits_reads() {
     assert_eq!(collect(&mut chunk.entries(.., Direction::Forward)).map(|all| all.len()), Ok(17_000));
 }
 
+/// The values of each name were held against those of that name alone: the group was larger than any reader takes.
+#[test]
+fn values_that_many_names_share_are_not_copied_for_each_of_them() {
+    let limits = Limits { max_block_bytes: 4 << 20, ..Limits::default() };
+    let options = BuilderOptions { limits, ..BuilderOptions::columnar(Profile::Balanced) };
+    let entry = |n: i64| {
+        let mut value = format!("{n} ").into_bytes();
+        value.resize(690, b'x');
+        let metadata = (0..120).map(|name| (format!("name {name}").into_bytes(), value.clone())).collect();
+        Owned { metadata, ..Owned::new(n, b"a line") }
+    };
+    let entries: Vec<Owned> = (0..120).map(entry).collect();
+    let chunk = Chunk::open(built(options, &entries).bytes, &limits).unwrap();
+    assert_eq!(chunk.blocks().len(), 1);
+    assert!(collect(&mut chunk.entries(.., Direction::Forward)).unwrap() == entries);
+}
+
 fn index_and_groups(bytes: &Bytes) -> (Index, impl Fn(usize) -> Bytes) {
     let Ok(Tail::Index(index)) = Index::read(bytes, bytes.len() as u64, &Limits::default()) else {
         panic!("the whole chunk has its index")

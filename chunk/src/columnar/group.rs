@@ -194,6 +194,11 @@ fn pack_rows<'a>(
     }
     raw::encode(lines.iter().copied(), whole);
     metadata.write(whole);
+    if metadata.has_columns() && RowMetadata::open(whole, 0, lines.len(), limits, &mut 0).is_err() {
+        *whole = Streams::default();
+        raw::encode(lines.iter().copied(), whole);
+        metadata.in_sets().write(whole);
+    }
     let whole = pack(whole, options);
     if is_fit && size < stored(whole.iter().filter(of_lines)) {
         return packed;

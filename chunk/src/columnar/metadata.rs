@@ -21,6 +21,8 @@ use crate::{Limits, Section};
 
 /// A name has a column of its own where it has more distinct values than a quarter of the rows, and more than this.
 const LEAST_DISTINCT: usize = 16;
+/// Names that have a column at most.
+const MAX_NAMES: usize = 1024;
 /// In a pair: not a symbol but the next value of its name's column. Limits keep symbols below.
 const IN_COLUMN: u32 = u32::MAX;
 
@@ -60,6 +62,29 @@ impl Name {
     }
 }
 
+/// The names that have a column. A value that several of them share is in the column of each, so it is all columns
+/// together that are not much longer than the symbols.
+fn columns(names: &[Name], rows: usize, symbols: &SymbolTable) -> Vec<u32> {
+    let length = |value: &u32| symbols.lookup(*value).map_or(0, <[u8]>::len);
+    let mut known: HashSet<u32, RandomState> = HashSet::default();
+    let mut left = 0usize;
+    for value in names.iter().flat_map(|name| &name.distinct) {
+        if known.insert(*value) {
+            left = left.saturating_add(length(value).saturating_mul(4));
+        }
+    }
+    let mut columns = Vec::new();
+    for name in names.iter().filter(|name| name.has_column(rows)) {
+        if let Some(rest) = left.checked_sub(name.bytes)
+            && columns.len() < MAX_NAMES
+        {
+            left = rest;
+            columns.push(name.symbol);
+        }
+    }
+    columns
+}
+
 impl<'a> MetadataWriter<'a> {
     /// Looks at the metadata of rows, whose pairs are numbers in `symbols`.
     pub(crate) fn new(mut rows: Vec<&'a [SymbolPair]>, symbols: &'a SymbolTable) -> Self {
@@ -77,8 +102,17 @@ impl<'a> MetadataWriter<'a> {
                 name.add(pair.value, symbols);
             }
         }
-        let columns = names.iter().filter(|name| name.has_column(rows.len())).map(|name| name.symbol);
-        Self { columns: columns.collect(), rows, symbols }
+        Self { columns: columns(&names, rows.len(), symbols), rows, symbols }
+    }
+
+    /// The same without columns.
+    pub(crate) fn in_sets(&self) -> Self {
+        Self { rows: self.rows.clone(), columns: Vec::new(), symbols: self.symbols }
+    }
+
+    /// Whether there are columns, which a reader may refuse.
+    pub(crate) fn has_columns(&self) -> bool {
+        !self.columns.is_empty()
     }
 
     /// Writes the streams, and the columns behind those that `out` has. Nothing if no row has metadata.
@@ -88,15 +122,19 @@ impl<'a> MetadataWriter<'a> {
         }
         let mut columns = column::Encoder::resume(out);
         let first = to_u64(columns.columns());
-        for name in &self.columns {
-            let pairs = self.rows.iter().copied().flatten().filter(|pair| pair.name == *name);
-            values::encode(
-                pairs.map(|pair| self.symbols.lookup(pair.value).unwrap_or_default()),
-                &mut columns,
-            );
+        let places: HashMap<u32, usize, RandomState> = self.columns.iter().copied().zip(0..).collect();
+        let mut values = vec![Vec::new(); self.columns.len()];
+        for pair in self.rows.iter().copied().flatten() {
+            if let Some(values) = places.get(&pair.name).and_then(|place| values.get_mut(*place)) {
+                values.push(pair.value);
+            }
+        }
+        for values in &values {
+            let text = |value: &u32| self.symbols.lookup(*value).unwrap_or_default();
+            values::encode(values.iter().map(text), &mut columns);
         }
         columns.finish();
-        let column_of = |name| self.columns.iter().zip(first..).find(|(known, _)| **known == name);
+        let column_of = |name| places.get(&name).map(|place| first.saturating_add(to_u64(*place)));
 
         // Numbered by first appearance; the seeds of the maps reach nothing that is written.
         let mut locals: HashMap<u32, u64, RandomState> = HashMap::default();
@@ -130,7 +168,7 @@ impl<'a> MetadataWriter<'a> {
             for pair in &set {
                 put_uvarint(&mut set_list, local(pair.name));
                 match column_of(pair.name) {
-                    Some((_, column)) => {
+                    Some(column) => {
                         set_list.push(0);
                         put_uvarint(&mut set_list, column);
                     }
@@ -416,6 +454,21 @@ mod tests {
         assert!(open(&[0], 2000).is_ok() && open(&[1], 2000).is_ok(), "200 values of some bytes");
         assert!(open(&[0, 1], 2000).is_err(), "each fits, both do not");
         assert!(open(&[0, 1], 3300).is_ok());
+    }
+
+    /// There was no bound to them, and a reader has one.
+    #[test]
+    fn names_beyond_the_first_thousand_have_no_column() {
+        let text: Vec<_> = (0..1100u32).map(|n| format!("{n:x}")).collect();
+        let row = |n: usize| -> Vec<_> {
+            text.iter().enumerate().map(|(k, name)| (&name[..], &text[(k * 17 + n) % 1100][..])).collect()
+        };
+        let rows: Vec<_> = (0..17).map(row).collect();
+        let (streams, _) = written(&rows.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        assert!(column::table(&streams).unwrap().len() <= 1024);
+        let expected: Vec<Vec<(String, String)>> =
+            rows.iter().map(|row| row.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect()).collect();
+        assert!(read(&streams, 17) == Ok(expected));
     }
 
     #[test]
