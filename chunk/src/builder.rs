@@ -490,7 +490,10 @@ impl Builder {
 
 /// The most that an entry takes in a block: its line and the numbers around it and its pairs.
 fn encoded_bound(entry: &Entry<'_>) -> usize {
-    entry.line.len() + 40 + 20 * entry.metadata.len()
+    entry.line.len() + ENTRY_BYTES + 20 * entry.metadata.len()
+/// The most that the numbers around a line take in a block.
+const ENTRY_BYTES: usize = 40;
+
 }
 
 fn metadata_bytes(entry: &Entry<'_>) -> usize {

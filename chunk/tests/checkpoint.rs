@@ -4,12 +4,15 @@
 
 use forebay_chunk::loki::Checkpoint;
 use forebay_chunk::{
-    Append, Builder, BuilderOptions, Chunk, Codec, Direction, Error, Format, Limits, Profile,
+    Append, Builder, BuilderOptions, Chunk, Codec, Direction, Entry, Error, Format, Limits, Profile,
 };
 use proptest::prelude::*;
 
+#[path = "support/handmade.rs"]
+mod handmade;
 #[path = "support/owned.rs"]
 mod owned;
+use handmade::uvarint;
 use owned::{Owned, collect};
 
 fn kinds() -> Vec<BuilderOptions> {
@@ -155,6 +158,38 @@ fn limits_hold_for_checkpoints() {
     assert_eq!(restore(Limits { max_decoded_bytes: 10, ..limits }), "max_decoded_bytes");
 }
 
+/// The same checkpoint with another number at that place. Without symbols all there is before the bytes of the first
+/// block is numbers.
+fn with_number(checkpoint: &[u8], place: usize, number: u64) -> Vec<u8> {
+    let (start, rest) = checkpoint.split_at(7);
+    let mut numbers = rest[..rest.len() - 4].split_inclusive(|byte| *byte < 0x80);
+    let before = numbers.by_ref().take(place).flatten().copied().collect::<Vec<u8>>();
+    numbers.next().unwrap();
+    let mut bytes = [start, &before, &uvarint(number)].concat();
+    bytes.extend(numbers.flatten());
+    let crc = crc32c::crc32c(&bytes).to_be_bytes();
+    bytes.extend(crc);
+    bytes
+}
+
+#[test]
+fn what_a_checkpoint_says_of_its_sizes_is_held_against_its_blocks() {
+    let options = kinds()[0];
+    assert_eq!(options.format, Format::LokiV3);
+    let whole = bytes(&stages(options, &entries(&options, 14)));
+    // After the symbols, of which there are none, what reading it can cost.
+    let restored = Builder::restore(&with_number(&whole, 1, 0), options).unwrap();
+    assert!(bytes(&restored) == whole, "it may cost no less than it does");
+
+    // After the newest time, the number of blocks, the kind of the first, its entries, and its times, its raw bytes.
+    let raw_bytes = 9;
+    assert_eq!(Builder::restore(&with_number(&whole, raw_bytes, 3), options).map(|_| ()), Ok(()));
+    for number in [u64::MAX, 65 << 20] {
+        let error = Builder::restore(&with_number(&whole, raw_bytes, number), options).unwrap_err();
+        assert!(matches!(error, Error::LimitExceeded { limit: "max_block_bytes", .. }), "{error}");
+    }
+}
+
 proptest! {
     /// Under a right checksum anything may stand.
     #[test]
@@ -172,8 +207,14 @@ proptest! {
         let crc = crc32c::crc32c(&bytes[..end]).to_be_bytes();
         bytes[end..].copy_from_slice(&crc);
         let limits = Limits { max_decoded_bytes: 1 << 20, ..options.limits };
-        if let Ok(builder) = Builder::restore(&bytes, BuilderOptions { limits, ..options }) {
+        if let Ok(mut builder) = Builder::restore(&bytes, BuilderOptions { limits, ..options }) {
             let _ = collect(&mut builder.snapshot(..).entries(Direction::Forward));
+            let entry = Entry::new(50, "one more");
+            let _ = (builder.space_for(&entry), builder.append(entry));
+            while let Some(block) = builder.cut() {
+                assert!(builder.attach(block.encode()));
+            }
+            let _ = (builder.estimated_bytes(), builder.memory_bytes());
             let _ = builder.finish();
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Builder, BuilderOptions, Stage};
+use super::{Builder, BuilderOptions, ENTRY_BYTES, Stage};
 use crate::block::{Block, Target};
 use crate::chunk::BlockMeta;
 use crate::columnar::group::Group;
@@ -88,10 +88,6 @@ impl Builder {
         let mut builder = Self::new(BuilderOptions { format, codec, ..options })?;
         builder.interner = take_symbols(&mut reader, &limits)?;
         builder.decoded_bound = reader.uvarint()?;
-        if builder.decoded_bound > limits.max_decoded_bytes {
-            let (limit, value, max) = ("max_decoded_bytes", builder.decoded_bound, limits.max_decoded_bytes);
-            return Err(Error::LimitExceeded { limit, value, max });
-        }
         let at = reader.clone();
         builder.highest_ns = match reader.array()? {
             [0] => None,
@@ -112,7 +108,15 @@ impl Builder {
                     }
                     builder.put_sealed(head);
                 }
-                [ENCODED] => builder.put_encoded(take_block(&mut reader, builder.options.target(), &limits)?),
+                [ENCODED] => {
+                    let block = take_block(&mut reader, builder.options.target(), &limits)?;
+                    let raw_bytes = usize::try_from(block.meta().raw_bytes.unwrap_or_default());
+                    let (raw_bytes, max) = (raw_bytes.unwrap_or(usize::MAX), limits.block_bytes());
+                    if raw_bytes > max {
+                        return Err(Error::limit("max_block_bytes", raw_bytes, max));
+                    }
+                    builder.put_encoded(block);
+                }
                 [other] => return Err(at.corrupt(format!("block {number} of kind {other}, not 0 or 1"))),
             }
         }
@@ -120,6 +124,11 @@ impl Builder {
         builder.put_open(head);
         if !reader.is_empty() {
             return Err(reader.corrupt(format!("{} bytes behind the open block", reader.rest().len())));
+        }
+        builder.decoded_bound = builder.decoded_bound.max(builder.least_decoded());
+        if builder.decoded_bound > limits.max_decoded_bytes {
+            let (limit, value, max) = ("max_decoded_bytes", builder.decoded_bound, limits.max_decoded_bytes);
+            return Err(Error::LimitExceeded { limit, value, max });
         }
         Ok(builder)
     }
@@ -154,6 +163,19 @@ impl Builder {
     pub(crate) fn put_open(&mut self, head: Head) {
         self.count(to_u64(head.len()), to_u64(head.raw_bytes()), head.bounds());
         self.head = head;
+    }
+
+    /// The least that `decoded_bound` can be, by what the blocks say of themselves.
+    fn least_decoded(&self) -> u64 {
+        let of = |entries: u64, raw_bytes: u64| {
+            raw_bytes.saturating_add(entries.saturating_mul(to_u64(ENTRY_BYTES.saturating_add(ROW_BYTES))))
+        };
+        let of_head = |head: &Head| of(to_u64(head.len()), to_u64(head.raw_bytes()));
+        let blocks = self.blocks.iter().map(|stage| match stage {
+            Stage::Sealed { head, .. } => of_head(head),
+            Stage::Encoded(block) => of(block.meta().entries, block.meta().raw_bytes.unwrap_or_default()),
+        });
+        blocks.fold(of_head(&self.head), u64::saturating_add)
     }
 
     /// Sets what reading the chunk can cost by what its blocks say of themselves.
