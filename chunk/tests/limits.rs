@@ -110,6 +110,23 @@ fn many_blocks_are_stopped_together() {
     assert_eq!(limit_of(read(bytes, &limits)), "max_decoded_bytes");
 }
 
+/// What was decompressed before a frame turned out to be damaged was free.
+#[test]
+#[cfg(feature = "zstd")]
+fn blocks_that_are_decompressed_in_vain_are_stopped_together() {
+    use std::io::Write;
+    let mut frame = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+    frame.include_checksum(true).unwrap();
+    frame.write_all(&vec![0; 1 << 20]).unwrap();
+    let mut stored = frame.finish().unwrap();
+    *stored.last_mut().unwrap() ^= 1;
+    let block = Block::new(1, 5, 5, 1 << 20, stored);
+    let bytes = Handmade::new(3, ZSTD, vec![block; 40]).bytes();
+    let limits = Limits { max_decoded_bytes: 8 << 20, ..Limits::default() };
+    assert_eq!(read(bytes.clone(), &Limits::default()), Ok(0));
+    assert_eq!(limit_of(read(bytes, &limits)), "max_decoded_bytes");
+}
+
 #[test]
 fn blocks_are_counted() {
     let block = Block::new(0, 5, 5, 0, Vec::new());

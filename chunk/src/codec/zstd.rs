@@ -47,7 +47,7 @@ pub(crate) fn decompress(stored: &[u8], expected: usize, max: usize, out: &mut V
     let most = max.min(stored.len().saturating_mul(MAX_RATIO));
     let guess = if expected == 0 { stored.len().saturating_mul(4).min(FIRST_GUESS) } else { expected };
     let mut room = guess.clamp(1, most.max(1));
-    loop {
+    let fault = loop {
         out.reserve_exact(room);
         let mut end = at_end(out);
         let result = DECOMPRESS.with_borrow_mut(|context| context.decompress(&mut end, stored));
@@ -57,18 +57,19 @@ pub(crate) fn decompress(stored: &[u8], expected: usize, max: usize, out: &mut V
             Ok(_) if reached > max => return Err(Fault::TooLong { reached }),
             Ok(_) => return Ok(()),
             Err(code) if get_error_name(code) != TOO_SMALL => {
-                return Err(Fault::Malformed { offset: 0, what: "invalid zstd data" });
+                break Fault::Malformed { offset: 0, what: "invalid zstd data" };
             }
             Err(_) if room < most => room = room.saturating_mul(4).min(most),
             Err(_) if room < max => {
-                return Err(Fault::Malformed {
-                    offset: 0,
-                    what: "a zstd stream of more bytes than it can hold",
-                });
+                break Fault::Malformed { offset: 0, what: "a zstd stream of more bytes than it can hold" };
             }
-            Err(_) => return Err(Fault::TooLong { reached: max.saturating_add(1) }),
+            Err(_) => break Fault::TooLong { reached: max.saturating_add(1) },
         }
-    }
+    };
+    // The library does not say how much it has written by then. The other codecs leave in `out` what they made, and a
+    // reader pays for it.
+    out.resize(before.saturating_add(room), 0);
+    Err(fault)
 }
 
 /// `out` as a destination that is appended to.
