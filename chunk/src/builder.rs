@@ -71,9 +71,12 @@ impl Default for BuilderOptions {
 }
 
 impl BuilderOptions {
-    /// Those of a columnar chunk, with blocks of the size that the profile is meant for.
+    /// Those of a columnar chunk, with blocks of the size that the profile is meant for. The target is two such blocks at
+    /// least, because until a block is encoded it counts as if it did not compress.
     pub fn columnar(profile: Profile) -> Self {
-        Self { format: Format::Columnar, profile, block_size: profile.group_bytes(), ..Self::default() }
+        let (block_size, default) = (profile.group_bytes(), Self::default());
+        let target_size = default.target_size.max(2 * block_size);
+        Self { format: Format::Columnar, profile, block_size, target_size, ..default }
     }
 
     fn target(&self) -> Target {
@@ -488,12 +491,12 @@ impl Builder {
     }
 }
 
-/// The most that an entry takes in a block: its line and the numbers around it and its pairs.
-fn encoded_bound(entry: &Entry<'_>) -> usize {
-    entry.line.len() + ENTRY_BYTES + 20 * entry.metadata.len()
 /// The most that the numbers around a line take in a block.
 const ENTRY_BYTES: usize = 40;
 
+/// The most that an entry takes in a block: its line and the numbers around it and its pairs.
+fn encoded_bound(entry: &Entry<'_>) -> usize {
+    entry.line.len() + ENTRY_BYTES + 20 * entry.metadata.len()
 }
 
 fn metadata_bytes(entry: &Entry<'_>) -> usize {

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use forebay_chunk::{
-    Append, Builder, BuilderOptions, Chunk, Codec, Direction, Entry, Error, Format, Limits, Snapshot,
+    Append, Builder, BuilderOptions, Chunk, Codec, Direction, Entry, Error, Format, Limits, Profile, Snapshot,
 };
 
 #[path = "support/owned.rs"]
@@ -136,6 +136,27 @@ fn a_chunk_is_full_at_its_target_and_has_no_space_just_before() {
     append(&mut builder, n, &line);
     append(&mut builder, n + 1, &line);
     assert!(builder.is_full() && builder.utilization() >= 1.0);
+}
+
+/// The open block alone reached the target, at a fifth of the block that the profile is for.
+#[test]
+fn a_columnar_chunk_has_space_for_blocks_of_the_size_that_its_profile_is_for() {
+    for profile in [Profile::Fast, Profile::Balanced, Profile::Archive] {
+        let mut builder = builder(BuilderOptions::columnar(profile));
+        let line = "x".repeat(16 << 10);
+        let mut n = 0;
+        let full = loop {
+            let entry = Entry::new(n, &line);
+            assert!(builder.space_for(&entry), "{profile:?} has none after {n} lines");
+            builder.append(entry).unwrap();
+            n += 1;
+            if let Some(block) = builder.take_full() {
+                break block;
+            }
+        };
+        assert!(full.raw_bytes() >= profile.group_bytes(), "{profile:?}");
+        assert!(builder.space_for(&Entry::new(n, &line)), "{profile:?}");
+    }
 }
 
 #[test]
