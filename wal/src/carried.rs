@@ -46,6 +46,9 @@ impl Carried {
         let fits = self.streams.len() < StreamDef::MAX_STREAMS || self.streams.contains_key(&new.id);
         if fits {
             self.gone.remove(&new.id);
+            if !self.streams.contains_key(&new.id) {
+                self.lasts.known(&new);
+            }
             self.streams.insert(new.id, new);
         }
         fits

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::control::StreamDef;
+
 /// The LSN after the last record of each stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Lasts {
@@ -10,6 +12,11 @@ pub(crate) struct Lasts {
     open: BTreeMap<u32, u64>,
     /// The stream of the record that was seen last, and where that ends.
     run: Option<(u32, u64)>,
+    /// After the last record of streams that were not known when it was seen: a segment that was made anew names them
+    /// behind their records.
+    nobody: u64,
+    /// As that, of the group that is being walked.
+    open_nobody: u64,
     /// The highest id that a stream has, or had.
     highest: u32,
 }
@@ -41,6 +48,8 @@ impl Lasts {
             self.named(stream);
             if stream == 0 || known(stream) {
                 self.open.insert(stream, end);
+            } else {
+                self.open_nobody = end;
             }
         }
     }
@@ -51,6 +60,7 @@ impl Lasts {
         while let Some((stream, end)) = self.open.pop_first() {
             self.ends.insert(stream, end);
         }
+        self.nobody = self.nobody.max(self.open_nobody);
     }
 
     /// There is, or was, a stream of this id.
@@ -58,18 +68,29 @@ impl Lasts {
         self.highest = self.highest.max(stream);
     }
 
+    /// A stream is known from here on. Which of the records before are its own is not: it may hold more than it has.
+    pub(crate) fn known(&mut self, def: &StreamDef) {
+        if self.nobody > def.low {
+            self.ends.entry(def.id).or_insert(self.nobody);
+        }
+    }
+
     /// The stream is gone with its records.
     pub(crate) fn gone(&mut self, stream: u32) {
         self.ends.remove(&stream);
     }
 
-    /// Takes in what an earlier segment says of streams that still are `known`.
-    pub(crate) fn earlier(&mut self, other: &Self, known: impl Fn(u32) -> bool) {
+    /// Takes in what an earlier segment says of these streams, which there still are, and of those it does not know.
+    pub(crate) fn earlier(&mut self, other: &Self, streams: &BTreeMap<u32, StreamDef>) {
         self.named(other.highest);
         for (&stream, &end) in &other.ends {
-            if stream == 0 || known(stream) {
+            if stream == 0 || streams.contains_key(&stream) {
                 self.ends.entry(stream).or_insert(end);
             }
+        }
+        if other.nobody > 0 {
+            self.nobody = self.nobody.max(other.nobody);
+            streams.values().for_each(|def| self.known(def));
         }
     }
 }
@@ -95,7 +116,8 @@ mod tests {
 
     #[test]
     fn an_earlier_segment_tells_of_streams_that_have_no_later_record() {
-        let known = |stream| stream != 3;
+        let def = |id| StreamDef { id, flags: 0, low: 1, name: "s".to_owned() };
+        let streams = [1, 2].map(|id| (id, def(id))).into();
         let [mut last, mut before] = [Lasts::default(), Lasts::default()];
         for (lasts, saw) in
             [(&mut before, [(1, 2), (2, 3), (3, 4)]), (&mut last, [(0, 10), (1, 11), (1, 12)])]
@@ -103,8 +125,23 @@ mod tests {
             saw.into_iter().for_each(|saw| lasts.saw(saw, |_| true));
             lasts.group(|_| true);
         }
-        last.earlier(&before, known);
+        last.earlier(&before, &streams);
         assert_eq!([0, 1, 2, 3].map(|stream| last.end(stream)), [10, 12, 3, 0]);
         assert_eq!(last.highest(), 3);
+    }
+
+    #[test]
+    fn a_stream_that_is_named_behind_its_records_has_as_many_as_there_may_be() {
+        let def = |id, low| StreamDef { id, flags: 0, low, name: "s".to_owned() };
+        let mut lasts = Lasts::default();
+        lasts.saw((1, 5), |_| false);
+        lasts.group(|_| false);
+        lasts.saw((2, 9), |_| false);
+        lasts.known(&def(1, 4));
+        lasts.known(&def(2, 5));
+        assert_eq!([1, 2].map(|stream| lasts.end(stream)), [5, 0], "of groups that are over, above its low");
+        let mut later = Lasts::default();
+        later.earlier(&lasts, &[1, 2, 3].map(|id| (id, def(id, 6 - u64::from(id)))).into());
+        assert_eq!([1, 2, 3].map(|stream| later.end(stream)), [5, 5, 5]);
     }
 }

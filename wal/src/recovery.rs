@@ -155,7 +155,7 @@ impl<F: Fs> Survey<'_, F> {
                 return Err(foreign(&found));
             }
             verdict.chain.push(whole(&found, &walk));
-            verdict.lasts.earlier(&walk.carried.lasts, |id| streams.contains_key(&id));
+            verdict.lasts.earlier(&walk.carried.lasts, streams);
             (start, salt) = (before, found.header.salt);
         }
         if start.base_lsn > low {

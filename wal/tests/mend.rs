@@ -272,7 +272,7 @@ fn a_stream_that_has_lost_its_name_keeps_its_records_and_its_id() {
     };
     let expected = [(2, "lost-2".to_owned(), 1), (3, "third".to_owned(), 3)];
     assert_eq!((names(&looked), names(&report)), (expected.to_vec(), expected.to_vec()));
-    assert_eq!(wal.stream("other").unwrap().id(), 1, "which no record has");
+    assert_eq!(wal.stream("other").unwrap().id(), 4, "above every id that a record has");
     let lost = wal.stream("lost-2").unwrap();
     assert_eq!((lost.id(), lost.reader(Lsn(0)).count()), (2, 1));
     wal.rotate().unwrap();
@@ -280,6 +280,48 @@ fn a_stream_that_has_lost_its_name_keeps_its_records_and_its_id() {
     // A cut in front of its records has no need of it.
     let (_, report) = opens("cut", &plant(&damaged), RepairPolicy::TruncateAt);
     assert_eq!(names(&report), expected[1..]);
+}
+
+/// What named it for the last time came behind its records, and so none of them was its own.
+#[test]
+fn a_stream_whose_name_was_mended_holds_its_records() {
+    for last in [true, false] {
+        let disk = SimFs::new(0);
+        let (wal, _) = open(&disk, RepairPolicy::Fail).unwrap();
+        let [a, b] = ["a", "b"].map(|name| wal.stream(name).unwrap());
+        a.append("1").unwrap();
+        b.append("2").unwrap();
+        a.truncate_before(wal.next_lsn()).unwrap();
+        wal.rotate().unwrap();
+        b.append("3").unwrap();
+        let first = a.append("4").unwrap();
+        if !last {
+            wal.rotate().unwrap();
+            b.append("5").unwrap();
+        }
+        drop((a, b, wal));
+        let mut damaged = files(&disk, if last { 1..=2 } else { 1..=3 });
+        // The copy of what names the first one.
+        flip(&mut damaged, 2, 1);
+        for repair in REPAIRS {
+            let what = format!("{last}, {repair:?}");
+            let disk = plant(&damaged);
+            let (wal, report) = opens(&what, &disk, repair);
+            let kept = wal.stream("a").unwrap().reader(first).count();
+            assert_eq!((report.streams.len(), kept > 0), (2, repair == RepairPolicy::Salvage), "{what}");
+            drop(wal);
+            for _ in 0..2 {
+                let (wal, _) = opens(&what, &disk, RepairPolicy::Fail);
+                wal.rotate().unwrap();
+                wal.stream("b").unwrap().truncate_before(wal.next_lsn()).unwrap();
+                let low = wal.truncate_before(wal.next_lsn()).unwrap().low;
+                if kept > 0 {
+                    assert!(low <= first, "{what}: {low:?}");
+                    assert_eq!(&*wal.usage().pinned_by.unwrap().name, "a", "{what}");
+                }
+            }
+        }
+    }
 }
 
 /// Bodies behind a header that has rotted were of a kind that the segment before did not know.

@@ -189,6 +189,15 @@ fn check(golden: &Files, (what, files): &(String, Files), repair: RepairPolicy) 
         let counts = |report: &RecoveryReport| (report.next_lsn, report.records, report.lost.clone());
         assert_eq!(counts(&looked), counts(&report), "{what}: as verified");
     }
+    // Each stream holds what it has, also where nothing is appended to it.
+    let (again, _) =
+        open(&disk.restart(), RepairPolicy::Fail).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let gone = again.truncate_before(again.next_lsn()).unwrap().low.0;
+    for (id, name, low) in &streams {
+        let first = records.iter().find(|(lsn, (stream, _))| stream == id && *lsn >= low);
+        assert!(first.is_none_or(|(lsn, _)| gone <= *lsn), "{what}: {name} holds {first:?}, not {gone}");
+    }
+    drop(again);
     // The log goes on, each stream under its id, and what was repaired is so for good.
     let mut records = records;
     for (id, name, low) in &streams {
