@@ -1,5 +1,6 @@
 //! The files that are shipped, on the operating system's file system: the one place where the agent opens them.
 
+use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -16,8 +17,8 @@ const NOT_WAITING: i32 = OFlags::NONBLOCK.bits().cast_signed();
 pub(super) struct Seen {
     pub(super) key: Key,
     pub(super) len: u64,
-    /// When it was last written to, for comparison only.
-    pub(super) modified: (i64, i64),
+    /// When it was last written to, and when anything of it changed, its name included. For comparison only.
+    pub(super) modified: [i64; 4],
     /// No name is left.
     pub(super) unlinked: bool,
 }
@@ -51,7 +52,7 @@ pub(super) fn named(path: &Path) -> io::Result<Seen> {
 
 fn seen(metadata: &Metadata) -> Seen {
     let key = Key { device: metadata.dev(), inode: metadata.ino() };
-    let modified = (metadata.mtime(), metadata.mtime_nsec());
+    let modified = [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()];
     Seen { key, len: metadata.len(), modified, unlinked: metadata.nlink() == 0 }
 }
 
@@ -99,11 +100,23 @@ pub(super) fn files_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The file with this number in the directory of `path`, under whatever name.
-pub(super) fn renamed(path: &Path, key: Key) -> Option<PathBuf> {
-    let is_it = |path: &PathBuf| named(path).is_ok_and(|seen| seen.key == key);
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    files_in(dir).ok()?.into_iter().find(is_it)
+/// The directory that `path` is in.
+pub(super) fn directory(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The regular files in a directory by their numbers, none where there is no directory.
+pub(super) fn numbers_in(dir: &Path) -> io::Result<BTreeMap<Key, PathBuf>> {
+    match files_in(dir) {
+        Ok(files) => Ok(files.into_iter().filter_map(|path| Some((named(&path).ok()?.key, path))).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A file in the directory of `path` whose number is the one, under whatever name.
+pub(super) fn find(path: &Path, is_it: impl Fn(Key) -> bool) -> Option<PathBuf> {
+    numbers_in(directory(path)).ok()?.into_iter().find(|&(key, _)| is_it(key)).map(|(_, path)| path)
 }
 
 #[cfg(test)]

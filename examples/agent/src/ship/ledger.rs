@@ -29,7 +29,8 @@ impl<F: Fs> Ledger<F> {
     }
 
     /// Everything that was read is settled.
-    pub(super) fn settle(&mut self, tails: &Tails) {
+    pub(super) fn settle(&mut self, tails: &mut Tails) {
+        tails.forget();
         self.settled = tails.state();
         self.unsaved = true;
     }

@@ -143,6 +143,9 @@ impl<F: Fs, P: Pace> Agent<F, P> {
                 }
                 continue;
             }
+            if load.bytes == 0 && self.watch.tails.forget() {
+                self.ledger.settle(&mut self.watch.tails);
+            }
             self.ledger.keep_up(&self.watch.tails);
             if done {
                 break;
@@ -240,7 +243,7 @@ impl<F: Fs, P: Pace> Agent<F, P> {
             self.shipped.first_refusal = self.shipped.first_refusal.take().or(settled.first_refusal);
             self.shipped.batches += 1;
         }
-        self.ledger.settle(&self.watch.tails);
+        self.ledger.settle(&mut self.watch.tails);
         self.shipped.lines += lines;
         self.shipped.bytes += load.bytes;
         self.shipped.cut_lines += load.cut;

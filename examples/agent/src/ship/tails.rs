@@ -1,9 +1,12 @@
 //! The files that are read, each up to where it was read, whatever they are called by now.
 //!
 //! F1: a file is known by its number and how it begins, so renaming it repeats and loses nothing. F2: a file that was
-//! rotated away is read to its end, and until it was quiet for a while, beside the one that took its name. F3: one that
+//! rotated away is read beside the one that took its name, until it is gone and quiet, or quiet for long ([`gone`]). F3: one that
 //! was truncated or written anew is read from its start. F4: what was read is whole events ([`Piece`]), and a piece read
 //! again gives the same lines at the same times as long as the file has the bytes.
+
+mod gone;
+mod resume;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
@@ -22,8 +25,6 @@ use super::times::Times;
 const READ_BYTES: usize = 256 << 10;
 /// An event of several lines is over when nothing came for this long.
 const DUE_AFTER_NS: u64 = 1_000_000_000;
-/// A file that lost its name is over when nothing came for this long: whoever writes it may be slow to notice.
-const OVER_AFTER_NS: u64 = 5_000_000_000;
 
 /// How often files that are followed are to be looked at.
 pub const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -40,9 +41,11 @@ pub struct Tails {
     last: Option<Key>,
     opened: u64,
     told: BTreeSet<PathBuf>,
-    first_scan: bool,
     /// Files that were something else when they were left.
     rewritten: BTreeSet<Key>,
+    /// The numbers that files have since the restart.
+    moved: BTreeMap<Key, Key>,
+    swept_ns: u64,
 }
 
 /// A file, open or read to its end.
@@ -53,10 +56,16 @@ struct Tail {
     offset: u64,
     within: bool,
     len: u64,
-    modified: (i64, i64),
+    modified: [i64; 4],
     changed_ns: u64,
-    /// It lost its name.
-    renamed: bool,
+    /// Since when it has lost its name.
+    lost_ns: Option<u64>,
+    /// It has no other either.
+    unlinked: bool,
+    /// It was read to its end, and nothing more is expected.
+    over: bool,
+    /// It is to be read where there is more.
+    wanted: bool,
     file: Option<File>,
 }
 
@@ -64,6 +73,18 @@ impl Tail {
     fn mark(&self, key: Key) -> Mark {
         let Self { head, offset, within, .. } = *self;
         Mark { stream: self.stream.clone(), key, head, offset, within }
+    }
+
+    /// Whether nothing happened since it was `seen`.
+    fn has(&self, seen: Seen) -> bool {
+        (self.len, self.modified) == (seen.len, seen.modified)
+    }
+
+    /// Whether it is the file that has this name and number now, although it was not open meanwhile.
+    fn is_same(&self, path: &Path, file: &File, seen: Seen) -> io::Result<bool> {
+        let told = Path::new(&self.stream) == path || self.head.len == HEAD_BYTES as u64;
+        let head = disk::head(file, self.head.len)?;
+        Ok(told && judge(self.head, self.offset, seen.len, head) == Verdict::Same)
     }
 }
 
@@ -96,40 +117,9 @@ impl Tails {
             last: None,
             opened: 0,
             told: BTreeSet::new(),
-            first_scan: true,
             rewritten: BTreeSet::new(),
-        }
-    }
-
-    /// Finds the files that `state` knows, under their names or others in the same directory, and forgets those that
-    /// are gone. Files whose names are not `wanted` are remembered and left alone.
-    pub fn restore(&mut self, state: &State, now_ns: u64, wanted: impl Fn(&Path) -> bool) {
-        self.times = state.streams.clone();
-        for mark in &state.files {
-            let path = Path::new(&mark.stream);
-            let named = disk::named(path).is_ok_and(|seen| seen.key == mark.key);
-            let found = if named { Some(path.to_owned()) } else { disk::renamed(path, mark.key) };
-            let opened =
-                found.and_then(|path| disk::open(&path).ok()).filter(|(_, seen)| seen.key == mark.key);
-            let Some((file, seen)) = opened else {
-                tracing::info!(file = mark.stream, "a file that was shipped is gone");
-                continue;
-            };
-            let tail = Tail {
-                stream: mark.stream.clone(),
-                head: mark.head,
-                offset: mark.offset,
-                within: mark.within,
-                len: u64::MAX,
-                modified: (0, 0),
-                changed_ns: now_ns,
-                renamed: !named,
-                file: wanted(path).then_some(file),
-            };
-            self.files.insert(mark.key, tail);
-            if self.look_at(mark.key, seen, now_ns) == Verdict::Rewritten {
-                self.rewritten.insert(mark.key);
-            }
+            moved: BTreeMap::new(),
+            swept_ns: 0,
         }
     }
 
@@ -155,41 +145,38 @@ impl Tails {
             }
         }
         for (key, tail) in &mut self.files {
-            tail.renamed = !named.contains(key);
+            if !named.contains(key) {
+                tail.lost_ns.get_or_insert(now_ns);
+            } else if !tail.unlinked {
+                tail.lost_ns = None;
+            }
         }
-        self.first_scan = false;
+        self.sweep(now_ns);
         Ok(())
     }
 
     /// Takes in the file that has this name now.
     fn name(&mut self, path: &Path, now_ns: u64) -> io::Result<Key> {
         let seen = disk::named(path)?;
-        let stream = path.to_string_lossy().into_owned();
         let known = self.files.get(&seen.key);
-        match known {
-            Some(tail) if tail.file.is_some() || !self.first_scan && tail.offset == seen.len => {}
-            Some(tail) => {
-                let (file, seen) = disk::open(path)?;
-                let head = disk::head(&file, tail.head.len)?;
-                if judge(tail.head, tail.offset, seen.len, head) == Verdict::Same {
-                    if seen.len > tail.offset {
-                        let tail = self.files.get_mut(&seen.key).expect("it was just looked at");
-                        (tail.file, tail.changed_ns) = (Some(file), now_ns);
-                        self.look_at(seen.key, seen, now_ns);
-                    }
+        // As long as it is open, its number is no other's; closed, it may be.
+        if known.is_some_and(|tail| tail.file.is_some() || tail.has(seen)) {
+            return Ok(seen.key);
+        }
+        let (file, seen) = disk::open(path)?;
+        match self.files.get_mut(&seen.key) {
+            Some(tail) if tail.file.is_some() => {}
+            Some(tail) if tail.is_same(path, &file, seen)? => {
+                if seen.len > tail.offset {
+                    (tail.file, tail.changed_ns) = (Some(file), now_ns);
+                    self.look_at(seen.key, seen, now_ns);
                 } else {
-                    self.open_new(stream, file, seen, now_ns)?;
+                    (tail.len, tail.modified) = (seen.len, seen.modified);
                 }
             }
-            None if self.follow => {
-                let (file, seen) = disk::open(path)?;
-                self.open_new(stream, file, seen, now_ns)?;
-            }
-            None => {
-                // One after the other: they need not all be open at once, but they have to be there.
-                disk::open(path)?;
-                self.waiting.push_back(path.to_owned());
-            }
+            // One after the other: they need not all be open at once, but they have to be there.
+            None if !self.follow => self.waiting.push_back(path.to_owned()),
+            _ => self.open_new(path.to_string_lossy().into_owned(), file, seen, now_ns)?,
         }
         Ok(seen.key)
     }
@@ -206,7 +193,10 @@ impl Tails {
             len: seen.len,
             modified: seen.modified,
             changed_ns: now_ns,
-            renamed: false,
+            lost_ns: None,
+            unlinked: false,
+            over: false,
+            wanted: true,
             file: Some(file),
         };
         self.files.insert(seen.key, tail);
@@ -231,8 +221,10 @@ impl Tails {
     fn look_at(&mut self, key: Key, seen: Seen, now_ns: u64) -> Verdict {
         let Some(tail) = self.files.get_mut(&key) else { return Verdict::Same };
         let Some(file) = &tail.file else { return Verdict::Same };
-        tail.renamed |= seen.unlinked;
-        if (seen.len, seen.modified) == (tail.len, tail.modified) {
+        if seen.unlinked && !tail.unlinked {
+            (tail.unlinked, tail.lost_ns) = (true, Some(now_ns));
+        }
+        if tail.has(seen) {
             return Verdict::Same;
         }
         let known = disk::head(file, tail.head.len).unwrap_or(tail.head);
@@ -247,7 +239,7 @@ impl Tails {
             (tail.offset, tail.within) = (0, false);
         }
         if seen.len != tail.len || verdict == Verdict::Rewritten {
-            tail.changed_ns = now_ns;
+            (tail.changed_ns, tail.over) = (now_ns, false);
         }
         if tail.head.len < HEAD_BYTES as u64 || verdict == Verdict::Rewritten {
             tail.head = disk::head(file, u64::MAX).unwrap_or(tail.head);
@@ -287,7 +279,7 @@ impl Tails {
 
     /// The open files, that after the last one first.
     fn turns(&self) -> Vec<Key> {
-        let open = |(&key, tail): (&Key, &Tail)| tail.file.is_some().then_some(key);
+        let open = |(&key, tail): (&Key, &Tail)| (tail.file.is_some() && !tail.over).then_some(key);
         let mut keys = self.files.iter().filter_map(open).collect::<Vec<_>>();
         let next = keys.partition_point(|&key| Some(key) <= self.last);
         keys.rotate_left(next);
@@ -324,7 +316,7 @@ impl Tails {
         let end = match (at_end, self.follow) {
             (false, _) => End::Open,
             (true, false) => End::Closed,
-            (true, true) if tail.renamed && quiet_ns >= OVER_AFTER_NS => End::Closed,
+            (true, true) if tail.is_over(now_ns) => End::Closed,
             (true, true) if quiet_ns >= DUE_AFTER_NS => End::Due,
             (true, true) => End::Open,
         };
@@ -335,41 +327,13 @@ impl Tails {
         tail.offset += cut.consumed as u64;
         tail.within = cut.within;
         if end == End::Closed && cut.consumed == read {
-            tail.file = None;
+            match self.follow {
+                true => tail.over = true,
+                false => tail.file = None,
+            }
         }
         reading.buffer = buffer;
         Ok(cut.consumed > 0)
-    }
-
-    /// Reads the pieces of a batch again that was under way, so that it is the batch that it was.
-    pub fn redo(&mut self, pieces: &[Piece], load: &mut Load, reading: &mut Reading) {
-        for piece in pieces {
-            let Some(tail) = self.files.get_mut(&piece.key) else { continue };
-            let Some(file) = &tail.file else { continue };
-            let len = usize::try_from(piece.to.saturating_sub(piece.from)).unwrap_or(usize::MAX);
-            let most = reading.joiner.window().max(READ_BYTES).max(reading.batch_bytes);
-            if tail.offset != piece.from || len > most || self.rewritten.contains(&piece.key) {
-                tracing::warn!(
-                    file = tail.stream,
-                    "a batch that was under way cannot be repeated: the file was truncated"
-                );
-                continue;
-            }
-            let mut bytes = vec![0; len];
-            if disk::read_at(file, &mut bytes, piece.from).ok() != Some(len) {
-                tracing::warn!(
-                    file = tail.stream,
-                    "a batch that was under way cannot be repeated: its bytes are gone"
-                );
-                continue;
-            }
-            let times = self.times.entry(tail.stream.clone()).or_default();
-            reading.wall_ns = piece.read_ns;
-            let piece = Piece { to: piece.from, ..*piece };
-            let cut = load.take(reading, &tail.stream, times, &bytes, piece, End::Closed);
-            tail.offset += cut.consumed as u64;
-            tail.within = cut.within;
-        }
     }
 
     /// Whether there will never be more.
@@ -397,18 +361,6 @@ impl Tails {
     /// Up to where everything was read.
     pub fn state(&self) -> State {
         State { files: self.marks().collect(), streams: self.times.clone(), ..State::default() }
-    }
-
-    /// Where the files of a batch stood before it.
-    pub fn before(&self, pieces: &[Piece]) -> BTreeMap<Key, Mark> {
-        let mut marks = BTreeMap::new();
-        for piece in pieces {
-            if let Some(tail) = self.files.get(&piece.key) {
-                let mark = Mark { offset: piece.from, within: piece.within, ..tail.mark(piece.key) };
-                marks.entry(piece.key).or_insert(mark);
-            }
-        }
-        marks
     }
 }
 

@@ -46,6 +46,10 @@ impl Logs {
         std::fs::rename(self.path(from), self.path(to)).unwrap();
     }
 
+    fn remove(&self, name: &str) {
+        std::fs::remove_file(self.path(name)).unwrap();
+    }
+
     fn load(&mut self) -> Load {
         self.reading.wall_ns = i64::try_from(self.now_ns).unwrap();
         self.tails.scan(&self.sources.scan().files, self.now_ns).unwrap();
@@ -58,6 +62,7 @@ impl Logs {
     /// The lines that there are now, settled.
     fn lines(&mut self) -> Vec<String> {
         let load = self.load();
+        self.tails.forget();
         self.state = self.tails.state();
         texts(&load)
     }
@@ -121,13 +126,157 @@ fn a_rotated_file_is_read_to_its_end_beside_its_successor() {
         let mut lines = logs.lines();
         lines.sort();
         assert_eq!(lines, ["four", "three"], "{pattern}: whoever writes it has not noticed yet");
-        logs.now_ns += 4 * SECOND_NS;
-        assert_eq!(logs.lines(), [""; 0]);
-        logs.now_ns += SECOND_NS;
-        assert_eq!(logs.lines(), ["last"], "{pattern}: it is over");
-        logs.now_ns += 60 * SECOND_NS;
+        logs.now_ns += 600 * SECOND_NS;
         logs.rename("app.log.1", "app.log.2");
         assert_eq!(logs.lines(), [""; 0], "{pattern}: nothing again");
+        logs.remove("app.log.2");
+        assert_eq!(logs.lines(), [""; 0]);
+        logs.now_ns += 5 * SECOND_NS;
+        assert_eq!(logs.lines(), ["last"], "{pattern}: it is over");
+        assert_eq!(logs.state.files.len(), 1);
+    }
+}
+
+/// It was left at the rename once, where it had been quiet before.
+#[test]
+fn a_file_that_was_quiet_before_it_was_rotated_is_followed_as_long_as_it_is_there() {
+    let mut logs = Logs::follow("app.log");
+    let long = "x".repeat(300);
+    logs.write("app.log", &format!("{long}\n"));
+    assert_eq!(logs.lines().len(), 1);
+    logs.now_ns += 60 * SECOND_NS;
+    logs.rename("app.log", "app.log.1");
+    assert_eq!(logs.lines(), [""; 0]);
+    logs.now_ns += SECOND_NS;
+    logs.write("app.log.1", "late\n");
+    assert_eq!(logs.lines(), ["late"]);
+    logs.now_ns += 3_600 * SECOND_NS;
+    assert_eq!(logs.lines(), [""; 0]);
+    assert!(logs.tails.files.values().all(|tail| tail.file.is_none()), "closed after an hour");
+    logs.rename("app.log.1", "app.log.2");
+    logs.write("app.log.2", "later\n");
+    logs.now_ns += 60 * SECOND_NS;
+    assert_eq!(logs.lines(), ["later"], "and found again where it grows after all");
+}
+
+#[test]
+fn files_that_are_gone_are_forgotten() {
+    let mut logs = Logs::follow("*.log");
+    for number in 0..100 {
+        let name = format!("{number}.log");
+        logs.write(&name, "one\n");
+        assert_eq!(logs.lines(), ["one"]);
+        logs.remove(&name);
+        assert_eq!(logs.lines(), [""; 0]);
+        logs.now_ns += 5 * SECOND_NS;
+        assert_eq!(logs.lines(), [""; 0]);
+    }
+    assert_eq!((logs.state.files.len(), logs.state.streams.len()), (0, 0));
+    // Closed with a name, and removed later.
+    logs.write("a.log", &"one\n".repeat(100));
+    assert_eq!(logs.lines().len(), 100);
+    logs.rename("a.log", "a.old");
+    assert_eq!(logs.lines(), [""; 0]);
+    logs.now_ns += 3_600 * SECOND_NS;
+    assert_eq!(logs.lines(), [""; 0]);
+    assert_eq!(logs.state.files.len(), 1);
+    logs.remove("a.old");
+    logs.now_ns += 60 * SECOND_NS;
+    assert_eq!(logs.lines(), [""; 0]);
+    assert_eq!(logs.state.files.len(), 0);
+}
+
+#[test]
+fn the_number_of_a_file_that_is_gone_may_be_given_to_another() {
+    let mut logs = Logs::follow("*.log");
+    logs.write("a.log", "done 01\n");
+    assert_eq!(logs.lines(), ["done 01"]);
+    logs.remove("a.log");
+    assert_eq!(logs.lines(), [""; 0]);
+    logs.now_ns += 5 * SECOND_NS;
+    let load = logs.load();
+    assert!(load.parcel.is_empty() && logs.tails.files.values().all(|tail| tail.file.is_some()));
+    logs.tails.forget();
+    // Whether it has the same number is up to the file system.
+    logs.write("b.log", "done 02\n");
+    assert_eq!(logs.lines(), ["done 02"]);
+    // So it is given it here: closed, and another file by all but its number.
+    logs.tails.files.values_mut().for_each(|tail| (tail.file, tail.wanted) = (None, false));
+    logs.rename("b.log", "c.log");
+    logs.write("c.log", "done 03\n");
+    let load = logs.load();
+    let c = logs.path("c.log").display().to_string();
+    assert!(entries(&load).iter().all(|(name, ..)| *name == c));
+    assert_eq!(
+        texts(&load),
+        ["done 02", "done 03"],
+        "from its start, since it cannot be told from a new one"
+    );
+}
+
+#[test]
+fn a_file_that_was_overwritten_under_another_name_is_read_from_its_start() {
+    let mut logs = Logs::follow("*.log");
+    logs.write("a.log", "one\n");
+    assert_eq!(logs.lines(), ["one"]);
+    logs.rename("a.log", "b.log");
+    logs.now_ns += 6 * SECOND_NS;
+    assert_eq!(logs.lines(), [""; 0]);
+    std::fs::write(logs.path("b.log"), "two\n").unwrap();
+    let later = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
+    File::options().write(true).open(logs.path("b.log")).unwrap().set_modified(later).unwrap();
+    assert_eq!(logs.lines(), ["two"]);
+}
+
+#[test]
+fn after_a_restart_a_number_alone_does_not_make_a_file_the_one_that_was_read() {
+    let mut logs = Logs::follow("*.log");
+    logs.write("a.log", "start\n");
+    assert_eq!(logs.lines(), ["start"]);
+    // The number is given to another file that begins the same.
+    logs.rename("a.log", "b.log");
+    logs.write("b.log", "more\n");
+    logs.restart();
+    let load = logs.load();
+    let b = logs.path("b.log").display().to_string();
+    assert!(entries(&load).iter().all(|(name, ..)| *name == b));
+    assert_eq!(texts(&load), ["start", "more"]);
+}
+
+#[test]
+fn numbers_that_changed_over_a_boot_make_no_file_new() {
+    let long = format!("{}\n", "x".repeat(300));
+    for (text, inode_too, rotated) in
+        [(&*long, true, false), (&*long, false, false), (&*long, false, true), ("one\n", false, true)]
+    {
+        let mut logs = Logs::follow("a.log");
+        logs.write("a.log", text);
+        let load = logs.load();
+        logs.state =
+            State { files: logs.tails.before(&load.pieces).into_values().collect(), ..State::default() };
+        let mut pieces = load.pieces;
+        let keys = logs
+            .state
+            .files
+            .iter_mut()
+            .map(|mark| &mut mark.key)
+            .chain(pieces.iter_mut().map(|piece| &mut piece.key));
+        for key in keys {
+            key.device += 1;
+            key.inode += u64::from(inode_too) << 40;
+        }
+        logs.write("a.log", "more\n");
+        if rotated {
+            logs.rename("a.log", "a.log.1");
+            logs.write("a.log", "new\n");
+        }
+        logs.restart();
+        let mut again = Load::default();
+        logs.tails.redo(&pieces, &mut again, &mut logs.reading);
+        assert_eq!(entries(&again), entries(&Load { pieces, ..load }));
+        let mut lines = logs.lines();
+        lines.sort();
+        assert_eq!(lines, ["more", "new"][..1 + usize::from(rotated)]);
     }
 }
 
