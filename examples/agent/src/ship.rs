@@ -87,7 +87,7 @@ pub struct Options {
     /// How long and how often to try.
     pub retry: Retry,
     /// How long the last batch may take after the agent was told to stop. Default 10 s; what is not delivered then stays
-    /// at its offset.
+    /// at its offset, and lines of standard input are lost. Of these, what comes within a moment is still taken.
     pub stop_within: Duration,
     /// Chooses the jitter of retries. Default chosen by the machine.
     pub seed: u64,

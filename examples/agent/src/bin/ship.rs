@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Parser;
 use forebay_agent::log;
 use forebay_agent::ship::pace::SystemPace;
-use forebay_agent::ship::{Agent, Board, Options, Packing, Progress, Shipped};
+use forebay_agent::ship::{Agent, Board, Options, Packing, Progress};
 use forebay_wal::fs::StdFs;
 use indicatif::{ProgressBar, ProgressStyle};
 use regex::bytes::Regex;
@@ -118,11 +118,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     } else {
         println!("{}", shipped.table());
     }
-    let Shipped { undelivered_lines, .. } = outcome?;
-    anyhow::ensure!(
-        resumes || undelivered_lines == 0,
-        "{undelivered_lines} lines were read and not delivered"
-    );
+    let gone = outcome?.gone_lines(resumes);
+    anyhow::ensure!(gone == 0, "{gone} lines were read and not delivered");
     Ok(())
 }
 

@@ -31,6 +31,8 @@ pub struct Load {
     pub parcel: Parcel,
     /// Of which bytes they are; of standard input, nobody knows.
     pub pieces: Vec<Piece>,
+    /// Lines of standard input, which nobody can read again.
+    pub of_input: u64,
     /// Bytes that were read for them.
     pub bytes: u64,
     /// Lines that were cut.

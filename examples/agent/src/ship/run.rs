@@ -52,6 +52,7 @@ pub struct Agent<F: Fs, P> {
     ledger: Ledger<F>,
     shipped: Shipped,
     started_ns: u64,
+    stopped_ns: Option<u64>,
     failed: Option<Unreadable>,
 }
 
@@ -110,6 +111,7 @@ impl<F: Fs, P: Pace> Agent<F, P> {
             ledger: Ledger::new(positions, settled),
             shipped: Shipped::default(),
             started_ns,
+            stopped_ns: None,
             failed: None,
         };
         agent.watch.scan(started_ns)?;
@@ -130,12 +132,14 @@ impl<F: Fs, P: Pace> Agent<F, P> {
             self.send(std::mem::take(&mut load)).await?;
         }
         loop {
-            let stopping = self.is_stopped();
-            if !stopping {
-                self.fill(&mut load)?;
-            }
+            let done = match self.stopping_for() {
+                None => {
+                    self.fill(&mut load)?;
+                    self.is_done()
+                }
+                Some(stopping) => self.drain(&mut load, stopping),
+            };
             let now_ns = self.pace.now_ns();
-            let done = stopping || self.is_done();
             if load.bytes > 0 && (done || load.is_full(&self.reading) || self.due_in(&load, now_ns).is_zero())
             {
                 if !self.send(std::mem::take(&mut load)).await? {
@@ -150,17 +154,25 @@ impl<F: Fs, P: Pace> Agent<F, P> {
             if done {
                 break;
             }
-            self.idle(self.due_in(&load, now_ns)).await?;
+            self.idle(self.due_in(&load, now_ns)).await;
         }
+        let left = self.input.as_mut().map_or(0, Input::abandon);
+        self.shipped.undelivered_lines += left;
+        self.shipped.lost_lines += left;
         match self.failed {
             Some(Unreadable { path, offset, source }) => Err(ShipError::Read { file: path, offset, source }),
             None => Ok(self.shipped),
         }
     }
 
-    fn is_stopped(&self) -> bool {
+    /// Since when it is told to stop.
+    fn stopping_for(&mut self) -> Option<Duration> {
+        let now_ns = self.pace.now_ns();
         // An agent whose `Stop` was dropped stops as well: nobody could tell it any more.
-        *self.stop.borrow() || self.stop.has_changed().is_err()
+        if self.stopped_ns.is_none() && (*self.stop.borrow() || self.stop.has_changed().is_err()) {
+            self.stopped_ns = Some(now_ns);
+        }
+        self.stopped_ns.map(|stopped_ns| Duration::from_nanos(now_ns.saturating_sub(stopped_ns)))
     }
 
     fn is_done(&self) -> bool {
@@ -191,7 +203,7 @@ impl<F: Fs, P: Pace> Agent<F, P> {
                 self.failed.get_or_insert(error);
             }
         }
-        self.fill_from_input(load, now_ns)?;
+        self.fill_from_input(load, now_ns, false);
         if before == 0 && load.bytes > 0 {
             load.began_ns = now_ns;
         }
@@ -200,12 +212,25 @@ impl<F: Fs, P: Pace> Agent<F, P> {
         Ok(())
     }
 
-    fn fill_from_input(&mut self, load: &mut Load, now_ns: u64) -> Result<(), ShipError> {
-        let Some(input) = &mut self.input else { return Ok(()) };
+    /// Takes what standard input says last, since nobody can read it again; whether that was all. Whoever writes it may
+    /// have been told to stop as well, and be a moment behind.
+    fn drain(&mut self, load: &mut Load, stopping: Duration) -> bool {
+        let now_ns = self.pace.now_ns();
+        self.reading.wall_ns = self.pace.wall_ns();
+        let Some(input) = &mut self.input else { return true };
+        input.take(self.reading.joiner.window(), now_ns);
+        let quiet = Duration::from_nanos(now_ns.saturating_sub(input.changed_ns)).min(stopping);
+        let over = input.ended || quiet >= LOOK_EVERY || stopping >= self.options.stop_within / 2;
+        self.fill_from_input(load, now_ns, over);
+        over && self.input.as_ref().is_none_or(|input| input.bytes.is_empty())
+    }
+
+    fn fill_from_input(&mut self, load: &mut Load, now_ns: u64, over: bool) {
+        let Some(input) = &mut self.input else { return };
+        let lines = load.parcel.len();
         while !load.is_full(&self.reading) {
-            let failed = |source| ShipError::Read { file: STANDARD_INPUT.into(), offset: 0, source };
-            input.take(self.reading.joiner.window(), now_ns).map_err(failed)?;
-            let end = match input.ended {
+            input.take(self.reading.joiner.window(), now_ns);
+            let end = match input.ended || over {
                 true => End::Closed,
                 false if now_ns.saturating_sub(input.changed_ns) >= DUE_AFTER_NS => End::Due,
                 false => End::Open,
@@ -223,7 +248,12 @@ impl<F: Fs, P: Pace> Agent<F, P> {
                 break;
             }
         }
-        Ok(())
+        load.of_input += (load.parcel.len() - lines) as u64;
+        if let Some((offset, source)) = input.failure() {
+            let error = Unreadable { path: STANDARD_INPUT.into(), offset, source };
+            error.tell();
+            self.failed.get_or_insert(error);
+        }
     }
 
     /// Delivers a batch and settles it; `false` where the agent was told to stop and the server did not take it in time.
@@ -236,6 +266,7 @@ impl<F: Fs, P: Pace> Agent<F, P> {
             let Some(sent) = sent else {
                 tracing::warn!(lines, "told to stop; the server did not take the last lines");
                 self.shipped.undelivered_lines += lines;
+                self.shipped.lost_lines += load.of_input;
                 return Ok(false);
             };
             let settled = sent.map_err(|source| ShipError::Lost { lines, source: Box::new(source) })?;
@@ -258,7 +289,9 @@ impl<F: Fs, P: Pace> Agent<F, P> {
     /// names. Nothing where the agent was told to stop and the server did not take them in time.
     async fn delivered(&mut self, parcel: &Parcel) -> Option<Result<Settled, GivenUp>> {
         let deliver = self.courier.deliver(parcel, self.options.packing);
-        let grace = stopped_for(self.stop.clone(), self.pace.clone(), self.options.stop_within);
+        let stopping = self.stopped_ns.map_or(0, |stopped_ns| self.pace.now_ns().saturating_sub(stopped_ns));
+        let left = self.options.stop_within.saturating_sub(Duration::from_nanos(stopping));
+        let grace = stopped_for(self.stop.clone(), self.pace.clone(), left);
         tokio::pin!(deliver, grace);
         loop {
             tokio::select! {
@@ -274,9 +307,13 @@ impl<F: Fs, P: Pace> Agent<F, P> {
     }
 
     /// Waits until something may have happened.
-    async fn idle(&mut self, due_in: Duration) -> Result<(), ShipError> {
+    async fn idle(&mut self, due_in: Duration) {
         let files = if self.options.follow { LOOK_EVERY } else { Duration::from_secs(1) };
         let now_ns = self.pace.now_ns();
+        let (due_in, stopping) = match self.stopped_ns {
+            Some(_) => (LOOK_EVERY, true),
+            None => (files.min(due_in), false),
+        };
         let input = self.input.as_mut().filter(|input| !input.ended);
         let more = async {
             match input {
@@ -285,9 +322,9 @@ impl<F: Fs, P: Pace> Agent<F, P> {
             }
         };
         tokio::select! {
-            _ = self.stop.changed() => Ok(()),
-            read = more => read.map_err(|source| ShipError::Read { file: STANDARD_INPUT.into(), offset: 0, source }),
-            () = self.pace.wait(files.min(due_in)) => Ok(()),
+            _ = self.stop.changed(), if !stopping => {}
+            () = more => {}
+            () = self.pace.wait(due_in) => {}
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct Shipped {
     pub cut_lines: u64,
     /// Lines that were read and not delivered before the end.
     pub undelivered_lines: u64,
+    /// Those of them that came from standard input, which nobody can read again.
+    pub lost_lines: u64,
     /// From the start to the last answer.
     #[serde(rename = "elapsed_seconds", serialize_with = "as_seconds")]
     pub elapsed: Duration,
@@ -75,6 +77,11 @@ impl Progress {
 }
 
 impl Shipped {
+    /// Lines that were read, not delivered, and will not be read again; where offsets are kept, those of files will.
+    pub fn gone_lines(&self, offsets_are_kept: bool) -> u64 {
+        if offsets_are_kept { self.lost_lines } else { self.undelivered_lines }
+    }
+
     /// The table at the end.
     pub fn table(&self) -> String {
         let seconds = self.elapsed.as_secs_f64().max(1e-9);

@@ -3,6 +3,7 @@
 
 use std::io::{self, Read};
 
+use memchr::memchr_iter;
 use tokio::sync::mpsc::{Receiver, channel, error::TryRecvError};
 
 const CHUNK_BYTES: usize = 64 << 10;
@@ -17,6 +18,9 @@ pub(super) struct Input {
     pub(super) within: bool,
     pub(super) changed_ns: u64,
     pub(super) ended: bool,
+    /// Bytes that were read so far.
+    read: u64,
+    failed: Option<io::Error>,
 }
 
 impl Input {
@@ -42,32 +46,51 @@ impl Input {
                 }
             }
         });
-        Self { chunks, bytes: Vec::new(), within: false, changed_ns: 0, ended: false }
+        Self { chunks, bytes: Vec::new(), within: false, changed_ns: 0, ended: false, read: 0, failed: None }
     }
 
     /// Takes what was read, until there are `enough` bytes.
-    pub(super) fn take(&mut self, enough: usize, now_ns: u64) -> io::Result<()> {
+    pub(super) fn take(&mut self, enough: usize, now_ns: u64) {
         while self.bytes.len() < enough && !self.ended {
             match self.chunks.try_recv() {
-                Ok(chunk) => self.put(chunk?, now_ns),
-                Err(TryRecvError::Empty) => return Ok(()),
+                Ok(chunk) => self.put(chunk, now_ns),
+                Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => self.ended = true,
             }
         }
-        Ok(())
     }
 
     /// Waits until there is more, or none any more.
-    pub(super) async fn more(&mut self, now_ns: u64) -> io::Result<()> {
+    pub(super) async fn more(&mut self, now_ns: u64) {
         match self.chunks.recv().await {
-            Some(chunk) => self.put(chunk?, now_ns),
+            Some(chunk) => self.put(chunk, now_ns),
             None => self.ended = true,
         }
-        Ok(())
     }
 
-    fn put(&mut self, chunk: Vec<u8>, now_ns: u64) {
-        self.bytes.extend_from_slice(&chunk);
-        self.changed_ns = now_ns;
+    /// Why it ended, where it broke, and at which byte.
+    pub(super) fn failure(&mut self) -> Option<(u64, io::Error)> {
+        Some((self.read, self.failed.take()?))
+    }
+
+    /// Ends it: how many lines were read and not used.
+    pub(super) fn abandon(&mut self) -> u64 {
+        self.chunks.close();
+        self.take(usize::MAX, 0);
+        let half = self.bytes.last().is_some_and(|&last| last != b'\n');
+        let lines = memchr_iter(b'\n', &self.bytes).count() as u64 + u64::from(half);
+        self.bytes.clear();
+        lines
+    }
+
+    fn put(&mut self, chunk: io::Result<Vec<u8>>, now_ns: u64) {
+        match chunk {
+            Ok(chunk) => {
+                self.bytes.extend_from_slice(&chunk);
+                self.read += chunk.len() as u64;
+                self.changed_ns = now_ns;
+            }
+            Err(error) => (self.failed, self.ended) = (Some(error), true),
+        }
     }
 }

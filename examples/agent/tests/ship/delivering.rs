@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use forebay_agent::ship::pace::SteppedPace;
+use forebay_agent::ship::pace::{Pace, SteppedPace, SystemPace};
 use forebay_agent::ship::{Agent, Board, Options, Packing, Retry, ShipError};
 use forebay_wal::fs::StdFs;
 use regex::bytes::Regex;
@@ -158,14 +158,12 @@ async fn an_answer_that_is_not_about_the_lines_holds_them_for_as_long_as_it_take
     assert_eq!((shipped.lines, shipped.refused_lines, shipped.retries), (3, 0, 7));
     assert_eq!(server.stored_lines(), ["1", "2", "3"]);
     assert_eq!(server.pushes().len(), 8, "and not one more batch meanwhile");
-    use forebay_agent::ship::pace::Pace;
     assert!(pace.now_ns() >= 7 * 60_000_000_000, "at the longest wait");
     assert_eq!(board.read().trouble, None);
 }
 
 #[tokio::test]
 async fn the_server_is_not_asked_again_before_it_wants() {
-    use forebay_agent::ship::pace::Pace;
     let dir = tempfile::tempdir().unwrap();
     let path = file(&dir, "a", "1\n");
     for (asked, seconds) in [("90", 90), ("Sat, 07 Mar 2026 12:02:00 GMT", 119)] {
@@ -248,6 +246,70 @@ async fn standard_input_is_shipped_to_its_end_without_a_file_name() {
     assert_eq!(shipped.lines, 50_000);
     assert_eq!(server.stored_lines(), numbered(50_000));
     assert_eq!(server.stored()[0].labels, r#"{host="test", job="ship"}"#);
+}
+
+/// Gives these pieces, then says that it is asked for more, and does as it is told by whoever hears it.
+struct Script {
+    pieces: std::vec::IntoIter<&'static str>,
+    asked: std::sync::mpsc::Sender<()>,
+    then: std::sync::mpsc::Receiver<std::io::Error>,
+}
+
+impl std::io::Read for Script {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if let Some(piece) = self.pieces.next() {
+            buffer[..piece.len()].copy_from_slice(piece.as_bytes());
+            return Ok(piece.len());
+        }
+        self.asked.send(()).ok();
+        self.then.recv().map_or(Ok(0), Err)
+    }
+}
+
+/// Standard input that said this and is asked for more; and how it ends.
+fn script(
+    pieces: Vec<&'static str>,
+) -> (Script, std::sync::mpsc::Receiver<()>, std::sync::mpsc::Sender<std::io::Error>) {
+    let (asked, is_asked) = std::sync::mpsc::channel();
+    let (end, then) = std::sync::mpsc::channel();
+    (Script { pieces: pieces.into_iter(), asked, then }, is_asked, end)
+}
+
+/// Lines that were out of the pipe and not in the batch were dropped without a word once.
+async fn stopped(pace: impl Pace, answer: Answer, stored: usize) {
+    let server = Server::start(move |_| answer).await;
+    let (input, asked, _end) = script(vec!["one\ntwo\n", "three"]);
+    let options = options(&server.url, &["-".as_ref()]);
+    let (agent, stop) = Agent::new(options, StdFs, pace, input, Board::default()).unwrap();
+    asked.recv().unwrap();
+    stop.stop();
+    let shipped = agent.run().await.unwrap();
+    assert_eq!(server.stored_lines(), ["one", "two", "three"][..stored]);
+    let undelivered = 3 - stored as u64;
+    assert_eq!((shipped.undelivered_lines, shipped.lost_lines), (undelivered, undelivered));
+    assert_eq!(shipped.gone_lines(true), undelivered, "offsets do not help");
+}
+
+#[tokio::test]
+async fn told_to_stop_it_delivers_what_standard_input_said_or_counts_it() {
+    stopped(SystemPace, STORED, 3).await;
+    stopped(SteppedPace::default(), Answer::Status(503, None, "full"), 0).await;
+}
+
+#[tokio::test]
+async fn what_came_before_standard_input_broke_is_delivered() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(&dir, "a", "file\n");
+    let server = Server::scripted(&[]).await;
+    let (input, _asked, end) = script(vec!["one\ntwo\n"]);
+    end.send(std::io::ErrorKind::WouldBlock.into()).unwrap();
+    let options = options(&server.url, &["-".as_ref(), &path]);
+    let (agent, _stop) = Agent::new(options, StdFs, SteppedPace::default(), input, Board::default()).unwrap();
+    let error = agent.run().await.unwrap_err();
+    assert!(matches!(error, ShipError::Read { offset: 8, .. }), "{error:?}");
+    let mut stored = server.stored_lines();
+    stored.sort();
+    assert_eq!(stored, ["file", "one", "two"]);
 }
 
 #[tokio::test]
