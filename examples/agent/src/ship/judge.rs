@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{HeaderMap, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::fmt::{rfc2822, strtime};
@@ -40,6 +40,8 @@ const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 /// Judges an answer that came at `wall_ns` since 1970.
 pub fn judge(status: StatusCode, headers: &HeaderMap, body: &str, wall_ns: i64) -> Verdict {
     match status.as_u16() {
+        // A page for people is not what a server of pushes answers.
+        200..300 if is_page(headers) => Verdict::Held,
         200..300 => Verdict::Stored,
         400 | 422 => match refused(body) {
             Some(lines) => Verdict::Refused { lines },
@@ -49,6 +51,11 @@ pub fn judge(status: StatusCode, headers: &HeaderMap, body: &str, wall_ns: i64) 
         408 | 429 | 500..600 => Verdict::Busy { asked: retry_after(headers, wall_ns) },
         _ => Verdict::Held,
     }
+}
+
+fn is_page(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.trim().to_ascii_lowercase().starts_with("text/html"))
 }
 
 /// Whether a refusal speaks of lines, and of how many if it counts them: `2 of 1000 lines were refused, 998 are
@@ -128,6 +135,19 @@ mod tests {
         }
         for status in [301, 302, 307, 401, 403, 404, 405, 407, 410, 415, 418, 426, 451] {
             assert_eq!(told(status, ours), Verdict::Held, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_page_settles_nothing_whatever_its_status() {
+        for (kind, verdict) in [
+            ("text/html", Verdict::Held),
+            ("Text/HTML; charset=utf-8", Verdict::Held),
+            ("text/plain", Verdict::Stored),
+            ("application/json", Verdict::Stored),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, kind.parse().unwrap())]);
+            assert_eq!(judge(StatusCode::OK, &headers, "", NOW_NS), verdict, "{kind}");
         }
     }
 
