@@ -10,7 +10,7 @@ use super::change::Wish;
 use super::driver::{Driver, Home, Status, apply};
 use super::event::Written;
 use super::forget::{Forget, OwnView};
-use super::run::Report;
+use super::run::{LEAST_PERIOD, Report};
 use super::watcher::{Ears, Watcher};
 use crate::codec::{RecordKey, RecordKind, decode_instance};
 use crate::instance::State;
@@ -25,7 +25,7 @@ pub struct CaretakerOptions {
     /// How long the records of those who left are kept. Default 24 hours; see
     /// [`drop_tombstones`](Membership::drop_tombstones) for what is too short.
     pub keep_left: Duration,
-    /// How often it looks. Default 30 s.
+    /// How often it looks. Default 30 s, at least 100 ms.
     pub period: Duration,
 }
 
@@ -54,7 +54,7 @@ impl Caretaker {
         task.spawn(async move {
             let run = Run { home, store, own, options };
             loop {
-                tokio::time::sleep(run.options.period).await;
+                tokio::time::sleep(run.options.period.max(LEAST_PERIOD)).await;
                 let (ears, known) = (shared.ears(), Arc::clone(&members.borrow()));
                 run.forget_silent(ears, &known).await;
                 let before_ns = (run.home.clock)().mono_ns.saturating_sub(nanos(run.options.keep_left));

@@ -32,7 +32,8 @@ pub struct Home {
     pub disk: Arc<dyn Disk>,
     /// The token file, in a directory that exists.
     pub token_file: PathBuf,
-    /// How long a write to the store or the disk may take. 2 s is well below a heartbeat timeout.
+    /// How long a write to the store or the disk may take. 2 s is well below a heartbeat timeout;
+    /// with 0 every one fails.
     pub time_out: Duration,
     /// Tells the time.
     pub clock: Clock,

@@ -60,6 +60,9 @@ pub enum Unsaved {
     },
 }
 
+/// Nothing that comes round again does so more often, whatever the options say.
+pub(super) const LEAST_PERIOD: Duration = Duration::from_millis(100);
+
 /// Longer and longer waits between attempts, up to 5 s, a little apart for those that fail together.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {

@@ -12,7 +12,7 @@ use super::change::Wish;
 use super::driver::{Home, apply, sleep_until};
 use super::event::Written;
 use super::observe::{Observer, Remark};
-use super::run::{Backoff, Report};
+use super::run::{Backoff, LEAST_PERIOD, Report};
 use crate::error::BuildError;
 use crate::membership::Membership;
 use crate::ring::{Options, Ring};
@@ -24,11 +24,11 @@ use crate::store::{Listing, News, Store, StoreError, Timed, UpdateError, Watch};
 pub struct WatcherOptions {
     /// What the ring is built with.
     pub ring: Options,
-    /// The longest time between two snapshots. Default 1 s: who falls silent is unhealthy so much later.
+    /// The longest time between two snapshots. Default 1 s, at least 100 ms: who falls silent is unhealthy so much later.
     pub refresh: Duration,
     /// For how long changes are gathered into one snapshot. Default 100 ms.
     pub gather: Duration,
-    /// How long no news at all are believed. Default 30 s: instances send heartbeats, so a watch that is silent for
+    /// How long no news at all are believed. Default 30 s, at least 100 ms: instances send heartbeats, so a watch that is silent for
     /// longer is broken, and everything is listed anew.
     pub silence: Duration,
     /// How long an instance that vanished from the store is kept after it was last heard of. Default 10 minutes, so that a
@@ -88,6 +88,11 @@ impl Watcher {
             observer: Mutex::default(),
         });
         let (members, shown) = watch::channel(Arc::default());
+        let options = WatcherOptions {
+            refresh: options.refresh.max(LEAST_PERIOD),
+            silence: options.silence.max(LEAST_PERIOD),
+            ..options
+        };
         let store = Timed::new(Arc::clone(&home.store), home.time_out);
         let told = AtomicBool::new(false);
         let run = Run {

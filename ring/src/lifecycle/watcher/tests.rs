@@ -1,5 +1,7 @@
 //! Rings of stores that fail, fall silent and hold what cannot be read.
 
+use std::sync::atomic::AtomicU32;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -8,6 +10,7 @@ use crate::codec::{RecordKind, TokensRecord, encode_instance, encode_tokens};
 use crate::disk::MemoryDisk;
 use crate::instance::{Instance, State, Version};
 use crate::lifecycle::driver::tests::{Place, paused};
+use crate::lifecycle::{Caretaker, CaretakerOptions};
 use crate::operation::Operation;
 use crate::store::{Expect, MemoryStore, PutError, Record, Revision, Trouble};
 
@@ -112,11 +115,13 @@ fn who_is_forgotten_by_hand_is_left_unless_it_was_heard_of_meanwhile() {
 
 /// A store whose watches never tell of anything.
 #[derive(Debug)]
-struct Silent(MemoryStore);
+struct Silent(MemoryStore, AtomicU32);
 
 #[async_trait]
 impl Store for Silent {
     async fn list(&self) -> Result<Listing, StoreError> {
+        // Who spins would not let time go on.
+        assert!(self.1.fetch_add(1, Ordering::Relaxed) < 100, "listed a hundred times");
         self.0.list().await
     }
 
@@ -177,7 +182,7 @@ impl Watch for Nothing {
 fn a_watch_that_is_silent_for_long_is_not_believed() {
     paused(async {
         let place = Place::new();
-        let store = Arc::new(Silent(place.store.clone()));
+        let store = Arc::new(Silent(place.store.clone(), AtomicU32::new(0)));
         let watcher = watch(&Home { store, ..place.home(&MemoryDisk::default()) });
         seconds(1).await;
         write(&place.store, &instance("a", 1)).await;
@@ -185,6 +190,23 @@ fn a_watch_that_is_silent_for_long_is_not_believed() {
         assert_eq!(watcher.ring().load().token_count(), 0);
         seconds(20).await;
         assert_eq!(watcher.ring().load().token_count(), 1);
+    });
+}
+
+#[test]
+fn options_of_0_do_not_make_it_spin() {
+    paused(async {
+        let place = Place::new();
+        let store = Arc::new(Silent(place.store.clone(), AtomicU32::new(0)));
+        let home = Home { store: store.clone(), ..place.home(&MemoryDisk::default()) };
+        let zero = Duration::ZERO;
+        let options = WatcherOptions { refresh: zero, gather: zero, silence: zero, ..Default::default() };
+        let watcher = Watcher::spawn(&home, options).unwrap();
+        let care = CaretakerOptions { period: zero, ..CaretakerOptions::default() };
+        let _caretaker = Caretaker::spawn(home, &watcher, None, care);
+        seconds(1).await;
+        let lists = store.1.load(Ordering::Relaxed);
+        assert!((2..=11).contains(&lists), "{lists} listings in a second");
     });
 }
 
