@@ -73,6 +73,11 @@
 //! for `READ`. A snapshot with new health costs O(instances), one with new
 //! tokens O(tokens · (log tokens + replicas)).
 //!
+//! By gossip a node answers from its start on by what it has heard, which is nothing at first: where it hears of its own
+//! earlier life late (many instances, seeds that are late or wrong), a restart is taken for a first start and its instance
+//! joins anew. A node whose socket failed goes on to answer by what it knows, and what it writes reaches nobody: look from
+//! elsewhere whether it is heard, and restart it if not.
+//!
 //! # Time, chance and the network
 //!
 //! Time is an argument, `now_ns`: monotonic nanoseconds since an origin of your choice. Random tokens

@@ -76,6 +76,9 @@ impl GossipOptions {
 /// A write is seen here at once and elsewhere later. Two nodes that write one key at a time may both succeed, and one of
 /// them then wins everywhere. Every node holds everything, and a deletion leaves a word of some 20 bytes with whoever
 /// deleted until it stops. Values are of at most 16 KiB, so that they fit into a datagram.
+///
+/// It answers from its start on by what it has heard, which is nothing at first, and goes on to do so if its socket has
+/// failed; see the limits on the front page.
 #[derive(Clone)]
 pub struct GossipStore {
     node: Arc<Node>,
