@@ -12,7 +12,7 @@ use crate::Lsn;
 use crate::carry::Carry;
 use crate::damage::check_repairable;
 use crate::directory::segment_path;
-use crate::error::{Damage, OpenError};
+use crate::error::{Damage, OpenError, Torn};
 use crate::format::{HEADER_LEN, Header, MAX_SEGMENT};
 use crate::fs::{Fs, is_full};
 use crate::home::Salts;
@@ -28,6 +28,8 @@ pub(crate) struct Mended {
     pub(crate) damaged: Vec<Damage>,
     pub(crate) lost: Vec<Range<Lsn>>,
     pub(crate) quarantined: Vec<PathBuf>,
+    /// What was never synced behind what was, in a segment that is made anew without it.
+    pub(crate) torn: Option<Torn>,
 }
 
 impl<F: Fs> Survey<'_, F> {
@@ -97,6 +99,9 @@ impl<F: Fs> Survey<'_, F> {
             self.make_whole(all, index, headers, options, mended)?;
         }
         mended.lost.sort_unstable_by_key(|lsns| lsns.start);
+        if all.pieces.last().is_some_and(|last| last.is_damaged(true)) {
+            mended.torn = all.torn();
+        }
         Ok(())
     }
 
@@ -184,11 +189,14 @@ impl<F: Fs> Survey<'_, F> {
         let Some((seal, model)) = seal.zip(all.model()).filter(|_| named.is_none()) else { return Ok(()) };
         let mut said = all.said_of_streams(all.pieces.len());
         said.checkpoint = all.checkpoint(all.pieces.len() - 1).cloned();
-        let least = Segment::<F>::capacity_for(Carry::of(&said).len(), model.commit_align);
+        said.streams.extend(all.orphans.iter().map(|def| (def.id, def.clone())));
+        let copies = Carry::of(&said);
+        let least = Segment::<F>::capacity_for(copies.len(), model.commit_align);
         let header = Header {
             segment: seal.next_segment,
             salt: seal.next_salt,
             capacity: options.segment_bytes.max(least),
+            features: model.features.with(copies.features()),
             ..model.clone()
         };
         let path = segment_path(self.dir, seal.next_segment);

@@ -49,6 +49,7 @@ impl<F: Fs> Survey<'_, F> {
         let mut recovered = survey.repair(survey.judge()?, options)?;
         let report = &mut recovered.report;
         (report.damaged, report.lost) = (mended.damaged, mended.lost);
+        report.torn = report.torn.take().or(mended.torn);
         report.quarantined.splice(..0, mended.quarantined);
         Ok(recovered)
     }
@@ -81,10 +82,8 @@ impl<F: Fs> Survey<'_, F> {
         }
         if let Some(next) = &mut verdict.next {
             let walk = verdict.last.as_ref().map(|(_, walk)| walk);
-            let copy = walk.map_or(0, |walk| Carry::of(&walk.carried).len());
-            let capacity =
-                options.segment_bytes.max(Segment::<F>::capacity_for(copy, next.header.commit_align));
-            self.clear(next, capacity).map_err(cannot("repair", &next.path))?;
+            let copies = walk.map_or_else(Carry::default, |walk| Carry::of(&walk.carried));
+            self.clear(next, &copies, options.segment_bytes).map_err(cannot("repair", &next.path))?;
         }
         // The frames that say so are durable only now.
         let quarantined = self.set_aside(&mut verdict)?;
@@ -107,10 +106,15 @@ impl<F: Fs> Survey<'_, F> {
     }
 
     /// Removes what the media may have of a first group that was written and taken back. A file that is larger than
-    /// it would be made now, and may be full of holes, gives way to one that is not.
-    fn clear(&self, next: &mut Found<F>, capacity: u64) -> io::Result<()> {
-        if next.size > capacity {
-            let header = Header { capacity, ..next.header.clone() };
+    /// it would be made now, and may be full of holes, gives way to one that is not; so does one that cannot begin with
+    /// these copies, as a repair has brought back streams that nobody made it for.
+    fn clear(&self, next: &mut Found<F>, copies: &Carry, usual: u64) -> io::Result<()> {
+        let least = Segment::<F>::capacity_for(copies.len(), next.header.commit_align);
+        let (capacity, features) = (usual.max(least), copies.features());
+        let unfit = next.size < least || !next.header.features.has(features);
+        if unfit || next.size > capacity {
+            let features = next.header.features.with(features);
+            let header = Header { capacity, features, ..next.header.clone() };
             match self.anew(&header, |anew| anew.finish(header.capacity)) {
                 Ok(anew) => {
                     self.fs.rename(&anew.path, &next.path)?;
@@ -119,7 +123,7 @@ impl<F: Fs> Survey<'_, F> {
                         (self.fs.open(&next.path)?, header.capacity, header);
                     return Ok(());
                 }
-                Err(error) if is_full(&error) => {}
+                Err(error) if is_full(&error) && !unfit => {}
                 Err(error) => return Err(error),
             }
         }

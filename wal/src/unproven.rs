@@ -15,6 +15,10 @@ impl<F: Fs> Survey<'_, F> {
         let walks = last.frames.walks.iter().zip(last.frames.walks.iter().skip(1));
         let gap = walks.map(|(walk, _)| walk.end).find(|end| *end >= last.frames.proof);
         let (Some(gap), Some(header)) = (gap, last.header.clone()) else { return Ok(()) };
+        if last.size < header.capacity {
+            // Only behind a seal that was synced is a segment cut.
+            return Ok(());
+        }
         let file = self.fs.open_read(&last.path).map_err(cannot("open", &last.path))?;
         let front = self.stretches(&Found { path: last.path.clone(), file, size: gap, header })?;
         let Stretches { proof, residue_end, residue_lsn, .. } = last.frames;

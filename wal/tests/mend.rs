@@ -324,6 +324,91 @@ fn a_stream_whose_name_was_mended_holds_its_records() {
     }
 }
 
+/// It was taken as it was, without the bit for streams: what was acknowledged in it no policy opened.
+#[test]
+fn a_segment_that_is_named_already_is_made_for_the_streams_that_a_repair_brings_back() {
+    let disk = SimFs::new(0);
+    let (wal, _) = open(&disk, RepairPolicy::Fail).unwrap();
+    wal.stream("x").unwrap().append("1").unwrap();
+    wal.drop_stream("x").unwrap();
+    let dropped = frames(&disk.peek(path(1)).unwrap()).len() - 2;
+    wal.append("2").unwrap();
+    drop(wal);
+    let (wal, _) = open(&disk, RepairPolicy::Fail).unwrap();
+    wal.rotate().unwrap();
+    drop(wal);
+    let mut damaged = files(&disk, 1..=2);
+    assert_eq!(damaged[&2][4096..].iter().find(|byte| **byte != 0), None);
+    flip(&mut damaged, 1, isize::try_from(dropped).unwrap());
+    let disk = plant(&damaged);
+    let (wal, report) = opens("back", &disk, RepairPolicy::Salvage);
+    assert_eq!(report.streams.len(), 1);
+    let lsn = wal.append("3").unwrap();
+    drop(wal);
+    let (wal, report) = opens("again", &disk.crash(Survive::Nothing), RepairPolicy::Fail);
+    assert_eq!((lsns(&wal).last(), report.streams.len()), (Some(&lsn.0), 1));
+}
+
+/// There was no room for what it begins with, and its seal came behind its end.
+#[test]
+fn a_segment_that_is_named_already_has_room_for_the_streams_that_a_repair_brings_back() {
+    let small = |repair| Options { segment_bytes: 8192, repair, ..options() };
+    let disk = SimFs::new(0);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, Options { segment_bytes: 65_536, ..options() }).unwrap();
+    for id in 0..80 {
+        let name = format!("{id:0>90}");
+        wal.stream(&name).unwrap().append("1").unwrap();
+        wal.drop_stream(&name).unwrap();
+    }
+    drop(wal);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, small(RepairPolicy::Fail)).unwrap();
+    wal.rotate().unwrap();
+    drop(wal);
+    let names = disk.names(DIR).unwrap();
+    let segments = names.iter().filter(|name| name.starts_with("wal-")).count() as u64;
+    let mut damaged = files(&disk, 1..=segments);
+    assert_eq!((segments, damaged[&segments].len()), (2, 8192));
+    for number in 1..=segments {
+        let bytes = damaged.get_mut(&number).unwrap();
+        for at in frames(bytes) {
+            // What says that they are gone.
+            if bytes.get(at + 20) == Some(&7) && bytes[at + 36] == 1 {
+                bytes[at + 40] ^= 1;
+            }
+        }
+    }
+    let disk = plant(&damaged);
+    let (wal, report) = Wal::open_in(disk.clone(), DIR, small(RepairPolicy::Salvage)).unwrap();
+    assert_eq!(report.streams.len(), 80);
+    wal.append("2").unwrap();
+    wal.rotate().unwrap();
+    let last = wal.append("3").unwrap();
+    drop(wal);
+    let (wal, report) = opens("again", &disk.crash(Survive::Nothing), RepairPolicy::Fail);
+    assert_eq!((lsns(&wal).last(), report.streams.len()), (Some(&last.0), 80));
+}
+
+/// It was taken for a torn tail, as no frame proves the sync of a seal.
+#[test]
+fn what_lies_before_the_seal_of_a_segment_that_was_cut_is_durable() {
+    let large = |repair| Options { segment_bytes: 16_384, repair, ..options() };
+    let disk = SimFs::new(0);
+    let (wal, _) = Wal::open_in(disk.clone(), DIR, large(RepairPolicy::Fail)).unwrap();
+    wal.append(record(1, 90)).unwrap();
+    wal.append_with(record(2, 90), Durability::Written).unwrap();
+    wal.append_with(record(3, 90), Durability::Written).unwrap();
+    wal.rotate().unwrap();
+    drop(wal);
+    let mut damaged = files(&disk, 1..=2);
+    assert!(damaged[&1].len() < 16_384);
+    flip(&mut damaged, 1, 2);
+    let looked = verify_in(plant(&damaged), DIR).unwrap();
+    let disk = plant(&damaged);
+    let (wal, report) = Wal::open_in(disk, DIR, large(RepairPolicy::Salvage)).unwrap();
+    assert_eq!((lsns(&wal), report.next_lsn, &report.lost), (vec![1, 3], Lsn(4), &vec![Lsn(2)..Lsn(3)]));
+    assert_eq!((looked.next_lsn, looked.lost, looked.torn), (report.next_lsn, report.lost, report.torn));
+}
+
 /// Bodies behind a header that has rotted were of a kind that the segment before did not know.
 #[test]
 #[cfg(feature = "snappy")]
