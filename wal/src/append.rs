@@ -142,10 +142,12 @@ impl<F: Fs> Inner<F> {
         records: &mut [Payload<'_>],
         (level, stream): (Durability, u32),
     ) -> Result<Range<u64>, Reject> {
-        let (lsns, timed) = queue.push(records, (level, stream), || self.home.options.time.monotonic_ns())?;
+        let written = self.progress.written();
+        let now_ns = || self.home.options.time.monotonic_ns();
+        let (lsns, timed) = queue.push(records, (level, stream, written), now_ns)?;
         if stream > 0 {
             // No truncation that comes later may miss them.
-            self.pins.lock().stream_came(stream, lsns.end);
+            self.pins.lock().stream_came(stream, &lsns, written);
         }
         if timed {
             self.doorbell.ring_for_sync();

@@ -13,6 +13,7 @@ use crate::Durability;
 use crate::error::{AppendError, Failure, Reject};
 use crate::frames::{Class, Frames};
 use crate::intake::Intake;
+use crate::lasts::LastEnd;
 use crate::payload::Payload;
 use crate::policy::{SyncPolicy, Unsynced};
 use crate::progress::{Waiters, Waiting};
@@ -39,7 +40,7 @@ pub(crate) struct Queue {
     /// Those of them that are still in memory.
     held: u64,
     /// LSN after the last record that belongs to no stream.
-    plain_end: u64,
+    plain_end: LastEnd,
     policy: SyncPolicy,
     unsynced: Unsynced,
     /// Bytes of frames that are written and not synced.
@@ -63,7 +64,7 @@ impl Queue {
         Self {
             taken: (intake.next_lsn(), 0),
             held: 0,
-            plain_end,
+            plain_end: LastEnd::new(plain_end),
             policy,
             unsynced: Unsynced::default(),
             unsynced_bytes: 0,
@@ -89,7 +90,7 @@ impl Queue {
 
     #[inline]
     pub(crate) fn plain_end(&self) -> u64 {
-        self.plain_end
+        self.plain_end.get()
     }
 
     pub(crate) fn poison(&self) -> Option<&Failure> {
@@ -128,17 +129,17 @@ impl Queue {
         over.then_some(Reject::Backpressure { inflight, limit: self.max_inflight })
     }
 
-    /// Takes records in, for which there is room; whether they are the first for whose sync a time is set.
+    /// Takes records in, for which there is room, when all below `written` was; whether they are the first for whose sync a time is set.
     #[inline]
     pub(crate) fn push(
         &mut self,
         records: &mut [Payload<'_>],
-        (level, stream): (Durability, u32),
+        (level, stream, written): (Durability, u32, u64),
         now_ns: impl FnOnce() -> u64,
     ) -> Result<(Range<u64>, bool), Reject> {
         let lsns = self.intake.push(records, Class { told: level == Durability::Buffered, stream })?;
         if stream == 0 {
-            self.plain_end = lsns.end;
+            self.plain_end.came(&lsns, written);
         }
         let timed = level < Durability::Synced && self.policy.is_timed();
         Ok((lsns, timed && self.unsynced.came(now_ns)))
@@ -259,7 +260,7 @@ impl Queue {
         self.held = 0;
         self.unsynced.refused(!self.intake.is_empty());
         let next = self.intake.next_lsn();
-        self.plain_end = self.plain_end.min(next);
+        self.plain_end.took_back(next);
         self.works.iter_mut().for_each(|request| request.at = request.at.min(next));
     }
 

@@ -1,6 +1,7 @@
 //! Up to where each stream has records, as a walk over a log sees them; 0 stands for the records of no stream.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::control::StreamDef;
 
@@ -95,6 +96,41 @@ impl Lasts {
     }
 }
 
+/// After the last record of a stream, of which the newest may be taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LastEnd {
+    end: u64,
+    /// The first record that was not written when it was last looked, and the end before it.
+    unwritten: (u64, u64),
+}
+
+impl LastEnd {
+    pub(crate) fn new(end: u64) -> Self {
+        Self { end, unwritten: (end, end) }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> u64 {
+        self.end
+    }
+
+    /// These came, when all below `written` was.
+    #[inline]
+    pub(crate) fn came(&mut self, lsns: &Range<u64>, written: u64) {
+        if self.end <= written {
+            self.unwritten = (lsns.start, self.end);
+        }
+        self.end = lsns.end;
+    }
+
+    /// Numbers from `next` on were taken back: where that is not all that came since, what is left may end anywhere
+    /// before.
+    pub(crate) fn took_back(&mut self, next: u64) {
+        let (from, before) = self.unwritten;
+        self.end = self.end.min(if next <= from { before } else { next });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +148,22 @@ mod tests {
         assert_eq!([0, 1, 2, 3, 7].map(|stream| lasts.end(stream)), [4, 7, 5, 0, 0]);
         lasts.gone(2);
         assert_eq!((lasts.end(2), lasts.highest()), (0, 7));
+    }
+
+    #[test]
+    fn the_last_end_is_what_it_was_where_all_that_came_is_taken_back() {
+        let mut end = LastEnd::new(3);
+        end.came(&(7..8), 7);
+        end.came(&(9..12), 7);
+        let refused = |next| {
+            let mut end = end;
+            end.took_back(next);
+            end.get()
+        };
+        assert_eq!([7, 8, 9, 12, 20].map(refused), [3, 8, 9, 12, 12]);
+        end.came(&(14..15), 12);
+        end.took_back(14);
+        assert_eq!(end.get(), 12);
     }
 
     #[test]

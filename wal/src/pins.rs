@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,6 +13,7 @@ use crate::control::StreamDef;
 use crate::directory::Directory;
 use crate::error::{Pinned, Reject};
 use crate::format::FIRST_LSN;
+use crate::lasts::LastEnd;
 
 /// Holds a log's records from an LSN on; dropping it lets go.
 ///
@@ -72,7 +74,7 @@ struct Held {
     /// Records below are given up; at least `low`, and more where the log had no room to take note of it.
     given_up: u64,
     /// After its last record.
-    end: u64,
+    end: LastEnd,
     /// Whether the stream was dropped, for its handles and readers.
     is_gone: Arc<AtomicBool>,
 }
@@ -100,7 +102,7 @@ impl Pins {
 
     /// Who holds what.
     fn all(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
-        let streams = self.streams.values().filter(|stream| stream.given_up < stream.end);
+        let streams = self.streams.values().filter(|stream| stream.given_up < stream.end.get());
         let pins = self.held.values().map(|(name, lsn)| (name, *lsn));
         pins.chain(streams.map(|stream| (&stream.name, stream.given_up)))
     }
@@ -114,7 +116,7 @@ impl Pins {
             name: def.name.as_str().into(),
             low,
             given_up: low,
-            end,
+            end: LastEnd::new(end),
             is_gone: Arc::default(),
         });
         held.is_gone.clone()
@@ -127,16 +129,16 @@ impl Pins {
         }
     }
 
-    /// A stream has records below `end`.
-    pub(crate) fn stream_came(&mut self, id: u32, end: u64) {
+    /// A stream has these records, and the log those below `written`.
+    pub(crate) fn stream_came(&mut self, id: u32, lsns: &Range<u64>, written: u64) {
         if let Some(stream) = self.streams.get_mut(&id) {
-            stream.end = end;
+            stream.end.came(lsns, written);
         }
     }
 
     /// Numbers from `next` on were taken back.
     pub(crate) fn took_back(&mut self, next: u64) {
-        self.streams.values_mut().for_each(|stream| stream.end = stream.end.min(next));
+        self.streams.values_mut().for_each(|stream| stream.end.took_back(next));
     }
 
     /// Records of the stream below are gone: all of one that is.

@@ -73,6 +73,20 @@ impl Log {
     }
 }
 
+/// Its end was taken for what the log ended with, and so whoever it belonged to held what others had.
+#[test]
+fn a_record_that_is_refused_holds_nothing() {
+    for full in [Full::Limit, Full::Disk] {
+        let log = Log::filled(full, 2, 0);
+        let next = log.wal.next_lsn();
+        assert_eq!(log.streams[0].truncate_before(next).unwrap().segments, 0);
+        assert!(log.streams[0].append(vec![7; 500]).is_err(), "{full:?}");
+        assert!(log.wal.append(vec![7; 500]).is_err(), "{full:?}");
+        assert!(log.streams[1].truncate_before(next).unwrap().segments > 0, "{full:?}");
+        assert_eq!((log.wal.watermarks().low, log.wal.usage().pinned_by), (next, None), "{full:?}");
+    }
+}
+
 /// A stream's truncation wanted room for a frame that says so, was refused, and so was every later one.
 #[test]
 fn a_full_log_gives_back_what_its_streams_give_up_one_after_the_other() {

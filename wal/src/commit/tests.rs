@@ -10,7 +10,7 @@ fn queue(policy: SyncPolicy) -> Queue {
 
 /// Brings a record and waits for it.
 fn append(queue: &mut Queue, len: usize, level: Durability) -> Arc<Parker<Outcome>> {
-    let (lsns, _) = queue.push(&mut [vec![0; len].into()], (level, 0), || 0).unwrap();
+    let (lsns, _) = queue.push(&mut [vec![0; len].into()], (level, 0, 0), || 0).unwrap();
     let parker = Arc::<Parker<Outcome>>::default();
     queue.wait(level, lsns.end, true, Waiter::Thread(parker.clone()));
     parker
@@ -85,9 +85,9 @@ fn a_leader_that_gathers_hears_of_the_last_it_waits_for() {
 #[test]
 fn bytes_that_are_due_are_work() {
     let mut queue = queue(SyncPolicy::Bytes(300));
-    queue.push(&mut [vec![0; 200].into()], (Buffered, 0), || 0).unwrap();
+    queue.push(&mut [vec![0; 200].into()], (Buffered, 0, 0), || 0).unwrap();
     assert!(!queue.may_lead());
-    queue.push(&mut [vec![0; 100].into()], (Buffered, 0), || 0).unwrap();
+    queue.push(&mut [vec![0; 100].into()], (Buffered, 0, 0), || 0).unwrap();
     assert!(queue.may_lead());
     let taken = queue.take();
     queue.landed(taken.frames, 0);
