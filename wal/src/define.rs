@@ -73,7 +73,9 @@ impl<F: Fs> Log<F> {
         let bodies: Vec<Bytes> = defs.iter().map(|def| def.encode().into()).collect();
         let bytes = bodies.iter().map(|body| frame_len(body.len() as u64)).sum();
         match self.make_room(home, reserve, Need::Records(bytes), quota) {
-            Err(AppendError::Rejected(_)) => return Ok(()),
+            Err(AppendError::Rejected(
+                Reject::NoSpace | Reject::QuotaExceeded { .. } | Reject::NumbersUsedUp,
+            )) => return Ok(()),
             room => room?,
         }
         let frames: Vec<(Kind, &[u8])> = bodies.iter().map(|body| (Kind::STREAM_DEF, &body[..])).collect();
