@@ -4,7 +4,8 @@
 
 use forebay_chunk::loki::Checkpoint;
 use forebay_chunk::{
-    Append, Builder, BuilderOptions, Chunk, Codec, Direction, Entry, Error, Format, Limits, Profile,
+    Append, Builder, BuilderOptions, Chunk, Codec, CorruptionPolicy, Direction, Entry, Error, Format, Limits,
+    Profile,
 };
 use proptest::prelude::*;
 
@@ -241,6 +242,24 @@ fn what_loki_keeps_in_its_log_is_restored_and_written_again() {
         }
         assert_eq!(restored.finish(), first.finish());
     }
+}
+
+/// The open block was lost with it.
+#[test]
+fn a_block_of_lokis_checkpoint_that_is_damaged_costs_no_other() {
+    let options = kinds()[0];
+    let original = stages(options, &entries(&options, 40));
+    let mut checkpoint = Checkpoint::of(&original).unwrap();
+    let mut chunk = checkpoint.chunk.to_vec();
+    // Behind the header of version 3.
+    chunk[10] ^= 1;
+    checkpoint.chunk = chunk.into();
+    assert!(matches!(checkpoint.restore(options), Err(Error::ChecksumMismatch { .. })));
+    let (restored, damage) = checkpoint.restore_with(options, CorruptionPolicy::SkipBlock).unwrap();
+    let [lost] = &damage[..] else { panic!("{damage:?}") };
+    assert_eq!((lost.block, restored.entries() + lost.entries_lost()), (0, original.entries()));
+    let found = collect(&mut restored.snapshot(..).entries(Direction::Forward)).unwrap();
+    assert_eq!(found.len() as u64, restored.entries());
 }
 
 /// Two lines in a block that was cut, one of them with metadata, and one in the open block, written by hand.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::format::Reader;
 use super::{decode, encode, head};
 use crate::builder::{Builder, BuilderOptions};
-use crate::damage::CorruptionPolicy;
+use crate::damage::{CorruptionPolicy, Damage};
 use crate::loki::encode::Form;
 use crate::symbols::Interner;
 use crate::{Error, Section};
@@ -55,15 +55,29 @@ impl Checkpoint {
         Ok(Self { chunk, head: bytes.into() })
     }
 
-    /// A builder that goes on where Loki stopped, in the version and codec of the checkpoint.
+    /// A builder that goes on where Loki stopped, in the version and codec of the checkpoint. What the open block has twice
+    /// is there once in the builder, and nobody is told.
     ///
     /// # Errors
     ///
     /// What [`Builder::new`] has, [`Error::UnsupportedVersion`] for versions that are only read, and every error about
     /// bytes there is, in a block that was cut only when it is read. The limits are those of the options.
     pub fn restore(&self, options: BuilderOptions) -> Result<Builder, Error> {
+        self.restore_with(options, CorruptionPolicy::Fail).map(|(builder, _)| builder)
+    }
+
+    /// The same where it is the policy to go on without a block that was cut and is damaged, with what was found of damage.
+    ///
+    /// # Errors
+    ///
+    /// As [`restore`](Self::restore). The open block is good as a whole or not at all, whatever the policy.
+    pub fn restore_with(
+        &self,
+        options: BuilderOptions,
+        policy: CorruptionPolicy,
+    ) -> Result<(Builder, Vec<Damage>), Error> {
         let limits = options.limits;
-        let parsed = decode::parse(&self.chunk, Form::Checkpoint, &limits, CorruptionPolicy::Fail)?;
+        let parsed = decode::parse(&self.chunk, Form::Checkpoint, &limits, policy)?;
         let (format, codec) = (parsed.format, parsed.codec);
         let corrupt = |what| Error::corrupt(Section::SymbolList, 0, what);
         let symbols = Interner::of(&parsed.symbols).ok_or_else(|| corrupt("a symbol that comes twice"))?;
@@ -79,6 +93,6 @@ impl Checkpoint {
             return Err(reader.corrupt(format!("{} bytes behind the open block", reader.rest().len())));
         }
         builder.bound_decoding()?;
-        Ok(builder)
+        Ok((builder, parsed.damage))
     }
 }
