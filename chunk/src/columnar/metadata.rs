@@ -366,6 +366,9 @@ struct Sets {
     columns: BTreeMap<usize, u32>,
 }
 
+/// What a pair takes besides in [`Sets::columns`].
+const COLUMN_BYTES: usize = 24;
+
 fn max_pairs(limits: &Limits) -> usize {
     limits.block_bytes().checked_div(size_of::<SymbolPair>()).unwrap_or(0)
 }
@@ -396,8 +399,9 @@ fn sets(reader: &mut Reader<'_>, symbols: &SymbolTable, rows: usize, limits: &Li
                 }
             };
             sets.pairs.push(SymbolPair { name, value });
-            if sets.pairs.len() > max_pairs(limits) {
-                let bytes = size_of_val(&sets.pairs[..]);
+            let columns = sets.columns.len().saturating_mul(COLUMN_BYTES);
+            let bytes = size_of_val(&sets.pairs[..]).saturating_add(columns);
+            if bytes > limits.block_bytes() {
                 return Err(Fault::limit("max_block_bytes", bytes, limits.block_bytes()));
             }
         }
@@ -454,6 +458,25 @@ mod tests {
         assert!(open(&[0], 2000).is_ok() && open(&[1], 2000).is_ok(), "200 values of some bytes");
         assert!(open(&[0, 1], 2000).is_err(), "each fits, both do not");
         assert!(open(&[0, 1], 3300).is_ok());
+    }
+
+    /// The map of them was not counted.
+    #[test]
+    fn pairs_that_have_their_value_in_a_column_count_for_what_they_take() {
+        let open = |marks: &[u8], max_block_bytes| {
+            let mut stream = vec![1];
+            put_uvarint(&mut stream, 1000);
+            (0..1000).for_each(|_| stream.extend_from_slice(marks));
+            let mut symbols = SymbolTable::default();
+            symbols.push(b"name");
+            let limits = Limits { max_block_bytes, ..Limits::default() };
+            let section = Section::Values { group: 0, kind: Kind::Metadata.byte() };
+            sets(&mut Reader::new(&stream, 0, section), &symbols, 1, &limits).map(drop)
+        };
+        let (in_column, in_set) = ([0, 0, 0], [0, 1]);
+        assert!(open(&in_set, 8_000).is_ok());
+        assert!(open(&in_column, 20_000).is_err());
+        assert!(open(&in_column, 32_000).is_ok());
     }
 
     /// There was no bound to them, and a reader has one.

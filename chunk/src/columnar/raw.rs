@@ -69,6 +69,11 @@ impl RawLines {
         self.ends.len()
     }
 
+    /// What it takes in memory besides the lines.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of_val(&self.ends[..]).saturating_add(size_of_val(&self.pages[..]))
+    }
+
     /// The bytes of all lines before this one.
     pub(crate) fn start(&self, number: usize) -> usize {
         let end = number.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);

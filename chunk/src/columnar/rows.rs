@@ -174,7 +174,8 @@ impl Rows {
         let times = self.times.len().saturating_mul(size_of::<i64>());
         let lines = match &self.lines {
             Some(Lines::Split(lines)) => lines.memory_bytes(),
-            _ => 0,
+            Some(Lines::Raw(lines)) => lines.memory_bytes(),
+            None => 0,
         };
         let work = self.work.memory_bytes().saturating_sub(self.work_before);
         let memory = [decoded, self.made, self.vain, metadata, times, lines, work]
@@ -198,6 +199,23 @@ mod tests {
     use crate::Profile;
     use crate::head::Head;
     use crate::symbols::SymbolTable;
+
+    /// Four bytes for each line were nobody's.
+    #[test]
+    fn where_whole_lines_end_is_paid_for_too() {
+        let mut head = Head::default();
+        for n in 0..3000u64 {
+            let noise = xxhash_rust::xxh3::xxh3_128_with_seed(&[], n).to_le_bytes();
+            assert!(head.append(0, &noise, &[]));
+        }
+        let limits = Limits::default();
+        let group = Group::encode(&head, &SymbolTable::default(), Profile::Fast, &limits);
+        let mut rows = Rows::open(&group, &limits, usize::MAX, Work::default()).unwrap();
+        rows.prepare(0..3000, Direction::Forward).unwrap();
+        assert!(matches!(rows.lines, Some(Lines::Raw(_))));
+        let cost = rows.cost();
+        assert!(cost.memory >= cost.decoded + 3000 * (8 + 4), "{cost:?}");
+    }
 
     /// A hundred groups that were open at once took a hundred times this, and nobody was told.
     #[test]

@@ -216,7 +216,9 @@ impl Decoder {
         };
         piece.sort(of_row, self.templates.list().len());
         if piece.has_raw() && self.raw.is_none() {
-            self.raw = Some(self.open_raw(streams)?);
+            let raw = self.open_raw(streams)?;
+            self.memory = self.memory.saturating_add(raw.memory_bytes());
+            self.raw = Some(raw);
         }
         for &kind in piece.kinds() {
             let template =
