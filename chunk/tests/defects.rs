@@ -119,8 +119,6 @@ fn defect_3_blocks_behind_wrong_offsets_are_found_and_reported() {
     }
 }
 
-/// Times were read as floating point and truncated: objects of 2004 and of 2038 to 2039 were taken for
-/// others.
 /// A size that lied in the index took all blocks behind its own with it.
 #[test]
 fn a_block_with_a_wrong_size_costs_no_other_block() {
@@ -141,6 +139,8 @@ fn a_block_with_a_wrong_size_costs_no_other_block() {
     }
 }
 
+/// Times were read as floating point and truncated: objects of 2004 and of 2038 to 2039 were taken for
+/// others.
 #[test]
 fn defect_4_objects_of_2038_are_those_of_their_keys() {
     for seconds in [1_073_741_824i64, 2_147_483_648, 2_199_023_255, 9_223_372_035] {
