@@ -151,7 +151,7 @@ pub struct StreamDef {
 }
 
 impl StreamDef {
-    /// Flag: the stream is gone, and another may get its id.
+    /// Flag: the stream is gone, and another may get its id when no record has it any more.
     pub const DROPPED: u32 = 1;
     /// Most streams that a log has at a time.
     pub const MAX_STREAMS: usize = 4096;

@@ -108,11 +108,13 @@ pub enum RepairPolicy {
     /// The numbers of the lost records are not given again, as far as the log still knows them. A checkpoint may speak of
     /// records that are cut off.
     TruncateAt,
-    /// Keep every record that is whole, wherever it lies. The numbers of the lost ones, as far as the log still knows
-    /// them, are not given again, and [`RecoveryReport::lost`](crate::RecoveryReport::lost) lists them.
+    /// Keep every record that is whole, wherever it lies, but for those behind a gap that no sync is proven to have
+    /// reached: that is a torn tail. The numbers of the lost ones, as far as the log still knows them, are not given again,
+    /// and [`RecoveryReport::lost`](crate::RecoveryReport::lost) lists them.
     ///
     /// Either keeps the newest checkpoint that is whole, and what is known of each stream, wherever it lies. A stream that
-    /// has records and whose name is lost is called `lost-` and its [id](crate::Stream::id) from then on. What a later
+    /// has records and whose name is lost is called `lost-` and its [id](crate::Stream::id) from then on, and
+    /// so may one be that was dropped, where the log has more than 4,096 of those. What a later
     /// version wrote for its own repairs to know is refused as [`OpenError::Unsupported`](crate::OpenError::Unsupported),
     /// and nothing is changed.
     Salvage,
