@@ -24,6 +24,14 @@ impl Carried {
         self.streams.len() as u64 + u64::from(self.checkpoint.is_some())
     }
 
+    /// Whether this is only copies of what the segment before hands on, and not all of them.
+    pub(crate) fn is_part_of(&self, before: &Self) -> bool {
+        let known = |(id, def): (&u32, &StreamDef)| before.streams.get(id) == Some(def);
+        let checkpoint = self.checkpoint.is_none() || self.checkpoint == before.checkpoint;
+        let copies = self.gone.is_empty() && checkpoint && self.streams.iter().all(known);
+        copies && self.frames() < before.frames()
+    }
+
     /// Takes a newer checkpoint; whether it is one.
     pub(crate) fn checkpoint(&mut self, new: Option<Checkpoint>) -> bool {
         let fits = new.is_some();
@@ -65,8 +73,14 @@ impl Carried {
         self.lasts.group(|id| self.streams.contains_key(&id));
     }
 
-    /// Takes what a later segment says of streams, as far as there may be so many.
-    pub(crate) fn streams_of(&mut self, later: &Self) {
+    /// Takes what a later segment says of streams, as far as there may be so many: where it certainly begins with all
+    /// that there were, the others are gone.
+    pub(crate) fn streams_of(&mut self, later: &Self, lists_all: bool) {
+        let said = |id| later.streams.contains_key(id) || later.gone.contains_key(id);
+        let absent = self.streams.values().filter(|def| lists_all && !said(&def.id)).cloned();
+        for def in absent.collect::<Vec<_>>() {
+            self.stream(Some(StreamDef { flags: StreamDef::DROPPED, ..def }));
+        }
         for def in later.streams.values().chain(later.gone.values()) {
             self.stream(Some(def.clone()));
         }

@@ -81,7 +81,7 @@ impl<F: Fs> Survey<'_, F> {
         };
         let before = self.walk(&front, 0)?;
         let tied = before.seal.is_some_and(|seal| seal.next_salt == found.header.salt);
-        let due = tied && before.start.is_some() && walk.frames <= before.carried.frames();
+        let due = tied && before.start.is_some() && !walk.has_begun(&before.carried);
         Ok(due.then_some((front, before)))
     }
 

@@ -80,7 +80,7 @@ impl<F: Fs> Survey<'_, F> {
         }
         all.check_ties();
         all.leave_cut();
-        if !all.leave_unbegun() {
+        if !self.leave_unbegun(&mut all)? {
             self.leave_torn(&mut all)?;
         }
         all.assign();
@@ -231,7 +231,10 @@ impl Pieces {
     /// What the first so many segments say of streams.
     pub(crate) fn said_of_streams(&self, count: usize) -> Carried {
         let mut said = Carried::default();
-        self.pieces.iter().take(count).for_each(|piece| said.streams_of(&piece.frames.carried));
+        for Piece { frames, .. } in self.pieces.iter().take(count) {
+            let lists_all = frames.walks.first().is_some_and(|walk| walk.lists_all);
+            said.streams_of(&frames.carried, lists_all);
+        }
         said
     }
 

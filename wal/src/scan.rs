@@ -45,6 +45,10 @@ pub(crate) struct Walk {
     pub(crate) clean: bool,
     /// What the next segment begins with, as all says that was walked before; filled in at the end.
     pub(crate) carried: Carried,
+    /// Whether copies of all streams are behind the start, as a frame shows that is none and fills no hole.
+    pub(crate) lists_all: bool,
+    /// Nothing but its start and copies came so far.
+    copies: bool,
     /// The kind of the group that was begun in fragments and is not over.
     open: Option<Kind>,
     /// Bytes of the bodies of its fragments so far, and the records in them.
@@ -81,6 +85,8 @@ impl Walk {
             last_hcrc: 0,
             clean: false,
             carried: Carried::default(),
+            lists_all: false,
+            copies: true,
             open: None,
             joined: 0,
             counter: Counter::default(),
@@ -100,6 +106,7 @@ impl Walk {
             synced,
             low,
             resumed: true,
+            copies: false,
             carried,
             ..Self::new()
         }
@@ -121,6 +128,14 @@ impl Walk {
         } else {
             Self::new()
         }
+    }
+
+    /// Whether there is more in the segment than a part of what it begins with, behind one that hands this on.
+    pub(crate) fn has_begun(&self, before: &Carried) -> bool {
+        self.start.is_some_and(|start| {
+            let more = self.next_lsn > start.base_lsn || self.seal.is_some();
+            more || self.frames > 1 + self.carried.frames() || !self.carried.is_part_of(before)
+        })
     }
 
     /// Goes on from where the walk stands.
@@ -258,6 +273,11 @@ impl Walk {
             kind => return Step::Unknown(Unsupported::Kind(kind.0)),
         };
         self.clean = frame.kind == Kind::CLEAN_CLOSE;
+        if self.copies {
+            self.copies = matches!(frame.kind, Kind::SEGMENT_START | Kind::STREAM_DEF | Kind::CHECKPOINT);
+            self.lists_all =
+                matches!(frame.kind, Kind::DATA | Kind::STREAM_DATA | Kind::SEAL | Kind::LOW_WATERMARK);
+        }
         if fits { Step::Fits } else { Step::Broken }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::carried::Carried;
 use crate::damage::corrupt;
 use crate::directory::{LOCK, Name, segment_path};
 use crate::error::{DamageClass, OpenError};
@@ -56,8 +57,9 @@ impl<'a, F: Fs> Survey<'a, F> {
     /// As [`ends_alike`](Self::ends_alike) for a segment that has not begun: a start frame is no beginning without all
     /// that the one before hands on.
     pub(crate) fn has_not_begun(&self, found: &Found<F>, before: Option<&Walk>) -> Result<(), OpenError> {
-        let most = before.map_or(0, |walk| walk.carried.frames()).max(1);
-        if self.walk(found, 0)?.frames <= most { Ok(()) } else { Err(changed(&found.path)) }
+        let none = Carried::default();
+        let before = before.map_or(&none, |walk| &walk.carried);
+        if self.walk(found, 0)?.has_begun(before) { Err(changed(&found.path)) } else { Ok(()) }
     }
 
     pub(crate) fn find(&self, number: u64) -> Result<Found<F>, OpenError> {

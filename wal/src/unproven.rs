@@ -1,5 +1,6 @@
 //! Where a damaged log ends: what no sync is proven to have reached is no damage.
 
+use crate::carried::Carried;
 use crate::error::OpenError;
 use crate::format::HEADER_LEN;
 use crate::fs::Fs;
@@ -25,30 +26,27 @@ impl<F: Fs> Survey<'_, F> {
         last.frames = Stretches { any: true, proof, residue_end, residue_lsn, ..front };
         Ok(())
     }
-}
 
-impl Pieces {
-    /// The last segment has not begun if less of its first group is whole than the one before hands on, and no sync of it
-    /// is proven; whether that is so.
-    pub(crate) fn leave_unbegun(&mut self) -> bool {
-        let said = self.said_of_streams(self.pieces.len().saturating_sub(1));
-        let checkpoint = self.pieces.len().checked_sub(2).and_then(|before| self.checkpoint(before));
-        let due = said.streams.len() as u64 + u64::from(checkpoint.is_some());
-        let [.., before, last] = &self.pieces[..] else { return false };
+    /// The last segment has not begun if nothing of it is whole but a part of what the one before hands on, and no sync of
+    /// it is proven; whether that is so.
+    pub(crate) fn leave_unbegun(&self, all: &mut Pieces) -> Result<bool, OpenError> {
+        let [.., before, last] = &all.pieces[..] else { return Ok(false) };
         let salt = last.header.as_ref().filter(|_| last.fault.is_none()).map(|header| header.salt);
         let tied = before.frames.start().is_some()
             && before.frames.seal().is_some_and(|seal| salt == Some(seal.next_salt));
-        let begun = last.frames.walks.first().is_some_and(|walk| {
-            let any = walk.next_lsn > walk.first_lsn || walk.seal.is_some() || walk.frames > due;
-            walk.start.is_some() && any
-        });
-        if begun || !tied || last.frames.proof > HEADER_LEN {
-            return false;
+        if !tied || last.frames.proof > HEADER_LEN {
+            return Ok(false);
         }
-        let Some(mut last) = self.pieces.pop() else { return false };
+        let count = all.pieces.len() - 1;
+        let checkpoint = all.checkpoint(count - 1).cloned();
+        let said = Carried { checkpoint, ..all.said_of_streams(count) };
+        if last.frames.start().is_some() && self.walk(&self.find(last.number)?, 0)?.has_begun(&said) {
+            return Ok(false);
+        }
+        let Some(mut last) = all.pieces.pop() else { return Ok(false) };
         let Stretches { proof, residue_end, residue_lsn, .. } = last.frames;
         last.frames = Stretches { proof, residue_end, residue_lsn, ..Stretches::default() };
-        self.above.insert(0, last);
-        true
+        all.above.insert(0, last);
+        Ok(true)
     }
 }

@@ -409,6 +409,61 @@ fn what_lies_before_the_seal_of_a_segment_that_was_cut_is_durable() {
     assert_eq!((looked.next_lsn, looked.lost, looked.torn), (report.next_lsn, report.lost, report.torn));
 }
 
+/// As many frames as the one before had streams, which a repair had brought back, were taken for a torn first group.
+#[test]
+fn a_segment_has_begun_that_says_what_the_one_before_did_not() {
+    for said in ["stream", "checkpoint", "low"] {
+        for fault in ["dropped", "missing"] {
+            let disk = SimFs::new(0);
+            let (wal, _) = open(&disk, RepairPolicy::Fail).unwrap();
+            let [a, b, c] = ["a", "b", "c"].map(|name| wal.stream(name).unwrap());
+            for stream in [&a, &b, &c] {
+                stream.append("1").unwrap();
+            }
+            wal.rotate().unwrap();
+            wal.append("2").unwrap();
+            wal.drop_stream("b").unwrap();
+            wal.drop_stream("c").unwrap();
+            wal.rotate().unwrap();
+            match said {
+                "stream" => drop(wal.stream("d").unwrap()),
+                "checkpoint" => wal.checkpoint(Lsn(3), b"c").unwrap(),
+                _ => {
+                    wal.truncate_before(Lsn(4)).unwrap();
+                    a.truncate_before(Lsn(4)).unwrap();
+                }
+            }
+            drop((a, b, c, wal));
+            let names = disk.names(DIR).unwrap();
+            let there = |number: &u64| names.contains(&format!("wal-{number:016x}.seg"));
+            let mut damaged = files(&disk, (1..=3).filter(there));
+            let dropped = damaged[&2].clone();
+            for at in frames(&dropped) {
+                if dropped.get(at + 20) == Some(&7) && dropped[at + 36] == 1 {
+                    damaged.get_mut(&2).unwrap()[at + 40] ^= 1;
+                }
+            }
+            if fault == "missing" {
+                damaged.remove(&2);
+            }
+            for repair in REPAIRS {
+                let what = format!("{said}, {fault}");
+                let disk = plant(&damaged);
+                let (wal, report) = opens(&what, &disk, repair);
+                drop(wal);
+                let (_, again) = opens(&what, &disk.crash(Survive::Nothing), RepairPolicy::Fail);
+                assert_eq!((&again.streams, &again.checkpoint), (&report.streams, &report.checkpoint));
+                let names: Vec<_> = report.streams.iter().map(|def| &def.name[..]).collect();
+                assert_eq!(names.contains(&"d"), said == "stream", "{what}, {repair:?}");
+                assert_eq!(report.checkpoint.is_some(), said == "checkpoint", "{what}, {repair:?}");
+                if repair == RepairPolicy::Salvage {
+                    assert_eq!(names.len(), if said == "stream" { 2 } else { 1 }, "{what}: {names:?}");
+                }
+            }
+        }
+    }
+}
+
 /// Bodies behind a header that has rotted were of a kind that the segment before did not know.
 #[test]
 #[cfg(feature = "snappy")]

@@ -42,8 +42,8 @@ fn golden() -> Vec<(String, Files)> {
     logs
 }
 
-/// Everything at once, in four segments or more whose first ones had other lives: two streams from the beginning and one
-/// that comes later, all of which give something up, fragments, a checkpoint, a batch of several streams; not closed.
+/// Everything at once, in four segments or more whose first ones had other lives: two streams from the beginning, one
+/// that comes later, all of which give something up, and one that is dropped in a segment that is not the last, fragments, a checkpoint, a batch of several streams; not closed.
 fn all_in_one(commit_align: u32, compression: Compression) -> Files {
     let disk = SimFs::new(0);
     let all = Options {
@@ -60,7 +60,8 @@ fn all_in_one(commit_align: u32, compression: Compression) -> Files {
         wal.append(line(id, 800)).unwrap();
     }
     wal.truncate_before(wal.next_lsn()).unwrap();
-    let [orders, audit] = ["orders", "audit"].map(|name| wal.stream(name).unwrap());
+    let [orders, audit, brief] = ["orders", "audit", "brief"].map(|name| wal.stream(name).unwrap());
+    brief.append("brief").unwrap();
     for id in 0..24 {
         match id % 4 {
             0 => orders.append(line(id, 1200)),
@@ -71,6 +72,7 @@ fn all_in_one(commit_align: u32, compression: Compression) -> Files {
         .unwrap();
         match id {
             7 => drop(orders.truncate_before(Lsn(wal.next_lsn().0 - 4)).unwrap()),
+            8 => drop(wal.drop_stream("brief").unwrap()),
             11 => wal.checkpoint(Lsn(wal.next_lsn().0 - 2), &[7; 300]).unwrap(),
             5 | 10 | 16 => wal.rotate().unwrap(),
             13 => drop(wal.stream("late").unwrap().append("late").unwrap()),
@@ -78,7 +80,7 @@ fn all_in_one(commit_align: u32, compression: Compression) -> Files {
             _ => {}
         }
     }
-    drop((orders, audit, wal));
+    drop((orders, audit, brief, wal));
     let names = disk.names(DIR).unwrap();
     let numbers = (1..100).filter(|number| names.contains(&format!("wal-{number:016x}.seg")));
     let files: Files = numbers.map(|number| (number, disk.peek(path(number)).unwrap())).collect();

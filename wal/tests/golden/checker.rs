@@ -358,11 +358,37 @@ pub(crate) fn readable(golden: &Files, files: &Files) -> Records {
     all.into_iter().map(|(lsn, (_, bytes))| (lsn, bytes)).collect()
 }
 
-/// Id, name and low watermark of each stream by the last word that is whole, wherever it lies; of one that has records
+/// The streams that a segment begins with, if that is certainly all: the group at this index is its start, and what
+/// lies right behind the names is neither one nor fills a hole.
+fn listed(groups: &[Vec<Frame<'_>>], index: usize) -> Option<BTreeSet<u64>> {
+    let (mut end, mut ids) = (groups[index].first().filter(|frame| frame.kind == 3)?.next, BTreeSet::new());
+    for frame in groups[index + 1..].iter().map(|group| &group[0]) {
+        match frame.kind {
+            _ if frame.at != end => return None,
+            7 => drop(ids.insert(u64::from(u32_at(frame.body, 0)))),
+            5 => {}
+            kind => return matches!(kind, 1 | 2 | 4 | 6).then_some(ids),
+        }
+        end = frame.next;
+    }
+    None
+}
+
+/// Id, name and low watermark of each stream by the last word that is whole, wherever it lies, if no later segment begins
+/// without it; of one that has records
 /// in front of `end` and no word at all the name that it gets.
 pub(crate) fn streams(golden: &Files, files: &Files, end: u64) -> Vec<(u64, String, u64)> {
     let (mut all, mut gone) = (BTreeMap::new(), BTreeSet::new());
-    for frame in whole_groups(golden, files).iter().flatten().filter(|frame| frame.kind == 7) {
+    let groups = whole_groups(golden, files);
+    for (index, group) in groups.iter().enumerate() {
+        let frame = &group[0];
+        if let Some(listed) = listed(&groups, index) {
+            gone.extend(all.keys().filter(|id| !listed.contains(id)));
+            all.retain(|id, _| listed.contains(id));
+        }
+        if frame.kind != 7 {
+            continue;
+        }
         let id = u64::from(u32_at(frame.body, 0));
         let name = String::from_utf8(frame.body[16..].to_vec()).unwrap();
         match u32_at(frame.body, 4) & 1 {
