@@ -32,7 +32,7 @@ pub struct ChunkRef {
     pub through_ns: i64,
     /// Number of entries.
     pub entries: u64,
-    /// Bytes of lines and metadata before compression.
+    /// Bytes of lines before compression, and 8 for each metadata pair.
     pub raw_bytes: u64,
     /// Bytes of the object.
     pub stored_bytes: u64,

@@ -56,7 +56,7 @@ pub struct Options {
     pub flush: FlushPolicy,
     /// How often that is looked at.
     pub flush_check: Duration,
-    /// Memory for lines; beyond it pushes are refused.
+    /// Memory for lines; beyond it pushes are refused. What readers still hold of chunks that are stored is not counted.
     pub memory_limit: usize,
     /// Replication factor, for the share of a tenant's global stream limit.
     pub replication_factor: usize,

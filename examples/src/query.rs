@@ -13,6 +13,7 @@ mod reading;
 pub mod stages;
 mod steps;
 mod tail;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,6 +37,7 @@ use heads::{Allowance, Heads, Patience};
 use merge::{Found, Holds, Merge, Source, SourceError, Want};
 use reading::Reading;
 use stages::Stages;
+use windows::Windows;
 
 pub use aggregate::Points;
 pub use metric::{MetricQuery, Series, reads};
@@ -202,32 +204,47 @@ impl Querier {
         let LogQuery { logs, span, direction, limit, max_bytes } = query;
         let what = What::Lines { limit: limit as u64 };
         let asked = Asked { logs: &logs, span, direction, what, max_bytes };
-        let Located { heads, mut chunks } = self.locate(tenant, asked, &mut stages).await?;
+        let Located { heads, chunks } = self.locate(tenant, asked, &mut stages).await?;
         let started = monotonic_ns();
         let mut sent = heads.all().await?;
         stages.ingesters_ns += stages::since(started);
         let streams: BTreeSet<Labels> = sent.keys().chain(chunks.keys()).cloned().collect();
         let streams: Vec<Labels> = streams.into_iter().collect();
         let mut best = Best::new(direction, limit);
-        for (group, base) in streams.chunks(GROUP).zip((0_u32..).step_by(GROUP)) {
-            let Some(open) = best.open(span) else { break };
-            let merge = Merge::new(direction, Want::Lines, logs.clone());
-            let mut reading = Reading::new(self, tenant, merge, open);
-            for (labels, number) in group.iter().zip(base..) {
-                reading.store(chunks.remove(labels).into_iter().flatten().map(|chunk| (number, chunk)));
-                for parts in sent.remove(labels).into_iter().flatten() {
-                    reading.add(number, Source::Selected { parts, ended: true });
+        let mut windows = Windows::new(direction, span, chunks.values().flatten());
+        while windows.rest().is_some_and(|rest| best.open(rest).is_some())
+            && let Some(window) = windows.next()
+        {
+            for (group, base) in streams.chunks(GROUP).zip((0_u32..).step_by(GROUP)) {
+                let Some(open) = best.open(window) else { break };
+                let merge = Merge::new(direction, Want::Lines, logs.clone());
+                let (mut reading, mut any) = (Reading::new(self, tenant, merge, open), false);
+                for (labels, number) in group.iter().zip(base..) {
+                    let stored = chunks.get(labels).into_iter().flatten();
+                    let within: Vec<_> = stored
+                        .filter(|chunk| open.overlaps(chunk))
+                        .map(|chunk| (number, chunk.clone()))
+                        .collect();
+                    any |= !within.is_empty();
+                    reading.store(within);
+                    // What was sent is read in the first window, whatever time it is of.
+                    for parts in sent.remove(labels).into_iter().flatten() {
+                        any = true;
+                        reading.add(number, Source::Selected { parts, ended: true });
+                    }
+                }
+                let mut found = Vec::new();
+                while any && found.len() < limit {
+                    let batch = reading.take(limit - found.len(), &mut stages).await?;
+                    if batch.is_empty() {
+                        break;
+                    }
+                    found.extend(batch);
+                }
+                if !found.is_empty() {
+                    best.take(found);
                 }
             }
-            let mut found = Vec::new();
-            while found.len() < limit {
-                let batch = reading.take(limit - found.len(), &mut stages).await?;
-                if batch.is_empty() {
-                    break;
-                }
-                found.extend(batch);
-            }
-            best.take(found);
         }
         let entries: Vec<Answered> = best
             .into_entries()
@@ -298,7 +315,7 @@ impl Querier {
     }
 
     /// How much there is of the streams that match, by whole chunks. Replicas of what is in memory count once, those of
-    /// stored chunks each.
+    /// stored chunks each, and a chunk that was stored a moment ago may still be in memory and count twice.
     ///
     /// # Errors
     /// [`ExecuteError`].

@@ -18,6 +18,8 @@ use crate::wire::{Select, Selected, StreamVolume, WireError};
 
 /// Bytes of a part of an answer before the next one is begun.
 const PART_BYTES: usize = 1 << 20;
+/// What an entry takes beside its line and metadata.
+const ENTRY_BYTES: usize = 16;
 /// Rows that are looked at for one part.
 const PART_ROWS: u64 = 1 << 18;
 
@@ -287,7 +289,7 @@ impl Part {
             let metadata: Vec<(&str, &str)> =
                 found.metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
             self.writer.entry(found.timestamp_ns, [&found.line, &[]], &metadata);
-            self.bytes += found.line.len();
+            self.bytes += found.size() + ENTRY_BYTES;
         }
     }
 

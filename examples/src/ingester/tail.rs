@@ -1,5 +1,6 @@
 //! Those who want to see lines as they come. What is told is what was kept: synced, and found by queries already. Who
-//! reads too slowly misses lines and is told which; nobody waits for it, and what waits for it is bounded.
+//! reads too slowly misses lines and is told which; nobody waits for it, and what waits for it is bounded. Its filters are
+//! part of each push that it hears of.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,11 +16,11 @@ use super::Ingester;
 use super::read::ReadError;
 use crate::labels::Labels;
 use crate::logql::{Logs, all_match};
-use crate::query::merge::OwnedMetadata;
+use crate::query::merge::{OwnedMetadata, size};
 use crate::record::{Section, Writer};
 use crate::wire::{Dropped, Tail, Tailed};
 
-/// Lines that wait for one listener, and their bytes; and how many that were dropped it is told of at once.
+/// Lines that wait for one listener, and their bytes with metadata; and how many that were dropped it is told of at once.
 const MOST_LINES: usize = 1024;
 const MOST_BYTES: usize = 4 << 20;
 
@@ -103,10 +104,12 @@ impl Listener {
             .filter(|(number, entry)| repeats.binary_search(number).is_err() && self.logs.keeps(entry.line));
         let (mut queue, mut dropped) = (self.queue.lock(), 0);
         for (_, entry) in wanted {
+            let metadata = entry.metadata.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes()));
+            let bytes = size(entry.line, metadata);
             let fits = queue.lines.len() < MOST_LINES
-                && (queue.bytes + entry.line.len() <= MOST_BYTES || queue.lines.is_empty());
+                && (queue.bytes + bytes <= MOST_BYTES || queue.lines.is_empty());
             if fits {
-                queue.bytes += entry.line.len();
+                queue.bytes += bytes;
                 queue.lines.push(Line {
                     labels: labels.clone(),
                     timestamp_ns: entry.timestamp_ns,

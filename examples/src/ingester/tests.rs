@@ -190,6 +190,17 @@ async fn a_listener_that_does_not_read_misses_lines_and_is_told_which_until_it_i
     }
     let tailed = slow.next().await.unwrap();
     assert_eq!((tailed.dropped.len(), lines(tailed).len()), (7, 3));
+    // And so is metadata.
+    let value = "v".repeat(32 << 10);
+    for line in 0..150 {
+        let mut writer = Writer::new("t", 0);
+        writer.begin(&[("app", "a")]);
+        writer.entry(2_000_000, [format!("{line}").as_bytes(), b""], &[("k", &value)]);
+        writer.end();
+        ingester.push(writer.finish().all()).await.unwrap();
+    }
+    let tailed = slow.next().await.unwrap();
+    assert_eq!((tailed.dropped.len(), lines(tailed).len()), (23, 127));
     assert_eq!(ingester.shared.listeners.len(), 1);
     drop(slow);
     assert_eq!(ingester.shared.listeners.len(), 0);

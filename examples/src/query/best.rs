@@ -1,9 +1,11 @@
 //! The first lines of many streams, read a few streams at a time: what is held is as many lines as are wanted, and
 //! the blocks of a few streams.
 
+use std::collections::HashSet;
+
 use forebay_chunk::Direction;
 
-use super::merge::{Found, order};
+use super::merge::{Found, Identity, order};
 use crate::index::Span;
 
 /// Streams whose blocks are open at the same time.
@@ -38,11 +40,19 @@ impl Best {
         (open.from_ns <= open.through_ns).then_some(open)
     }
 
-    /// Takes in the first entries of a group of streams, in order.
+    /// Takes in the first entries of a group of streams, in order; each once, whatever was taken before.
     pub fn take(&mut self, found: Vec<Found>) {
         let direction = self.direction;
         self.entries.extend(found);
-        self.entries.sort_by_key(|found| (order(direction, found.timestamp_ns), found.stream));
+        let place = |found: &Found| (order(direction, found.timestamp_ns), found.stream);
+        self.entries.sort_by_key(place);
+        let (mut here, mut seen) = (None, HashSet::<Identity>::new());
+        self.entries.retain(|found| {
+            if here.replace(place(found)) != Some(place(found)) {
+                seen.clear();
+            }
+            seen.insert(found.identity)
+        });
         self.entries.truncate(self.limit);
     }
 
@@ -70,7 +80,10 @@ mod tests {
             let found = |stream, timestamp_ns| {
                 Found { stream, timestamp_ns, identity: 0, line_bytes: 0, line: Bytes::new(), metadata: Vec::new() }
             };
-            let streams = (0..).zip(&times).map(|(n, times)| times.iter().map(move |t| found(n, *t)).collect::<Vec<_>>());
+            let numbered = |found: Found, identity| Found { identity, ..found };
+            let streams = (0..).zip(&times).map(|(n, times)| {
+                (0..).zip(times).map(|(i, t)| numbered(found(n, *t), i)).collect::<Vec<_>>()
+            });
             let mut best = Best::new(direction, limit);
             let mut all = Vec::new();
             for mut stream in streams {

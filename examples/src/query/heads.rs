@@ -1,9 +1,9 @@
-//! What the ingesters answer, read part by part and stream by stream, so that little of it is held at a time.
+//! What the ingesters answer, read part by part. Where each line counts it is read stream by stream too, so that little
+//! of it is held at a time; where the first lines are wanted, each ingester sends no more than those.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use futures_util::future::join_all;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{StreamExt, stream};
 
 use super::ExecuteError;
 use super::merge::{Holds, Section};
@@ -105,28 +105,31 @@ impl Heads {
 
     /// Everything, by stream: the sections of each head that has any.
     pub(super) async fn all(mut self) -> Result<BTreeMap<Labels, Vec<VecDeque<Section>>>, ExecuteError> {
-        // All at the same time: each begins to work when it is read.
-        let read = self.heads.iter_mut().filter_map(|head| head.parts.take());
-        let read = join_all(read.map(|parts| parts.try_collect::<Vec<_>>())).await;
-        let mut streams: BTreeMap<Labels, Vec<VecDeque<Section>>> = BTreeMap::new();
-        for answer in read {
-            let mut own: BTreeMap<Labels, VecDeque<Section>> = BTreeMap::new();
-            match answer {
-                Ok(parts) => {
-                    for part in parts {
-                        self.allowance.spend(part.read_bytes)?;
-                        for (labels, section) in sections(part, self.holds).await? {
-                            own.entry(labels).or_default().push_back(section);
-                        }
+        // All at the same time: each begins to work when it is read, and ends when nobody reads on.
+        let parts =
+            self.heads.iter_mut().map(|head| head.parts.take().unwrap_or_else(|| stream::empty().boxed()));
+        let mut read =
+            stream::select_all(parts.enumerate().map(|(n, parts)| parts.map(move |part| (n, part))));
+        let mut own: Vec<BTreeMap<Labels, VecDeque<Section>>> = Vec::new();
+        own.resize_with(self.heads.len(), BTreeMap::new);
+        while let Some((number, part)) = read.next().await {
+            match part {
+                Ok(part) => {
+                    self.allowance.spend(part.read_bytes)?;
+                    for (labels, section) in sections(part, self.holds).await? {
+                        own[number].entry(labels).or_default().push_back(section);
                     }
                 }
-                Err(error) => self.patience.fail(error.0),
-            }
-            for (labels, sections) in own {
-                streams.entry(labels).or_default().push(sections);
+                Err(ReadFailed(why)) => {
+                    self.patience.fail(why);
+                    self.patience.check()?;
+                }
             }
         }
-        self.patience.check()?;
+        let mut streams: BTreeMap<Labels, Vec<VecDeque<Section>>> = BTreeMap::new();
+        for (labels, sections) in own.into_iter().flatten() {
+            streams.entry(labels).or_default().push(sections);
+        }
         Ok(streams)
     }
 

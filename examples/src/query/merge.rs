@@ -32,6 +32,14 @@ pub fn identity<'a>(line: &[u8], metadata: impl Iterator<Item = (&'a [u8], &'a [
     })
 }
 
+/// What a metadata pair counts for in the bytes that a query reads, as in the raw bytes of a chunk.
+const PAIR_BYTES: usize = 8;
+
+/// Bytes of a line with its metadata.
+pub fn size<'a>(line: &[u8], metadata: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> usize {
+    metadata.fold(line.len(), |bytes, (name, value)| bytes + name.len() + value.len())
+}
+
 /// Where an entry stands in the order of `direction`: smaller comes first.
 pub fn order(direction: Direction, timestamp_ns: i64) -> i64 {
     match direction {
@@ -155,6 +163,11 @@ pub struct Found {
 }
 
 impl Found {
+    /// Bytes of the line and the metadata.
+    pub fn size(&self) -> usize {
+        size(&self.line, self.metadata.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes())))
+    }
+
     fn new(stream: u32) -> Self {
         Self { stream, timestamp_ns: 0, identity: 0, line_bytes: 0, line: Bytes::new(), metadata: Vec::new() }
     }
@@ -224,7 +237,7 @@ enum Moved {
 pub struct Work {
     /// Entries read from the sources, before filters and with duplicates.
     pub lines: u64,
-    /// Bytes of the lines that were read from blocks.
+    /// Raw bytes that were read from blocks: of the lines, and 8 for each metadata pair.
     pub bytes: u64,
     /// Entries that came from more than one source.
     pub duplicates: u64,
@@ -359,7 +372,7 @@ impl Reader {
                     let Some(entry) = entry else { return Ok(Moved::Ended) };
                     self.rows_left -= 1;
                     self.work.lines += 1;
-                    self.work.bytes += entry.line.len() as u64;
+                    self.work.bytes += (entry.line.len() + PAIR_BYTES * entry.metadata.iter().count()) as u64;
                     if !self.logs.keeps(entry.line) {
                         continue;
                     }

@@ -10,6 +10,7 @@ mod held;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use forebay_agent::clock::monotonic_ns;
 use forebay_chunk::Direction;
 use futures_util::future::join_all;
@@ -62,7 +63,9 @@ pub struct Batch {
 pub struct Tail {
     querier: Querier,
     tail: wire::Tail,
-    followed: Vec<Arc<dyn IngesterClient>>,
+    /// With the number under which each is followed.
+    followed: Vec<(u64, Arc<dyn IngesterClient>)>,
+    follows: u64,
     events: SelectAll<BoxStream<'static, Event>>,
     held: Held,
     look_ns: u64,
@@ -70,7 +73,7 @@ pub struct Tail {
 
 enum Event {
     Tailed(Tailed),
-    Ended(Arc<dyn IngesterClient>, Option<ReadFailed>),
+    Ended(u64, Option<ReadFailed>),
 }
 
 impl std::fmt::Debug for Tail {
@@ -104,6 +107,7 @@ impl Querier {
             querier: self.clone(),
             tail,
             followed: Vec::new(),
+            follows: 0,
             events: SelectAll::new(),
             held: Held::new(delay),
             look_ns: monotonic_ns() + nanoseconds(LOOK),
@@ -147,8 +151,8 @@ impl Tail {
                     tracing::warn!(%error, "what an ingester sent of a tail makes no sense");
                 }
             }
-            Event::Ended(client, error) => {
-                self.followed.retain(|other| !Arc::ptr_eq(other, &client));
+            Event::Ended(number, error) => {
+                self.followed.retain(|(other, _)| *other != number);
                 if let Some(ReadFailed(error)) = error {
                     tracing::debug!(error, "an ingester is not listened to any more");
                 }
@@ -159,7 +163,7 @@ impl Tail {
     /// Listens to ingesters that it does not listen to.
     fn look(&mut self) {
         for client in self.querier.members.clients() {
-            if !self.followed.iter().any(|other| Arc::ptr_eq(other, &client)) {
+            if !self.followed.iter().any(|(_, other)| Arc::ptr_eq(other, &client)) {
                 let (tail, asked) = (self.tail.clone(), Arc::clone(&client));
                 let begun = stream::once(async move { asked.tail(tail).await });
                 self.follow(client, begun.try_flatten().boxed());
@@ -168,14 +172,15 @@ impl Tail {
     }
 
     fn follow(&mut self, client: Arc<dyn IngesterClient>, lines: Tailing) {
-        self.followed.push(Arc::clone(&client));
-        let ended = Arc::clone(&client);
-        // A failure is the last that comes of it.
+        let number = self.follows;
+        self.follows += 1;
+        self.followed.push((number, client));
+        // After a failure comes the end as well, when the same ingester may be followed anew.
         let events = lines.map(move |tailed| match tailed {
             Ok(tailed) => Event::Tailed(tailed),
-            Err(error) => Event::Ended(Arc::clone(&client), Some(error)),
+            Err(error) => Event::Ended(number, Some(error)),
         });
-        let end = stream::once(async move { Event::Ended(ended, None) });
+        let end = stream::once(async move { Event::Ended(number, None) });
         self.events.push(events.chain(end).boxed());
     }
 }
@@ -191,7 +196,9 @@ impl Held {
             let record = Record::parse(tailed.record)?;
             for (labels, entries) in record.owned_sections() {
                 let mut section = Section::new(entries, Holds::Lines);
-                while let Some(found) = section.found(0)? {
+                while let Some(mut found) = section.found(0)? {
+                    // A line that waits must not keep the whole record.
+                    found.line = Bytes::copy_from_slice(&found.line);
                     self.add(labels.clone(), found, now_ns);
                 }
             }
@@ -200,5 +207,36 @@ impl Held {
             self.miss(wire::labels(&dropped.labels)?, dropped.timestamp_ns, now_ns);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::super::tests::{Answers, querier};
+    use super::*;
+    use crate::logql::Query;
+
+    /// The end that follows a failure ended what was followed meanwhile, and it was followed twice.
+    #[tokio::test]
+    async fn an_ingester_that_fails_is_followed_once() {
+        let client = Answers::default();
+        let listened = Arc::clone(&client.listened);
+        let querier = querier(1, vec![Arc::new(client)]);
+        let Query::Logs(logs) = Query::parse(r#"{app="a"}"#).unwrap() else {
+            unreachable!("it asks for lines")
+        };
+        let query = TailQuery { logs, span: Span::ALL, limit: 1, delay: Duration::ZERO, max_bytes: u64::MAX };
+        let mut tail = querier.tail("t", query).await.unwrap();
+        let failure = tail.events.next().await.unwrap();
+        tail.take(failure);
+        assert_eq!(tail.followed.len(), 0);
+        tail.look();
+        // The end of the first; that of the second is still to come.
+        let end = tail.events.next().await.unwrap();
+        assert!(matches!(end, Event::Ended(0, None)));
+        tail.take(end);
+        assert_eq!((tail.followed.len(), listened.load(Ordering::Relaxed)), (1, 1));
     }
 }

@@ -26,9 +26,13 @@ use crate::wire::{Health, Pushed, Selected, StreamVolume, Tail};
 
 /// An ingester that answers with the same part again and again, later each time, and then may break off.
 #[derive(Default)]
-struct Answers {
+pub(super) struct Answers {
     parts: usize,
     breaks_off: bool,
+    /// Whether its parts hold nothing.
+    empty: bool,
+    /// How often somebody listened to it: it breaks off at once.
+    pub(super) listened: Arc<AtomicUsize>,
     /// Records that somebody holds, and the most there were.
     held: Arc<[AtomicUsize; 2]>,
 }
@@ -57,7 +61,7 @@ impl IngesterClient for Answers {
     }
 
     async fn select(&self, select: Select) -> Result<Parts, ReadFailed> {
-        let held = Arc::clone(&self.held);
+        let (held, empty) = (Arc::clone(&self.held), self.empty);
         let part = move |number: usize| {
             let mut writer = Writer::new(&select.tenant, 0);
             writer.begin(&[("app", "a")]);
@@ -68,7 +72,8 @@ impl IngesterClient for Answers {
             writer.end();
             let now = held[0].fetch_add(1, Ordering::Relaxed) + 1;
             held[1].fetch_max(now, Ordering::Relaxed);
-            let record = Bytes::from_owner(Counted(writer.finish().all(), Arc::clone(&held)));
+            let record = if empty { Bytes::new() } else { writer.finish().all() };
+            let record = Bytes::from_owner(Counted(record, Arc::clone(&held)));
             Ok(Selected { record, read_bytes: 100 })
         };
         let end = self.breaks_off.then(|| Err(ReadFailed("it broke off".to_owned())));
@@ -76,7 +81,8 @@ impl IngesterClient for Answers {
     }
 
     async fn tail(&self, _: Tail) -> Result<Tailing, ReadFailed> {
-        unreachable!("only lines are read")
+        self.listened.fetch_add(1, Ordering::Relaxed);
+        Ok(stream::iter([Err(ReadFailed("it broke off".to_owned()))]).boxed())
     }
 
     async fn series(&self, _: &str, _: &[Matcher], _: Span) -> Result<Vec<Labels>, ReadFailed> {
@@ -101,13 +107,17 @@ fn storage() -> Storage {
     Storage::new(Arc::new(InMemory::new()), Arc::new(MemoryIndex::default()), puts)
 }
 
-fn querier(copies: u8, ingesters: Vec<Arc<dyn IngesterClient>>) -> Querier {
+pub(super) fn querier(copies: u8, ingesters: Vec<Arc<dyn IngesterClient>>) -> Querier {
+    querier_on(storage(), copies, ingesters)
+}
+
+fn querier_on(storage: Storage, copies: u8, ingesters: Vec<Arc<dyn IngesterClient>>) -> Querier {
     let members = Members::new(copies, false, Clock::simulated(1)).unwrap();
     for (number, client) in ingesters.into_iter().enumerate() {
         members.join(&number.to_string(), "here", "", client).unwrap();
     }
     let requirements = Requirements { default: Require::Quorum, tenants: BTreeMap::default() };
-    Querier::new(members, storage(), requirements)
+    Querier::new(members, storage, requirements)
 }
 
 /// `count_over_time` of everything at time 0 and after.
@@ -127,7 +137,7 @@ fn value(series: &Series) -> f64 {
 #[tokio::test]
 async fn of_a_long_answer_a_part_or_two_are_held_at_a_time() {
     let held: Arc<[AtomicUsize; 2]> = Arc::default();
-    let client = Answers { parts: 500, breaks_off: false, held: Arc::clone(&held) };
+    let client = Answers { parts: 500, held: Arc::clone(&held), ..Answers::default() };
     let series = querier(1, vec![Arc::new(client)]).metric("t", &count(u64::MAX)).await.unwrap();
     assert_eq!(value(&series), 5000.0);
     assert_eq!(held[0].load(Ordering::Relaxed), 0);
@@ -137,7 +147,7 @@ async fn of_a_long_answer_a_part_or_two_are_held_at_a_time() {
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_missed_where_no_other_makes_up_for_it() {
     let client = |parts, breaks_off| {
-        Arc::new(Answers { parts, breaks_off, held: Arc::default() }) as Arc<dyn IngesterClient>
+        Arc::new(Answers { parts, breaks_off, ..Answers::default() }) as Arc<dyn IngesterClient>
     };
     let alone = querier(1, vec![client(3, true)]).metric("t", &count(u64::MAX)).await.unwrap_err();
     assert!(
@@ -158,14 +168,30 @@ async fn what_ingesters_read_is_part_of_the_bytes_that_a_query_reads() {
     querier(1, vec![client()]).metric("t", &count(1100)).await.unwrap();
 }
 
+/// All that the ingesters had was read before anybody asked for the limit.
+#[tokio::test]
+async fn a_query_of_lines_ends_as_soon_as_it_is_beyond_its_bytes() {
+    let client = || Arc::new(Answers { parts: usize::MAX, empty: true, ..Answers::default() });
+    let Query::Logs(logs) = Query::parse(r#"{app=~".+"}"#).unwrap() else {
+        unreachable!("it asks for lines")
+    };
+    let query = LogQuery { logs, span: Span::ALL, direction: Direction::Backward, limit: 1, max_bytes: 1000 };
+    let refused = querier(2, vec![client(), client()]).lines("t", query).await.unwrap_err();
+    assert!(matches!(refused, ExecuteError::TooManyBytes { bytes: 1100, limit: 1000 }), "{refused}");
+}
+
 async fn ingester() -> Ingester<SimFs> {
+    ingester_on(storage()).await
+}
+
+async fn ingester_on(storage: Storage) -> Ingester<SimFs> {
     let options = forebay_wal::Options { time: Time::frozen(), ..forebay_wal::Options::default() };
     let (log, committer) =
         AsyncWal::unstarted(Wal::open_in(SimFs::new(1), Path::new("/wal"), options).unwrap().0);
     tokio::spawn(committer.run_async());
     let overrides = Arc::new(Overrides::new(Limits::default()));
     let options = ingester_options(&Config::default()).unwrap();
-    Ingester::start(log, storage(), overrides, Clock::simulated(1), options).await.unwrap()
+    Ingester::start(log, storage, overrides, Clock::simulated(1), options).await.unwrap()
 }
 
 /// Of `streams` streams, stream n has the lines n, n + streams, n + 2 * streams ..., each at the time that it says.
@@ -219,4 +245,98 @@ async fn lines_in_memory_are_counted_by_their_bytes_and_not_by_what_is_sent_of_t
     let error = querier.metric("t", &count(bytes - 1)).await.unwrap_err();
     assert!(matches!(error, ExecuteError::TooManyBytes { bytes: read, .. } if read == bytes), "{error}");
     assert_eq!(value(&querier.metric("t", &count(bytes)).await.unwrap()), 900.0);
+}
+
+/// They counted without their metadata in memory, and with 8 bytes for each pair of it in chunks.
+#[tokio::test(start_paused = true)]
+async fn lines_with_metadata_count_as_much_in_memory_as_in_chunks() {
+    let storage = storage();
+    let ingester = ingester_on(storage.clone()).await;
+    let mut writer = Writer::new("t", 0);
+    writer.begin(&[("app", "a")]);
+    for at in 0..100 {
+        writer.entry(
+            at,
+            [b"line", b""],
+            &[("name", "value"), ("trace_id", "0af7651916cd43dd8448eb211c80319c")],
+        );
+    }
+    writer.end();
+    ingester.push(writer.finish().all()).await.unwrap();
+    let querier = querier_on(storage, 1, vec![Arc::new(ingester.clone())]);
+    for _ in 0..2 {
+        let error = querier.metric("t", &count(1999)).await.unwrap_err();
+        assert!(matches!(error, ExecuteError::TooManyBytes { bytes: 2000, .. }), "{error}");
+        assert_eq!(value(&querier.metric("t", &count(2000)).await.unwrap()), 100.0);
+        IngesterClient::flush(&ingester).await.unwrap();
+    }
+}
+
+const SECOND: i64 = 1_000_000_000;
+
+/// Every group of streams was read to the end of the time where it had fewer lines than were asked for.
+#[tokio::test(start_paused = true)]
+async fn the_newest_line_is_found_without_reading_all_chunks() {
+    let storage = storage();
+    let ingester = ingester_on(storage.clone()).await;
+    for hour in 0..10 {
+        let mut writer = Writer::new("t", 0);
+        for stream in 0..64 {
+            let line = if (hour, stream) == (9, 63) { "hit" } else { "x" };
+            writer.begin(&[("app", &format!("{stream:04}"))]);
+            writer.entry(hour * 3600 * SECOND, [line.as_bytes(), b""], &[]);
+            writer.end();
+        }
+        ingester.push(writer.finish().all()).await.unwrap();
+        IngesterClient::flush(&ingester).await.unwrap();
+    }
+    let stored = storage.index().chunks("t", &[], Span::ALL).await.unwrap();
+    assert_eq!(stored.len(), 640);
+    let stored: u64 = stored.iter().map(|chunk| chunk.stored_bytes).sum();
+    let querier = querier_on(storage, 1, vec![Arc::new(ingester)]);
+    let Query::Logs(logs) = Query::parse(r#"{app=~".+"} |= "hit""#).unwrap() else { unreachable!() };
+    let (span, direction) = (Span::ALL, Direction::Backward);
+    let query = LogQuery { logs, span, direction, limit: 1, max_bytes: u64::MAX };
+    let lines = querier.lines("t", query).await.unwrap();
+    assert_eq!(lines.entries.len(), 1);
+    assert!(lines.stages.bytes <= stored / 5, "{} bytes of {stored} were read", lines.stages.bytes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_lines_are_the_same_wherever_they_are_and_come_once() {
+    let storage = storage();
+    let ingester = ingester_on(storage.clone()).await;
+    // The last third stays in memory, and a part of each is pushed again with the next.
+    for seconds in [0..1200_i64, 600..2400, 1800..3600] {
+        let mut writer = Writer::new("t", 0);
+        for stream in 0..40 {
+            writer.begin(&[("app", &format!("{stream:04}"))]);
+            for at in seconds.clone().filter(|at| at % 40 == stream) {
+                writer.entry(at * SECOND, [at.to_string().as_bytes(), b""], &[]);
+            }
+            writer.end();
+        }
+        IngesterClient::flush(&ingester).await.unwrap();
+        ingester.push(writer.finish().all()).await.unwrap();
+    }
+    let querier = querier_on(storage, 1, vec![Arc::new(ingester)]);
+    for (text, keeps) in [(r#"{app=~".+"}"#, ""), (r#"{app=~".+"} |= "77""#, "77")] {
+        let Query::Logs(logs) = Query::parse(text).unwrap() else { unreachable!("it asks for lines") };
+        for (direction, limit) in [Direction::Forward, Direction::Backward]
+            .into_iter()
+            .flat_map(|d| [1, 30, 2000, 5000].map(|l| (d, l)))
+        {
+            let mut expected: Vec<i64> =
+                (0..3600).filter(|at: &i64| at.to_string().contains(keeps)).collect();
+            if direction == Direction::Backward {
+                expected.reverse();
+            }
+            expected.truncate(limit);
+            let query =
+                LogQuery { logs: logs.clone(), span: Span::ALL, direction, limit, max_bytes: u64::MAX };
+            let lines = querier.lines("t", query).await.unwrap();
+            let found = lines.entries.iter().map(|entry| entry.found.timestamp_ns / SECOND);
+            assert_eq!(found.collect::<Vec<_>>(), expected, "{text} {direction:?} {limit}");
+        }
+    }
 }

@@ -9,8 +9,10 @@ use crate::query::merge::{Found, Identity};
 
 /// Lines that are held at the most; beyond it none waits.
 const MOST_HELD: usize = 10_000;
-/// Bytes of them.
+/// Bytes of them, with metadata.
 const MOST_HELD_BYTES: usize = 16 << 20;
+/// Bytes of a batch, with metadata, before the next one is begun.
+const BATCH_BYTES: usize = 1 << 20;
 /// Lines that are remembered, and for how long: a replica that takes longer for a push has failed.
 const MOST_SEEN: usize = 1 << 17;
 const SEEN_FOR_NS: u64 = 60_000_000_000;
@@ -66,7 +68,9 @@ impl Held {
 
     /// Adds a line that was there before, and need not wait.
     pub(super) fn add_due(&mut self, labels: Labels, found: Found) {
-        if self.remember(&labels, &found, forebay_agent::clock::monotonic_ns()) {
+        let now_ns = forebay_agent::clock::monotonic_ns();
+        self.forget(now_ns);
+        if self.remember(&labels, &found, now_ns) {
             self.put(0, labels, found);
         }
     }
@@ -88,22 +92,24 @@ impl Held {
         self.due.front().map(|(due_ns, _)| *due_ns).into_iter().chain(self.dropped_due_ns).min()
     }
 
-    /// The lines whose time has come at `now_ns`, and all that are to come before one of them.
+    /// The lines whose time has come at `now_ns`, and all that are to come before one of them, as far as one batch goes.
     pub(super) fn take(&mut self, now_ns: u64) -> Option<Batch> {
         self.due_ns().filter(|due_ns| *due_ns <= now_ns)?;
         let mut last = self.is_full().then_some((i64::MAX, u64::MAX));
-        while let Some(&(_, place)) = self.due.front().filter(|(due_ns, _)| *due_ns <= now_ns) {
-            self.due.pop_front();
-            last = last.max(Some(place));
+        for (_, place) in self.due.iter().take_while(|(due_ns, _)| *due_ns <= now_ns) {
+            last = last.max(Some(*place));
         }
         let mut batch = Batch::default();
         if let Some(last) = last {
-            let later = self.lines.split_off(&(last.0, last.1.saturating_add(1)));
-            let now = std::mem::replace(&mut self.lines, later);
-            self.due.retain(|(_, place)| *place > last);
+            let (mut taken, mut bytes) = (None, 0);
             let mut numbers: HashMap<Labels, usize> = HashMap::new();
-            for (labels, found) in now.into_values() {
-                self.bytes -= found.line.len();
+            while bytes < BATCH_BYTES
+                && let Some(next) = self.lines.first_entry().filter(|next| *next.key() <= last)
+            {
+                let (place, (labels, found)) = next.remove_entry();
+                taken = Some(place);
+                bytes += found.size();
+                self.bytes -= found.size();
                 let next = numbers.len();
                 let stream = *numbers.entry(labels.clone()).or_insert(next);
                 if stream == batch.streams.len() {
@@ -111,6 +117,7 @@ impl Held {
                 }
                 batch.entries.push(Answered { stream, found });
             }
+            self.due.retain(|(_, place)| Some(*place) > taken);
         }
         if self.dropped_due_ns.is_some_and(|due_ns| due_ns <= now_ns) {
             self.dropped_due_ns = None;
@@ -123,7 +130,7 @@ impl Held {
     fn put(&mut self, due_ns: u64, labels: Labels, found: Found) {
         let place = (found.timestamp_ns, self.came);
         self.came += 1;
-        self.bytes += found.line.len();
+        self.bytes += found.size();
         self.due.push_back((due_ns, place));
         self.lines.insert(place, (labels, found));
     }
@@ -224,6 +231,23 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_are_due_come_in_batches_that_are_no_message_too_large() {
+        let mut held = Held::new(Duration::from_secs(5));
+        for n in 0..40 {
+            held.add_due(labels(), Found { line: Bytes::from(vec![b'x'; 200_000]), ..found(n) });
+        }
+        held.add(labels(), found(-1), 0);
+        let mut all = Vec::new();
+        while let Some(batch) = held.take(0) {
+            let sizes = batch.entries.iter().map(|entry| entry.found.size());
+            assert!(sizes.sum::<usize>() < 2 << 20);
+            all.extend(times(Some(batch)));
+        }
+        assert_eq!(all, (-1..40).collect::<Vec<_>>());
+        assert_eq!((held.bytes, held.due.len(), held.lines.len()), (0, 0, 0));
+    }
+
+    #[test]
     fn what_is_held_and_remembered_is_bounded() {
         let mut held = Held::new(Duration::from_secs(5));
         for n in 0..MOST_SEEN as i64 + 10 {
@@ -235,7 +259,14 @@ mod tests {
         assert_eq!(held.remembered.len(), MOST_SEEN);
         let long = Found { line: Bytes::from(vec![b'x'; MOST_HELD_BYTES + 1]), ..found(-1) };
         held.add(labels(), long, 0);
-        assert!(held.take(0).is_some());
-        assert_eq!((held.lines.len(), held.due.len()), (0, 0));
+        assert_eq!(times(held.take(0)), [-1]);
+        assert!(held.take(0).is_none() && held.take(u64::MAX).is_some());
+        assert_eq!((held.lines.len(), held.due.len(), held.bytes), (0, 0, 0));
+        let metadata = vec![("k".to_owned(), "v".repeat(64 << 10))];
+        for n in 0..256 {
+            assert_ne!(held.due_ns(), Some(0), "after {n}");
+            held.add(labels(), Found { metadata: metadata.clone(), ..found(-2 - n) }, SECOND);
+        }
+        assert_eq!(held.due_ns(), Some(0));
     }
 }
