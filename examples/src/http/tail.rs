@@ -24,11 +24,15 @@ use crate::query::{Tail, TailQuery, answer};
 const MAX_DELAY_SECONDS: usize = 5;
 /// How far ahead of the time lines may be that are there already.
 const AHEAD_NS: i64 = 3_600_000_000_000;
-/// How often is looked whether the process stops, and after how many of these whether the other side is there.
+/// How often is looked whether the process stops, and after how many of these whether the other side is there: it is
+/// gone where nothing came of it from one time to the next but one.
 const TICK: Duration = Duration::from_secs(1);
 const TICKS_PER_PING: u32 = 30;
 /// How long a message may take. Lines that come meanwhile wait and are dropped where they are kept, up to there.
 const SEND_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Bytes of a message that is received; nothing is asked for in one.
+const MOST_RECEIVED: usize = 4096;
 
 /// How many follow lines, by tenant. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -104,6 +108,7 @@ pub(super) async fn tail(
     let begun = querier(&parts)?.tail(tenant.as_str(), query);
     let tail = limits.in_time(begun).await?.map_err(failed)?;
     let categorize = categorizes(&headers);
+    let upgrade = upgrade.max_message_size(MOST_RECEIVED).max_frame_size(MOST_RECEIVED);
     Ok(upgrade.on_upgrade(move |socket| async move {
         send(socket, tail, &parts, categorize).await;
         drop(counted);
@@ -115,7 +120,7 @@ async fn send(mut socket: WebSocket, mut tail: Tail, parts: &Parts, categorize: 
     let longest = parts.config.querier.tail_max_duration;
     let end = tokio::time::sleep(longest);
     tokio::pin!(end);
-    let (mut ticks, mut count) = (tokio::time::interval(TICK), 0_u32);
+    let (mut ticks, mut count, mut pings) = (tokio::time::interval(TICK), 0_u32, 0_u32);
     loop {
         let message = tokio::select! {
             batch = tail.next() => {
@@ -124,13 +129,20 @@ async fn send(mut socket: WebSocket, mut tail: Tail, parts: &Parts, categorize: 
             }
             received = socket.recv() => match received {
                 None | Some(Err(_) | Ok(Message::Close(_))) => return,
-                Some(Ok(_)) => continue,
+                Some(Ok(_)) => {
+                    pings = 0;
+                    continue;
+                }
             },
             _ = ticks.tick() => {
                 count = count.wrapping_add(1);
                 if !parts.ready.load(Ordering::Acquire) {
                     close(close_code::AWAY, "the server is stopping".to_owned())
                 } else if count.is_multiple_of(TICKS_PER_PING) {
+                    if pings == 2 {
+                        return;
+                    }
+                    pings += 1;
                     Message::Ping(bytes::Bytes::new())
                 } else {
                     continue;

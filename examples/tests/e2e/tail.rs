@@ -147,6 +147,17 @@ async fn a_tail_is_refused_beyond_the_limit_and_counted_no_more_when_its_socket_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_message_from_the_other_side_is_not_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Setup::new(dir.path()).start().await;
+    let mut socket = tail(&process, "").await;
+    socket.send(Message::Text("x".repeat(100).into())).await.unwrap();
+    assert_eq!(process.metric("forebay_tails", "").await, 1.0);
+    socket.send(Message::Text("x".repeat(8 << 10).into())).await.unwrap();
+    until("it is closed", || async { process.metric("forebay_tails", "").await == 0.0 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tail_ends_when_its_time_is_over_or_the_server_stops_and_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let config = "querier: {tail_max_duration: 1s}\n";
