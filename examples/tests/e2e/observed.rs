@@ -117,12 +117,19 @@ fn expressions(value: &Value, found: &mut Vec<String>) {
     }
 }
 
+/// Prometheus renames the label `instance` of what it scrapes: who names one alone takes all ingesters of a process for
+/// one.
+fn both_instances(text: &str) {
+    let names = |label: &str| Regex::new(&format!(r"\b{label}\b")).unwrap().is_match(text);
+    assert_eq!(names("instance"), names("exported_instance"), "{text} has one instance without the other");
+}
+
 /// Holds the names and labels of `expression` against the table.
 fn check(expression: &str) {
     let metric = Regex::new(r"(forebay_[a-z_]+)(?:\{([^}]*)\})?").unwrap();
     let grouping = Regex::new(r"by \(([a-z_, ]*)\)").unwrap();
     let matcher = Regex::new(r#"([a-z_]+)(?:=~|!~|!=|=)"([^"]*)""#).unwrap();
-    let mut all: BTreeSet<String> = ["instance", "le"].map(str::to_owned).into();
+    let mut all: BTreeSet<String> = ["instance", "exported_instance", "le"].map(str::to_owned).into();
     let mut found = 0;
     for capture in metric.captures_iter(expression) {
         let name = &capture[1];
@@ -144,6 +151,7 @@ fn check(expression: &str) {
     }
     assert!(found > 0, "{expression} asks for nothing");
     for names in grouping.captures_iter(expression) {
+        both_instances(&names[1]);
         for label in names[1].split(',').map(str::trim) {
             assert!(all.contains(label), "{label} of {expression} is no label of its metrics");
         }
@@ -161,6 +169,31 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_that_there_are() {
     asked.extend(lines.map(|line| line.trim_matches('\'').replace("''", "'")));
     assert!(before >= 20 && asked.len() >= before + 10);
     asked.iter().for_each(|expression| check(expression));
+    alerts.lines().filter(|line| line.contains("{{")).for_each(both_instances);
+    deploy("grafana-dashboard.json")
+        .lines()
+        .filter(|line| line.contains("legendFormat"))
+        .for_each(both_instances);
+}
+
+#[test]
+fn every_way_to_push_is_part_of_the_alert_on_pushes() {
+    let router = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http.rs")).unwrap();
+    let routes = Regex::new(r#"route\("([^"]+)", post\((?:push|otlp)::"#).unwrap();
+    let routes: Vec<&str> = routes.captures_iter(&router).map(|found| found.extract::<1>().1[0]).collect();
+    assert!(routes.len() >= 3, "{routes:?}");
+    let alerts = deploy("prometheus-alerts.yaml");
+    let (_, alert) = alerts.split_once("alert: PushesFail").unwrap();
+    let expression = alert.lines().find(|line| line.trim().starts_with("expr:")).unwrap();
+    for route in routes {
+        assert_eq!(expression.matches(route).count(), 2, "{route} in {expression}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "without the other")]
+fn an_instance_that_prometheus_renames_is_found() {
+    check("sum by (instance) (forebay_wal_poisoned)");
 }
 
 #[test]
