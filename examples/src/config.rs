@@ -136,7 +136,8 @@ pub struct Ingester {
     /// Chunks encoded at the same time. Default 2.
     pub concurrent_flushes: usize,
     /// Memory for lines; 0 is a quarter of what the machine and its control groups allow, divided among child
-    /// processes. Default 0.
+    /// processes. Lines that were stored while a query under way still has to read them from memory are not counted:
+    /// long queries of all streams, under way while memory is short, can take as much again each. Default 0.
     #[serde(serialize_with = "size")]
     pub memory_limit: u64,
 }
@@ -163,9 +164,10 @@ pub struct Querier {
 /// Before the answering.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Frontend {
-    /// A query that takes longer is logged with what it cost; 0 logs every query. Default 5 s.
-    #[serde(serialize_with = "duration")]
-    pub log_queries_longer_than: Duration,
+    /// A query that takes longer is logged with what it cost; none where this is 0, and every one where it is negative.
+    /// Default 5 s.
+    #[serde(serialize_with = "slow")]
+    pub log_queries_longer_than: Option<Duration>,
 }
 
 /// Deleting.
@@ -260,7 +262,7 @@ impl Default for Config {
                 memory_limit: 0,
             },
             querier: Querier { tail_max_duration: Duration::from_hours(1) },
-            frontend: Frontend { log_queries_longer_than: Duration::from_secs(5) },
+            frontend: Frontend { log_queries_longer_than: Some(Duration::from_secs(5)) },
             compactor: Compactor {
                 retention_enabled: false,
                 compaction_interval: Duration::from_mins(10),
@@ -312,6 +314,15 @@ fn duration<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::
     serializer.collect_str(&units::display_duration(*value))
 }
 
+/// As Loki has it: 0 for no query, and what is negative for every one.
+fn slow<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        None => duration(&Duration::ZERO, serializer),
+        Some(Duration::ZERO) => serializer.serialize_str("-1s"),
+        Some(longer) => duration(longer, serializer),
+    }
+}
+
 fn size<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&units::display_size(*value))
 }
@@ -337,6 +348,20 @@ mod tests {
         let (read, warnings) = Config::parse(&config.to_yaml()).unwrap();
         assert_eq!(read, config);
         assert_eq!(warnings, []);
+    }
+
+    #[test]
+    fn slow_queries_are_those_that_loki_takes_for_slow() {
+        for (text, longer) in
+            [("0s", None), ("0", None), ("-1s", Some(Duration::ZERO)), ("10s", Some(Duration::from_secs(10)))]
+        {
+            let text = format!("frontend: {{log_queries_longer_than: {text}}}");
+            let (config, _) = Config::parse(&text).unwrap();
+            assert_eq!(config.frontend.log_queries_longer_than, longer, "{text}");
+            assert_eq!(Config::parse(&config.to_yaml()).unwrap().0, config, "{text}");
+        }
+        Config::parse("frontend: {log_queries_longer_than: -1}").unwrap_err();
+        Config::parse("frontend: {log_queries_longer_than: -x}").unwrap_err();
     }
 
     #[test]

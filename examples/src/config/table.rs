@@ -177,10 +177,7 @@ static FRONTEND: Table<Set> = Table::new(&[
     ("instance_addr", Recognised),
     ("instance_enable_ipv6", Recognised),
     ("instance_interface_names", Recognised),
-    (
-        "log_queries_longer_than",
-        Used(|c, n, _| scalar(&mut c.frontend.log_queries_longer_than, n, Node::duration)),
-    ),
+    ("log_queries_longer_than", Used(|c, n, _| scalar(&mut c.frontend.log_queries_longer_than, n, slow))),
     ("max_body_size", Recognised),
     ("max_outstanding_per_tenant", Recognised),
     ("max_query_capacity", Recognised),
@@ -287,6 +284,17 @@ fn target(node: &Node) -> Result<Target, Error> {
     use clap::ValueEnum;
     Target::from_str(node.str()?, true)
         .map_err(|_| node.expected("all, distributor, ingester, querier or compactor"))
+}
+
+/// A duration, 0 for none, or one below 0 for whatever there is.
+fn slow(node: &Node) -> Result<Option<Duration>, Error> {
+    let Some(below) = node.str()?.strip_prefix('-') else {
+        return Ok(Some(node.duration()?).filter(|longer| !longer.is_zero()));
+    };
+    match forebay_tenant::units::parse_duration(below) {
+        Ok(below) => Ok((!below.is_zero()).then_some(Duration::ZERO)),
+        Err(_) => Err(node.expected("a duration such as 10s, 0s or -1s")),
+    }
 }
 
 fn codec(node: &Node) -> Result<Codec, Error> {

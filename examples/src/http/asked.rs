@@ -17,7 +17,7 @@ pub(super) struct Asked<'a> {
     tenant: &'a str,
     text: &'a str,
     started_ns: u64,
-    slow: Duration,
+    slow: Option<Duration>,
     ended: bool,
 }
 
@@ -46,7 +46,7 @@ impl<'a> Asked<'a> {
             stages.record();
         }
         let Self { tenant, text, .. } = self;
-        if self.elapsed() >= self.slow {
+        if self.slow.is_some_and(|slow| self.elapsed() >= slow) {
             let seconds = self.elapsed().as_secs_f64();
             match stages {
                 Some(stages) => {

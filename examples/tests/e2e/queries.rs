@@ -153,7 +153,7 @@ async fn a_query_beyond_its_limits_is_refused_with_both_numbers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_query_is_logged_with_what_it_cost() {
     let dir = tempfile::tempdir().unwrap();
-    let config = "frontend: {log_queries_longer_than: 0s}\n";
+    let config = "frontend: {log_queries_longer_than: -1s}\n";
     let process = Setup::new(dir.path()).config(config).start().await;
     let start = start_ns();
     fill(&process, start).await;
