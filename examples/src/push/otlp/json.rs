@@ -17,7 +17,7 @@ use super::super::room::Room;
 use super::any::{Any, KeyValue};
 use super::record::{LogRecord, ResourceFields, ResourceLogs, ScopeFields, ScopeLogs};
 use super::{Record, Resource, Scope};
-use seeds::{Double, List, Message, Number, Object, Text, Truth};
+use seeds::{Double, List, Message, Number, Object, Text, Truth, Unless};
 
 /// The resources of an `ExportLogsServiceRequest`.
 pub(super) fn resources<'a>(text: &'a [u8], room: &mut Room) -> Result<Vec<Resource<'a>>, PushError> {
@@ -244,21 +244,33 @@ impl<'de> Message<'de> for Any<'de> {
         map: &mut A,
         reader: &mut Reader<'_>,
     ) -> Result<(), A::Error> {
-        *self = match key {
-            "stringValue" => Self::Text(text(map, reader)?),
-            "boolValue" => Self::Bool(map.next_value_seed(Truth)?),
-            "intValue" => Self::Int(number(map)?),
-            "doubleValue" => Self::Double(map.next_value_seed(Double)?),
-            "arrayValue" => Self::List(object::<Values<'de, Self>, A>(map, reader)?),
-            "kvlistValue" => Self::Map(object::<Values<'de, KeyValue<'de>>, A>(map, reader)?),
-            "bytesValue" => {
-                let text = text(map, reader)?;
-                reader.decoded(text.len() / 4 * 3)?;
-                let bytes = STANDARD.decode(text.as_bytes());
-                Self::Bytes(Cow::Owned(bytes.map_err(|_| A::Error::custom("bytesValue is no base64"))?))
+        let value = match key {
+            "stringValue" => map.next_value_seed(Unless(Text(reader)))?.map(Self::Text),
+            "boolValue" => map.next_value_seed(Unless(Truth))?.map(Self::Bool),
+            "intValue" => map.next_value_seed(Unless(Number(PhantomData)))?.map(Self::Int),
+            "doubleValue" => map.next_value_seed(Unless(Double))?.map(Self::Double),
+            "arrayValue" => {
+                let seed = Object::<Values<'de, Self>>(reader, PhantomData);
+                map.next_value_seed(Unless(seed))?.map(Self::List)
             }
+            "kvlistValue" => {
+                let seed = Object::<Values<'de, KeyValue<'de>>>(reader, PhantomData);
+                map.next_value_seed(Unless(seed))?.map(Self::Map)
+            }
+            "bytesValue" => match map.next_value_seed(Unless(Text(reader)))? {
+                Some(text) => {
+                    reader.decoded(text.len() / 4 * 3)?;
+                    let bytes = STANDARD.decode(text.as_bytes());
+                    let bytes = bytes.map_err(|_| A::Error::custom("bytesValue is no base64"))?;
+                    Some(Self::Bytes(Cow::Owned(bytes)))
+                }
+                None => None,
+            },
             _ => return skip(map),
         };
+        if let Some(value) = value {
+            *self = value;
+        }
         Ok(())
     }
 }

@@ -312,6 +312,19 @@ fn json_takes_numbers_as_they_are_null_and_keys_that_nobody_knows() {
     assert_eq!(told(body.as_bytes(), ContentType::Json).unwrap()[0].1, expected);
 }
 
+/// Some refused the whole export, and others were taken for 0 or for an empty text or list.
+#[test]
+fn a_value_that_is_null_is_none() {
+    for kind in ["string", "bool", "int", "double", "array", "kvlist", "bytes"] {
+        let body = format!(
+            r#"{{"resourceLogs": [{{"scopeLogs": [{{"logRecords": [{{"timeUnixNano": 1, "body": {{"intValue": 7, "{kind}Value": null}},
+            "attributes": [{{"key": "none", "value": {{"{kind}Value": null}}}}]}}]}}]}}]}}"#
+        );
+        let (_, lines) = &told(body.as_bytes(), ContentType::Json).unwrap()[0];
+        assert_eq!((lines[0].1.as_str(), &lines[0].2), ("7", &Vec::new()), "{kind}");
+    }
+}
+
 #[test]
 fn what_does_not_decode_is_malformed_and_told_in_few_words() {
     let long = "\\u0001".repeat(100_000);

@@ -187,6 +187,33 @@ impl<T: FromStr + TryFrom<i64> + TryFrom<u64> + Default> Visitor<'_> for Number<
     }
 }
 
+/// What `T` reads, unless it is `null`.
+pub(super) struct Unless<T>(pub(super) T);
+
+impl<'de, T: DeserializeSeed<'de>> DeserializeSeed<'de> for Unless<T> {
+    type Value = Option<T::Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de, T: DeserializeSeed<'de>> Visitor<'de> for Unless<T> {
+    type Value = Option<T::Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value or null")
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        self.0.deserialize(deserializer).map(Some)
+    }
+}
+
 /// A double, or what JSON has no number for.
 pub(super) struct Double;
 
