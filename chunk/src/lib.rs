@@ -74,14 +74,15 @@
 //!
 //! | what | default |
 //! |---|---|
-//! | block, raw | 256 KiB |
-//! | chunk, encoded | about 1.5 MiB |
+//! | block, raw | 256 KiB; columnar 1 MiB, with `Profile::Archive` 8 MiB |
+//! | chunk, encoded | about 1.5 MiB; columnar 2 MiB, with `Profile::Archive` 16 MiB |
 //! | line | 16 MiB |
 //! | block when read, decompressed | 64 MiB |
 //! | object | 256 MiB |
 //! | names and values of metadata in a chunk | 1 Mi, 64 MiB |
 //!
-//! A block never has more entries than a quarter of its size in bytes, so that empty lines fill it too.
+//! A block never has more entries than a quarter of its size in bytes, a columnar one than a 64th, so that empty lines
+//! fill it too.
 //!
 //! # Time, chance, disk
 //!

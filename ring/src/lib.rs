@@ -1,5 +1,5 @@
 //! Who owns this key, given who is alive: a consistent hash ring with instance states, zones, replica
-//! sets and quorum writes.
+//! sets, quorum writes and reads, and shards of it for tenants.
 //!
 //! A write path that is spread over many instances has to agree, without asking anyone, on which
 //! instances hold a key; keep agreeing while some start, leave or stop answering; and know when enough
@@ -78,7 +78,7 @@
 //! joins anew. A node whose socket failed goes on to answer by what it knows, and what it writes reaches nobody: look from
 //! elsewhere whether it is heard, and restart it if not.
 //!
-//! # Time, chance and the network
+//! # Time, chance, disk and the network
 //!
 //! Time is an argument, `now_ns`: monotonic nanoseconds since an origin of your choice. Random tokens
 //! are a pure function of who asks. `quorum` takes the call to an instance as a closure and its

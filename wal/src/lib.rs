@@ -68,7 +68,7 @@
 //! - **G8** Reopened after that, the log does not trust the page cache: what no later frame proves to have been
 //!   synced is written and synced again (`tests/faults.rs`).
 //! - **G9** Only bytes that no sync had confirmed are cut off; all else that is not whole refuses to open
-//!   (`tests/golden.rs`, `tests/repair.rs`), unless [`RepairPolicy`] says what to do with it.
+//!   (`tests/golden.rs`, `tests/repair.rs`, `tests/mend.rs`), unless [`RepairPolicy`] says what to do with it.
 //! - **G10** Repair is idempotent, may itself be interrupted anywhere, and keeps what it cuts in `quarantine/`, of a log
 //!   with whatever this version writes (`tests/crash.rs`, `tests/repair.rs`, `tests/repair_features.rs`, `tests/mend.rs`,
 //!   `tests/double_faults.rs`). Looking at a log with [`View`] or [`verify`] writes nothing (`tests/view.rs`).
@@ -113,7 +113,7 @@
 //! - `snappy`, `zstd`: [`Options::compression`].
 //! - `sim`: the deterministic disk.
 //! - `conformance`: the suite for implementations of [`fs::Fs`].
-//! - `cli`: the program `walctl`, which inspects, verifies, dumps, repairs and truncates logs on disk; `walctl --help`.
+//! - `cli`: the program `walctl`, which inspects, verifies, counts, dumps, repairs and truncates logs on disk; `walctl --help`.
 
 mod adopt;
 #[cfg(feature = "tokio")]

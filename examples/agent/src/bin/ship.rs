@@ -14,11 +14,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use regex::bytes::Regex;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Ships log files to whatever speaks Loki's push API, each line at least once.
+/// Ships log files to whatever speaks Loki's push API, each line of a file at least once.
 ///
 /// Lines are sent in batches of 1 MiB, or of what came within a second. While the server is away, busy or does not let
 /// the agent in, the agent holds the batch that it has, tries again for as long as it takes, and reads no more: nothing
-/// is dropped, and memory stays at a few megabytes. Only an answer about the lines themselves counts as one: what the
+/// of a file is dropped, and memory stays at a few megabytes. Of standard input, what is not delivered ten seconds after
+/// the agent was told to stop is lost, and counted. Only an answer about the lines themselves counts as one: what the
 /// server refuses to store, because it is too old say, is counted and shown at the end.
 ///
 /// With --follow it stays: files may grow, be rotated or truncated, and new ones may come. How far it is, it keeps in
