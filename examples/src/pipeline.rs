@@ -226,6 +226,7 @@ impl Running {
     /// Where the store did not take everything in time; the log keeps it.
     pub async fn stop(self, deadline: Deadline) -> anyhow::Result<()> {
         self.parts.ready.store(false, Ordering::Release);
+        self.parts.tails.stop();
         let mut stored = Ok(());
         if let Some(ingester) = &self.ingester {
             self.members.leave(&self.parts.config.common.instance_id)?;
@@ -236,7 +237,9 @@ impl Running {
         }
         let _ = self.stop.send(true);
         let servers = futures_util::future::join_all(self.servers);
-        if tokio::time::timeout(deadline.left() / 2, servers).await.is_err() {
+        // A connection that follows lines is none of the server's any more.
+        let ended = async { tokio::join!(servers, self.parts.tails.ended()) };
+        if tokio::time::timeout(deadline.left() / 2, ended).await.is_err() {
             tracing::warn!("requests were still under way");
         }
         self.tasks.iter().for_each(JoinHandle::abort);

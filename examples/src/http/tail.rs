@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -11,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use forebay_tenant::units;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::bounds::Bounds;
 use super::params::Params;
@@ -24,8 +24,7 @@ use crate::query::{Tail, TailQuery, answer};
 const MAX_DELAY_SECONDS: usize = 5;
 /// How far ahead of the time lines may be that are there already.
 const AHEAD_NS: i64 = 3_600_000_000_000;
-/// How often is looked whether the process stops, and after how many of these whether the other side is there: it is
-/// gone where nothing came of it from one time to the next but one.
+/// How often is counted, and after how many of these is looked whether the other side is there: it is gone where nothing came of it from one time to the next but one.
 const TICK: Duration = Duration::from_secs(1);
 const TICKS_PER_PING: u32 = 30;
 /// How long a message may take. Lines that come meanwhile wait and are dropped where they are kept, up to there.
@@ -36,7 +35,14 @@ const MOST_RECEIVED: usize = 4096;
 
 /// How many follow lines, by tenant. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Tails(Arc<Mutex<HashMap<String, usize>>>);
+pub struct Tails(Arc<Open>);
+
+#[derive(Debug, Default)]
+struct Open {
+    by_tenant: Mutex<HashMap<String, usize>>,
+    count: watch::Sender<usize>,
+    stopping: watch::Sender<bool>,
+}
 
 /// One of them, while it lives.
 #[derive(Debug)]
@@ -47,7 +53,7 @@ struct Counted {
 
 impl Tails {
     fn enter(&self, tenant: &str, limit: usize) -> Result<Counted, Failure> {
-        let mut tails = self.0.lock();
+        let mut tails = self.0.by_tenant.lock();
         let count = tails.entry(tenant.to_owned()).or_default();
         if *count >= limit {
             let message =
@@ -55,15 +61,27 @@ impl Tails {
             return Err(Failure::new(StatusCode::TOO_MANY_REQUESTS, message));
         }
         *count += 1;
+        self.0.count.send_modify(|count| *count += 1);
         metrics::gauge!("forebay_tails").increment(1.0);
         Ok(Counted { tails: self.clone(), tenant: tenant.to_owned() })
+    }
+
+    /// Has all of them told that the process stops.
+    pub fn stop(&self) {
+        self.0.stopping.send_replace(true);
+    }
+
+    /// Returns when none is left.
+    pub async fn ended(&self) {
+        until(self.0.count.subscribe(), |count| *count == 0).await;
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         metrics::gauge!("forebay_tails").decrement(1.0);
-        let mut tails = self.tails.0.lock();
+        self.tails.0.count.send_modify(|count| *count -= 1);
+        let mut tails = self.tails.0.by_tenant.lock();
         if let Some(count) = tails.get_mut(&self.tenant) {
             *count -= 1;
             if *count == 0 {
@@ -120,6 +138,8 @@ async fn send(mut socket: WebSocket, mut tail: Tail, parts: &Parts, categorize: 
     let longest = parts.config.querier.tail_max_duration;
     let end = tokio::time::sleep(longest);
     tokio::pin!(end);
+    let stopping = until(parts.tails.0.stopping.subscribe(), |stopping| *stopping);
+    tokio::pin!(stopping);
     let (mut ticks, mut count, mut pings) = (tokio::time::interval(TICK), 0_u32, 0_u32);
     loop {
         let message = tokio::select! {
@@ -136,9 +156,7 @@ async fn send(mut socket: WebSocket, mut tail: Tail, parts: &Parts, categorize: 
             },
             _ = ticks.tick() => {
                 count = count.wrapping_add(1);
-                if !parts.ready.load(Ordering::Acquire) {
-                    close(close_code::AWAY, "the server is stopping".to_owned())
-                } else if count.is_multiple_of(TICKS_PER_PING) {
+                if count.is_multiple_of(TICKS_PER_PING) {
                     if pings == 2 {
                         return;
                     }
@@ -148,6 +166,7 @@ async fn send(mut socket: WebSocket, mut tail: Tail, parts: &Parts, categorize: 
                     continue;
                 }
             }
+            () = &mut stopping => close(close_code::AWAY, "the server is stopping".to_owned()),
             () = &mut end => {
                 let longest = units::display_duration(longest);
                 close(close_code::NORMAL, format!("tail_max_duration ({longest}) is over: begin anew"))
@@ -159,6 +178,11 @@ async fn send(mut socket: WebSocket, mut tail: Tail, parts: &Parts, categorize: 
             _ => return,
         }
     }
+}
+
+/// Returns when the value is as wanted, or nobody can change it any more.
+async fn until<T>(mut value: watch::Receiver<T>, wanted: impl FnMut(&T) -> bool) {
+    let _ = value.wait_for(wanted).await;
 }
 
 fn close(code: u16, reason: String) -> Message {
