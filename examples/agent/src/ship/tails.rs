@@ -1,7 +1,7 @@
 //! The files that are read, each up to where it was read, whatever they are called by now.
 //!
 //! F1: a file is known by its number and how it begins, so renaming it repeats and loses nothing. F2: a file that was
-//! rotated away is read beside the one that took its name, until it is gone and quiet, or quiet for long ([`gone`]). F3: one that
+//! rotated away is read beside the one that took its name, until it is gone and quiet, or quiet for long (`gone`). F3: one that
 //! was truncated or written anew is read from its start. F4: what was read is whole events ([`Piece`]), and a piece read
 //! again gives the same lines at the same times as long as the file has the bytes.
 
