@@ -294,7 +294,9 @@ async fn the_newest_line_is_found_without_reading_all_chunks() {
     assert_eq!(stored.len(), 640);
     let stored: u64 = stored.iter().map(|chunk| chunk.stored_bytes).sum();
     let querier = querier_on(storage, 1, vec![Arc::new(ingester)]);
-    let Query::Logs(logs) = Query::parse(r#"{app=~".+"} |= "hit""#).unwrap() else { unreachable!() };
+    let Query::Logs(logs) = Query::parse(r#"{app=~".+"} |= "hit""#).unwrap() else {
+        panic!("lines are asked for")
+    };
     let (span, direction) = (Span::ALL, Direction::Backward);
     let query = LogQuery { logs, span, direction, limit: 1, max_bytes: u64::MAX };
     let lines = querier.lines("t", query).await.unwrap();
