@@ -5,7 +5,6 @@
 
 mod handoff;
 
-use std::collections::VecDeque;
 use std::ops::Range;
 
 pub(crate) use self::handoff::Handoff;
@@ -23,7 +22,7 @@ use crate::request::{Done, Outcome, Owed, Request, Waiter, Work};
 #[derive(Default)]
 pub(crate) struct Taken {
     pub(crate) frames: Frames,
-    pub(crate) works: VecDeque<Request>,
+    pub(crate) works: Vec<Request>,
 }
 
 /// Bytes in memory of somebody who waits: the place in the queue, and where the answer goes.
@@ -33,7 +32,7 @@ const WAITER_COST: u64 = 256;
 pub(crate) struct Queue {
     pub(crate) intake: Intake,
     waiters: Waiters<Waiter>,
-    works: VecDeque<Request>,
+    works: Vec<Request>,
     leading: bool,
     /// LSN after the last record that the leader took, or that was written, and the bytes it took.
     taken: (u64, u64),
@@ -72,7 +71,7 @@ impl Queue {
             gathering: None,
             intake,
             waiters: Waiters::default(),
-            works: VecDeque::new(),
+            works: Vec::new(),
             leading: false,
             max_inflight,
             closing: false,
@@ -204,7 +203,7 @@ impl Queue {
         }
         self.closing |= work == Work::Close;
         self.intake.close();
-        self.works.push_back(Request { work, at: self.intake.next_lsn(), owed: Owed::to(waiter) });
+        self.works.push(Request { work, at: self.intake.next_lsn(), owed: Owed::to(waiter) });
         Ok(())
     }
 
@@ -292,7 +291,7 @@ impl Queue {
 
     /// What the leader took is written.
     #[inline]
-    pub(crate) fn landed(&mut self, frames: Frames, room: u64) {
+    pub(crate) fn landed(&mut self, frames: &mut Frames, room: u64) {
         self.intake.landed(frames, room);
         self.held = 0;
     }

@@ -126,11 +126,11 @@ impl Intake {
         std::mem::replace(&mut self.frames, std::mem::take(&mut self.spare))
     }
 
-    /// What was taken is written, and the segment has room for so many bytes of frames more.
+    /// What was taken is written, and the segment has room for so many bytes of frames more. Keeps the memory.
     #[inline]
-    pub(crate) fn landed(&mut self, mut frames: Frames, room: u64) {
+    pub(crate) fn landed(&mut self, frames: &mut Frames, room: u64) {
         frames.clear(self.max_frame as usize);
-        self.spare = frames;
+        std::mem::swap(&mut self.spare, frames);
         self.full_at = full_at(self.max_frame);
         self.is_stuck = false;
         if self.frames.is_empty() {
@@ -200,9 +200,9 @@ mod tests {
             push(&mut intake, len, true);
         }
         assert!(intake.is_full());
-        let frames = intake.take();
+        let mut frames = intake.take();
         assert_eq!(shape(&frames), [(1, 1), (2, 3)]);
-        intake.landed(frames, 250);
+        intake.landed(&mut frames, 250);
         for len in [100, 100, 100] {
             push(&mut intake, len, true);
         }

@@ -57,6 +57,13 @@ impl Lasts {
 
     /// The group is over, and all of it is there.
     pub(crate) fn group(&mut self, known: impl Fn(u32) -> bool) {
+        // Nearly all groups are of one stream.
+        if self.open.is_empty()
+            && let Some((stream, end)) = self.run.take_if(|(stream, _)| *stream == 0 || known(*stream))
+        {
+            self.named(stream);
+            self.ends.insert(stream, end);
+        }
         self.end_run(known);
         while let Some((stream, end)) = self.open.pop_first() {
             self.ends.insert(stream, end);

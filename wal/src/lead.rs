@@ -86,7 +86,6 @@ impl<F: Fs> Turn<'_, F> {
     /// Syncs what was written, where somebody wants that, and ends the lead.
     #[inline]
     fn finish(&mut self, own: Option<(Durability, u64)>) -> Handoff {
-        let frames = std::mem::take(&mut self.frames);
         if cfg!(wal_mutant = "ack_before_fsync") {
             self.log.durable = self.log.next_lsn;
         }
@@ -96,7 +95,7 @@ impl<F: Fs> Turn<'_, F> {
         let inner = self.inner;
         let mut queue = inner.queue.lock();
         if self.outcome.is_ok() {
-            queue.landed(frames, self.log.room());
+            queue.landed(&mut self.frames, self.log.room());
         }
         queue.synced_but(self.log.unsynced());
         if queue.is_awaited() && self.answers.capacity() == 0 {
@@ -287,8 +286,8 @@ impl<F: Fs> Drop for Lead<'_, F> {
     fn drop(&mut self) {
         let handoff = self.handoff.take().unwrap_or_else(|| self.broken());
         self.inner.hand_off(handoff);
-        self.inner.answer_all(&mut self.answers);
         if self.answers.capacity() > 0 {
+            self.inner.answer_all(&mut self.answers);
             // Where the thread ends there is none to keep it.
             let _ = ANSWERS.try_with(|kept| kept.set(std::mem::take(&mut self.answers)));
         }

@@ -147,7 +147,6 @@ impl<F: Fs> Log<F> {
             Need::Checkpoint(bytes) => (bytes + control_reserve(home.options.commit_align) - SEAL_LEN, true),
             Need::Control(bytes) => (bytes, true),
         };
-        let capacity = self.capacity_for(home, bytes);
         loop {
             if let Tail::Active(segment) = &self.tail
                 && segment.room(control) >= bytes + if self.clean { frame_len(0) } else { 0 }
@@ -171,6 +170,7 @@ impl<F: Fs> Log<F> {
                 }
                 continue;
             }
+            let capacity = self.capacity_for(home, bytes);
             // Locked only now: somebody may be filling the next segment with zeros while this one has room.
             let rotated = self.rotate(home, &mut reserve.lock(), capacity, quota);
             match (rotated, &self.tail) {

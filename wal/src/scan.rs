@@ -188,7 +188,8 @@ impl Walk {
             walk.frames += 1;
             walk.last_hcrc = hcrc;
             if walk.open.is_none() || cfg!(wal_mutant = "half_a_batch") {
-                whole.clone_from(&walk);
+                // All but what is carried, which is not in either yet.
+                whole = Self { carried: whole.carried, ..walk };
                 carried.group();
             }
         }

@@ -36,15 +36,23 @@ impl Queue {
         self.leading = false;
         self.taken.1 = 0;
         self.held = 0;
-        let thread = self.waiters.find(Waiter::thread);
-        let works = || self.works.iter().find_map(|request| request.owed.waiter().and_then(Waiter::thread));
         Handoff {
-            thread: thread.or_else(works),
+            thread: self.waiting_thread(),
             #[cfg(feature = "tokio")]
             orphans: self.orphans(),
             #[cfg(feature = "tokio")]
             work_left: self.has_work() || self.is_done(),
         }
+    }
+
+    /// A thread that waits, and may lead.
+    #[inline]
+    fn waiting_thread(&self) -> Option<Arc<Parker<Outcome>>> {
+        if self.waiters.is_empty() && self.works.is_empty() {
+            return None;
+        }
+        let works = || self.works.iter().find_map(|request| request.owed.waiter().and_then(Waiter::thread));
+        self.waiters.find(Waiter::thread).or_else(works)
     }
 
     #[cfg(feature = "tokio")]
@@ -72,9 +80,7 @@ impl Queue {
     #[cfg(feature = "tokio")]
     #[inline]
     fn orphans(&mut self) -> Vec<Waiter> {
-        let thread = self.waiters.find(Waiter::thread).is_some()
-            || self.works.iter().any(|request| request.owed.waiter().is_some_and(|waiter| !waiter.is_task()));
-        if !self.tasks_closed || self.leading || thread {
+        if !self.tasks_closed || self.leading || self.waiting_thread().is_some() {
             return Vec::new();
         }
         let works = self.works.drain(..).filter_map(|request| request.owed.take());

@@ -21,11 +21,11 @@ fn one_leads_and_the_next_is_woken_when_it_leaves() {
     let mut queue = queue(SyncPolicy::Always);
     let first = append(&mut queue, 10, Synced);
     assert!(queue.may_lead());
-    let taken = queue.take();
+    let mut taken = queue.take();
     assert_eq!(taken.frames.spans().len(), 1);
     assert!(!queue.may_lead(), "there is a leader");
     let second = append(&mut queue, 20, Synced);
-    queue.landed(taken.frames, 1 << 10);
+    queue.landed(&mut taken.frames, 1 << 10);
     let mut answers = Vec::new();
     assert!(queue.reached((2, 1), &mut answers) && answers.is_empty());
     assert!(!queue.reached((2, 2), &mut answers), "the second is not even written");
@@ -44,9 +44,9 @@ fn bytes_in_flight_are_bounded_but_one_record_always_goes() {
     let inflight = 602 + WAITER_COST;
     assert_eq!(queue.overfull(500, Synced), Some(Reject::Backpressure { inflight, limit: 1000 }));
     assert_eq!(queue.overfull(398, Buffered), None, "only memory counts where nobody waits");
-    let taken = queue.take();
+    let mut taken = queue.take();
     assert!(queue.overfull(500, Buffered).is_some());
-    queue.landed(taken.frames, 0);
+    queue.landed(&mut taken.frames, 0);
     assert_eq!(queue.overfull(500, Buffered), None);
     assert!(queue.overfull(500, Synced).is_some(), "until its sync");
 }
@@ -89,8 +89,8 @@ fn bytes_that_are_due_are_work() {
     assert!(!queue.may_lead());
     queue.push(&mut [vec![0; 100].into()], (Buffered, 0, 0), || 0).unwrap();
     assert!(queue.may_lead());
-    let taken = queue.take();
-    queue.landed(taken.frames, 0);
+    let mut taken = queue.take();
+    queue.landed(&mut taken.frames, 0);
     queue.synced_but(340);
     assert!(queue.reached((3, 1), &mut Vec::new()), "a sync is due");
     queue.synced_but(0);
