@@ -262,7 +262,11 @@ impl Walk {
                 let new = Checkpoint::decode(body).filter(|new| control && new.lsn <= self.next_lsn);
                 carried.checkpoint(new)
             }
-            Kind::STREAM_DEF => carried.stream(StreamDef::decode(body).filter(|_| control)),
+            Kind::STREAM_DEF => carried.stream(StreamDef::decode(body).filter(|_| control).map(|mut def| {
+                // Records that come yet are not gone.
+                def.low = def.low.min(self.next_lsn);
+                def
+            })),
             Kind::PAD | Kind::CLEAN_CLOSE => control,
             // Numbers are taken where they were burned, and by what a later version wrote.
             kind if kind == Kind::BURNED || kind.is_ignorable() => {

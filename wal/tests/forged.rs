@@ -6,14 +6,14 @@ mod harness;
 
 use std::path::Path;
 
-use forebay_wal::format::{Frag, FrameHeader, Header, Seal, SegmentStart};
+use forebay_wal::format::{Features, Frag, FrameHeader, Header, Seal, SegmentStart, StreamDef};
 use forebay_wal::fs::sim::{Fault, Op, SimFs};
 use forebay_wal::fs::{File, Fs};
 use forebay_wal::{DamageClass, Lsn, OpenError, RecoveryReport, RepairPolicy, verify_in};
 use harness::damage::{
     Files, REPAIRS, files, flip, frames, lsns, open, opens, plain, plant, single_faults, with_checkpoints,
 };
-use harness::forge::{data, first_start, forge, frame_header};
+use harness::forge::{data, first_start, forge, forge_in, frame_header};
 use harness::looks::Looks;
 use harness::{DIR, path};
 
@@ -46,6 +46,26 @@ fn numbers_that_are_burned_during_a_look_are_not_counted() {
 
 fn seal(first_lsn: u64, seal: Seal) -> (FrameHeader, Vec<u8>) {
     (frame_header(4, Frag::Whole, first_lsn, 0, 512), seal.encode().to_vec())
+}
+
+/// Whoever appended to it later could not read that back.
+#[test]
+fn a_stream_that_begins_above_the_log_hides_nothing_that_comes() {
+    let def = StreamDef { id: 1, flags: 0, low: 1 << 40, name: "s".to_owned() };
+    let mut header = Header::new([1; 16], 1, 9, 8192);
+    header.features = Features::STREAMS;
+    let named = (frame_header(7, Frag::Whole, 3, 0, 512), def.encode());
+    let disk =
+        plant(&[(1, forge_in(&header, &first_start(), [data(1, 2, 512, b"\x01a\x01b"), named]))].into());
+    for lsn in 3..6 {
+        let (wal, report) = opens("a stream", &disk, RepairPolicy::Fail);
+        assert_eq!((report.streams[0].low, report.next_lsn), (3, Lsn(lsn)));
+        let stream = wal.stream("s").unwrap();
+        assert_eq!(stream.append("more").unwrap(), Lsn(lsn));
+        let read: Vec<_> = stream.reader(Lsn(0)).map(|record| record.unwrap().lsn.0).collect();
+        assert_eq!(read, (3..=lsn).collect::<Vec<_>>());
+        wal.close().unwrap();
+    }
 }
 
 /// The segment that a seal names was made where it was missing, whatever had its name.

@@ -26,7 +26,15 @@ pub(crate) fn forge(
     capacity: usize,
     frames: impl IntoIterator<Item = (FrameHeader, Vec<u8>)>,
 ) -> Vec<u8> {
-    let header = Header::new([1; 16], start.segment, 9, capacity as u64);
+    forge_in(&Header::new([1; 16], start.segment, 9, capacity as u64), start, frames)
+}
+
+/// As [`forge`], with this header.
+pub(crate) fn forge_in(
+    header: &Header,
+    start: &SegmentStart,
+    frames: impl IntoIterator<Item = (FrameHeader, Vec<u8>)>,
+) -> Vec<u8> {
     let mut bytes = header.encode().to_vec();
     bytes.resize(4096, 0);
     let first = (frame_header(3, Frag::Whole, start.base_lsn, 0, 512), start.encode().to_vec());
@@ -40,7 +48,7 @@ pub(crate) fn forge(
         bytes.extend(body);
         bytes.resize(bytes.len().next_multiple_of(8), 0);
     }
-    bytes.resize(capacity, 0);
+    bytes.resize(usize::try_from(header.capacity).unwrap(), 0);
     bytes
 }
 
