@@ -34,7 +34,7 @@ mod update;
 pub use etcd::{EtcdOptions, EtcdStore};
 pub use file::{FileOptions, FileStore};
 #[cfg(feature = "gossip")]
-pub use gossip::{GossipOptions, GossipStore};
+pub use gossip::{GossipError, GossipOptions, GossipStore, Hearing};
 pub use memory::{MemoryStore, Trouble};
 pub use timed::Timed;
 pub use update::{Change, UpdateError, Updated, update};

@@ -7,7 +7,6 @@
 //! 2^24 where they are of the same moment; then their nodes' names decide.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,53 +22,16 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{Expect, Listing, PutError, Record, Revision, Store, StoreError, Watch, check_value};
 
+mod hearing;
+mod options;
 mod view;
 mod watcher;
 mod word;
 
+pub use hearing::{GossipError, Hearing};
+use hearing::{Wait, mark};
+pub use options::GossipOptions;
 use word::{AUTHOR_BITS, MAX_GOSSIP_VALUE_BYTES, Word};
-
-/// Who a node is and whom it tells first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GossipOptions {
-    /// Nodes of different clusters do not listen to each other.
-    pub cluster: String,
-    /// The name of the node, as that of its instance.
-    pub id: Arc<str>,
-    /// Higher than at its last start: seconds since 1970 will do.
-    pub generation: u64,
-    /// Where it listens, UDP. Nobody is authenticated there: let no stranger reach it.
-    pub listen: SocketAddr,
-    /// Where others reach it. Default where it listens.
-    pub advertise: SocketAddr,
-    /// Some that are always there, as `host:port`. One that answers is enough.
-    pub seeds: Vec<String>,
-    /// How often it tells three others. Default 1 s; news are everywhere after some log3(nodes) of these.
-    pub interval: Duration,
-    /// For how long the words of a node that is dead are kept. Default 24 h.
-    pub keep_dead: Duration,
-}
-
-impl GossipOptions {
-    /// The defaults of a node that knows nobody.
-    pub fn new(
-        cluster: impl Into<String>,
-        id: impl Into<Arc<str>>,
-        generation: u64,
-        listen: SocketAddr,
-    ) -> Self {
-        Self {
-            cluster: cluster.into(),
-            id: id.into(),
-            generation,
-            listen,
-            advertise: listen,
-            seeds: Vec::new(),
-            interval: Duration::from_secs(1),
-            keep_dead: Duration::from_secs(24 * 60 * 60),
-        }
-    }
-}
 
 /// A [`Store`] among nodes that tell each other; a clone is the same node, which stops with the last of them.
 ///
@@ -77,8 +39,8 @@ impl GossipOptions {
 /// them then wins everywhere. Every node holds everything, and a deletion leaves a word of some 20 bytes with whoever
 /// deleted until it stops. Values are of at most 16 KiB, so that they fit into a datagram.
 ///
-/// It answers from its start on by what it has heard, which is nothing at first, and goes on to do so if its socket has
-/// failed; see the limits on the front page.
+/// Its calls fail with [`StoreError::Unreachable`], the source of which is a [`GossipError`], until it has heard what the
+/// others know, and once it has ceased to gossip.
 #[derive(Clone)]
 pub struct GossipStore {
     node: Arc<Node>,
@@ -91,6 +53,9 @@ struct Node {
     author: u64,
     /// Counts its own writes, for its own watches.
     written: watch::Sender<u64>,
+    wait: Wait,
+    /// Whether it has ceased to gossip.
+    ended: watch::Receiver<bool>,
 }
 
 impl GossipStore {
@@ -100,7 +65,8 @@ impl GossipStore {
     ///
     /// If it cannot listen there.
     pub async fn start(options: GossipOptions) -> Result<Self, StoreError> {
-        let GossipOptions { cluster, id, generation, listen, advertise, seeds, interval, keep_dead } =
+        let wait = Wait::new(&options);
+        let GossipOptions { cluster, id, generation, listen, advertise, seeds, interval, keep_dead, .. } =
             options;
         let author = xxh3_64_with_seed(id.as_bytes(), generation) >> (u64::BITS - AUTHOR_BITS);
         let detector =
@@ -118,16 +84,35 @@ impl GossipStore {
             extra_liveness_predicate: None,
             protocol_version: ProtocolVersion::V1,
         };
-        let handle =
-            spawn_chitchat(config, Vec::new(), &UdpTransport).await.map_err(StoreError::unreachable)?;
+        let handle = spawn_chitchat(config, hearing::at_first(), &UdpTransport)
+            .await
+            .map_err(StoreError::unreachable)?;
         let written = watch::Sender::new(0);
-        Ok(Self { node: Arc::new(Node { handle, interval, author, written }) })
+        let (end, ended) = watch::channel(false);
+        let termination = handle.termination_watcher();
+        tokio::spawn(async move {
+            // However it ended: nobody hears it any more.
+            let _ = termination.await;
+            end.send_replace(true);
+        });
+        Ok(Self { node: Arc::new(Node { handle, interval, author, written, wait, ended }) })
     }
 
-    async fn with<T>(&self, call: impl FnOnce(&mut Chitchat) -> T) -> T {
+    /// What it knows of the others.
+    pub async fn hearing(&self) -> Hearing {
+        let chitchat = self.node.handle.chitchat();
+        let chitchat = chitchat.lock().await;
+        self.node.wait.hearing(&chitchat)
+    }
+
+    async fn with<T>(&self, call: impl FnOnce(&mut Chitchat) -> T) -> Result<T, StoreError> {
+        if *self.node.ended.borrow() {
+            return Err(StoreError::unreachable(GossipError::Ended));
+        }
         let chitchat = self.node.handle.chitchat();
         let mut chitchat = chitchat.lock().await;
-        call(&mut chitchat)
+        self.node.wait.check(&chitchat).map_err(StoreError::unreachable)?;
+        Ok(call(&mut chitchat))
     }
 
     /// Says something on a key if what is there is as expected.
@@ -145,10 +130,12 @@ impl GossipStore {
             let moment = (highest >> AUTHOR_BITS) + 1;
             let number = moment.checked_mul(1 << AUTHOR_BITS).ok_or_else(exhausted)? | self.node.author;
             let word = Word { number, value };
-            chitchat.self_node_state().set(word::key_of(key), word.encode());
+            let own = chitchat.self_node_state();
+            own.set(word::key_of(key), word.encode());
+            mark(own);
             Ok(Revision(number))
         });
-        let revision = said.await?;
+        let revision = said.await??;
         self.node.written.send_modify(|count| *count += 1);
         Ok(revision)
     }
@@ -157,11 +144,11 @@ impl GossipStore {
 #[async_trait]
 impl Store for GossipStore {
     async fn list(&self) -> Result<Listing, StoreError> {
-        Ok(self.with(|chitchat| view::listing(chitchat)).await)
+        self.with(|chitchat| view::listing(chitchat)).await
     }
 
     async fn get(&self, key: &str) -> Result<Option<Record>, StoreError> {
-        Ok(self.with(|chitchat| view::record(chitchat, key)).await)
+        self.with(|chitchat| view::record(chitchat, key)).await
     }
 
     async fn put_if(&self, key: &str, value: Bytes, expect: Expect) -> Result<Revision, PutError> {
@@ -174,7 +161,7 @@ impl Store for GossipStore {
     }
 
     async fn watch(&self, _after: Revision) -> Result<Box<dyn Watch>, StoreError> {
-        Ok(Box::new(watcher::GossipWatch::begin(self).await))
+        Ok(Box::new(watcher::GossipWatch::begin(self).await?))
     }
 }
 
@@ -183,3 +170,6 @@ impl fmt::Debug for GossipStore {
         f.debug_struct("GossipStore").field("node", self.node.handle.chitchat_id()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

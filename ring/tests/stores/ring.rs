@@ -12,7 +12,7 @@ use forebay_ring::store::Store;
 use forebay_ring::{Options, State};
 
 #[expect(clippy::disallowed_methods, reason = "the clock of a test goes as tokio's")]
-fn home(store: Arc<dyn Store>) -> Home {
+pub(crate) fn home(store: Arc<dyn Store>) -> Home {
     let began = tokio::time::Instant::now();
     let clock = move || {
         let mono_ns = u64::try_from(began.elapsed().as_nanos()).unwrap();

@@ -16,6 +16,7 @@ pub(super) struct GossipWatch {
     /// Tells of what live nodes said.
     nodes: watch::Receiver<BTreeMap<ChitchatId, NodeState>>,
     written: watch::Receiver<u64>,
+    ended: watch::Receiver<bool>,
     /// Nothing tells of what the dead had said and others pass on.
     interval: Duration,
     seen: Option<BTreeMap<Arc<str>, Revision>>,
@@ -23,10 +24,11 @@ pub(super) struct GossipWatch {
 }
 
 impl GossipWatch {
-    pub(super) async fn begin(store: &GossipStore) -> Self {
-        let nodes = store.with(|chitchat| chitchat.live_nodes_watcher()).await;
-        let (written, interval) = (store.node.written.subscribe(), store.node.interval);
-        Self { store: store.clone(), nodes, written, interval, seen: None, news: VecDeque::new() }
+    pub(super) async fn begin(store: &GossipStore) -> Result<Self, StoreError> {
+        let nodes = store.with(|chitchat| chitchat.live_nodes_watcher()).await?;
+        let (written, ended) = (store.node.written.subscribe(), store.node.ended.clone());
+        let (store, interval) = (store.clone(), store.node.interval);
+        Ok(Self { store, nodes, written, ended, interval, seen: None, news: VecDeque::new() })
     }
 
     async fn look(&mut self) -> Result<(), StoreError> {
@@ -59,13 +61,12 @@ impl Watch for GossipWatch {
             self.written.mark_unchanged();
             self.look().await?;
             if self.news.is_empty() {
-                let ended = tokio::select! {
-                    changed = self.nodes.changed() => changed.is_err(),
-                    changed = self.written.changed() => changed.is_err(),
-                    () = tokio::time::sleep(self.interval) => false,
-                };
-                if ended {
-                    return Err(StoreError::unreachable("the node has stopped"));
+                // The senders are the store's, which is here.
+                tokio::select! {
+                    _ = self.nodes.changed() => {}
+                    _ = self.written.changed() => {}
+                    _ = self.ended.changed() => {}
+                    () = tokio::time::sleep(self.interval) => {}
                 }
             }
         }

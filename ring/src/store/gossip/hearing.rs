@@ -1,0 +1,126 @@
+//! Whether a node knows what the others said. Invariant: once it does, or has waited for long enough, it stays so.
+//!
+//! Each state ends with a mark, which is written anew after every word. States come in parts, in the order of their
+//! versions, so one is whole when its last version is that of its mark.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use chitchat::{Chitchat, NodeState};
+use tokio::time::Instant;
+
+use super::GossipOptions;
+
+/// No word is under it.
+const MARK: &str = "mark";
+
+/// Why a node that gossips does not answer. The source of a [`StoreError::Unreachable`](crate::store::StoreError).
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GossipError {
+    /// Try again later, and if it stays so, look whether the seeds are right and can be reached over UDP both ways.
+    #[error(
+        "no other node has answered since {after:?}, seeds are {seeds:?}; it goes on alone after {patience:?}"
+    )]
+    Unheard {
+        /// Whom it asks.
+        seeds: Vec<String>,
+        /// For how long it has.
+        after: Duration,
+        /// For how long it will.
+        patience: Duration,
+    },
+    /// Try again later.
+    #[error("what {missing} of {known} nodes said is not known yet; it goes on without after {patience:?}")]
+    Partial {
+        /// Nodes of which not all is known.
+        missing: usize,
+        /// Nodes that were heard of, the dead and earlier lives included.
+        known: usize,
+        /// For how long it waits.
+        patience: Duration,
+    },
+    /// Start another store, with another generation: this one has lost its socket or panicked, and never answers again.
+    #[error("the node has ceased to gossip")]
+    Ended,
+}
+
+/// What a node knows of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hearing {
+    /// Not enough yet, and it waits: calls fail.
+    Waiting,
+    /// All that others had said when it had started.
+    Whole,
+    /// Not all, but it has waited for long enough. An instance of the cluster may be taken for a new one.
+    Partial,
+    /// Nobody, because it has no seeds, or because none of them answered for long enough: a cluster of its own, until it
+    /// hears of another node.
+    Alone,
+}
+
+/// A wait for what the others know.
+#[derive(Debug)]
+pub(super) struct Wait {
+    began: Instant,
+    patience: Duration,
+    seeds: Vec<String>,
+    over: OnceLock<Hearing>,
+}
+
+/// What a state begins with.
+pub(super) fn at_first() -> Vec<(String, String)> {
+    vec![(MARK.into(), "0".into())]
+}
+
+/// Ends a state to which something was added.
+pub(super) fn mark(state: &mut NodeState) {
+    state.set(MARK, state.max_version());
+}
+
+fn is_whole(state: &NodeState) -> bool {
+    state.get_versioned(MARK).is_some_and(|mark| mark.version == state.max_version())
+}
+
+impl Wait {
+    pub(super) fn new(options: &GossipOptions) -> Self {
+        let own = [options.listen, options.advertise];
+        let is_other = |seed: &&String| seed.parse().map_or(true, |addr| !own.contains(&addr));
+        let seeds = options.seeds.iter().filter(is_other).cloned().collect();
+        Self { began: now(), patience: options.patience, seeds, over: OnceLock::new() }
+    }
+
+    /// O(nodes) while it waits.
+    pub(super) fn check(&self, chitchat: &Chitchat) -> Result<(), GossipError> {
+        if self.over.get().is_some() {
+            return Ok(());
+        }
+        let patience = self.patience;
+        let after = now().saturating_duration_since(self.began);
+        let own = chitchat.self_chitchat_id();
+        let others = || chitchat.node_states().iter().filter(|(node, _)| *node != own);
+        let known = others().count();
+        let missing = others().filter(|(_, state)| !is_whole(state)).count();
+        let over = match (known, missing) {
+            (0, _) if after >= patience || self.seeds.is_empty() => Hearing::Alone,
+            (0, _) => return Err(GossipError::Unheard { seeds: self.seeds.clone(), after, patience }),
+            (_, 0) => Hearing::Whole,
+            _ if after >= patience => Hearing::Partial,
+            _ => return Err(GossipError::Partial { missing, known, patience }),
+        };
+        self.over.get_or_init(|| over);
+        Ok(())
+    }
+
+    pub(super) fn hearing(&self, chitchat: &Chitchat) -> Hearing {
+        match self.check(chitchat) {
+            Ok(()) => self.over.get().copied().unwrap_or(Hearing::Waiting),
+            Err(_) => Hearing::Waiting,
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the runtime's clock, by which the nodes tell each other")]
+fn now() -> Instant {
+    Instant::now()
+}

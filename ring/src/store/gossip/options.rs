@@ -1,0 +1,53 @@
+//! Who a node is and whom it tells.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Who a node is and whom it tells first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GossipOptions {
+    /// Nodes of different clusters do not listen to each other.
+    pub cluster: String,
+    /// The name of the node, as that of its instance.
+    pub id: Arc<str>,
+    /// Another one at each start: nanoseconds since 1970 will do. A clock that was set back does no harm.
+    pub generation: u64,
+    /// Where it listens, UDP. Nobody is authenticated there: let no stranger reach it.
+    pub listen: SocketAddr,
+    /// Where others reach it. Default where it listens.
+    pub advertise: SocketAddr,
+    /// Some that are always there, as `host:port`. One that answers is enough; its own address counts for nothing. Without
+    /// any it is the first of a cluster.
+    pub seeds: Vec<String>,
+    /// How long it waits to hear what the others know before it answers all the same. Default 30 s. Too short, and
+    /// an instance that restarts joins anew, since what it was is not there yet.
+    pub patience: Duration,
+    /// How often it tells three others. Default 1 s; news are everywhere after some log3(nodes) of these.
+    pub interval: Duration,
+    /// For how long the words of a node that is dead are kept. Default 24 h. An instance that is down for longer joins
+    /// anew. For half of it each life of a node that ended counts among the some 3,000 that nodes can tell each other of.
+    pub keep_dead: Duration,
+}
+
+impl GossipOptions {
+    /// The defaults of a node that knows nobody.
+    pub fn new(
+        cluster: impl Into<String>,
+        id: impl Into<Arc<str>>,
+        generation: u64,
+        listen: SocketAddr,
+    ) -> Self {
+        Self {
+            cluster: cluster.into(),
+            id: id.into(),
+            generation,
+            listen,
+            advertise: listen,
+            seeds: Vec::new(),
+            patience: Duration::from_secs(30),
+            interval: Duration::from_secs(1),
+            keep_dead: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+}

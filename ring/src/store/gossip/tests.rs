@@ -1,0 +1,203 @@
+//! Nodes on the loopback, in paused time: it goes on as soon as no datagram is under way.
+
+use std::net::{SocketAddr, UdpSocket};
+
+use chitchat::{ChitchatId, DeletionStatus, VersionedValue};
+
+use super::hearing::at_first;
+use super::*;
+
+fn paused<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(test)
+}
+
+fn free_addr() -> SocketAddr {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Starts a node; another process may be the first to take the port.
+async fn node(id: &str, generation: u64, seed: Option<SocketAddr>) -> (GossipStore, SocketAddr) {
+    for _ in 0..10 {
+        let addr = free_addr();
+        if let Some(store) = node_at(id, generation, addr, seed).await {
+            return (store, addr);
+        }
+    }
+    panic!("no free port in ten tries");
+}
+
+async fn node_at(
+    id: &str,
+    generation: u64,
+    addr: SocketAddr,
+    seed: Option<SocketAddr>,
+) -> Option<GossipStore> {
+    let seeds = seed.iter().map(ToString::to_string).collect();
+    let options = GossipOptions { seeds, ..GossipOptions::new("test", id, generation, addr) };
+    GossipStore::start(options).await.ok()
+}
+
+async fn seconds(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+/// Waits for something that gossip brings, for ten minutes that pass at once.
+async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
+    for _ in 0..600 {
+        if reached().await {
+            return;
+        }
+        seconds(1).await;
+    }
+    panic!("{what}, in time");
+}
+
+async fn value(store: &GossipStore, key: &str) -> Option<Bytes> {
+    store.get(key).await.unwrap().map(|record| record.value)
+}
+
+async fn heard(store: &GossipStore) {
+    until("it has heard of the others", async || store.hearing().await == Hearing::Whole).await;
+}
+
+fn reason(error: &StoreError) -> &GossipError {
+    let StoreError::Unreachable(source) = error else { panic!("{error:?}") };
+    source.downcast_ref().unwrap()
+}
+
+#[test]
+fn a_node_that_has_ceased_to_gossip_fails_every_call_and_watch() {
+    paused(async {
+        let (store, _) = node("a", 1, None).await;
+        store.put_if("k", Bytes::new(), Expect::Any).await.unwrap();
+        let mut watch = store.watch(Revision(0)).await.unwrap();
+        watch.next().await.unwrap();
+        store.node.handle.abort();
+        let news = tokio::time::timeout(Duration::from_secs(60), watch.next()).await;
+        let error = news.unwrap().unwrap_err();
+        assert_eq!(reason(&error), &GossipError::Ended);
+        let put = store.put_if("k", Bytes::new(), Expect::Any).await;
+        assert!(matches!(put, Err(PutError::Store(StoreError::Unreachable(_)))), "{put:?}");
+        let deleted = store.delete_if("k", Expect::Any).await;
+        assert!(matches!(deleted, Err(PutError::Store(StoreError::Unreachable(_)))), "{deleted:?}");
+        assert!(store.list().await.is_err() && store.get("k").await.is_err());
+        assert!(store.watch(Revision(0)).await.is_err());
+    });
+}
+
+#[test]
+fn a_node_whose_seeds_do_not_answer_says_so_and_goes_on_alone_after_a_while() {
+    paused(async {
+        let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (store, _) = node("a", 1, Some(silent.local_addr().unwrap())).await;
+        seconds(29).await;
+        let error = store.get("k").await.unwrap_err();
+        let GossipError::Unheard { seeds, after, patience } = reason(&error) else { panic!("{error:?}") };
+        assert_eq!(*seeds, [silent.local_addr().unwrap().to_string()]);
+        assert!(*after >= Duration::from_secs(29) && *patience == Duration::from_secs(30));
+        assert_eq!(store.hearing().await, Hearing::Waiting);
+        assert!(store.watch(Revision(0)).await.is_err() && store.list().await.is_err());
+        let put = store.put_if("k", Bytes::new(), Expect::Any).await;
+        assert!(matches!(put, Err(PutError::Store(StoreError::Unreachable(_)))), "{put:?}");
+        seconds(2).await;
+        assert_eq!(store.get("k").await.unwrap(), None);
+        assert_eq!(store.hearing().await, Hearing::Alone);
+    });
+}
+
+#[test]
+fn a_node_that_is_its_own_only_seed_waits_for_nobody() {
+    paused(async {
+        let addr = free_addr();
+        let store = node_at("a", 1, addr, Some(addr)).await.unwrap();
+        assert_eq!((store.get("k").await.unwrap(), store.hearing().await), (None, Hearing::Alone));
+    });
+}
+
+#[test]
+fn a_node_that_knows_others_in_part_waits_for_the_rest_but_not_for_ever() {
+    paused(async {
+        let (first, seed) = node("first", 1, None).await;
+        // Of whom only the beginning ever came: it died before it told the rest.
+        bury(&first, "half", 1, 7, false).await;
+        let (second, _) = node("second", 1, Some(seed)).await;
+        let partial = GossipError::Partial { missing: 1, known: 2, patience: Duration::from_secs(30) };
+        until("it has heard of both", async || reason(&second.get("k").await.unwrap_err()) == &partial).await;
+        assert_eq!(second.hearing().await, Hearing::Waiting);
+        seconds(30).await;
+        assert!(second.get("k").await.is_ok());
+        assert_eq!(second.hearing().await, Hearing::Partial);
+    });
+}
+
+#[test]
+fn the_words_of_an_earlier_life_are_there_when_a_node_answers_and_its_own_come_after_them() {
+    paused(async {
+        let (first, seed) = node("first", 1, None).await;
+        let (second, _) = node("second", 1_000, Some(seed)).await;
+        let (third, _) = node("third", 1, Some(seed)).await;
+        heard(&second).await;
+        for key in ["k", "l"] {
+            second.put_if(key, Bytes::from_static(b"old"), Expect::Any).await.unwrap();
+        }
+        until("the first hears it", async || value(&first, "l").await.is_some()).await;
+        drop(second);
+        // With a clock that was set back.
+        for (generation, word) in [(999, &b"new"[..]), (5, b"newer")] {
+            let (again, _) = node("second", generation, Some(seed)).await;
+            heard(&again).await;
+            assert!(value(&again, "k").await.is_some());
+            again.put_if("k", Bytes::from_static(word), Expect::Any).await.unwrap();
+            for other in [&first, &third] {
+                until("it is the last word", async || value(other, "k").await.as_deref() == Some(word)).await;
+                assert_eq!(value(other, "l").await.as_deref(), Some(&b"old"[..]));
+            }
+        }
+    });
+}
+
+/// Has a node know an earlier life of another that has ended after so many words, or all but the end of it.
+async fn bury(store: &GossipStore, id: &str, generation: u64, words: u64, whole: bool) {
+    let addr = SocketAddr::from(([10, 0, 0, u8::try_from(draw(generation, 256)).unwrap()], 7946));
+    let life = ChitchatId::new(id, generation, addr);
+    let word = Word { number: 1, value: Some(Bytes::from_static(b"what was said")) };
+    let set = |value: String, version| VersionedValue { value, version, status: DeletionStatus::Set };
+    let (word, last) = ((word::key_of(&format!("instances/{id}")), word.encode()), words + 1);
+    let (mark, _) = at_first().remove(0);
+    let mut said = vec![(word.0, set(word.1, words))];
+    if whole {
+        said.push((mark, set(words.to_string(), last)));
+    }
+    let chitchat = store.node.handle.chitchat();
+    let last = if whole { last } else { words };
+    chitchat.lock().await.reset_node_state_if_update(&life, said.into_iter(), last, 0);
+}
+
+/// A number that looks like any other.
+fn draw(number: u64, bound: u64) -> u64 {
+    xxh3_64_with_seed(b"a life", number) % bound
+}
+
+/// What they tell each other of fits into a datagram, or they tell each other nothing.
+#[test]
+fn nodes_tell_each_other_of_as_many_lives_that_have_ended_as_the_limits_say() {
+    const LIVES: u64 = 3_000;
+    paused(async {
+        let (first, seed) = node("first", 1, None).await;
+        for life in 0..LIVES {
+            let (id, began) = (format!("ingester-{}", life % 100), draw(life, 43_200_000_000_000));
+            bury(&first, &id, 1_700_000_000_000_000_000 + began, 2 + draw(life, 10_000), true).await;
+        }
+        let (second, _) = node("second", 1, Some(seed)).await;
+        heard(&second).await;
+        second.put_if("k", Bytes::from_static(b"1"), Expect::Any).await.unwrap();
+        until("the first hears it", async || value(&first, "k").await.is_some()).await;
+        first.put_if("k", Bytes::from_static(b"2"), Expect::Any).await.unwrap();
+        until("and the second", async || value(&second, "k").await.as_deref() == Some(&b"2"[..])).await;
+    });
+}
