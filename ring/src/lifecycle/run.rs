@@ -1,5 +1,6 @@
 //! What all that runs beside a process shares: its clock, where it reports to, and how long it waits between attempts.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,13 +92,40 @@ impl fmt::Display for Report {
         match self {
             Report::Notice(notice) => write!(f, "{notice:?}"),
             Report::Remark(remark) => write!(f, "{remark:?}"),
-            Report::Watch(error) => write!(f, "the ring's store is not watched: {error}"),
-            Report::Write(error) => write!(f, "the ring's store was not written: {error}"),
+            Report::Watch(error) => write!(f, "the ring's store is not watched: {}", Causes(error)),
+            Report::Write(error) => write!(f, "the ring's store was not written: {}", Causes(error)),
             Report::NotLoaded(error) => write!(f, "the token file cannot be read: {error}"),
             Report::NotSaved(error) => write!(f, "{error}"),
             Report::DrainLost => f.write_str("the drain panicked, and the instance does not leave"),
             Report::Ring(error) => write!(f, "no ring can be made of the members: {error}"),
             Report::Forgotten { id } => write!(f, "{id} was silent for long and is forgotten"),
         }
+    }
+}
+
+/// An error with what caused it: a log shows no sources by itself.
+struct Causes<'e>(&'e dyn Error);
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_says_what_the_store_said() {
+        let report = Report::Write(StoreError::unreachable("connection refused").into());
+        let text = report.to_string();
+        assert!(text.ends_with("the store cannot be reached: connection refused"), "{text}");
     }
 }
