@@ -73,10 +73,10 @@
 //! for `READ`. A snapshot with new health costs O(instances), one with new
 //! tokens O(tokens · (log tokens + replicas)).
 //!
-//! By gossip a node answers from its start on by what it has heard, which is nothing at first: where it hears of its own
-//! earlier life late (many instances, seeds that are late or wrong), a restart is taken for a first start and its instance
-//! joins anew. A node whose socket failed goes on to answer by what it knows, and what it writes reaches nobody: look from
-//! elsewhere whether it is heard, and restart it if not.
+//! By gossip a node fails calls until it has heard what the others know, for 30 s at most: if nobody answers for so long
+//! it goes on as a cluster of its own, and an instance that restarts then joins anew. Nodes tell each other of every life
+//! that goes on or ended within the last 12 hours, in one datagram: let there be no more than 3,000 of them, restarts
+//! included, or nobody hears of anybody.
 //!
 //! # Time, chance, disk and the network
 //!
