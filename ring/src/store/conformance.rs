@@ -2,13 +2,21 @@
 //! [`eventual`] run all of them. They write keys of their own that begin with `conformance/`.
 #![expect(clippy::panic, reason = "that is how a suite of tests tells what it found")]
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Change, Expect, Listing, News, PutError, Record, Store, Updated, Watch, update};
+use super::{Change, Expect, Listing, PutError, Record, Store, Updated, update};
+
+mod nodes;
+mod watches;
+
+use nodes::all_nodes_come_to_the_same_records;
+use watches::{
+    a_deletion_is_news, a_watch_after_a_listing_misses_nothing,
+    a_watch_that_is_dropped_while_it_waits_loses_nothing,
+};
 
 /// How long anything may take that comes by itself.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -53,11 +61,6 @@ async fn get(store: &dyn Store, key: &str) -> Option<Record> {
 
 async fn list(store: &dyn Store) -> Listing {
     store.list().await.expect("the store answers")
-}
-
-async fn next(watch: &mut dyn Watch) -> News {
-    let news = tokio::time::timeout(PATIENCE, watch.next()).await;
-    news.expect("news come in time").expect("the watch goes on")
 }
 
 /// The current record of a put that has to lose.
@@ -184,139 +187,6 @@ async fn many_writers_lose_no_increment(store: &Arc<dyn Store>) {
 fn count(record: Option<&Record>) -> u32 {
     let text = record.map_or("0", |record| std::str::from_utf8(&record.value).expect("it is a number"));
     text.parse().expect("it is a number")
-}
-
-/// What a watch has told so far.
-type Seen = BTreeMap<Arc<str>, Bytes>;
-
-fn take(seen: &mut Seen, news: News) {
-    match news {
-        News::Put(record) => drop(seen.insert(record.key, record.value)),
-        News::Delete { key } => drop(seen.remove(&key)),
-        News::Resync(listing) => *seen = values(listing),
-    }
-}
-
-fn values(listing: Listing) -> Seen {
-    listing.records.into_iter().map(|record| (record.key, record.value)).collect()
-}
-
-/// Listens until it knows what is there.
-async fn catch_up(seen: &mut Seen, watch: &mut dyn Watch, store: &dyn Store) {
-    loop {
-        let there = values(list(store).await);
-        if *seen == there {
-            return;
-        }
-        take(seen, next(watch).await);
-    }
-}
-
-async fn a_watch_after_a_listing_misses_nothing(store: &Arc<dyn Store>) {
-    let key = |number: u32| format!("conformance/race/{}", number % 5);
-    let write = async |number: u32| {
-        if number % 7 == 6 {
-            store.delete_if(&key(number), Expect::Any).await.map(drop)
-        } else {
-            store.put_if(&key(number), bytes(&number.to_string()), Expect::Any).await.map(drop)
-        }
-        .expect("anything is there");
-    };
-    write(0).await;
-    let listing = list(&**store).await;
-    // Between the listing and the watch.
-    for number in 1..20 {
-        write(number).await;
-    }
-    let after = listing.revision;
-    let mut seen = values(listing);
-    let mut watch = store.watch(after).await.expect("the store answers");
-    catch_up(&mut seen, &mut *watch, &**store).await;
-    // While it watches.
-    let writes = async {
-        for number in 20..60 {
-            write(number).await;
-            tokio::task::yield_now().await;
-        }
-    };
-    let listens = async {
-        // However many of them are told.
-        for _ in 0..3 {
-            let news = next(&mut *watch).await;
-            take(&mut seen, news);
-        }
-    };
-    tokio::join!(writes, listens);
-    catch_up(&mut seen, &mut *watch, &**store).await;
-}
-
-async fn a_deletion_is_news(store: &dyn Store) {
-    let key = "conformance/gone";
-    store.put_if(key, bytes("here"), Expect::Any).await.expect("anything is there");
-    let listing = list(store).await;
-    let mut watch = store.watch(listing.revision).await.expect("the store answers");
-    store.delete_if(key, Expect::Any).await.expect("anything is there");
-    let mut seen = values(listing);
-    while seen.contains_key(key) {
-        take(&mut seen, next(&mut *watch).await);
-    }
-}
-
-async fn a_watch_that_is_dropped_while_it_waits_loses_nothing(store: &dyn Store) {
-    let key = "conformance/cancel";
-    let listing = list(store).await;
-    let mut watch = store.watch(listing.revision).await.expect("the store answers");
-    let mut seen = values(listing);
-    for number in 0..20_u32 {
-        let write = store.put_if(key, bytes(&number.to_string()), Expect::Any);
-        // Whichever is first, the other one is dropped or goes on.
-        let mut write = std::pin::pin!(write);
-        let written = tokio::select! {
-            biased;
-            news = watch.next() => {
-                take(&mut seen, news.expect("the watch goes on"));
-                write.await
-            }
-            written = &mut write => written,
-        };
-        written.expect("anything is there");
-    }
-    catch_up(&mut seen, &mut *watch, store).await;
-    assert_eq!(seen.get(key), Some(&bytes("19")));
-}
-
-async fn all_nodes_come_to_the_same_records(nodes: &[Arc<dyn Store>]) {
-    // Everybody its own, and all of them one.
-    for (number, node) in nodes.iter().enumerate() {
-        let own = format!("conformance/node/{number}");
-        node.put_if(&own, bytes(&own), Expect::Any).await.expect("anything is there");
-        node.put_if("conformance/all", bytes(&own), Expect::Any).await.expect("anything is there");
-    }
-    let same = async {
-        loop {
-            let mut views = Vec::new();
-            for node in nodes {
-                views.push(list(&**node).await.records);
-            }
-            let own =
-                |view: &Vec<Record>| view.iter().filter(|r| r.key.starts_with("conformance/node/")).count();
-            if own(&views[0]) == nodes.len() && views.iter().all(|view| *view == views[0]) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, same).await.expect("all nodes agree in time");
-    // What one of them deletes is gone for all.
-    nodes[0].delete_if("conformance/all", Expect::Any).await.expect("anything is there");
-    for node in nodes {
-        let gone = async {
-            while get(&**node, "conformance/all").await.is_some() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, gone).await.expect("a deletion comes in time");
-    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! The suite passes a store that is right and fails stores that are wrong as others were.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
 
 use super::*;
-use crate::store::{MemoryStore, Revision, StoreError};
+use crate::store::{MemoryStore, News, Revision, StoreError, Watch};
 
 /// What a store does wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
