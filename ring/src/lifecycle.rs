@@ -34,6 +34,8 @@ mod change;
 mod driver;
 mod event;
 mod forget;
+#[cfg(feature = "store")]
+mod home;
 mod machine;
 mod observe;
 mod options;
@@ -46,9 +48,11 @@ mod watcher;
 pub use caretaker::{Caretaker, CaretakerOptions};
 pub use change::{Decision, Wish};
 #[cfg(feature = "store")]
-pub use driver::{Drain, Driver, Home, Status};
+pub use driver::{Drain, Driver, Status};
 pub use event::{Action, Actions, Event, NotSaved, Notice, Now, Phase, Written};
 pub use forget::{Forget, OwnView};
+#[cfg(feature = "store")]
+pub use home::Home;
 pub use machine::Lifecycler;
 pub use observe::{Observer, Remark};
 pub use options::{LifecyclerOptions, OptionsError, Tokens};

@@ -7,9 +7,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::change::Wish;
-use super::driver::{Driver, Home, Status, apply};
+use super::driver::{Driver, Status, apply};
 use super::event::Written;
 use super::forget::{Forget, OwnView};
+use super::home::Home;
 use super::run::{LEAST_PERIOD, Report};
 use super::watcher::{Ears, Watcher};
 use crate::codec::{RecordKey, RecordKind, decode_instance};

@@ -87,6 +87,13 @@ impl Backoff {
     }
 }
 
+pub(super) async fn sleep_until(clock: &Clock, at_ns: Option<u64>) {
+    match at_ns {
+        Some(at_ns) => tokio::time::sleep(Duration::from_nanos(at_ns.saturating_sub(clock().mono_ns))).await,
+        None => std::future::pending().await,
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

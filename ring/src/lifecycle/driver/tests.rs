@@ -4,15 +4,16 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::*;
 use crate::codec::{RecordKind, decode_instance};
-use crate::disk::MemoryDisk;
+use crate::disk::{Disk, MemoryDisk};
 use crate::instance::{Instance, State};
-use crate::lifecycle::{LifecyclerOptions, Now, Tokens, Unsaved, Watcher, WatcherOptions};
-use crate::store::{Expect, MemoryStore, Trouble};
+use crate::lifecycle::{Clock, LifecyclerOptions, Now, Report, Tokens, Unsaved, Watcher, WatcherOptions};
+use crate::store::{Expect, MemoryStore, Store, Trouble};
 
 /// A store, a disk and what was reported.
 pub(in crate::lifecycle) struct Place {

@@ -1,6 +1,6 @@
 //! Rings of stores that fail, fall silent and hold what cannot be read.
 
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,9 +10,11 @@ use crate::codec::{RecordKind, TokensRecord, encode_instance, encode_tokens};
 use crate::disk::MemoryDisk;
 use crate::instance::{Instance, State, Version};
 use crate::lifecycle::driver::tests::{Place, paused};
-use crate::lifecycle::{Caretaker, CaretakerOptions};
+use crate::lifecycle::{Caretaker, CaretakerOptions, Remark, Report};
 use crate::operation::Operation;
-use crate::store::{Expect, MemoryStore, PutError, Record, Revision, Trouble};
+use crate::store::{
+    Expect, Listing, MemoryStore, News, PutError, Record, Revision, Store, StoreError, Trouble, Watch,
+};
 
 fn instance(id: &str, sequence: u64) -> Instance {
     let tokens = vec![u32::from(id.as_bytes()[0]) << 24].into();
