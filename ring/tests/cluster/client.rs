@@ -1,97 +1,141 @@
-//! A writer and reader with a view of its own, which may be old.
+//! A writer and reader: a watcher that keeps its ring, batches that write by it, reads of all that it shows.
 
-use forebay_ring::lifecycle::Observer;
-use forebay_ring::{Instance, Membership, Operation, Options, Ring};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::store::{News, Store};
+use forebay_ring::disk::MemoryDisk;
+use forebay_ring::lifecycle::{Watcher, WatcherOptions};
+use forebay_ring::quorum::{
+    Ask, BatchOptions, Family, ReadOptions, ReplicaResult, Targets, do_batch, do_until_quorum,
+};
+use forebay_ring::{Instance, Operation, Options, Ring};
 
-/// All that a ring shows may hold something.
-const ASK: Operation = Operation::REPORTING;
+use super::chance::Chance;
+use super::link::{Line, Turns};
+use super::node::{Node, Peer, Place};
 
-/// Older views serve nothing.
-const MAX_AGE_NS: u64 = 2_000_000_000;
+pub(crate) fn watching(place: &Place) -> WatcherOptions {
+    let ring = Options {
+        zone_awareness: place.zones,
+        heartbeat_timeout: Duration::from_secs(4),
+        ..Options::default()
+    };
+    let (refresh, silence) = (Duration::from_millis(500), Duration::from_secs(10));
+    let gather = Duration::from_millis(400);
+    WatcherOptions { ring, refresh, gather, silence, ..WatcherOptions::default() }
+}
 
 pub(crate) struct Client {
-    observer: Observer,
-    ring: Ring,
-    seen: Option<usize>,
-    /// By its own clock.
-    heard_ns: Option<u64>,
-    pub(crate) cut_off: bool,
+    watcher: Watcher,
+    pub(crate) line: Arc<Line>,
+    turns: Turns,
+    targets: Targets,
+    chance: Chance,
 }
 
-pub(crate) fn options() -> Options {
-    Options { zone_awareness: true, heartbeat_timeout: Duration::from_secs(15), ..Options::default() }
+/// Whether calls fail that could come through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weather {
+    Rough,
+    Fair,
 }
 
-/// Brings a view up to date.
-pub(crate) fn watch(observer: &mut Observer, seen: &mut Option<usize>, store: &Store, now_ns: u64) {
-    match store.news(seen) {
-        News::Resync(listing) => {
-            observer.resync(listing.iter().map(|(key, value)| (&**key, &**value)), now_ns);
-        }
-        News::Changes(changes) => {
-            for (key, value) in changes {
-                match value {
-                    Some(value) => drop(observer.put(&key, &value, now_ns)),
-                    None => observer.delete(&key),
-                }
-            }
-        }
-    }
+/// What a read found.
+pub(crate) enum Found {
+    Nothing,
+    /// All that those who answered had taken.
+    Writes(BTreeSet<u32>),
 }
 
 impl Client {
-    pub(crate) fn new() -> Self {
-        Self {
-            observer: Observer::default(),
-            ring: Ring::build(&options(), &Membership::default(), 0).unwrap(),
-            seen: None,
-            heard_ns: None,
-            cut_off: false,
-        }
+    pub(crate) fn new(place: &Place, number: usize, most_nodes: usize) -> Self {
+        let mut chance = Chance::of(place.seed, ("client", number, place.began.elapsed()));
+        let line = Arc::<Line>::default();
+        let clock = place.clock(900 + chance.below(201), 0);
+        let turn = most_nodes * Node::TASKS + number * 2;
+        let home = place.home(turn, &line, &MemoryDisk::default(), clock);
+        let watcher = Watcher::spawn(&home, watching(place)).unwrap();
+        let turns = Turns::new(place.began, turn + 1);
+        Self { watcher, line, turns, targets: Targets::default(), chance }
     }
 
-    pub(crate) fn poll(&mut self, store: &Store, now_ns: u64) {
-        if !self.cut_off && !store.stalled {
-            watch(&mut self.observer, &mut self.seen, store, now_ns);
-            self.heard_ns = Some(now_ns);
-        }
-        self.ring = self.ring.updated(self.observer.members(), now_ns).unwrap();
+    pub(crate) fn ring(&self) -> Arc<Ring> {
+        self.watcher.ring().load()
     }
 
-    fn is_fresh(&self, now_ns: u64) -> bool {
-        self.heard_ns.is_some_and(|heard_ns| now_ns - heard_ns <= MAX_AGE_NS)
+    pub(crate) fn knows(&self, id: &str) -> bool {
+        self.watcher.members().borrow().member(id).is_some()
     }
 
-    /// Whether enough instances took the key.
-    pub(crate) fn write(&self, key: u32, now_ns: u64, mut send: impl FnMut(&Instance) -> bool) -> bool {
-        if !self.is_fresh(now_ns) {
-            return false;
-        }
-        let Ok(set) = self.ring.get(key, Operation::WRITE) else { return false };
-        // Every replica is sent to, as a batch does; stragglers count for nothing.
-        set.iter().filter(|instance| send(instance)).count() >= set.needed()
-    }
-
-    /// What is read, if enough answered: everything that instances of whole zones hold.
-    pub(crate) fn read<T>(&self, now_ns: u64, mut ask: impl FnMut(&Instance) -> Option<T>) -> Option<Vec<T>> {
-        if !self.is_fresh(now_ns) {
-            return None;
-        }
-        let mut zones: std::collections::BTreeMap<&str, Option<Vec<T>>> = Default::default();
-        for instance in self.ring.instances() {
-            let answer = self.ring.is_healthy(&instance.id, ASK).then(|| ask(instance)).flatten();
-            let zone = zones.entry(&*instance.zone).or_insert_with(|| Some(Vec::new()));
-            match (zone.as_mut(), answer) {
-                (Some(answers), Some(answer)) => answers.push(answer),
-                _ => *zone = None,
+    /// Sends writes to their replicas; those that are acknowledged.
+    pub(crate) async fn write(&mut self, peers: &[Arc<Peer>], writes: &[u32], weather: Weather) -> Vec<u32> {
+        let keys: Vec<u32> = writes.iter().map(|_| self.chance.key()).collect();
+        let options = BatchOptions {
+            deadline: Duration::from_secs(2),
+            ..BatchOptions::new(self.targets.clone(), |_: &&str| Family::Server)
+        };
+        let (ring, turns, chance) = (self.ring(), self.turns, &mut self.chance);
+        let call = |instance: &Instance, items: forebay_ring::quorum::Items| {
+            let peer = Arc::clone(&peers[instance.addr.parse::<usize>().unwrap()]);
+            let mut carried: Vec<u32> = items.iter().map(|&item| writes[item]).collect();
+            let (there, back) = (1 + chance.below(4), 1 + chance.below(4));
+            let refused = chance.index(items.len());
+            let fate = if weather == Weather::Fair { 9 } else { chance.below(16) };
+            async move {
+                turns.pass(there).await;
+                if fate < 2 {
+                    return ReplicaResult::Err("the call did not arrive");
+                }
+                if fate == 2 {
+                    carried.remove(refused);
+                }
+                if !peer.take(&carried) {
+                    return ReplicaResult::Err("it does not serve");
+                }
+                turns.pass(back).await;
+                match fate {
+                    2 => ReplicaResult::PerItem(vec![(items[refused], "refused")]),
+                    3 => ReplicaResult::Err("the answer did not arrive"),
+                    4 => std::future::pending().await,
+                    _ => ReplicaResult::Ok,
+                }
             }
+        };
+        let outcome = do_batch(&ring, Operation::WRITE, &keys, call, &options).await;
+        let is_ok = outcome.items.iter().map(|item| item.verdict.is_ok());
+        writes.iter().zip(is_ok).filter_map(|(&write, is_ok)| is_ok.then_some(write)).collect()
+    }
+
+    /// Reads all there is. In rough weather as many units fail, of those that could answer, as the set tolerates, or
+    /// fewer.
+    pub(crate) async fn read(&mut self, peers: &[Arc<Peer>], weather: Weather) -> Found {
+        let (ring, turns, chance) = (self.ring(), self.turns, &mut self.chance);
+        let Ok(set) = ring.replication_set_for(Operation::READ) else { return Found::Nothing };
+        let mut units: Vec<Vec<&str>> =
+            set.units().map(|unit| unit.map(|instance| &*instance.id).collect()).collect();
+        let most = if weather == Weather::Fair { 0 } else { set.max_unavailable() };
+        let mut fails = BTreeSet::new();
+        for _ in 0..chance.index(most + 1) {
+            fails.extend(units.swap_remove(chance.index(units.len())));
         }
-        let failed = zones.values().filter(|zone| zone.is_none()).count();
-        let known = zones.len();
-        (known > 0 && failed <= 1 && failed < known)
-            .then(|| zones.into_values().flatten().flatten().collect())
+        let few = Ask::Few { seed: chance.below(u64::MAX), prefer: Vec::new() };
+        let ask = if chance.one_in(2) { few } else { Ask::All };
+        let options = ReadOptions { ask, deadline: Duration::from_secs(2), ..ReadOptions::default() };
+        let call = |instance: &Arc<Instance>, _cancel| {
+            let peer = Arc::clone(&peers[instance.addr.parse::<usize>().unwrap()]);
+            let fails = fails.contains(&*instance.id);
+            let (there, back) = (1 + chance.below(4), 1 + chance.below(4));
+            async move {
+                turns.pass(there).await;
+                let stored = peer.stored().filter(|_| !fails);
+                turns.pass(back).await;
+                stored.ok_or("it does not answer")
+            }
+        };
+        match do_until_quorum(&set, &options, call, |_, _| {}).await {
+            Ok(answers) => Found::Writes(answers.into_iter().flat_map(|(_, stored)| stored).collect()),
+            Err(_) => Found::Nothing,
+        }
     }
 }

@@ -1,196 +1,224 @@
-//! An instance: its life, its disk, what it stores, and a clock of its own.
+//! A process with an instance: its driver, its watcher and its caretaker on the store, its disk, what it took, and
+//! clocks of its own.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use forebay_ring::codec::{RecordKind, decode_instance, decode_tokens, encode_tokens};
-use forebay_ring::disk::MemoryDisk;
+use async_trait::async_trait;
+use forebay_ring::disk::{MemoryDisk, Survive};
 use forebay_ring::lifecycle::{
-    Action, Decision, Event, Lifecycler, LifecyclerOptions, NotSaved, Now, Observer, Phase, Tokens, Written,
+    Caretaker, CaretakerOptions, Clock, Drain, Driver, Home, Lifecycler, LifecyclerOptions, Now, Phase,
+    Reporter, Tokens, Watcher,
 };
-use forebay_ring::token_file::TokenFile;
+use tokio::time::Instant;
 
-use super::client::watch;
-use super::store::Store;
+use super::chance::Chance;
+use super::client::watching;
+use super::link::{Line, Link, Server, Turns};
 
-const TOKEN_FILE: &str = "/tokens";
-const TIMEOUT_NS: u64 = 1_000_000_000;
 const WALL_NS: i64 = 1_700_000_000_000_000_000;
 
+pub(crate) const TOKENS: usize = 16;
+
+/// What all share.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) seed: u64,
+    pub(crate) began: Instant,
+    pub(crate) server: Arc<Server>,
+    /// Whether zones count.
+    pub(crate) zones: bool,
+    /// Whether to tell what is reported.
+    pub(crate) tell: bool,
+}
+
+impl Place {
+    /// What a task runs on, by a clock of this rate in 1/1,000 and with a wall clock that is so far off.
+    pub(crate) fn home(&self, turn: usize, line: &Arc<Line>, disk: &MemoryDisk, clock: Clock) -> Home {
+        let link = Link {
+            server: Arc::clone(&self.server),
+            line: Arc::clone(line),
+            turns: Turns::new(self.began, turn),
+            chance: Arc::new(Mutex::new(Chance::of(self.seed, ("link", turn, self.began.elapsed())))),
+        };
+        let tell = self.tell;
+        let reporter: Reporter = Arc::new(move |report| {
+            if tell {
+                println!("             task {turn}: {report}");
+            }
+        });
+        Home {
+            store: Arc::new(link),
+            disk: Arc::new(disk.clone()),
+            token_file: "/tokens".into(),
+            time_out: Duration::from_secs(1),
+            clock,
+            reporter,
+        }
+    }
+
+    pub(crate) fn clock(&self, rate: u64, skew_ns: i64) -> Clock {
+        let began = self.began;
+        Arc::new(move || {
+            let true_ns = u64::try_from(began.elapsed().as_nanos()).unwrap();
+            let unix_ns = WALL_NS + skew_ns + i64::try_from(true_ns).unwrap();
+            Now { mono_ns: 1_000_000_000 + true_ns / 1_000 * rate, unix_ns }
+        })
+    }
+}
+
+/// An instance as its callers reach it.
+#[derive(Debug, Default)]
+pub(crate) struct Peer {
+    driver: Mutex<Option<Driver>>,
+    replayed: AtomicBool,
+    /// What it took, by the number of the write; synced before it is acknowledged. No restart takes it away.
+    stored: Mutex<BTreeSet<u32>>,
+}
+
+impl Peer {
+    pub(crate) fn phase(&self) -> Option<Phase> {
+        self.driver.lock().unwrap().as_ref().map(|driver| driver.status().phase)
+    }
+
+    /// Whether it took these writes.
+    pub(crate) fn take(&self, writes: &[u32]) -> bool {
+        let takes = self.phase() == Some(Phase::Active);
+        if takes {
+            self.stored.lock().unwrap().extend(writes);
+        }
+        takes
+    }
+
+    /// All it took, once its log is replayed.
+    pub(crate) fn stored(&self) -> Option<BTreeSet<u32>> {
+        let answers = self.phase().is_some() && self.replayed.load(Ordering::Relaxed);
+        answers.then(|| self.stored.lock().unwrap().clone())
+    }
+
+    pub(crate) fn holds_more_than(&self, drained: &BTreeSet<u32>) -> bool {
+        !self.stored.lock().unwrap().is_subset(drained)
+    }
+}
+
+/// Stores away what an instance holds.
+struct Storage {
+    peer: Arc<Peer>,
+    drained: Arc<Mutex<BTreeSet<u32>>>,
+}
+
+#[async_trait]
+impl Drain for Storage {
+    async fn drain(&self) {
+        // What was not replayed is not drained.
+        let stored = self.peer.stored().unwrap_or_default();
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        self.drained.lock().unwrap().extend(stored);
+    }
+}
+
 pub(crate) struct Node {
-    pub(crate) options: LifecyclerOptions,
-    /// `None` while it is down.
-    pub(crate) life: Option<Lifecycler>,
+    options: LifecyclerOptions,
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) line: Arc<Line>,
+    number: usize,
     disk: MemoryDisk,
-    /// What it was given and did not drain, by the number of the write. It is synced before it is acknowledged.
-    pub(crate) stored: BTreeSet<u32>,
-    observer: Observer,
-    seen: Option<usize>,
-    /// Its clocks: a rate in 1/1,000 and how far its wall clock is off.
-    rate: u64,
-    skew_ns: i64,
-    wake_at_ns: Option<u64>,
-    /// What is under way, and when it ends by its own clock.
-    under_way: VecDeque<(u64, Action)>,
-    pub(crate) recovered_at_ns: Option<u64>,
-    /// Drains under way: when each ends, its number, and what was there when it began. One that was called off goes on.
-    pub(crate) drains: VecDeque<(u64, u64, BTreeSet<u32>)>,
-    pub(crate) cut_off: bool,
-    pub(crate) stopped: bool,
+    clock: Clock,
+    recovers_at: Option<Instant>,
+    /// While it runs, beside its driver.
+    rest: Option<(Watcher, Caretaker)>,
 }
 
 impl Node {
-    pub(crate) fn new(number: usize, rate: u64, skew_ns: i64) -> Self {
-        let zone = ["a", "b", "c"][number % 3];
-        let tokens = Tokens::Random { count: NonZeroUsize::new(16).unwrap() };
-        let id = format!("node-{number}");
+    /// Tasks of a node.
+    pub(crate) const TASKS: usize = 3;
+
+    pub(crate) fn new(place: &Place, number: usize, rate: u64, skew_ns: i64) -> Self {
+        let zone = if place.zones { ["a", "b", "c"][number % 3] } else { "" };
+        let options = LifecyclerOptions {
+            tokens: Tokens::Random { count: NonZeroUsize::new(TOKENS).unwrap() },
+            zone: zone.into(),
+            heartbeat_period: Duration::from_secs(1),
+            // For longer than the view of a reader may be old.
+            observe: Duration::from_secs(8),
+            min_ready: Duration::from_secs(1),
+            ..LifecyclerOptions::new(format!("node-{number}"), number.to_string())
+        };
         Self {
-            options: LifecyclerOptions {
-                tokens,
-                zone: zone.into(),
-                ..LifecyclerOptions::new(id, number.to_string())
-            },
-            life: None,
+            options,
+            peer: Arc::default(),
+            line: Arc::default(),
+            number,
             disk: MemoryDisk::default(),
-            stored: BTreeSet::new(),
-            observer: Observer::default(),
-            seen: None,
-            rate,
-            skew_ns,
-            wake_at_ns: None,
-            under_way: VecDeque::new(),
-            recovered_at_ns: None,
-            drains: VecDeque::new(),
-            cut_off: false,
-            stopped: false,
+            clock: place.clock(rate, skew_ns),
+            recovers_at: None,
+            rest: None,
         }
     }
 
-    pub(crate) fn clock(&self, true_ns: u64) -> Now {
-        let mono_ns = true_ns / 1_000 * self.rate;
-        Now { mono_ns, unix_ns: WALL_NS + self.skew_ns + i64::try_from(true_ns).unwrap() }
+    pub(crate) fn id(&self) -> &str {
+        &self.options.id
     }
 
-    pub(crate) fn phase(&self) -> Option<Phase> {
-        self.life.as_ref().map(Lifecycler::phase)
+    pub(crate) fn is_up(&self) -> bool {
+        self.rest.is_some()
     }
 
-    pub(crate) fn start(&mut self, true_ns: u64, latency_ns: u64) {
+    pub(crate) fn start(&mut self, place: &Place, drained: &Arc<Mutex<BTreeSet<u32>>>) {
+        let home = |task| {
+            place.home(self.number * Self::TASKS + task, &self.line, &self.disk, Arc::clone(&self.clock))
+        };
+        let watcher = Watcher::spawn(&home(0), watching(place)).unwrap();
         let life = Lifecycler::new(self.options.clone()).unwrap();
-        (self.life, self.stopped) = (Some(life), false);
-        (self.observer, self.seen, self.wake_at_ns) = (Observer::default(), None, None);
-        self.recovered_at_ns = Some(true_ns + 3_000_000_000);
-        self.on(Event::Start, true_ns, latency_ns);
+        let storage = Storage { peer: Arc::clone(&self.peer), drained: Arc::clone(drained) };
+        let driver = Driver::spawn(life, home(1), watcher.members(), Some(Arc::new(storage)));
+        let keep_left = Duration::from_secs(60);
+        let options = CaretakerOptions { forget: None, keep_left, period: Duration::from_secs(5) };
+        let caretaker = Caretaker::spawn(home(2), &watcher, Some(&driver), options);
+        *self.peer.driver.lock().unwrap() = Some(driver);
+        self.rest = Some((watcher, caretaker));
+        self.recovers_at = Some(place.began + place.began.elapsed() + Duration::from_secs(3));
     }
 
-    /// Loses all but the disk and what it stored; what is under way may happen yet or not.
-    pub(crate) fn crash(&mut self, store: &mut Store, happens: bool) {
-        self.life = None;
-        if let Some((_, action)) =
-            self.under_way.pop_front().filter(|_| happens && !self.cut_off && !store.stalled)
-        {
-            self.carry_out(action, store);
+    /// Whether it has just replayed its log.
+    pub(crate) fn recover(&mut self, now: Instant) -> bool {
+        let due = self.recovers_at.take_if(|at| *at <= now).is_some();
+        if due {
+            self.peer.replayed.store(true, Ordering::Relaxed);
+            self.tell(Driver::recovered);
         }
-        self.under_way.clear();
-        self.recovered_at_ns = None;
-        self.drains.clear();
+        due
     }
 
-    pub(crate) fn on(&mut self, event: Event<'_>, true_ns: u64, latency_ns: u64) {
-        let now = self.clock(true_ns);
-        let Some(life) = &mut self.life else { return };
-        for action in life.on(event, now) {
-            match action {
-                Action::WakeAt(at_ns) => self.wake_at_ns = Some(at_ns),
-                Action::Drain(number) => {
-                    // What was not replayed is not drained.
-                    let replayed = self.recovered_at_ns.is_none();
-                    let stored = if replayed { self.stored.clone() } else { BTreeSet::new() };
-                    self.drains.push_back((true_ns + 4_000_000_000, number, stored));
-                }
-                Action::Stopped => self.stopped = true,
-                Action::Ready(_) | Action::Report(_) => {}
-                action => self.under_way.push_back((true_ns + latency_ns, action)),
-            }
+    pub(crate) fn tell(&self, command: impl FnOnce(&Driver)) {
+        if let Some(driver) = &*self.peer.driver.lock().unwrap() {
+            command(driver);
         }
     }
 
-    /// Whatever is due by now. A store that does not answer is given up after a second.
-    pub(crate) fn step(&mut self, store: &mut Store, true_ns: u64, latency_ns: u64) {
-        if self.life.is_none() {
-            return;
-        }
-        let unreachable = self.cut_off || store.stalled;
-        while let Some(&(at_ns, ref action)) = self.under_way.front() {
-            let needs_store = !matches!(action, Action::SaveFile(_));
-            let waits = needs_store && unreachable;
-            if true_ns < at_ns + if waits { TIMEOUT_NS } else { 0 } {
-                break;
-            }
-            let (_, action) = self.under_way.pop_front().unwrap();
-            match action {
-                Action::Load if waits => self.under_way.push_back((true_ns, Action::Load)),
-                Action::Load => self.load(store, true_ns, latency_ns),
-                _ if waits => self.on(Event::Wrote(Written::Unknown), true_ns, latency_ns),
-                action => match self.carry_out(action, store) {
-                    Some(written) => self.on(Event::Wrote(written), true_ns, latency_ns),
-                    None => self.on(Event::Saved(Ok(())), true_ns, latency_ns),
-                },
-            }
-        }
-        if !unreachable {
-            let now_ns = self.clock(true_ns).mono_ns;
-            watch(&mut self.observer, &mut self.seen, store, now_ns);
-            let observer = std::mem::take(&mut self.observer);
-            self.on(Event::View(observer.members()), true_ns, latency_ns);
-            self.observer = observer;
-        }
-        if self.recovered_at_ns.take_if(|at_ns| *at_ns <= true_ns).is_some() {
-            self.on(Event::Recovered, true_ns, latency_ns);
-        }
-        let now_ns = self.clock(true_ns).mono_ns;
-        if self.wake_at_ns.take_if(|at_ns| *at_ns <= now_ns).is_some() {
-            self.on(Event::Tick, true_ns, latency_ns);
-        }
+    /// Loses all but what it took and, on its disk, what was synced at least. What is under way to the store may happen
+    /// yet.
+    pub(crate) fn crash(&mut self, chance: &mut Chance) {
+        self.stop();
+        self.disk = self.disk.restart(Survive::ALL[chance.index(3)]);
     }
 
-    fn load(&mut self, store: &Store, true_ns: u64, latency_ns: u64) {
-        let id = &self.options.id;
-        let file = TokenFile::load(&self.disk, Path::new(TOKEN_FILE), id).unwrap();
-        let record = store.get(&RecordKind::Instance.key(id)).map(|bytes| decode_instance(bytes).unwrap());
-        let tokens = store.get(&RecordKind::Tokens.key(id)).map(|bytes| decode_tokens(bytes).unwrap());
-        self.on(Event::Loaded { file, record, tokens }, true_ns, latency_ns);
+    pub(crate) fn stop(&mut self) {
+        (self.rest, self.recovers_at) = (None, None);
+        *self.peer.driver.lock().unwrap() = None;
+        self.peer.replayed.store(false, Ordering::Relaxed);
     }
 
-    /// Carries out what writes; how it went if it was the store's.
-    fn carry_out(&self, action: Action, store: &mut Store) -> Option<Written> {
-        match action {
-            Action::SaveFile(file) => {
-                file.save(&self.disk, Path::new(TOKEN_FILE)).map_err(|_| NotSaved).unwrap();
-                None
-            }
-            Action::PutTokens(record) | Action::CheckTokens(record) => {
-                let mut bytes = Vec::new();
-                encode_tokens(&record, &mut bytes).unwrap();
-                store.put(&RecordKind::Tokens.key(&record.id), bytes);
-                Some(Written::Done { anew: false })
-            }
-            Action::Apply(wish) => {
-                let key = RecordKind::Instance.key(&self.options.id);
-                let current = store.get(&key).map(|bytes| decode_instance(bytes).unwrap());
-                Some(match wish.apply(current.as_ref()) {
-                    Decision::Put { record, anew } => {
-                        let mut bytes = Vec::new();
-                        record.encode(&mut bytes).unwrap();
-                        store.put(&key, bytes);
-                        Written::Done { anew }
-                    }
-                    Decision::Same => Written::Done { anew: false },
-                    Decision::Refused(theirs) => Written::Refused(theirs),
-                })
-            }
-            _ => None,
-        }
+    pub(crate) fn lose_file(&mut self) {
+        self.disk = MemoryDisk::default();
+    }
+
+    /// Has an instance forgotten, as an operator does by its page.
+    pub(crate) async fn forget(&self, id: &str) -> bool {
+        let Some((watcher, _)) = &self.rest else { return false };
+        watcher.forget(id).await.unwrap_or(false)
     }
 }

@@ -1,156 +1,193 @@
-//! One seed's cluster, step by step.
+//! One seed's cluster, step by step, and what is asked of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::ops::AddAssign;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use forebay_ring::lifecycle::{Event, Phase};
+use forebay_ring::State;
+use forebay_ring::codec::{RecordKind, decode_instance};
+use forebay_ring::lifecycle::{Driver, Phase};
+use forebay_ring::store::{Expect, Store};
+use tokio::time::Instant;
 
-use super::client::Client;
-use super::node::Node;
-use super::store::Store;
+use super::chance::Chance;
+use super::client::{Client, Found, Weather};
+use super::counts::Counts;
+use super::link::Turns;
+use super::node::{Node, Peer, Place};
 
 const DAY_NS: i64 = 86_400_000_000_000;
-const STEPS: u32 = 900;
-
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Counts {
-    pub(crate) acknowledged: u32,
-    pub(crate) refused_writes: u32,
-    pub(crate) reads: u32,
-    pub(crate) failed_reads: u32,
-    pub(crate) joined: u32,
-    pub(crate) left: u32,
-    pub(crate) crashed: u32,
-    pub(crate) stalls: u32,
-    pub(crate) losses: u32,
-}
-
-impl AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.acknowledged += other.acknowledged;
-        self.refused_writes += other.refused_writes;
-        self.reads += other.reads;
-        self.failed_reads += other.failed_reads;
-        self.joined += other.joined;
-        self.left += other.left;
-        self.crashed += other.crashed;
-        self.stalls += other.stalls;
-        self.losses += other.losses;
-    }
-}
+const STEPS: u32 = 160;
+const CLIENTS: usize = 3;
+pub(super) const MOST_NODES: usize = 12;
+const WRITES_AT_A_TIME: u32 = 3;
 
 pub(crate) struct World {
+    pub(super) seed: u64,
     chance: Chance,
-    true_ns: u64,
-    store: Store,
-    nodes: Vec<Node>,
-    clients: Vec<Client>,
+    pub(super) place: Place,
+    turns: Turns,
+    pub(super) nodes: Vec<Node>,
+    pub(super) clients: Vec<Client>,
     /// Writes whose writer was told that they are kept.
     acknowledged: BTreeSet<u32>,
     next_write: u32,
     /// What was drained to where everybody can read it.
-    drained: BTreeSet<u32>,
-    stall_ends_ns: u64,
+    drained: Arc<Mutex<BTreeSet<u32>>>,
+    /// What is amiss, and until when.
+    amiss: Vec<(Instant, Amiss)>,
+    phases: BTreeMap<usize, Phase>,
     pub(crate) counts: Counts,
     history: DefaultHasher,
-    tell: bool,
 }
 
-/// SplitMix64.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (word ^ (word >> 31)) % bound
-    }
-
-    fn one_of(&mut self, count: usize) -> usize {
-        usize::try_from(self.below(count as u64)).unwrap()
-    }
+#[derive(Debug, Clone, Copy, Hash)]
+enum Amiss {
+    StoreStalls,
+    NodeIsCut(usize),
+    NodeIsDeaf(usize),
+    ClientIsCut(usize),
+    ClientIsDeaf(usize),
 }
 
 impl World {
-    pub(crate) fn run(seed: u64, tell: bool) -> Self {
-        let mut world = Self {
-            chance: Chance(seed),
-            true_ns: 10_000_000_000,
-            store: Store::default(),
+    /// Runs a seed to its end; a hash of all that happened, and how often what did.
+    pub(crate) fn run(seed: u64, tell: bool) -> (u64, Counts) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.unwrap().block_on(async {
+            let mut world = World::new(seed, tell);
+            for _ in 0..3 + world.chance.below(4) {
+                world.join();
+            }
+            for _ in 0..STEPS {
+                world.step().await;
+            }
+            world.settle().await;
+            let records = world.place.server.store.list().await.unwrap().records;
+            for record in records {
+                (record.key, record.value, record.version).hash(&mut world.history);
+            }
+            (world.history.finish(), world.counts)
+        })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the clock of a test goes as tokio's, which is paused")]
+    fn new(seed: u64, tell: bool) -> Self {
+        let began = Instant::now();
+        let place = Place { seed, began, server: Arc::default(), zones: seed % 3 != 2, tell };
+        Self {
+            seed,
+            chance: Chance::of(seed, "world"),
+            turns: Turns::new(began, 63),
             nodes: Vec::new(),
-            clients: (0..3).map(|_| Client::new()).collect(),
+            clients: (0..CLIENTS).map(|number| Client::new(&place, number, MOST_NODES)).collect(),
+            place,
             acknowledged: BTreeSet::new(),
             next_write: 0,
-            drained: BTreeSet::new(),
-            stall_ends_ns: 0,
+            drained: Arc::default(),
+            amiss: Vec::new(),
+            phases: BTreeMap::new(),
             counts: Counts::default(),
             history: DefaultHasher::new(),
-            tell,
-        };
-        for _ in 0..3 + world.chance.below(4) {
-            world.join();
-        }
-        for _ in 0..STEPS {
-            world.step(seed);
-        }
-        world
-    }
-
-    pub(crate) fn history(&self) -> u64 {
-        self.history.finish()
-    }
-
-    fn note(&mut self, what: &str, of: usize) {
-        (self.true_ns, what, of).hash(&mut self.history);
-        if self.tell {
-            println!("{:>9} ms  {what} {of}", self.true_ns / 1_000_000);
         }
     }
 
-    fn step(&mut self, seed: u64) {
-        self.true_ns += 50_000_000 + self.chance.below(400_000_000);
-        if self.store.stalled && self.true_ns >= self.stall_ends_ns {
-            self.store.stalled = false;
-            self.note("store answers", 0);
+    pub(super) fn now(&self) -> Instant {
+        self.place.began + self.place.began.elapsed()
+    }
+
+    pub(super) fn note(&mut self, what: &str, of: usize) {
+        let at_ms = self.place.began.elapsed().as_millis();
+        (at_ms, what, of).hash(&mut self.history);
+        if self.place.tell {
+            println!("{at_ms:>9} ms  {what} {of}");
         }
+    }
+
+    async fn step(&mut self) {
+        let turns = 1 + self.chance.below(6);
+        self.turns.pass(turns).await;
+        self.mend();
         // Trouble comes seldom enough for reads to succeed between.
-        if self.chance.below(12) == 0 {
-            self.trouble();
+        if self.chance.one_in(5) {
+            self.trouble().await;
         }
+        self.look_after_nodes();
+        self.write_and_read(Weather::Rough).await;
+    }
+
+    /// Whether each of the clients acknowledged its writes and read.
+    pub(super) async fn write_and_read(&mut self, weather: Weather) -> Vec<(bool, bool)> {
+        let peers: Arc<[Arc<Peer>]> = self.nodes.iter().map(|node| Arc::clone(&node.peer)).collect();
+        let before = self.acknowledged.clone();
+        let mut tasks = tokio::task::JoinSet::new();
+        for (number, mut client) in std::mem::take(&mut self.clients).into_iter().enumerate() {
+            let writes: Vec<u32> = (self.next_write..).take(WRITES_AT_A_TIME as usize).collect();
+            self.next_write += WRITES_AT_A_TIME;
+            let peers = Arc::clone(&peers);
+            tasks.spawn(async move {
+                let (kept, found) =
+                    (client.write(&peers, &writes, weather).await, client.read(&peers, weather).await);
+                (number, client, kept, found)
+            });
+        }
+        let mut done = tasks.join_all().await;
+        done.sort_by_key(|(number, ..)| *number);
+        let mut went = Vec::new();
+        for (number, client, kept, found) in done {
+            (number, &kept, matches!(found, Found::Nothing)).hash(&mut self.history);
+            let all = u32::try_from(kept.len()).unwrap();
+            self.counts.acknowledged += all;
+            self.counts.refused_writes += WRITES_AT_A_TIME - all;
+            went.push((all == WRITES_AT_A_TIME, self.judge(number, &found, &before)));
+            self.acknowledged.extend(kept);
+            self.clients.push(client);
+        }
+        went
+    }
+
+    /// Whether a read succeeded; one that did has to have found all that was acknowledged before it began.
+    fn judge(&mut self, client: usize, found: &Found, before: &BTreeSet<u32>) -> bool {
+        let Found::Writes(found) = found else {
+            self.counts.failed_reads += 1;
+            return false;
+        };
+        self.counts.reads += 1;
+        let drained = self.drained.lock().unwrap();
+        // As a query does: the instances first, the storage after.
+        let missing = before.iter().find(|write| !found.contains(write) && !drained.contains(write));
+        let at_ms = self.place.began.elapsed().as_millis();
+        assert_eq!(missing, None, "seed {}: missing for client {client} at {at_ms} ms", self.seed);
+        true
+    }
+
+    pub(super) fn look_after_nodes(&mut self) {
         for at in 0..self.nodes.len() {
-            let latency_ns = self.chance.below(300_000_000);
-            let before = self.nodes[at].phase();
-            self.nodes[at].step(&mut self.store, self.true_ns, latency_ns);
-            self.drain(at, latency_ns);
-            let after = self.nodes[at].phase();
-            if before != after {
-                self.counts.joined += u32::from(after == Some(Phase::Active));
-                self.note(&format!("{after:?}"), at);
+            let now = self.now();
+            if self.nodes[at].recover(now) {
+                self.note("has replayed", at);
             }
-            if self.nodes[at].stopped && self.nodes[at].life.take().is_some() {
+            let phase = self.nodes[at].peer.phase();
+            if phase != self.phases.get(&at).copied() {
+                match phase {
+                    Some(phase) => drop(self.phases.insert(at, phase)),
+                    None => drop(self.phases.remove(&at)),
+                }
+                self.counts.joined += u32::from(phase == Some(Phase::Active));
+                self.note(&format!("{phase:?}"), at);
+                // Just then some do not hear of it.
+                let is_new = matches!(phase, Some(Phase::Joining | Phase::Active));
+                if is_new && !self.place.server.calm.load(Ordering::Relaxed) && self.chance.one_in(3) {
+                    let client = self.chance.index(CLIENTS);
+                    self.begin(Amiss::ClientIsCut(client));
+                }
+            }
+            if phase == Some(Phase::Stopped) {
+                self.nodes[at].stop();
                 self.counts.left += 1;
             }
-        }
-        for at in 0..self.clients.len() {
-            // A watch hears of changes when it does, not at once.
-            if self.chance.below(3) > 0 {
-                self.clients[at].poll(&self.store, self.true_ns);
-            }
-        }
-        self.write();
-        for client in 0..self.clients.len() {
-            self.read(client, seed);
-        }
-    }
-
-    fn drain(&mut self, at: usize, latency_ns: u64) {
-        let node = &mut self.nodes[at];
-        while let Some((_, number, stored)) = node.drains.pop_front_if(|drain| drain.0 <= self.true_ns) {
-            self.drained.extend(stored);
-            node.on(Event::Drained(number), self.true_ns, latency_ns);
         }
     }
 
@@ -158,109 +195,166 @@ impl World {
         let number = self.nodes.len();
         let rate = 900 + self.chance.below(201);
         let skew_ns = i64::try_from(self.chance.below(2 * DAY_NS.unsigned_abs())).unwrap() - DAY_NS;
-        let mut node = Node::new(number, rate, skew_ns);
-        node.start(self.true_ns, 0);
+        let mut node = Node::new(&self.place, number, rate, skew_ns);
+        node.start(&self.place, &self.drained);
         self.nodes.push(node);
         self.note("starts", number);
     }
 
-    fn trouble(&mut self) {
-        let at = self.chance.one_of(self.nodes.len());
-        let latency_ns = self.chance.below(300_000_000);
-        let alive = self.nodes[at].life.is_some();
-        let live = self.nodes.iter().filter(|node| node.life.is_some()).count();
-        match self.chance.below(12) {
-            0 | 4 if live < 9 => self.join(),
-            1 if alive && live > 4 => {
-                let unregister = [None, Some(false), Some(true)][self.chance.one_of(3)];
-                self.nodes[at].on(Event::Shutdown { unregister }, self.true_ns, latency_ns);
+    pub(super) fn comes_back(&mut self, at: usize) {
+        self.nodes[at].start(&self.place, &self.drained);
+        self.note("comes back", at);
+    }
+
+    fn is_amiss(&self, which: impl Fn(Amiss) -> bool) -> bool {
+        self.amiss.iter().any(|&(_, amiss)| which(amiss))
+    }
+
+    fn begin(&mut self, amiss: Amiss) {
+        let most_ms = if matches!(amiss, Amiss::StoreStalls) { 15_000 } else { 25_000 };
+        let until = self.now() + Duration::from_millis(self.chance.below(most_ms));
+        self.set(amiss, true);
+        self.amiss.push((until, amiss));
+    }
+
+    pub(super) fn mend(&mut self) {
+        let now = self.now();
+        let mut over = Vec::new();
+        self.amiss.retain(|&(until, amiss)| {
+            let is_over = until <= now;
+            over.extend(is_over.then_some(amiss));
+            !is_over
+        });
+        over.into_iter().for_each(|amiss| self.set(amiss, false));
+    }
+
+    pub(super) fn mend_all(&mut self) {
+        for (_, amiss) in std::mem::take(&mut self.amiss) {
+            self.set(amiss, false);
+        }
+    }
+
+    fn set(&mut self, amiss: Amiss, is: bool) {
+        let flag = |flag: &AtomicBool| flag.store(is, Ordering::Relaxed);
+        match amiss {
+            Amiss::StoreStalls => flag(&self.place.server.stalls),
+            Amiss::NodeIsCut(at) => flag(&self.nodes[at].line.cut),
+            Amiss::NodeIsDeaf(at) => flag(&self.nodes[at].line.deaf),
+            Amiss::ClientIsCut(at) => flag(&self.clients[at].line.cut),
+            Amiss::ClientIsDeaf(at) => flag(&self.clients[at].line.deaf),
+        }
+        self.note(&format!("{amiss:?}"), usize::from(is));
+    }
+
+    async fn trouble(&mut self) {
+        let at = self.chance.index(self.nodes.len());
+        let client = self.chance.index(CLIENTS);
+        let is_up = self.nodes[at].is_up();
+        let down = self.nodes.iter().position(|node| !node.is_up());
+        let up = self.nodes.iter().filter(|node| node.is_up()).count();
+        match self.chance.below(30) {
+            0 | 1 if up < 9 && self.nodes.len() < MOST_NODES => self.join(),
+            2..=5 if is_up && up > 4 => {
+                let unregister = [None, Some(false), Some(true)][self.chance.index(3)];
+                self.nodes[at].tell(|driver| driver.shut_down(unregister));
                 self.note("shuts down", at);
             }
-            2 if alive => {
-                self.nodes[at].on(Event::CancelShutdown, self.true_ns, latency_ns);
+            6 if is_up => {
+                self.nodes[at].tell(Driver::cancel_shutdown);
                 self.note("stays", at);
             }
-            3 if alive => {
-                let happens = self.chance.below(2) == 0;
-                self.nodes[at].crash(&mut self.store, happens);
-                self.counts.crashed += 1;
-                self.note("crashes", at);
-            }
+            7..=9 if is_up => self.crash(at),
             // The dead come back sooner than others die.
-            5..=7 => {
-                let Some(dead) = self.nodes.iter().position(|node| node.life.is_none()) else { return };
-                self.nodes[dead].start(self.true_ns, latency_ns);
-                self.note("comes back", dead);
+            10..=19 => match down {
+                Some(down) if self.chance.one_in(5) => self.forget(down).await,
+                Some(down) => self.comes_back(down),
+                None => {}
+            },
+            20 | 21 => {
+                let of_node = self.chance.one_in(2);
+                self.begin(if of_node { Amiss::NodeIsCut(at) } else { Amiss::ClientIsCut(client) });
             }
-            8 if alive => {
-                self.nodes[at].cut_off = !self.nodes[at].cut_off;
-                self.note("is cut off or back", at);
+            22 => {
+                let of_node = self.chance.one_in(2);
+                self.begin(if of_node { Amiss::NodeIsDeaf(at) } else { Amiss::ClientIsDeaf(client) });
             }
-            9 => {
-                let client = self.chance.one_of(self.clients.len());
-                self.clients[client].cut_off = !self.clients[client].cut_off;
-                self.note("client is cut off or back", client);
-            }
-            10 if !self.store.stalled => {
-                self.store.stalled = true;
-                self.stall_ends_ns = self.true_ns + self.chance.below(20_000_000_000);
+            23 if !self.is_amiss(|amiss| matches!(amiss, Amiss::StoreStalls)) => {
+                self.begin(Amiss::StoreStalls);
                 self.counts.stalls += 1;
-                self.note("store stalls", 0);
             }
-            11 if self.chance.below(2) == 0 && !self.store.stalled => {
-                if self.clients.iter().any(|client| client.cut_off) {
-                    return;
+            24..=26 => {
+                self.lose_tokens(at).await;
+                if self.chance.one_in(2) {
+                    self.begin_to_read(client).await;
                 }
-                for client in &mut self.clients {
-                    client.poll(&self.store, self.true_ns);
-                }
-                self.store.lose_everything();
-                self.counts.losses += 1;
-                self.note("store loses everything", 0);
             }
+            27 => self.lose_everything().await,
+            28 | 29 => self.begin_to_read(client).await,
             _ => {}
         }
     }
 
-    fn write(&mut self) {
-        let client = self.chance.one_of(self.clients.len());
-        let (write, key) = (self.next_write, u32::try_from(self.chance.below(1 << 32)).unwrap());
-        self.next_write += 1;
-        let (chance, nodes) = (&mut self.chance, &mut self.nodes);
-        let done = self.clients[client].write(key, self.true_ns, |instance| {
-            let node = &mut nodes[instance.addr.parse::<usize>().unwrap()];
-            // One call in three does not come through, so that many writes have no copy to spare.
-            let takes = node.phase() == Some(Phase::Active) && chance.below(3) > 0;
-            if takes {
-                node.stored.insert(write);
-            }
-            takes
-        });
-        if done {
-            self.acknowledged.insert(write);
-            self.counts.acknowledged += 1;
-        } else {
-            self.counts.refused_writes += 1;
+    fn crash(&mut self, at: usize) {
+        self.nodes[at].crash(&mut self.chance);
+        self.counts.crashed += 1;
+        self.note("crashes", at);
+        if self.chance.one_in(6) {
+            self.nodes[at].lose_file();
+            self.note("loses its file", at);
         }
-        (write, key, done).hash(&mut self.history);
     }
 
-    fn read(&mut self, client: usize, seed: u64) {
-        let (chance, nodes) = (&mut self.chance, &self.nodes);
-        let answers = self.clients[client].read(self.true_ns, |instance| {
-            let node = &nodes[instance.addr.parse::<usize>().unwrap()];
-            // What is in the log is read only after it was replayed.
-            let answers = node.life.is_some() && node.recovered_at_ns.is_none() && chance.below(20) > 0;
-            answers.then_some(&node.stored)
-        });
-        let Some(answers) = answers else {
-            self.counts.failed_reads += 1;
-            return;
-        };
-        self.counts.reads += 1;
-        for write in &self.acknowledged {
-            let found = self.drained.contains(write) || answers.iter().any(|stored| stored.contains(write));
-            assert!(found, "seed {seed}: write {write} is missing at {} ms", self.true_ns / 1_000_000);
+    pub(super) async fn lose_tokens(&mut self, at: usize) {
+        let key = RecordKind::Tokens.key(self.nodes[at].id());
+        if self.place.server.store.get(&key).await.unwrap().is_some() {
+            self.place.server.store.delete_if(&key, Expect::Any).await.unwrap();
+            self.counts.tokens_lost += 1;
+            self.note("the store loses the tokens of", at);
+        }
+    }
+
+    /// Who is in the store.
+    async fn listed(&self) -> BTreeMap<String, State> {
+        let records = self.place.server.store.list().await.unwrap().records;
+        let instances = records.iter().filter(|record| record.key.starts_with("instances/"));
+        let decoded = instances.map(|record| decode_instance(&record.value).unwrap().instance);
+        decoded.map(|instance| (instance.id.to_string(), instance.state)).collect()
+    }
+
+    async fn lose_everything(&mut self) {
+        let listed = self.listed().await;
+        let all_know = self.clients.iter().all(|client| listed.keys().all(|id| client.knows(id)));
+        if all_know && !self.is_amiss(|amiss| matches!(amiss, Amiss::ClientIsCut(_) | Amiss::ClientIsDeaf(_)))
+        {
+            self.place.server.store.lose_everything();
+            self.counts.losses += 1;
+            self.note("the store loses everything", 0);
+        }
+    }
+
+    /// A new client in the place of another, while all who hold something are in the store.
+    async fn begin_to_read(&mut self, client: usize) {
+        let listed = self.listed().await;
+        let drained = self.drained.lock().unwrap().clone();
+        let holds = |node: &&Node| node.peer.holds_more_than(&drained);
+        if self.nodes.iter().filter(holds).all(|node| listed.contains_key(node.id())) {
+            self.amiss.retain(|(_, amiss)| {
+                !matches!(amiss, Amiss::ClientIsCut(at) | Amiss::ClientIsDeaf(at) if *at == client)
+            });
+            self.clients[client] = Client::new(&self.place, client, MOST_NODES);
+            self.counts.late += 1;
+            self.note("another begins to read", client);
+        }
+    }
+
+    /// An operator forgets one that is down, if nothing is lost by that.
+    async fn forget(&mut self, at: usize) {
+        let drained = self.drained.lock().unwrap().clone();
+        let Some(other) = self.nodes.iter().position(Node::is_up) else { return };
+        if !self.nodes[at].peer.holds_more_than(&drained) {
+            let forgotten = self.nodes[other].forget(self.nodes[at].id()).await;
+            self.counts.forgotten += u32::from(forgotten);
+            self.note("is forgotten", at);
         }
     }
 }
