@@ -254,11 +254,7 @@ impl World {
         let up = self.nodes.iter().filter(|node| node.is_up()).count();
         match self.chance.below(30) {
             0 | 1 if up < 9 && self.nodes.len() < MOST_NODES => self.join(),
-            2..=5 if is_up && up > 4 => {
-                let unregister = [None, Some(false), Some(true)][self.chance.index(3)];
-                self.nodes[at].tell(|driver| driver.shut_down(unregister));
-                self.note("shuts down", at);
-            }
+            2..=5 if is_up && up > 4 => self.shut_down(at),
             6 if is_up => {
                 self.nodes[at].tell(Driver::cancel_shutdown);
                 self.note("stays", at);
@@ -267,7 +263,13 @@ impl World {
             // The dead come back sooner than others die.
             10..=19 => match down {
                 Some(down) if self.chance.one_in(5) => self.forget(down).await,
-                Some(down) => self.comes_back(down),
+                Some(down) => {
+                    self.comes_back(down);
+                    // Before its log is replayed.
+                    if self.chance.one_in(4) {
+                        self.shut_down(down);
+                    }
+                }
                 None => {}
             },
             20 | 21 => {
@@ -292,6 +294,12 @@ impl World {
             28 | 29 => self.begin_to_read(client).await,
             _ => {}
         }
+    }
+
+    fn shut_down(&mut self, at: usize) {
+        let unregister = [None, Some(false), Some(true)][self.chance.index(3)];
+        self.nodes[at].tell(|driver| driver.shut_down(unregister));
+        self.note("shuts down", at);
     }
 
     fn crash(&mut self, at: usize) {
