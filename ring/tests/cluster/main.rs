@@ -16,6 +16,17 @@
 //! `FOREBAY_SEED=17 cargo test -p forebay-ring --all-features --test cluster no_ack -- --nocapture` replays one seed and
 //! tells what happened; `FOREBAY_SEEDS=500` runs more of them, from `FOREBAY_FIRST_SEED` on.
 //!
+//! That it can fail was tried by breaking the code by hand, one thing at a time, and running seeds from 0 on. Found by the
+//! first seeds:
+//! - a read leaves out who owns no tokens here; tolerates one unit more; takes a unit that has answered in part;
+//! - a batch counts calls that failed, or items that were refused, as acknowledged;
+//! - an instance looks at its own view only for whether the store has its tokens;
+//! - a watcher lists, and drops the listing where it cannot watch; members that vanish from the store are dropped at once;
+//! - LEFT is announced before the drain has ended, or after a drain before the log was replayed.
+//!
+//! Not found in 24 seeds: tokens that are put are kept in place, so that a caretaker deletes them (a window of milliseconds,
+//! which the driver's tests go through). Not found before the time was over, some ten seeds: views whose health never grows
+//! old, and no observation while JOINING, which show only where a reader is cut off at the moment of a join.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod chance;

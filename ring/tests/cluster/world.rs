@@ -177,17 +177,29 @@ impl World {
                 }
                 self.counts.joined += u32::from(phase == Some(Phase::Active));
                 self.note(&format!("{phase:?}"), at);
-                // Just then some do not hear of it.
-                let is_new = matches!(phase, Some(Phase::Joining | Phase::Active));
-                if is_new && !self.place.server.calm.load(Ordering::Relaxed) && self.chance.one_in(3) {
-                    let client = self.chance.index(CLIENTS);
-                    self.begin(Amiss::ClientIsCut(client));
-                }
+                self.on_phase(at, phase);
             }
             if phase == Some(Phase::Stopped) {
                 self.nodes[at].stop();
                 self.counts.left += 1;
             }
+        }
+    }
+
+    /// Trouble at the worst moments.
+    fn on_phase(&mut self, at: usize, phase: Option<Phase>) {
+        if self.place.server.calm.load(Ordering::Relaxed) {
+            return;
+        }
+        match phase {
+            // Its log may not be replayed yet.
+            Some(Phase::Pending) if self.chance.one_in(5) => self.shut_down(at),
+            // Some do not hear of it.
+            Some(Phase::Joining | Phase::Active) if self.chance.one_in(3) => {
+                let client = self.chance.index(CLIENTS);
+                self.begin(Amiss::ClientIsCut(client));
+            }
+            _ => {}
         }
     }
 
@@ -263,13 +275,7 @@ impl World {
             // The dead come back sooner than others die.
             10..=19 => match down {
                 Some(down) if self.chance.one_in(5) => self.forget(down).await,
-                Some(down) => {
-                    self.comes_back(down);
-                    // Before its log is replayed.
-                    if self.chance.one_in(4) {
-                        self.shut_down(down);
-                    }
-                }
+                Some(down) => self.comes_back(down),
                 None => {}
             },
             20 | 21 => {
