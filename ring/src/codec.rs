@@ -22,6 +22,8 @@
 //! | body of `I` | fields of an instance, token epoch varint, token count varint ≤ 65,536, token digest `u64` |
 //! | body of `T` | id text ≤ 255, epoch varint, list of tokens |
 //! | body of `M` | count varint ≤ 131,068, then for each member, ids ascending: fields of an instance, list of tokens |
+//! | body of `P` | number varint ≤ 2³² - 1, state `u8`, its change signed, its version varint, lock `u8` 0 or 1, its change signed, its version varint |
+//! | body of `O` | instance text ≤ 255, partition varint ≤ 2³² - 1, deleted `u8` 0 or 1, its change signed, its version varint |
 //!
 //! # Two records for one instance
 //!
@@ -68,15 +70,19 @@ pub(crate) enum Kind {
     Tokens,
     Members,
     TokenFile,
+    Partition,
+    Owner,
 }
 
 impl Kind {
-    const fn letter(self) -> u8 {
+    pub(crate) const fn letter(self) -> u8 {
         match self {
             Kind::Instance => b'I',
             Kind::Tokens => b'T',
             Kind::Members => b'M',
             Kind::TokenFile => b'F',
+            Kind::Partition => b'P',
+            Kind::Owner => b'O',
         }
     }
 }

@@ -105,6 +105,7 @@ mod instance;
 pub mod lifecycle;
 mod membership;
 mod operation;
+pub mod partition;
 #[cfg(feature = "tokio")]
 pub mod quorum;
 mod replication;

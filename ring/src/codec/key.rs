@@ -10,9 +10,9 @@ pub enum RecordKind {
     Instance,
     /// `tokens/<id>`, see [`encode_tokens`](super::encode_tokens).
     Tokens,
-    /// `partitions/<number>`.
+    /// `partitions/<number>`, see [`PartitionRecord`](crate::partition::PartitionRecord).
     Partition,
-    /// `owners/<id>`.
+    /// `owners/<id>`, the same for an owner; its id is that of the instance, a `/` and the number.
     Owner,
 }
 
