@@ -4,7 +4,8 @@
 //! A write path that is spread over many instances has to agree, without asking anyone, on which
 //! instances hold a key; keep agreeing while some start, leave or stop answering; and know when enough
 //! copies exist to tell the client so. This crate answers the two questions in it: who owns the key, and
-//! did enough of them acknowledge.
+//! did enough of them acknowledge. Where writes go to a log instead, `partition` answers the first for the
+//! partitions of the log.
 //!
 //! It does *not* keep connections to instances, move data when owners change, or decide when one is up: it is
 //! told by records and heartbeats. Bring them from wherever you keep them, or have them kept: with the feature
@@ -64,7 +65,7 @@
 //!
 //! # Limits
 //!
-//! At most 65,534 instances, 67,108,864 tokens and 255 replicas. A token costs 20 to 24 bytes at 3 or 4 replicas,
+//! At most 65,534 instances, 67,108,864 tokens, 255 replicas and 10,000 partitions. A token costs 20 to 24 bytes at 3 or 4 replicas,
 //! 16 to 20 at fewer, and 12 to 16 and 2 for each replica at more, the 4 of the record included; 4 more while any
 //! token is claimed twice. Replica sets are precomputed up to 16 replicas and 512 MiB, so the largest ring takes 1.6 GB.
 //! A lookup allocates only if more than 8 members are selected. It is O(1) expected where replica sets are

@@ -19,21 +19,57 @@
 //! | INACTIVE | no more | yes, as far back as it was written |
 //! | DELETED | no | no |
 //!
+//! ```
+//! use forebay_ring::lifecycle::Now;
+//! use forebay_ring::partition::{LifecycleOptions, PartitionLifecycler, PartitionRing, Partitions};
+//!
+//! // Two instances own three partitions; what they want written goes to a store, and is heard of by all.
+//! let options = LifecycleOptions { activate_after: std::time::Duration::ZERO, ..LifecycleOptions::default() };
+//! let mut first = PartitionLifecycler::new("ingester-0", [0, 2], options);
+//! let mut second = PartitionLifecycler::new("ingester-1", [1], options);
+//! let mut view = Partitions::default();
+//! for mono_ns in 0..2 {
+//!     for lifecycler in [&mut first, &mut second] {
+//!         for change in lifecycler.reconcile(&view, Now { mono_ns, unix_ns: 1_700_000_000_000_000_000 }) {
+//!             view.observe(change.after)?;
+//!         }
+//!     }
+//! }
+//!
+//! let ring = PartitionRing::build(&view)?;
+//! let key = forebay_ring::token_for("team-a", br#"{app="api"}"#);
+//! let partition = ring.partition_for(key)?;
+//! assert_eq!(ring.owners(partition).count(), 1);
+//!
+//! // A tenant's keys go to few of the partitions.
+//! let shard = ring.shuffle_shard("team-a", 2);
+//! assert_eq!(shard.len(), 2);
+//! assert!(shard.contains(shard.partition_for(key)?));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Invariants:
 //! - N1: of two records of a partition or an owner every observer keeps the same one, and of state and lock each its
 //!   newest: a lock that is set while a state changes is not lost, and neither is the state.
+//! - N2: a key belongs to the ACTIVE partition with the first token after it. One that becomes ACTIVE takes keys from
+//!   others, one that ceases to be gives keys to others, and none move between those.
 //! - N3: nothing but an operator's wish makes an ACTIVE partition INACTIVE, and none is granted that sees it to be the last.
 //! - N4: a locked partition keeps its state.
+//! - N5: with a lookback a shard has all partitions that were in it at any time within it.
 
 mod change;
 mod codec;
 mod lifecycle;
 mod record;
+mod shard;
+mod snapshot;
 mod state;
 mod view;
 
 pub use change::{ChangeError, PartitionChange, PartitionDecision};
 pub use lifecycle::{LifecycleOptions, PartitionLifecycler};
 pub use record::{Lock, Owner, OwnerState, Partition, PartitionRecord};
+pub use shard::PartitionShard;
+pub use snapshot::{PartitionError, PartitionRing, TOKENS_PER_PARTITION};
 pub use state::PartitionState;
 pub use view::{Partitions, PartitionsFull};

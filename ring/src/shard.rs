@@ -148,6 +148,11 @@ impl<'r> Shard<'r> {
         self.members.iter().map(|&member| &**self.ring.instance_at(member))
     }
 
+    /// Their numbers in the ring, ascending.
+    pub(crate) fn members(&self) -> &[u16] {
+        &self.members
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.members.len()

@@ -1,10 +1,12 @@
-//! The partition ring: one file for each kind of evidence.
+//! The partition ring: N1 to N5, one file for each kind of evidence.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod lives;
+mod lookups;
 mod records;
 
 use forebay_ring::partition::{Lock, Partition, PartitionState, Partitions};
+use forebay_ring::{TokenSet, random_tokens};
 
 const SECOND_NS: i64 = 1_000_000_000;
 
@@ -20,4 +22,9 @@ fn view(partitions: impl IntoIterator<Item = Partition>) -> Partitions {
     let mut view = Partitions::default();
     partitions.into_iter().for_each(|partition| assert!(view.observe(partition).unwrap()));
     view
+}
+
+/// The documented tokens of a partition.
+fn tokens(number: u32) -> TokenSet {
+    random_tokens(&format!("partition-{number}"), "", 0, 512, &TokenSet::default()).unwrap()
 }
