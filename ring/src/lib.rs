@@ -65,9 +65,9 @@
 //!
 //! # Limits
 //!
-//! At most 65,534 instances, 67,108,864 tokens, 255 replicas and 10,000 partitions. A token costs 20 to 24 bytes at 3 or 4 replicas,
-//! 16 to 20 at fewer, and 12 to 16 and 2 for each replica at more, the 4 of the record included; 4 more while any
-//! token is claimed twice. Replica sets are precomputed up to 16 replicas and 512 MiB, so the largest ring takes 1.6 GB.
+//! At most 65,534 instances, 67,108,864 tokens, 255 replicas and 10,000 partitions. A token costs 18 to 20 bytes at 3 or
+//! 4 replicas, 14 to 16 at fewer, and 10 to 12 and 2 for each replica at more, the 4 of the record included; 4 more while any
+//! token is claimed twice. Replica sets are precomputed up to 16 replicas and 512 MiB, so the largest ring takes 1.5 GB.
 //! A lookup allocates only if more than 8 members are selected. It is O(1) expected where replica sets are
 //! precomputed and no state both serves and extends the operation, and at worst O(instances · log tokens): with
 //! more than 64 replicas, when nearly all of a zone extends, or all of it does what it serves too, as PENDING does

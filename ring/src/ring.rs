@@ -190,9 +190,18 @@ impl Ring {
     ) -> Result<ReplicationSet<'_>, Error> {
         let (key, options) = (key.into(), options.into());
         let replicas = self.replicas(&options)?;
+        let needed = |selected| options.require.needed(options.base, replicas, selected);
+        if replicas == usize::from(self.options.replication_factor)
+            && self.health.none_extends(op)
+            && self.health.all_serve(op)
+            && let Some(members) = self.topology.home_after(key)
+        {
+            let selected = members.len();
+            return ReplicationSet::new(self, members, selected, needed(selected));
+        }
         let at = self.topology.successor(key).ok_or(Error::Empty)?;
         let (members, selected) = self.select(key, at, op, replicas);
-        ReplicationSet::new(self, members, selected, options.require.needed(options.base, replicas, selected))
+        ReplicationSet::new(self, members, selected, needed(selected))
     }
 
     /// How many replicas are asked for.
@@ -217,11 +226,6 @@ impl Ring {
             && let Some(home) = self.topology.rows().home(at)
             && (health.none_extends(op) || !home.iter().any(|&member| health.extends(member, op)))
         {
-            if health.all_serve(op)
-                && let Some(members) = self.topology.rows().copy_of_home(at)
-            {
-                return (members, home.len());
-            }
             let serving = home.iter().copied().filter(|&member| health.serves(member, op));
             return (serving.collect(), home.len());
         }

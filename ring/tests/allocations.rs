@@ -179,15 +179,15 @@ fn bytes_per_token(replication_factor: u8, tokens: u32, claimed_twice: bool) -> 
 
 #[test]
 fn a_token_costs_the_bytes_that_the_front_page_says() {
-    // The index is as long as the next power of two, so a power of two is its best case and one more its worst.
+    // The index is half as long as the next power of two, so a power of two is its best case and one more its worst.
     for (factor, tokens, twice, bytes) in [
-        (3, 1 << 17, false, 20.0),
-        (3, (1 << 17) + 1, false, 24.0),
-        (3, 1 << 17, true, 24.0),
-        (1, (1 << 17) + 1, false, 20.0),
-        (4, (1 << 17) + 1, false, 24.0),
-        (16, (1 << 17) + 1, false, 48.0),
-        (255, 1 << 17, false, 44.0), // of 16 instances
+        (3, 1 << 17, false, 18.0),
+        (3, (1 << 17) + 1, false, 20.0),
+        (3, 1 << 17, true, 22.0),
+        (1, (1 << 17) + 1, false, 16.0),
+        (4, (1 << 17) + 1, false, 20.0),
+        (16, (1 << 17) + 1, false, 44.0),
+        (255, 1 << 17, false, 42.0), // of 16 instances
     ] {
         let found = bytes_per_token(factor, tokens, twice);
         assert!(

@@ -3,6 +3,7 @@
 //! Invariant: rows are sorted by token, no token twice. Where sets are small the token and its set share a cache
 //! line, so that a lookup misses the cache for the index and once more.
 
+use super::index::Index;
 use crate::replication::Members;
 
 /// Larger replica sets are not precomputed: walks find them at a cost that is small beside that of using them.
@@ -98,13 +99,15 @@ impl Rows {
         }
     }
 
-    /// As [`home`](Self::home), copied: of small sets without asking how many they are.
+    /// The members selected from the first token after `key` on, copied, if they are small sets known beforehand. What
+    /// [`home`](Self::home) of the successor is, without a branch on what the key decides and with few stores, so that
+    /// the caches' misses of many lookups overlap.
     #[inline]
-    pub(super) fn copy_of_home(&self, at: usize) -> Option<Members> {
+    pub(super) fn home_after(&self, index: &Index, key: u32) -> Option<Members> {
         match self {
-            Rows::Two(rows, len) => Some(Members::from_buf_and_len(widen(rows[at].home), *len)),
-            Rows::Four(rows, len) => Some(Members::from_buf_and_len(widen(rows[at].home), *len)),
-            Rows::Apart { .. } => self.home(at).map(Members::from_slice),
+            Rows::Two(rows, len) => Some(home_after(rows, *len, index, key)),
+            Rows::Four(rows, len) => Some(home_after(rows, *len, index, key)),
+            Rows::Apart { .. } => None,
         }
     }
 
@@ -137,6 +140,13 @@ fn at_most<T>(rows: &[T], token: impl Fn(&T) -> u32, start: usize, end: usize, k
         return count;
     }
     WINDOW + rows[start + WINDOW..end].partition_point(|row| token(row) <= key)
+}
+
+#[inline]
+fn home_after<const N: usize>(rows: &[Row<N>], len: usize, index: &Index, key: u32) -> Members {
+    let (start, end) = index.run(key);
+    let at = start + at_most(rows, |row| row.token, start, end, key);
+    Members::from_buf_and_len(widen(rows[if at == rows.len() { 0 } else { at }].home), len)
 }
 
 #[inline]
@@ -272,7 +282,8 @@ mod tests {
                 assert_eq!((rows.token(at), rows.owner(at)), (tokens[at], owners[at]));
                 let known = (1..=16).contains(&selects);
                 assert_eq!(rows.home(at), known.then_some(&walk[..selects]), "{selects} from {at}");
-                assert_eq!(rows.copy_of_home(at).as_deref(), rows.home(at));
+                let copied = rows.home_after(&Index::build(&tokens), tokens[at].wrapping_sub(1));
+                assert_eq!(copied.as_deref(), rows.home(at).filter(|home| home.len() <= 4));
             }
         }
     }

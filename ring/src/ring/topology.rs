@@ -146,6 +146,12 @@ impl Topology {
         Some(self.index.as_ref()?.successor(&self.rows, key.0))
     }
 
+    /// The members that a walk from `key` selects if none of them extends, where they are few and known beforehand.
+    #[inline]
+    pub(super) fn home_after(&self, key: Token) -> Option<Members> {
+        self.rows.home_after(self.index.as_ref()?, key.0)
+    }
+
     /// As [`walk`](Self::walk) for an operation that no state both serves and extends: the members that do not extend,
     /// and how many members are selected in all. Those that extend are counted and not listed, so a group of them
     /// costs no more than any other. `None` if 64 tokens are not enough.
