@@ -1,6 +1,7 @@
 //! The pipeline's configuration: Loki's names and units where Loki has them, read through `tenant`'s YAML tree, so
 //! that a mistake is told with line, column and the nearest known name.
 
+mod ring;
 mod table;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,8 @@ use forebay_ring::Require;
 use forebay_tenant::yaml::{self, Warning};
 use forebay_tenant::{Limits, units};
 use serde::{Serialize, Serializer};
+
+pub use ring::{Etcd, File, KvStore, Lifecycler, Memberlist, Ring, Store};
 
 /// Everything that can be configured. [`Default`] is a single process for one tenant, `fake`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -37,6 +40,8 @@ pub struct Config {
     pub frontend: Frontend,
     /// Deleting.
     pub compactor: Compactor,
+    /// How processes tell each other of the ring, where that is `gossip`.
+    pub memberlist: Memberlist,
     /// What every tenant may.
     pub limits_config: Limits,
     /// What single tenants may.
@@ -84,7 +89,7 @@ pub struct Common {
     pub replication_factor: u8,
     /// Failure domain of this process. Default none.
     pub instance_availability_zone: String,
-    /// Name of this process in the ring. Default `ingester-0`.
+    /// Name of the ingester of this process in the ring, the same over restarts. Default `ingester-0`.
     pub instance_id: String,
 }
 
@@ -115,6 +120,11 @@ pub struct Distributor {
 pub struct Ingester {
     /// The log.
     pub wal: Wal,
+    /// The ring.
+    pub lifecycler: Lifecycler,
+    /// Whether an ingester that is silent for longer than `lifecycler.ring.heartbeat_timeout` is forgotten, as if
+    /// somebody asked for it on `/ring`; nobody is while more than one of three are silent. Default no.
+    pub autoforget_unhealthy: bool,
     /// How blocks are compressed: `none`, `gzip`, `snappy`. Default `snappy`.
     #[serde(serialize_with = "display")]
     pub chunk_encoding: Codec,
@@ -252,6 +262,8 @@ impl Default for Config {
             },
             ingester: Ingester {
                 wal: Wal { max_bytes: 1024 * MIB, segment_bytes: 0 },
+                lifecycler: Lifecycler::default(),
+                autoforget_unhealthy: false,
                 chunk_encoding: Codec::Snappy,
                 chunk_block_size: 256 * KIB,
                 chunk_target_size: 1536 * KIB,
@@ -270,6 +282,7 @@ impl Default for Config {
                 max_delete_percent: 20,
                 orphan_age: Duration::from_hours(24),
             },
+            memberlist: Memberlist::default(),
             limits_config: Limits {
                 ingestion_rate_mb: 1024.0,
                 ingestion_burst_size_mb: 1024.0,
@@ -288,8 +301,9 @@ impl Config {
     /// [`yaml::Error`] with line, column, what was found and what is expected.
     pub fn parse(text: &str) -> Result<(Self, Vec<Warning>), yaml::Error> {
         let (mut config, mut warnings) = (Self::default(), Vec::new());
-        yaml::parse(text)?
-            .fields(&table::ROOT, &mut warnings, |set, node, warnings| set(&mut config, node, warnings))?;
+        let root = yaml::parse(text)?;
+        table::common_ring(&mut config, &root, &mut warnings)?;
+        root.fields(&table::ROOT, &mut warnings, |set, node, warnings| set(&mut config, node, warnings))?;
         Ok((config, warnings))
     }
 
@@ -340,6 +354,9 @@ mod tests {
         let mut config = Config::default();
         config.distributor.require_overrides.insert("team-a".to_owned(), Require::All);
         config.runtime_config.file = Some("overrides.yaml".into());
+        config.ingester.lifecycler.ring.kvstore.store = Some(Store::Etcd);
+        config.ingester.lifecycler.ring.kvstore.etcd.endpoints = vec!["http://10.0.0.1:2379".to_owned()];
+        config.memberlist.join_members = vec!["a:1".to_owned(), "b:2".to_owned()];
         config.limits_config.retention_stream = vec![forebay_tenant::StreamRetention {
             selector: "{app=\"x\"}".to_owned(),
             period: Duration::from_hours(48),
@@ -379,9 +396,32 @@ query_range: {align_queries_with_step: true}
         assert!(config.auth_enabled);
         assert_eq!(config.server.http_listen_port, 3200);
         assert_eq!(config.common.replication_factor, 3);
+        assert_eq!(config.ingester.lifecycler.ring.kvstore.store, Some(Store::Memory));
         assert_eq!(config.ingester.chunk_encoding, Codec::Gzip);
-        assert!(warnings.len() >= 6, "{warnings:?}");
+        assert!(warnings.len() >= 5, "{warnings:?}");
         assert!(warnings.iter().any(|w| w.to_string().contains("recognised, not used")));
+    }
+
+    #[test]
+    fn what_is_said_of_one_ring_goes_before_what_is_said_of_all_wherever_it_stands() {
+        for text in [
+            "
+ingester: {lifecycler: {ring: {kvstore: {store: file}}}}
+common: {ring: {kvstore: {store: memberlist, prefix: x/}, heartbeat_timeout: 30s}}
+",
+            "
+common: {ring: {kvstore: {store: memberlist, prefix: x/}, heartbeat_timeout: 30s}}
+ingester: {lifecycler: {ring: {kvstore: {store: file}}}}
+",
+        ] {
+            let (config, warnings) = Config::parse(text).unwrap();
+            let Ring { kvstore, heartbeat_timeout, .. } = config.ingester.lifecycler.ring;
+            assert_eq!((kvstore.store, &*kvstore.prefix), (Some(Store::File), "x/"));
+            assert_eq!(heartbeat_timeout, Duration::from_secs(30));
+            assert_eq!(warnings, []);
+        }
+        let error = Config::parse("common: {ring: {kvstore: {store: consul}}}").unwrap_err();
+        assert_eq!(error.path(), "common.ring.kvstore.store");
     }
 
     #[test]
@@ -398,6 +438,16 @@ query_range: {align_queries_with_step: true}
             ("ingester: {chunk_encoding: lz4}", "none, gzip"),
             ("distributor: {require: most}", "quorum"),
             ("ingester: {chunk_block_size: 0}", "at least"),
+            ("ingester: {lifecycler: {ring: {kvstore: {store: consul}}}}", "memory, file, etcd or gossip"),
+            (
+                "ingester: {lifecycler: {ring: {kvstore: {etcd: {endpoints: [nowhere]}}}}}",
+                "http://10.0.0.1:2379",
+            ),
+            ("ingester: {lifecycler: {num_tokens: 0}}", "1 to 65536"),
+            ("ingester: {lifecycler: {heartbeat_period: 0s}}", "above 0"),
+            ("memberlist: {join_members: [\"10.0.0.1\"]}", "10.0.0.1:7946"),
+            ("memberlist: {bind_port: 0}", "1 to 65535"),
+            ("memberlist: {bind_addr: [a, b]}", "one address"),
         ] {
             let error = Config::parse(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");

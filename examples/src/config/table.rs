@@ -1,5 +1,7 @@
 //! Every name of the configuration: those that are used with what they set, those of Loki that load with a warning.
 
+mod ring;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,7 +37,7 @@ pub(super) static ROOT: Table<Set> = Table::new(&[
     ("ingester_client", Recognised),
     ("kafka_config", Recognised),
     ("limits_config", Used(|c, n, w| c.limits_config.apply(n, w))),
-    ("memberlist", Recognised),
+    ("memberlist", Used(|c, n, w| n.fields(&ring::MEMBERLIST, w, |set, n, w| set(c, n, w)))),
     ("metrics_namespace", Recognised),
     ("operational_config", Recognised),
     ("pattern_ingester", Recognised),
@@ -83,13 +85,14 @@ static SERVER: Table<Set> = Table::new(&[
 static COMMON: Table<Set> = Table::new(&[
     ("compactor_address", Recognised),
     ("compactor_grpc_address", Recognised),
-    ("instance_addr", Recognised),
+    ("instance_addr", Used(|c, n, _| scalar(&mut c.ingester.lifecycler.address, n, text))),
     ("instance_availability_zone", Used(|c, n, _| scalar(&mut c.common.instance_availability_zone, n, text))),
     ("instance_id", Used(|c, n, _| scalar(&mut c.common.instance_id, n, text))),
     ("instance_interface_names", Recognised),
     ("path_prefix", Used(|c, n, _| scalar(&mut c.common.path_prefix, n, path))),
     ("replication_factor", Used(|c, n, _| scalar(&mut c.common.replication_factor, n, replication_factor))),
-    ("ring", Recognised),
+    // Read before everything else, since what is said of a single ring goes before it.
+    ("ring", Used(|_, _, _| Ok(()))),
     ("storage", Recognised),
 ]);
 
@@ -119,7 +122,7 @@ static DISTRIBUTOR: Table<Set> = Table::new(&[
 ]);
 
 static INGESTER: Table<Set> = Table::new(&[
-    ("autoforget_unhealthy", Recognised),
+    ("autoforget_unhealthy", Used(|c, n, _| scalar(&mut c.ingester.autoforget_unhealthy, n, Node::bool))),
     ("chunk_block_size", Used(|c, n, _| scalar(&mut c.ingester.chunk_block_size, n, positive_size))),
     ("chunk_encoding", Used(|c, n, _| scalar(&mut c.ingester.chunk_encoding, n, codec))),
     ("chunk_idle_period", Used(|c, n, _| scalar(&mut c.ingester.chunk_idle_period, n, positive_duration))),
@@ -130,7 +133,7 @@ static INGESTER: Table<Set> = Table::new(&[
     ("flush_op_backoff", Recognised),
     ("flush_op_timeout", Recognised),
     ("index_shards", Recognised),
-    ("lifecycler", Recognised),
+    ("lifecycler", Used(|c, n, w| n.fields(&ring::LIFECYCLER, w, |set, n, w| set(c, n, w)))),
     ("max_chunk_age", Used(|c, n, _| scalar(&mut c.ingester.max_chunk_age, n, positive_duration))),
     ("max_dropped_streams", Recognised),
     ("max_returned_stream_errors", Recognised),
@@ -218,6 +221,15 @@ static RUNTIME: Table<Set> = Table::new(&[
     ("file", Used(|c, n, _| scalar(&mut c.runtime_config.file, n, |n| path(n).map(Some)))),
     ("period", Used(|c, n, _| scalar(&mut c.runtime_config.period, n, positive_duration))),
 ]);
+
+/// What all rings have in common, for `root` of a whole configuration.
+pub(super) fn common_ring(config: &mut Config, root: &Node, warnings: &mut Vec<Warning>) -> Outcome {
+    let Some(ring) = root.get("common").and_then(|common| common.get("ring")) else { return Ok(()) };
+    let mut own = Vec::new();
+    let read = ring.fields(&ring::COMMON_RING, &mut own, |set, n, w| set(config, n, w));
+    warnings.extend(own.into_iter().map(|warning| warning.in_field("ring").in_field("common")));
+    read.map_err(|error| error.in_field("ring").in_field("common"))
+}
 
 /// Sets a scalar, unless the node is null.
 fn scalar<'n, T>(field: &mut T, node: &'n Node, read: impl FnOnce(&'n Node) -> Result<T, Error>) -> Outcome {
