@@ -12,7 +12,7 @@ fn main() {
             ("series", "Series", "Find", "LabelSets"),
             ("volume", "Volume", "Find", "Volume"),
             ("flush", "Flush", "Empty", "Empty"),
-            ("health", "Health", "Peers", "Health"),
+            ("health", "Health", "Empty", "Health"),
         ],
     );
     let index = service(

@@ -52,8 +52,8 @@ pub trait IngesterClient: Send + Sync + 'static {
     /// Writes every chunk and waits until all are stored.
     async fn flush(&self) -> Result<(), ReadFailed>;
 
-    /// How it is. Also its heartbeat, with the number of healthy ingesters; 0 where the asker does not know it.
-    async fn health(&self, peers: usize) -> Result<Health, ReadFailed>;
+    /// How it is.
+    async fn health(&self) -> Result<Health, ReadFailed>;
 }
 
 #[async_trait]
@@ -94,8 +94,7 @@ impl<F: Fs> IngesterClient for Ingester<F> {
         Ok(())
     }
 
-    async fn health(&self, peers: usize) -> Result<Health, ReadFailed> {
-        self.set_peers(peers);
+    async fn health(&self) -> Result<Health, ReadFailed> {
         Ok(Self::health(self))
     }
 }

@@ -145,10 +145,9 @@ impl Distributor {
 
     /// Sets the gauges of the breakers, also of ingesters that no push has gone to yet.
     pub fn show_breakers(&self) {
-        for member in self.shared.members.view() {
-            let id: Arc<str> = member.id.into();
-            if let Ok(breaker) = self.shared.breakers.get(&id) {
-                crate::metrics::breaker_state(&format!("ingester/{id}"), breaker.state().phase());
+        for instance in self.shared.members.ring().instances() {
+            if let Ok(breaker) = self.shared.breakers.get(&instance.id) {
+                crate::metrics::breaker_state(&format!("ingester/{}", instance.id), breaker.state().phase());
             }
         }
     }

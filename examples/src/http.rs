@@ -7,6 +7,7 @@ mod otlp;
 mod params;
 mod push;
 mod query;
+mod ring;
 mod tail;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use forebay_agent::clock::{Clock, monotonic_ns};
 use forebay_agent::http_client::TRACE_ID_HEADER;
 use forebay_tenant::{HEADER, OrgError, Overrides, Tenancy, TenantId};
 use forebay_tracing_ctx::TraceServerLayer;
+use forebay_wal::fs::StdFs;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::client::IngesterClient;
@@ -28,8 +30,8 @@ use crate::compactor::Compactor;
 use crate::config::Config;
 use crate::distributor::Distributor;
 use crate::federation::Children;
-use crate::members::Members;
 use crate::query::Querier;
+use crate::ring::{Cluster, Life};
 
 pub use tail::Tails;
 
@@ -47,14 +49,16 @@ pub struct Parts {
     pub tenancy: Tenancy,
     /// Wall time, for queries without one.
     pub clock: Clock,
-    /// The ingesters, for `/ring`.
-    pub members: Members,
+    /// The ring, where the parts need one.
+    pub cluster: Option<Cluster>,
     /// Takes pushes.
     pub distributor: Option<Distributor>,
     /// Answers queries.
     pub querier: Option<Querier>,
     /// Keeps lines, in this process.
     pub ingester: Option<Arc<dyn IngesterClient>>,
+    /// Its life in the ring.
+    pub life: Option<Life<StdFs>>,
     /// Deletes.
     pub compactor: Option<Compactor>,
     /// The metrics of this process.
@@ -79,9 +83,12 @@ pub fn router(parts: Parts) -> Router {
         .route("/ready", get(admin::ready))
         .route("/metrics", get(admin::metrics))
         .route("/config", get(admin::config))
-        .route("/ring", get(admin::ring))
         .route("/services", get(admin::services))
         .route("/flush", post(admin::flush));
+    if parts.cluster.is_some() {
+        routes = routes.route("/ring", get(ring::page).post(ring::forget));
+        routes = routes.route("/ring/forget", post(ring::forget));
+    }
     if parts.distributor.is_some() {
         routes = routes.route("/loki/api/v1/push", post(push::push));
         routes = routes.route("/api/prom/push", post(push::push));

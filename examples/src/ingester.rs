@@ -162,8 +162,6 @@ struct Shared<F: Fs> {
     /// Where the log stood when records that are not in memory yet were begun.
     applying: Mutex<BTreeMap<u64, usize>>,
     closed: AtomicBool,
-    /// Closed, and all is stored.
-    drained: AtomicBool,
     wake: Notify,
     flushed: Notify,
     blocks: mpsc::UnboundedSender<Arc<Stream>>,
@@ -201,7 +199,6 @@ impl<F: Fs> Ingester<F> {
             memory: AtomicUsize::new(0),
             applying: Mutex::default(),
             closed: AtomicBool::new(false),
-            drained: AtomicBool::new(false),
             wake: Notify::new(),
             flushed: Notify::new(),
             blocks,
@@ -251,8 +248,6 @@ impl<F: Fs> Ingester<F> {
             streams: shared.tenants.len() as u64,
             memory_bytes: shared.memory.load(Ordering::Relaxed) as u64,
             wal_bytes: shared.log.wal().usage().log_bytes,
-            leaving: shared.closed.load(Ordering::Acquire),
-            left: shared.drained.load(Ordering::Acquire),
             failure: self.log_failure().unwrap_or_default(),
         }
     }

@@ -50,6 +50,7 @@ pub mod pipeline;
 pub mod push;
 pub mod query;
 pub mod record;
+pub mod ring;
 pub mod rpc;
 pub mod storage;
 pub mod supervisor;

@@ -1,10 +1,10 @@
 //! The parts of one process, put together by its configuration, and taken down in the right order.
 
+mod open;
 mod options;
 mod runtime_config;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,55 +13,53 @@ use anyhow::Context;
 use forebay_agent::clock::{Clock, Deadline, monotonic_ns};
 use forebay_circuit::Breaker;
 use forebay_retention::store::redb::RedbState;
+use forebay_ring::lifecycle::Caretaker;
 use forebay_tenant::{Overrides, Tenancy};
-use forebay_wal::aio::AsyncWal;
-use forebay_wal::format::Label;
-use forebay_wal::fs::{Fs, StdFs};
-use forebay_wal::{OpenError, RecoveryReport, Wal};
+use forebay_wal::fs::StdFs;
 use metrics_exporter_prometheus::PrometheusHandle;
 use object_store::local::LocalFileSystem;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::client::IngesterClient;
 use crate::compactor::Compactor;
-use crate::config::{Config, Target};
-use crate::data_dir;
+use crate::config::{self, Config, Target};
 use crate::distributor::Distributor;
 use crate::federation::Children;
 use crate::http::{self, Parts};
 use crate::index::{Index, RedbIndex};
 use crate::ingester::Ingester;
-use crate::members::{HEARTBEAT, Members, beat_forever};
-use crate::offload::offload;
 use crate::query::Querier;
-use crate::rpc::{RemoteIndex, RemoteIngester, index_server, ingester_server};
+use crate::ring::{self, Cluster, Life, show_forever};
+use crate::rpc::{RemoteIndex, index_server, ingester_server};
 use crate::storage::Storage;
 
+use open::{make_dir, sync_dir};
+#[cfg(test)]
+pub(crate) use options::MAX_OPEN;
 use options::compactor_options;
 pub use options::{distributor_options, ingester_options};
 use runtime_config::{reload, watch_overrides};
 
-/// How long an ingester that stored what it had waits before it goes, so that whoever asks it how it is hears that it
-/// needs no asking any more.
-const FAREWELL: Duration = HEARTBEAT.saturating_mul(2);
-/// Bytes of records that may wait for a sync: a dozen of the largest, so that what comes all at once is not sent back.
-const WAL_INFLIGHT_BYTES: u64 = 64 << 20;
-/// How long a log that somebody has open is waited for, and how often it is looked at.
-const LOCK_PATIENCE: Duration = Duration::from_secs(10);
-const LOCK_CHECK: Duration = Duration::from_millis(50);
+/// How long an ingester that has left waits before it goes, so that whoever asks hears that it needs no asking any more.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// How long an ingester may take until it gets writes before it is served without: its store may be away.
+const JOIN_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the ring's store may take to be heard before requests are taken without: they are refused then.
+const HEAR_PATIENCE: Duration = Duration::from_secs(10);
+/// Connections to the gRPC port that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+/// How often the log is looked at.
+const LOG_CHECK: Duration = Duration::from_secs(1);
 
 /// Where the other parts are, for a process that does not have them all.
 #[derive(Debug, Clone, Default)]
 pub struct Neighbours {
     /// The process with the index.
     pub index: Option<String>,
-    /// Ingesters in other processes: id, address, zone.
-    pub ingesters: Vec<(String, String, String)>,
-    /// Where ingesters join later as child processes: those that run.
+    /// Where ingesters are child processes: those that run.
     pub children: Option<Children>,
 }
 
@@ -70,10 +68,12 @@ pub struct Neighbours {
 pub struct Running {
     /// Where its gRPC port is, if it has one.
     pub grpc: Option<SocketAddr>,
-    /// The ingesters it knows.
-    pub members: Members,
+    /// The ring, where its parts need one.
+    pub cluster: Option<Cluster>,
     parts: Parts,
     ingester: Option<Ingester<StdFs>>,
+    life: Option<Life<StdFs>>,
+    _caretaker: Option<Caretaker>,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
@@ -89,15 +89,13 @@ pub async fn start(
     neighbours: Neighbours,
     metrics: Option<PrometheusHandle>,
 ) -> anyhow::Result<Running> {
-    let config = Arc::new(config);
-    let clock = Clock::System;
-    let target = config.target;
+    let (clock, target) = (Clock::System, config.target);
     let has = |part| target == Target::All || target == part;
-    let sends = has(Target::Distributor) || has(Target::Querier);
-    anyhow::ensure!(
-        !sends || has(Target::Ingester) || !neighbours.ingesters.is_empty(),
-        "a {target:?} on its own needs --join ID=ADDR with the gRPC address of each ingester"
-    );
+    let has_children = neighbours.children.is_some();
+    let mut config = config;
+    let store = ring::store_of(&config, has_children);
+    config.ingester.lifecycler.ring.kvstore.store = Some(store);
+    let config = Arc::new(config);
     let dir = config.common.path_prefix.clone();
     make_dir(&dir)?;
 
@@ -132,34 +130,50 @@ pub async fn start(
     crate::metrics::breaker_state("objects", puts.state().phase());
     let storage = Storage::new(Arc::new(objects), Arc::clone(&index), puts);
 
-    let members = Members::new(config.common.replication_factor, has_zones(&neighbours), clock)?;
-    let ingester = if has(Target::Ingester) && neighbours.children.is_none() {
-        Some(open_ingester(&config, storage.clone(), Arc::clone(&overrides), clock).await?)
-    } else {
-        None
+    let cluster = match target {
+        Target::Compactor => None,
+        _ => Some(Cluster::open(&config, has_children, clock).await?),
     };
+    // Others reach the ingester and the index of this process there, and it says where that is before it listens.
+    let needs_grpc = target != Target::All || store != config::Store::Memory;
+    let server = &config.server;
+    let grpc = match needs_grpc {
+        true => Some(open::reserve(&server.grpc_listen_address, server.grpc_listen_port).await?),
+        false => None,
+    };
+    let own = match cluster.as_ref().filter(|_| has(Target::Ingester) && !has_children) {
+        Some(cluster) => {
+            let addr = grpc.as_ref().map(TcpSocket::local_addr).transpose()?;
+            let addr = addr
+                .map_or_else(|| Ok("in this process".to_owned()), |addr| ring::advertised(&config, addr))?;
+            Some(live(&config, cluster, &addr, storage.clone(), Arc::clone(&overrides), clock).await?)
+        }
+        None => None,
+    };
+    let (ingester, life) = own.unzip();
     let own: Option<Arc<dyn IngesterClient>> =
         ingester.clone().map(|own| Arc::new(own) as Arc<dyn IngesterClient>);
-    // Who sends tells an ingester how many there are; one alone would take itself for the only one.
-    if let Some(own) = own.as_ref().filter(|_| sends) {
-        let common = &config.common;
-        members.join(
-            &common.instance_id,
-            "in this process",
-            &common.instance_availability_zone,
-            Arc::clone(own),
-        )?;
-    }
-    for (id, addr, zone) in &neighbours.ingesters {
-        members.join(id, addr, zone, Arc::new(RemoteIngester::new(addr)?))?;
-    }
-    if sends {
-        tasks.push(tokio::spawn(beat_forever(members.clone())));
-    }
 
     let options = distributor_options(&config);
-    let querier = Querier::new(members.clone(), storage.clone(), options.requirements.clone());
-    let distributor = Distributor::new(members.clone(), Arc::clone(&overrides), clock, options)?;
+    let (mut querier, mut distributor) = (None, None);
+    if let Some(cluster) = &cluster {
+        let members = cluster.members();
+        if let Some(own) = &own {
+            members.serve(&config.common.instance_id, Arc::clone(own));
+        }
+        if has(Target::Querier) {
+            querier = Some(Querier::new(members.clone(), storage.clone(), options.requirements.clone()));
+        }
+        if has(Target::Distributor) {
+            distributor = Some(Distributor::new(members.clone(), Arc::clone(&overrides), clock, options)?);
+        }
+        let told = ingester.clone();
+        tasks.push(tokio::spawn(show_forever(cluster.clone(), move |healthy| {
+            if let Some(ingester) = &told {
+                ingester.set_peers(healthy);
+            }
+        })));
+    }
     let compactor = if has(Target::Compactor) {
         let state = RedbState::open(dir.join("retention.redb")).context("retention state")?;
         let compactor = Compactor::new(
@@ -178,25 +192,31 @@ pub async fn start(
 
     let (stop, stopped) = watch::channel(false);
     let mut servers = Vec::new();
-    let needs_grpc = target != Target::All || neighbours.children.is_some();
-    let grpc = if needs_grpc {
-        let server = &config.server;
-        let listener = listen(&server.grpc_listen_address, server.grpc_listen_port).await?;
-        let addr = listener.local_addr()?;
-        let local_index = has(Target::Compactor).then(|| Arc::clone(&index));
-        servers.push(tokio::spawn(serve_grpc(listener, own.clone(), local_index, stopped)));
-        Some(addr)
-    } else {
-        None
+    let grpc = match grpc {
+        Some(socket) => {
+            let listener = socket.listen(BACKLOG)?;
+            let addr = listener.local_addr()?;
+            let local_index = has(Target::Compactor).then(|| Arc::clone(&index));
+            servers.push(tokio::spawn(serve_grpc(listener, own.clone(), local_index, stopped)));
+            Some(addr)
+        }
+        None => None,
     };
+    // Only now that it can be called.
+    if let (Some(life), Some(ingester)) = (&life, &ingester) {
+        life.recovered(ingester.clone());
+        tasks.push(tokio::spawn(life.clone().mind_log()));
+    }
+    let caretaker = cluster.as_ref().map(|cluster| cluster.care(life.as_ref().map(Life::driver)));
     let parts = Parts {
         overrides,
         tenancy: if config.auth_enabled { Tenancy::Multi } else { Tenancy::default() },
         clock,
-        members: members.clone(),
-        distributor: has(Target::Distributor).then_some(distributor),
-        querier: has(Target::Querier).then_some(querier),
+        cluster: cluster.clone(),
+        distributor,
+        querier,
         ingester: own,
+        life: life.clone(),
         compactor,
         metrics,
         children: neighbours.children.unwrap_or_default(),
@@ -204,17 +224,27 @@ pub async fn start(
         ready: Arc::new(AtomicBool::new(true)),
         config,
     };
-    Ok(Running { grpc, members, parts, ingester, stop, servers, tasks })
+    Ok(Running { grpc, cluster, parts, ingester, life, _caretaker: caretaker, stop, servers, tasks })
 }
 
 impl Running {
-    /// Opens the HTTP port; its address.
+    /// Opens the HTTP port; its address. Before that it waits for a while until its own ingester gets writes, and the
+    /// others are known: without one of them, its lines would be missing.
     ///
     /// # Errors
     /// An address that cannot be listened on.
     pub async fn listen(&mut self) -> anyhow::Result<SocketAddr> {
+        if let Some(cluster) = &self.cluster {
+            let id = &self.parts.config.common.instance_id;
+            if self.ingester.is_some() && !cluster.until_active(id, None, JOIN_PATIENCE).await {
+                tracing::warn!(id, "not in the ring after {JOIN_PATIENCE:?}, and no writes until it is");
+            }
+            if !cluster.until_heard(HEAR_PATIENCE).await {
+                tracing::warn!("the ring's store was not heard within {HEAR_PATIENCE:?}");
+            }
+        }
         let server = &self.parts.config.server;
-        let listener = listen(&server.http_listen_address, server.http_listen_port).await?;
+        let listener = open::listen(&server.http_listen_address, server.http_listen_port).await?;
         let addr = listener.local_addr()?;
         self.servers.push(tokio::spawn(serve_http(listener, self.parts.clone(), self.stop.subscribe())));
         Ok(addr)
@@ -228,9 +258,8 @@ impl Running {
         self.parts.ready.store(false, Ordering::Release);
         self.parts.tails.stop();
         let mut stored = Ok(());
-        if let Some(ingester) = &self.ingester {
-            self.members.leave(&self.parts.config.common.instance_id)?;
-            stored = ingester.drain(deadline.left() / 4 * 3).await;
+        if let Some(life) = &self.life {
+            stored = life.leave(deadline).await;
             if self.grpc.is_some() && stored.is_ok() {
                 tokio::time::sleep(FAREWELL.min(deadline.left() / 2)).await;
             }
@@ -255,81 +284,28 @@ impl Running {
             if let Some(failure) = self.ingester.as_ref().and_then(Ingester::log_failure) {
                 return failure;
             }
-            tokio::time::sleep(HEARTBEAT).await;
+            tokio::time::sleep(LOG_CHECK).await;
         }
     }
 }
 
-fn has_zones(neighbours: &Neighbours) -> bool {
-    neighbours.children.is_some() || neighbours.ingesters.iter().any(|(.., zone)| !zone.is_empty())
-}
-
-async fn open_ingester(
+/// Opens the log of the ingester, begins its life in the ring at `addr`, and replays the log: while that lasts, others
+/// know that it is about to be back. Not before the log is its own: another process of its name may have it.
+async fn live(
     config: &Config,
+    cluster: &Cluster,
+    addr: &str,
     storage: Storage,
     overrides: Arc<Overrides>,
     clock: Clock,
-) -> anyhow::Result<Ingester<StdFs>> {
-    let wal = &config.ingester.wal;
-    let segment_bytes = match wal.segment_bytes {
-        0 => (wal.max_bytes / 16).clamp(1 << 18, 64 << 20),
-        bytes => bytes,
-    };
-    let options = forebay_wal::Options {
-        segment_bytes,
-        max_log_bytes: Some(wal.max_bytes),
-        max_inflight_bytes: WAL_INFLIGHT_BYTES,
-        // A flush under pressure gives back half of the log at once.
-        max_spare_segments: 8,
-        label: Some(label(&config.common.instance_id)),
-        ..forebay_wal::Options::default()
-    };
-    // The log makes it, and syncs its name.
-    let dir = config.common.path_prefix.join("wal").join(&config.common.instance_id);
-    let (log, report) = open_log(&dir, &options).await.with_context(|| format!("log {}", dir.display()))?;
-    let log = AsyncWal::start(log)?;
-    tracing::info!(records = report.records, bytes = report.bytes, torn = ?report.torn, "log opened");
-    Ingester::start(log, storage, overrides, clock, ingester_options(config)?).await
-}
-
-/// Whose log it is: another ingester's, copied or mounted here by mistake, is refused. A name that is too long for a
-/// label is one by its hash.
-fn label(instance: &str) -> Label {
-    Label::new(instance.as_bytes())
-        .or_else(|| Label::new(&xxh3_128(instance.as_bytes()).to_be_bytes()))
-        .unwrap_or_default()
-}
-
-/// Opens the log; one that is locked is waited for, since its last process may be about to end.
-async fn open_log(dir: &Path, options: &forebay_wal::Options) -> Result<(Wal, RecoveryReport), OpenError> {
-    let deadline = tokio::time::sleep(LOCK_PATIENCE);
-    tokio::pin!(deadline);
-    loop {
-        let (dir, options) = (dir.to_owned(), options.clone());
-        match offload(move || Wal::open(dir, options)).await {
-            Err(OpenError::Locked { .. }) if !deadline.is_elapsed() => {
-                tokio::select! {
-                    () = &mut deadline => {}
-                    () = tokio::time::sleep(LOCK_CHECK) => {}
-                }
-            }
-            opened => return opened,
-        }
+) -> anyhow::Result<(Ingester<StdFs>, Life<StdFs>)> {
+    let log = open::log(config).await?;
+    if let Some(dir) = ring::token_file(config).parent() {
+        make_dir(dir)?;
     }
-}
-
-fn make_dir(dir: &Path) -> anyhow::Result<()> {
-    data_dir::make(&StdFs, dir).with_context(|| format!("directory {}", dir.display()))
-}
-
-/// Makes the name of a file that was opened in `dir` durable: it is new, or whoever made it may have died before.
-fn sync_dir(dir: &Path) -> anyhow::Result<()> {
-    StdFs.sync_dir(dir).with_context(|| format!("directory {}", dir.display()))
-}
-
-async fn listen(address: &str, port: u16) -> anyhow::Result<TcpListener> {
-    let addr = format!("{address}:{port}");
-    TcpListener::bind(&addr).await.with_context(|| format!("cannot listen on {addr}"))
+    let life = Life::begin(cluster, config, addr)?;
+    let ingester = Ingester::start(log, storage, overrides, clock, ingester_options(config)?).await?;
+    Ok((ingester, life))
 }
 
 async fn stopping(mut stopped: watch::Receiver<bool>) {

@@ -5,6 +5,7 @@
 
 mod aggregate;
 pub mod answer;
+mod ask;
 pub mod best;
 mod heads;
 pub mod merge;
@@ -16,13 +17,14 @@ mod tail;
 mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use forebay_agent::clock::monotonic_ns;
 use forebay_chunk::Direction;
-use futures_util::future::join_all;
 use serde::Serialize;
 
+use crate::client::IngesterClient;
 use crate::distributor::Requirements;
 use crate::index::{ChunkRef, IndexError, Span};
 use crate::labels::Labels;
@@ -33,7 +35,7 @@ use crate::storage::{Storage, StorageError};
 use crate::wire::{Filter, LabelMatcher, Select, StreamVolume};
 
 use best::{Best, GROUP};
-use heads::{Allowance, Heads, Patience};
+use heads::{Allowance, Heads};
 use merge::{Found, Holds, Merge, Source, SourceError, Want};
 use reading::Reading;
 use stages::Stages;
@@ -55,11 +57,14 @@ pub enum ExecuteError {
         failed: usize,
         /// How many were asked.
         asked: usize,
-        /// How many may fail.
+        /// How many may fail, or how many zones where ingesters have one.
         tolerated: usize,
         /// What the first failure was.
         first: String,
     },
+    /// Ask again later: the ring has too few ingesters to know all recent lines.
+    #[error("recent lines are not to be had")]
+    Ring(#[from] forebay_ring::Error),
     /// See [`StorageError`].
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -269,10 +274,7 @@ impl Querier {
         let selectors = if selectors.is_empty() { &all[..] } else { selectors };
         let mut found = BTreeSet::new();
         for matchers in selectors {
-            let asked = self.members.clients().into_iter().map(|client| async move {
-                client.series(tenant, matchers, span).await.map_err(|e| e.to_string())
-            });
-            found.extend(self.enough(tenant, join_all(asked).await)?.0.into_iter().flatten());
+            found.extend(self.held(tenant, matchers, span).await?);
             found.extend(self.storage.index().series(tenant, matchers, span).await?);
         }
         Ok(found)
@@ -291,11 +293,7 @@ impl Querier {
     ) -> Result<BTreeSet<String>, ExecuteError> {
         // Memory first, as everywhere: what is stored meanwhile is found in the index. Streams in memory are few, so
         // their labels are asked for whole; the index has a short cut.
-        let asked = self.members.clients().into_iter().map(|client| async move {
-            client.series(tenant, matchers, span).await.map_err(|e| e.to_string())
-        });
-        let mut streams: Vec<Labels> =
-            self.enough(tenant, join_all(asked).await)?.0.into_iter().flatten().collect();
+        let mut streams = self.held(tenant, matchers, span).await?;
         let index = self.storage.index();
         let mut values = if matchers.is_empty() {
             index.label_values(tenant, name, span).await?
@@ -325,10 +323,12 @@ impl Querier {
         matchers: &[Matcher],
         span: Span,
     ) -> Result<Volume, ExecuteError> {
-        let asked = self.members.clients().into_iter().map(|client| async move {
-            client.volume(tenant, matchers, span).await.map_err(|e| e.to_string())
-        });
-        let (answers, _) = self.enough(tenant, join_all(asked).await)?;
+        let (whose, which) = (tenant.to_owned(), matchers.to_vec());
+        let ask = |client: Arc<dyn IngesterClient>| {
+            let (whose, which) = (whose.clone(), which.clone());
+            async move { client.volume(&whose, &which, span).await }
+        };
+        let answers = self.ask(tenant, ask).await?;
         let mut held: BTreeMap<Bytes, StreamVolume> = BTreeMap::new();
         for stream in answers.into_iter().flatten() {
             let most = held.entry(stream.labels.clone()).or_default();
@@ -369,11 +369,11 @@ impl Querier {
         };
         // Each has taken hold of what it will send when it answers, so that the index may be asked.
         let started = monotonic_ns();
-        let asked = self.members.clients().into_iter().map(|client| {
+        let ask = |client: Arc<dyn IngesterClient>| {
             let select = select.clone();
-            async move { client.select(select).await.map_err(|e| e.to_string()) }
-        });
-        let (answers, patience) = self.enough(tenant, join_all(asked).await)?;
+            async move { client.select(select).await }
+        };
+        let (answers, patience) = self.begin(tenant, ask).await?;
         stages.ingesters_ns += stages::since(started);
         let started = monotonic_ns();
         let found = self.storage.index().chunks(tenant, &logs.matchers, span).await?;
@@ -390,28 +390,6 @@ impl Querier {
             What::Times { sized } => Holds::Identities { sized },
         };
         Ok(Located { heads: Heads::new(answers, holds, patience, allowance), chunks })
-    }
-
-    /// The answers, if no more ingesters failed than may without a line being missed.
-    fn enough<T>(
-        &self,
-        tenant: &str,
-        answers: Vec<Result<T, String>>,
-    ) -> Result<(Vec<T>, Patience), ExecuteError> {
-        let (asked, tolerated) =
-            (self.members.len(), self.members.tolerated_reads(self.requirements.of(tenant)));
-        let missing = asked.saturating_sub(answers.len());
-        let first = (missing > 0).then(|| format!("{missing} are not in the ring"));
-        let mut patience = Patience { asked, tolerated, failed: missing, first };
-        let mut good = Vec::with_capacity(answers.len());
-        for answer in answers {
-            match answer {
-                Ok(answer) => good.push(answer),
-                Err(why) => patience.fail(why),
-            }
-        }
-        patience.check()?;
-        Ok((good, patience))
     }
 }
 

@@ -17,8 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::federation::Children;
-use crate::members::Members;
-use crate::rpc::RemoteIngester;
+use crate::ring::Cluster;
 
 /// What a process prints before the URL of its HTTP port.
 pub const HTTP_LINE: &str = "listening on ";
@@ -28,6 +27,9 @@ pub const GRPC_LINE: &str = "gRPC on ";
 const STOP_LINE: &str = "stop within ";
 /// How long a child may take until it listens: it replays its log first.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long it may take then until it is in the ring, and how often it is looked whether it still lives.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
+const LIFE_CHECK: Duration = Duration::from_millis(100);
 /// The first and the longest wait before a child that died is started again.
 const RESTART_WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
@@ -48,7 +50,7 @@ pub struct Options {
 #[derive(Debug, Clone)]
 pub struct Family {
     /// As ingesters.
-    pub members: Members,
+    pub cluster: Cluster,
     /// As processes with metrics.
     pub children: Children,
 }
@@ -128,9 +130,20 @@ async fn launch(options: &Options, number: usize, family: &Family) -> anyhow::Re
         .with_context(|| format!("{id} did not listen within {START_TIMEOUT:?}"))?
         .with_context(|| format!("{id} ended before it listened"))?;
     family.children.insert(&id, &url)?;
-    family.members.join(&id, &addr, &zone, Arc::new(RemoteIngester::new(&addr)?))?;
+    let joined = tokio::select! {
+        joined = family.cluster.until_active(&id, Some(&addr), JOIN_TIMEOUT) => joined,
+        () = died(&mut child) => false,
+    };
+    anyhow::ensure!(joined, "{id} did not join the ring at {addr} within {JOIN_TIMEOUT:?}, or ended before");
     tracing::info!(id, addr, pid = child.id(), "ingester started");
     Ok(child)
+}
+
+/// Waits until a child has ended, without taking its standard input from it.
+async fn died(child: &mut Child) {
+    while matches!(child.try_wait(), Ok(None)) {
+        tokio::time::sleep(LIFE_CHECK).await;
+    }
 }
 
 /// Reads what the child prints until it says where it listens: the URL of its HTTP port, the address of its gRPC port.
@@ -165,7 +178,7 @@ async fn watch_child(
         let stdin = child.stdin.take();
         let ended = tokio::select! {
             ended = child.wait() => ended,
-            deadline = told(&mut stopped) => return stop_child(number, child, stdin, &family, deadline).await,
+            deadline = told(&mut stopped) => return stop_child(number, child, stdin, deadline).await,
         };
         family.children.remove(&id(number));
         tracing::warn!(id = id(number), ?ended, restart = options.restart, "ingester died");
@@ -206,16 +219,7 @@ async fn told(stopped: &mut watch::Receiver<Option<Deadline>>) -> Deadline {
     stopped.wait_for(Option::is_some).await.ok().and_then(|deadline| *deadline).unwrap_or_default()
 }
 
-async fn stop_child(
-    number: usize,
-    mut child: Child,
-    stdin: Option<ChildStdin>,
-    family: &Family,
-    deadline: Deadline,
-) -> bool {
-    if let Err(error) = family.members.leave(&id(number)) {
-        tracing::warn!(%error, "ring not updated");
-    }
+async fn stop_child(number: usize, mut child: Child, stdin: Option<ChildStdin>, deadline: Deadline) -> bool {
     let left = deadline.left();
     if let Some(mut stdin) = stdin {
         let order = order(left / 10 * 8);

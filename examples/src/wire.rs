@@ -18,14 +18,6 @@ pub struct WireError(pub String);
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct Empty {}
 
-/// What an ingester is told with each heartbeat.
-#[derive(Clone, Copy, PartialEq, Eq, Message)]
-pub struct Peers {
-    /// Healthy ingesters; 0 where the asker does not know.
-    #[prost(uint64, tag = "1")]
-    pub healthy: u64,
-}
-
 /// A record to keep.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Push {
@@ -313,13 +305,7 @@ pub struct Health {
     /// Bytes of the log on disk.
     #[prost(uint64, tag = "3")]
     pub wal_bytes: u64,
-    // Tags 4 to 8 were counters.
-    /// It takes no pushes any more.
-    #[prost(bool, tag = "9")]
-    pub leaving: bool,
-    /// All that it had is stored: whoever does not ask it misses nothing.
-    #[prost(bool, tag = "10")]
-    pub left: bool,
+    // Tags 4 to 8 were counters, 9 and 10 what its state in the ring says.
     /// Why its log takes nothing any more until it is opened again; empty if it does.
     #[prost(string, tag = "11")]
     pub failure: String,

@@ -73,9 +73,6 @@ struct Arguments {
     /// gRPC address of the process with the index, for a target that has none.
     #[arg(long, value_name = "ADDR")]
     index: Option<String>,
-    /// An ingester in another process: ID=ADDR or ID=ADDR@ZONE. May be given several times.
-    #[arg(long, value_name = "ID=ADDR[@ZONE]", value_parser = neighbour)]
-    join: Vec<(String, String, String)>,
     /// Name of this ingester.
     #[arg(long, value_name = "ID")]
     instance_id: Option<String>,
@@ -109,12 +106,6 @@ struct Arguments {
     /// Exit after --demo or --ship instead of staying up.
     #[arg(long)]
     once: bool,
-}
-
-fn neighbour(text: &str) -> Result<(String, String, String), String> {
-    let (id, rest) = text.split_once('=').ok_or("expected ID=ADDR or ID=ADDR@ZONE")?;
-    let (addr, zone) = rest.split_once('@').unwrap_or((rest, ""));
-    Ok((id.to_owned(), addr.to_owned(), zone.to_owned()))
 }
 
 fn main() -> anyhow::Result<()> {
@@ -165,7 +156,6 @@ async fn start(
     let metrics = forebay_examples::metrics::install()?;
     let neighbours = Neighbours {
         index: arguments.index.clone(),
-        ingesters: arguments.join.clone(),
         children: arguments.ingesters.map(|_| Children::default()),
     };
     let mut running = pipeline::start(config.clone(), neighbours.clone(), Some(metrics)).await?;
@@ -173,7 +163,6 @@ async fn start(
         Some(children) => Some(start_children(arguments, config, &running, children).await?),
         None => None,
     };
-    running.members.beat().await;
     // Last: an answer without the lines of an ingester that is not there yet would look whole.
     let url = format!("http://{}", running.listen().await?);
     println!("{}{url}", supervisor::HTTP_LINE);
@@ -232,6 +221,11 @@ fn configure(arguments: &Arguments) -> anyhow::Result<Config> {
     if let Some(zone) = &arguments.zone {
         config.common.instance_availability_zone = zone.clone();
     }
+    if arguments.child {
+        // These are one ingester's own, and the configuration is that of all children.
+        (config.ingester.lifecycler.address, config.ingester.lifecycler.port) = (String::new(), 0);
+        config.ingester.lifecycler.tokens_file_path = None;
+    }
     config.ingester.memory_limit = arguments.memory_limit.unwrap_or(config.ingester.memory_limit);
     if let Some(count) = arguments.ingesters {
         anyhow::ensure!(count > 0, "--ingesters is at least 1");
@@ -278,7 +272,8 @@ async fn start_children(
         count,
         restart: !arguments.no_restart,
     };
-    Supervisor::start(options, Family { members: running.members.clone(), children }).await
+    let cluster = running.cluster.clone().context("a process with children has a ring")?;
+    Supervisor::start(options, Family { cluster, children }).await
 }
 
 /// Sends `files` to the server at `url` and prints what became of them.

@@ -30,8 +30,8 @@ pub(super) enum ReplicaFailure {
     StreamLimit(u64, u64),
     #[error("left alone after failures")]
     Open,
-    #[error("not in the ring any more")]
-    Gone,
+    #[error("cannot be called at the address that it has in the ring")]
+    Nowhere,
 }
 
 impl ReplicaFailure {
@@ -120,7 +120,7 @@ impl Shared {
             &items,
             |instance, items| {
                 let id = Arc::clone(&instance.id);
-                let (client, breaker) = (self.members.client(&id), self.breakers.get(&id).ok());
+                let (client, breaker) = (self.members.client(instance).ok(), self.breakers.get(&id).ok());
                 let record = push.select(&items);
                 let timeout = self.options.push_timeout;
                 send(id, client, breaker, record, items, timeout).in_current_trace().in_current_span()
@@ -192,7 +192,7 @@ async fn send(
     items: Items,
     timeout: Duration,
 ) -> ReplicaResult<ReplicaFailure> {
-    let Some(client) = client else { return ReplicaResult::Err(ReplicaFailure::Gone) };
+    let Some(client) = client else { return ReplicaResult::Err(ReplicaFailure::Nowhere) };
     let permit = match breaker.as_ref().map(Breaker::try_acquire).transpose() {
         Ok(permit) => permit,
         Err(_) => return ReplicaResult::Err(ReplicaFailure::Open),

@@ -14,8 +14,7 @@ use crate::index::Span;
 use crate::ingester::PushError;
 use crate::labels::Labels;
 use crate::logql::Matcher;
-use crate::members::HEARTBEAT_TIMEOUT;
-use crate::pipeline::distributor_options;
+use crate::pipeline::{MAX_OPEN, distributor_options};
 use crate::push::{LabelSet, Line};
 use crate::record::Record;
 use crate::wire::{Health, Pushed, Refused, Select, StreamVolume, Tail};
@@ -80,7 +79,7 @@ impl IngesterClient for Fake {
         Ok(())
     }
 
-    async fn health(&self, _: usize) -> Result<Health, ReadFailed> {
+    async fn health(&self) -> Result<Health, ReadFailed> {
         Ok(Health::default())
     }
 }
@@ -91,8 +90,8 @@ fn busy(retry_after: Option<Duration>) -> PushError {
 
 fn distributor(fake: Fake) -> (Distributor, Arc<Fake>) {
     let (clock, fake) = (Clock::simulated(1_000_000), Arc::new(fake));
-    let members = Members::new(1, false, clock).unwrap();
-    members.join("ingester-0", "", "", Arc::clone(&fake) as Arc<dyn IngesterClient>).unwrap();
+    let members = Members::fixed(1, &["ingester-0"]).unwrap();
+    members.serve("ingester-0", Arc::clone(&fake) as Arc<dyn IngesterClient>);
     let limits = Config::default().limits_config;
     let options = Options { record_bytes: RECORD_BYTES, ..distributor_options(&Config::default()) };
     let distributor = Distributor::new(members, Arc::new(Overrides::new(limits)), clock, options).unwrap();
@@ -220,7 +219,7 @@ async fn an_ingester_is_left_alone_when_it_fails_and_for_as_long_as_it_asks_when
     }
     assert_eq!(open_for(busy(Some(Duration::from_secs(3)))).await, Duration::from_secs(3));
     // Nobody may be left alone for longer than it takes to find out that it is gone.
-    assert_eq!(open_for(busy(Some(Duration::from_hours(1)))).await, HEARTBEAT_TIMEOUT);
+    assert_eq!(open_for(busy(Some(Duration::from_hours(1)))).await, MAX_OPEN);
 }
 
 #[tokio::test(start_paused = true)]

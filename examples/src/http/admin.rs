@@ -12,12 +12,12 @@ use axum::response::{IntoResponse, Response};
 use forebay_retention::hold::Placed;
 use forebay_retention::{Error as RetentionError, Hold, Plan, Scope, Selector, TimeRange};
 use futures_util::future::try_join_all;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::params::Params;
 use super::{Failure, Parts, Shared};
 use crate::compactor::Compactor;
-use crate::members::MemberView;
+use crate::ring::Life;
 
 /// How long a flush is waited for.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(50);
@@ -27,12 +27,17 @@ pub(super) async fn ready(State(parts): Shared) -> Result<&'static str, Failure>
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "starting or stopping"));
     }
     if let Some(own) = &parts.ingester {
-        let failure = own.health(0).await.map_or_else(|error| error.0, |health| health.failure);
+        let failure = own.health().await.map_or_else(|error| error.0, |health| health.failure);
         if !failure.is_empty() {
             return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, failure));
         }
     }
-    if parts.distributor.is_some() && parts.members.healthy() == 0 {
+    if let Some(status) = parts.life.as_ref().map(Life::status).filter(|status| !status.ready) {
+        let why = format!("the ingester is {:?} in the ring and not ready yet", status.phase);
+        return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, why));
+    }
+    let sends = parts.distributor.is_some() || parts.querier.is_some();
+    if sends && parts.cluster.as_ref().is_none_or(|cluster| cluster.members().healthy() == 0) {
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "no ingester is healthy"));
     }
     Ok("ready\n")
@@ -52,27 +57,12 @@ pub(super) async fn config(State(parts): Shared) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], parts.config.to_yaml()).into_response()
 }
 
-#[derive(Serialize)]
-pub(super) struct RingView {
-    replication_factor: u8,
-    healthy: usize,
-    members: Vec<MemberView>,
-}
-
-pub(super) async fn ring(State(parts): Shared) -> Json<RingView> {
-    Json(RingView {
-        replication_factor: parts.config.common.replication_factor,
-        healthy: parts.members.healthy(),
-        members: parts.members.view(),
-    })
-}
-
 /// The parts of this process and how they are, one a line, as Loki tells it.
 pub(super) async fn services(State(parts): Shared) -> String {
     let state = if parts.ready.load(Ordering::Acquire) { "Running" } else { "Stopping" };
     let mut services = format!("server => {state}\n");
     let mut add = |name: &str, state: &str| services.push_str(&format!("{name} => {state}\n"));
-    if parts.distributor.is_some() || parts.querier.is_some() {
+    if parts.cluster.is_some() {
         add("ring", state);
     }
     if parts.distributor.is_some() {
@@ -82,7 +72,7 @@ pub(super) async fn services(State(parts): Shared) -> String {
         add("querier", state);
     }
     if let Some(own) = &parts.ingester {
-        let failed = own.health(0).await.map_or(true, |health| !health.failure.is_empty());
+        let failed = own.health().await.map_or(true, |health| !health.failure.is_empty());
         add("ingester", if failed { "Failed" } else { state });
     }
     if parts.compactor.is_some() {
@@ -96,7 +86,7 @@ pub(super) async fn flush(State(parts): Shared) -> Result<StatusCode, Failure> {
         Some(own) if parts.distributor.is_none() && parts.querier.is_none() => {
             vec![std::sync::Arc::clone(own)]
         }
-        _ => parts.members.clients(),
+        _ => parts.cluster.as_ref().map(|cluster| cluster.members().clients()).unwrap_or_default(),
     };
     let flushed = try_join_all(clients.iter().map(|client| client.flush()));
     let unavailable = |why: String| Failure::new(StatusCode::SERVICE_UNAVAILABLE, why);

@@ -212,7 +212,7 @@ pub(super) fn querier(parts: &Parts) -> Result<&Querier, Failure> {
 
 pub(super) fn failed(error: ExecuteError) -> Failure {
     let status = match &error {
-        ExecuteError::Ingesters { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        ExecuteError::Ingesters { .. } | ExecuteError::Ring(_) => StatusCode::SERVICE_UNAVAILABLE,
         ExecuteError::TooManySeries { .. }
         | ExecuteError::TooManyValues { .. }
         | ExecuteError::TooManyBytes { .. } => return Failure::bad_request(error),

@@ -47,8 +47,8 @@ impl<F: Fs> Ingester<F> {
         self.shared.show();
     }
 
-    /// Refuses pushes from now on and writes every chunk; then it says that it has [left](crate::wire::Health::left).
-    /// It can still be read.
+    /// Refuses pushes from now on and writes every chunk; then whoever does not ask it misses nothing. It can still be
+    /// read.
     ///
     /// # Errors
     /// Where the store did not take everything within `timeout`; then the log still holds what is missing.
@@ -64,7 +64,6 @@ impl<F: Fs> Ingester<F> {
         tokio::time::timeout(timeout, work).await.map_err(|_| {
             anyhow::anyhow!("chunks were not stored within {timeout:?}; the log keeps their lines")
         })?;
-        shared.drained.store(true, Ordering::Release);
         shared.listeners.end();
         Ok(())
     }

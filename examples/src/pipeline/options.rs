@@ -1,16 +1,19 @@
 //! From the configuration, in its users' words, to what each part wants to know.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use forebay_chunk::{BuilderOptions, FlushPolicy};
 use forebay_ring::quorum;
 
 use crate::config::Config;
 use crate::distributor::Requirements;
-use crate::members::HEARTBEAT_TIMEOUT;
 use crate::{compactor, distributor, ingester, memory};
 
 /// Pushes that an ingester may be sent at the same time.
 const MAX_CALLS: usize = 4096;
+/// The longest time that an ingester is left alone: the ring finds out who is gone.
+pub(crate) const MAX_OPEN: Duration = Duration::from_secs(5);
 /// Sections of a record; small beside what may wait for a sync in a log, so that large pushes leave room for others.
 const RECORD_BYTES: usize = 4 << 20;
 
@@ -58,11 +61,8 @@ pub fn distributor_options(config: &Config) -> distributor::Options {
         targets: quorum::Limits { per_target, total },
         intake_bytes: settings.max_inflight_bytes.saturating_mul(4),
         record_bytes: bytes.min(RECORD_BYTES),
-        // Heartbeats find out who is gone; an ingester that was only full must not be missed for a minute.
-        circuit: forebay_circuit::Options {
-            max_open_for: HEARTBEAT_TIMEOUT,
-            ..forebay_circuit::Options::default()
-        },
+        // An ingester that was only full must not be missed for a minute.
+        circuit: forebay_circuit::Options { max_open_for: MAX_OPEN, ..forebay_circuit::Options::default() },
         chunk_limits: forebay_chunk::Limits::default(),
     }
 }

@@ -2,44 +2,18 @@
 //! of it is held at a time; where the first lines are wanted, each ingester sends no more than those.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 
 use super::ExecuteError;
+use super::ask::Patience;
 use super::merge::{Holds, Section};
 use crate::client::{Parts, ReadFailed};
 use crate::labels::Labels;
 use crate::offload::offload;
 use crate::record::{Record, RecordError};
 use crate::wire::Selected;
-
-/// How many ingesters may fail, and how many have.
-#[derive(Debug, Clone)]
-pub(super) struct Patience {
-    pub(super) asked: usize,
-    pub(super) tolerated: usize,
-    pub(super) failed: usize,
-    /// What the first failure was.
-    pub(super) first: Option<String>,
-}
-
-impl Patience {
-    /// Notes a failure.
-    pub(super) fn fail(&mut self, why: String) {
-        self.failed += 1;
-        self.first.get_or_insert(why);
-    }
-
-    /// Whether a line that was acknowledged may be missing without those that failed.
-    pub(super) fn check(&self) -> Result<(), ExecuteError> {
-        let Self { asked, tolerated, failed, .. } = *self;
-        if failed <= tolerated {
-            return Ok(());
-        }
-        let first = self.first.clone().unwrap_or_default();
-        Err(ExecuteError::Ingesters { failed, asked, tolerated, first })
-    }
-}
 
 /// Bytes that a query read, and how many it may.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +39,8 @@ pub(super) struct Heads {
 }
 
 struct Head {
+    /// Whose it is.
+    id: Arc<str>,
     /// `None` at its end.
     parts: Option<Parts>,
     sections: VecDeque<(Labels, Section)>,
@@ -72,8 +48,13 @@ struct Head {
 }
 
 impl Heads {
-    pub(super) fn new(answers: Vec<Parts>, holds: Holds, patience: Patience, allowance: Allowance) -> Self {
-        let head = |parts| Head { parts: Some(parts), sections: VecDeque::new(), last: None };
+    pub(super) fn new(
+        answers: Vec<(Arc<str>, Parts)>,
+        holds: Holds,
+        patience: Patience,
+        allowance: Allowance,
+    ) -> Self {
+        let head = |(id, parts)| Head { id, parts: Some(parts), sections: VecDeque::new(), last: None };
         Self { heads: answers.into_iter().map(head).collect(), holds, patience, allowance }
     }
 
@@ -106,10 +87,13 @@ impl Heads {
     /// Everything, by stream: the sections of each head that has any.
     pub(super) async fn all(mut self) -> Result<BTreeMap<Labels, Vec<VecDeque<Section>>>, ExecuteError> {
         // All at the same time: each begins to work when it is read, and ends when nobody reads on.
-        let parts =
-            self.heads.iter_mut().map(|head| head.parts.take().unwrap_or_else(|| stream::empty().boxed()));
-        let mut read =
-            stream::select_all(parts.enumerate().map(|(n, parts)| parts.map(move |part| (n, part))));
+        let parts: Vec<Parts> = self
+            .heads
+            .iter_mut()
+            .map(|head| head.parts.take().unwrap_or_else(|| stream::empty().boxed()))
+            .collect();
+        let numbered = parts.into_iter().enumerate().map(|(n, parts)| parts.map(move |part| (n, part)));
+        let mut read = stream::select_all(numbered);
         let mut own: Vec<BTreeMap<Labels, VecDeque<Section>>> = Vec::new();
         own.resize_with(self.heads.len(), BTreeMap::new);
         while let Some((number, part)) = read.next().await {
@@ -121,8 +105,7 @@ impl Heads {
                     }
                 }
                 Err(ReadFailed(why)) => {
-                    self.patience.fail(why);
-                    self.patience.check()?;
+                    self.patience.fail(&self.heads[number].id, why)?;
                 }
             }
         }
@@ -149,8 +132,7 @@ impl Heads {
                 Some(Ok(part)) => part,
                 Some(Err(ReadFailed(why))) => {
                     head.parts = None;
-                    patience.fail(why);
-                    patience.check()?;
+                    patience.fail(&head.id, why)?;
                     continue;
                 }
             };

@@ -13,7 +13,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use forebay_agent::clock::monotonic_ns;
 use forebay_chunk::Direction;
-use futures_util::future::join_all;
 use futures_util::stream::{BoxStream, SelectAll};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -28,8 +27,6 @@ use crate::wire::{self, Filter, LabelMatcher, Tailed};
 
 use held::Held;
 
-/// How long an ingester may take to begin.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How often is looked for ingesters that are new, or back.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -94,15 +91,11 @@ impl Querier {
             matchers: logs.matchers.iter().map(LabelMatcher::from).collect(),
             filters: logs.filters.iter().map(Filter::from).collect(),
         };
-        let asked = self.members.clients().into_iter().map(|client| {
+        let ask = |client: Arc<dyn IngesterClient>| {
             let tail = tail.clone();
-            async move {
-                let begun = tokio::time::timeout(PATIENCE, client.tail(tail)).await;
-                let begun = begun.map_err(|_| format!("no answer within {PATIENCE:?}"))?;
-                Ok((begun.map_err(|error| error.0)?, client))
-            }
-        });
-        let (begun, _) = self.enough(tenant, join_all(asked).await)?;
+            async move { Ok((client.tail(tail).await?, client)) }
+        };
+        let (begun, _) = self.begin(tenant, ask).await?;
         let mut all = Tail {
             querier: self.clone(),
             tail,
@@ -112,7 +105,7 @@ impl Querier {
             held: Held::new(delay),
             look_ns: monotonic_ns() + nanoseconds(LOOK),
         };
-        for (lines, client) in begun {
+        for (_, (lines, client)) in begun {
             all.follow(client, lines);
         }
         let query = LogQuery { logs, span, direction: Direction::Backward, limit, max_bytes };

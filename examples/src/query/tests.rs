@@ -29,6 +29,8 @@ use crate::wire::{Health, Pushed, Selected, StreamVolume, Tail};
 pub(super) struct Answers {
     parts: usize,
     breaks_off: bool,
+    /// Whether it never says which streams it has.
+    stalls: bool,
     /// Whether its parts hold nothing.
     empty: bool,
     /// How often somebody listened to it: it breaks off at once.
@@ -86,7 +88,10 @@ impl IngesterClient for Answers {
     }
 
     async fn series(&self, _: &str, _: &[Matcher], _: Span) -> Result<Vec<Labels>, ReadFailed> {
-        unreachable!("only lines are read")
+        if self.stalls {
+            std::future::pending::<()>().await;
+        }
+        Ok(vec![Labels::from_sorted(&[("app", "a")])])
     }
 
     async fn volume(&self, _: &str, _: &[Matcher], _: Span) -> Result<Vec<StreamVolume>, ReadFailed> {
@@ -97,7 +102,7 @@ impl IngesterClient for Answers {
         unreachable!("it is only read")
     }
 
-    async fn health(&self, _: usize) -> Result<Health, ReadFailed> {
+    async fn health(&self) -> Result<Health, ReadFailed> {
         Ok(Health::default())
     }
 }
@@ -112,9 +117,10 @@ pub(super) fn querier(copies: u8, ingesters: Vec<Arc<dyn IngesterClient>>) -> Qu
 }
 
 fn querier_on(storage: Storage, copies: u8, ingesters: Vec<Arc<dyn IngesterClient>>) -> Querier {
-    let members = Members::new(copies, false, Clock::simulated(1)).unwrap();
-    for (number, client) in ingesters.into_iter().enumerate() {
-        members.join(&number.to_string(), "here", "", client).unwrap();
+    let ids: Vec<String> = (0..ingesters.len()).map(|number| number.to_string()).collect();
+    let members = Members::fixed(copies, &ids.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    for (id, client) in ids.iter().zip(ingesters) {
+        members.serve(id, client);
     }
     let requirements = Requirements { default: Require::Quorum, tenants: BTreeMap::default() };
     Querier::new(members, storage, requirements)
@@ -158,6 +164,19 @@ async fn an_answer_that_breaks_off_is_missed_where_no_other_makes_up_for_it() {
     let two_fail = querier(3, vec![client(3, true), client(2, true), client(9, false)]);
     let error = two_fail.metric("t", &count(u64::MAX)).await.unwrap_err();
     assert!(matches!(error, ExecuteError::Ingesters { failed: 2, asked: 3, tolerated: 1, .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn labels_do_not_wait_for_an_ingester_that_stalls_where_others_are_enough() {
+    let client = |stalls| Arc::new(Answers { stalls, ..Answers::default() }) as Arc<dyn IngesterClient>;
+    let values = async |stall: [bool; 3]| {
+        querier(3, stall.map(client).into()).label_values("t", Some("app"), &[], Span::ALL).await
+    };
+    let started_ns = monotonic_ns();
+    assert_eq!(values([true, false, false]).await.unwrap(), BTreeSet::from(["a".to_owned()]));
+    assert_eq!(monotonic_ns(), started_ns);
+    let error = values([true, true, false]).await.unwrap_err();
+    assert!(matches!(error, ExecuteError::Ingesters { failed: 2, asked: 3, tolerated: 1, .. }), "{error}");
 }
 
 #[tokio::test]

@@ -118,9 +118,8 @@ impl Service for Local {
         Ok(Response::new(wire::Empty {}))
     }
 
-    async fn health(&self, request: Request<wire::Peers>) -> Result<Response<wire::Health>, Status> {
-        let peers = usize::try_from(request.into_inner().healthy).unwrap_or(usize::MAX);
-        Ok(Response::new(self.0.health(peers).await.map_err(failed)?))
+    async fn health(&self, _: Request<wire::Empty>) -> Result<Response<wire::Health>, Status> {
+        Ok(Response::new(self.0.health().await.map_err(failed)?))
     }
 }
 
@@ -195,9 +194,8 @@ impl IngesterClient for RemoteIngester {
         self.client.clone().flush(wire::Empty {}).await.map(drop).map_err(unread)
     }
 
-    async fn health(&self, peers: usize) -> Result<wire::Health, ReadFailed> {
-        let peers = wire::Peers { healthy: peers as u64 };
-        self.client.clone().health(peers).await.map(Response::into_inner).map_err(unread)
+    async fn health(&self) -> Result<wire::Health, ReadFailed> {
+        self.client.clone().health(wire::Empty {}).await.map(Response::into_inner).map_err(unread)
     }
 }
 

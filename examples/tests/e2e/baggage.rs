@@ -18,6 +18,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::lines::start_ns;
 use crate::process::{Setup, free_port};
+use crate::ring::announce;
 use crate::wire;
 
 /// An ingester that keeps the baggage of each push, and nothing else.
@@ -52,7 +53,7 @@ impl IngesterClient for Keeps {
         Ok(())
     }
 
-    async fn health(&self, _: usize) -> Result<Health, ReadFailed> {
+    async fn health(&self) -> Result<Health, ReadFailed> {
         Ok(Health::default())
     }
 }
@@ -74,10 +75,9 @@ impl Keeps {
 async fn the_baggage_of_a_push_reaches_the_ingester_and_does_not_stay_for_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let ingester = Keeps::default();
-    let join = format!("a={}", ingester.start().await);
+    announce(dir.path(), "a", &ingester.start().await).await;
     let nobody = format!("127.0.0.1:{}", free_port());
-    let arguments =
-        ["--target", "distributor", "--replication-factor", "1", "--index", &nobody, "--join", &join];
+    let arguments = ["--target", "distributor", "--replication-factor", "1", "--index", &nobody];
     let distributor = Setup::new(dir.path()).arguments(&arguments).start().await;
     let line = json!({"streams": [{"stream": {"app": "t"}, "values": [[start_ns().to_string(), "x"]]}]});
     for baggage in [&["user=s%C3%B8k;p"][..], &[], &["a=1", "b=2"]] {

@@ -160,8 +160,10 @@ impl Process {
         self.client.get(path).await.unwrap()
     }
 
+    /// What `path` answers to those who ask for JSON.
     pub(crate) async fn json(&self, path: &str) -> Value {
-        let response = self.get(path).await;
+        let headers = HeaderMap::from_iter([(http::header::ACCEPT, "application/json".parse().unwrap())]);
+        let response = self.client.send(http::Method::GET, path, headers, Bytes::new()).await.unwrap();
         assert_eq!(response.status, StatusCode::OK, "{path}: {}", text(&response));
         serde_json::from_slice(&response.body).unwrap()
     }

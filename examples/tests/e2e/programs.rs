@@ -69,14 +69,6 @@ async fn files_are_shipped_line_by_line() {
 }
 
 #[tokio::test]
-async fn a_querier_that_knows_no_ingester_does_not_start() {
-    for target in ["querier", "distributor"] {
-        let (clean, printed) = run(&["--target", target, "--index", "127.0.0.1:1"]).await;
-        assert!(!clean && printed.contains("needs --join ID=ADDR"), "{printed}");
-    }
-}
-
-#[tokio::test]
 async fn a_log_of_another_ingester_is_refused_and_left_as_it_is() {
     let long = "an-ingester-with-a-name-that-is-longer-than-forty-bytes";
     for (owner, other) in [("ingester-a", "ingester-b"), (long, "ingester-b"), ("ingester-b", long)] {

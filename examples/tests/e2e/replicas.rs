@@ -3,9 +3,14 @@
 use crate::crash::{kills, moment};
 use crate::lines::{Load, count, total, verify};
 use crate::process::{PATIENCE, Process, Setup, free_port, text, until};
+use crate::ring::{QUICK, started};
 
-async fn all_healthy(process: &Process) {
-    until("three healthy ingesters", || async { process.json("/ring").await["healthy"] == 3 }).await;
+/// Waits until three ingesters get writes, which were started more often than `starts` in all.
+async fn all_healthy(process: &Process, starts: u64) {
+    until("three healthy ingesters", || async {
+        process.json("/ring").await["healthy"] == 3 && started(process).await > starts
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -15,7 +20,7 @@ async fn one_of_three_ingesters_may_die_at_any_time_and_lose_its_directory() {
     let setup =
         Setup::new(dir.path()).arguments(&["--ingesters", "3", "--replication-factor", "3"]).config(config);
     let process = setup.start().await;
-    all_healthy(&process).await;
+    all_healthy(&process, 0).await;
     let load = Load::new();
     let running = load.run(&process, 4, 20);
     for round in 0..kills(3) {
@@ -23,6 +28,7 @@ async fn one_of_three_ingesters_may_die_at_any_time_and_lose_its_directory() {
         let children = process.children();
         assert_eq!(children.len(), 3, "children of {}", process.pid());
         let victim = children[usize::try_from(round % 3).unwrap()];
+        let starts = started(&process).await;
         let pid = rustix::process::Pid::from_raw(victim).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
         let before = load.acked.len();
@@ -32,7 +38,7 @@ async fn one_of_three_ingesters_may_die_at_any_time_and_lose_its_directory() {
             now.len() == 3 && !now.contains(&victim)
         })
         .await;
-        all_healthy(&process).await;
+        all_healthy(&process, starts).await;
     }
     running.stop().await;
     verify(&process, &load.acked).await;
@@ -41,7 +47,7 @@ async fn one_of_three_ingesters_may_die_at_any_time_and_lose_its_directory() {
     process.kill().await;
     std::fs::remove_dir_all(dir.path().join("data/wal/ingester-1")).unwrap();
     let process = setup.start().await;
-    all_healthy(&process).await;
+    all_healthy(&process, 0).await;
     verify(&process, &load.acked).await;
     process.flush().await;
     verify(&process, &load.acked).await;
@@ -73,8 +79,8 @@ async fn children_end_with_their_parent() {
 async fn a_child_that_died_stays_down_with_no_restart() {
     let dir = tempfile::tempdir().unwrap();
     let arguments = ["--ingesters", "3", "--replication-factor", "3", "--no-restart"];
-    let process = Setup::new(dir.path()).arguments(&arguments).start().await;
-    all_healthy(&process).await;
+    let process = Setup::new(dir.path()).arguments(&arguments).config(QUICK).start().await;
+    all_healthy(&process, 0).await;
     let pid = rustix::process::Pid::from_raw(process.children()[0]).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     until("two are healthy", || async { process.json("/ring").await["healthy"] == 2 }).await;
@@ -107,7 +113,7 @@ async fn a_child_that_somebody_stops_is_started_again() {
     let load = Load::new();
     let running = load.run(&process, 2, 20);
     until("some lines are acknowledged", || async { load.acked.len() > 200 }).await;
-    let children = process.children();
+    let (children, starts) = (process.children(), started(&process).await);
     let pid = rustix::process::Pid::from_raw(children[0]).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     until("a new child", || async {
@@ -115,7 +121,7 @@ async fn a_child_that_somebody_stops_is_started_again() {
         now.len() == 3 && !now.contains(&children[0])
     })
     .await;
-    all_healthy(&process).await;
+    all_healthy(&process, starts).await;
     running.stop().await;
     verify(&process, &load.acked).await;
     assert!(process.terminate().await.success());

@@ -5,12 +5,7 @@ use serde_json::json;
 
 use crate::lines::{count, start_ns};
 use crate::process::{Process, Setup, text, until};
-
-async fn state(process: &Process, id: &str) -> String {
-    let ring = process.json("/ring").await;
-    let mut members = ring["members"].as_array().unwrap().iter();
-    members.find(|member| member["id"] == id).unwrap()["state"].as_str().unwrap().to_owned()
-}
+use crate::ring::member;
 
 /// One line in each of 20 streams, so that either ingester gets some.
 async fn push(process: &Process, timestamp_ns: i64) {
@@ -31,11 +26,9 @@ async fn an_ingester_that_stops_is_missed_by_nobody_and_may_come_back() {
     let ingester = |id, listen| {
         setup(&["--target", "ingester", "--index", &index, "--instance-id", id, "--grpc-listen", listen])
     };
-    let (a, b) = (ingester("a", "127.0.0.1:0").start().await, ingester("b", "127.0.0.1:0").start().await);
+    let (a, _b) = (ingester("a", "127.0.0.1:0").start().await, ingester("b", "127.0.0.1:0").start().await);
     let addr = a.grpc().await;
-    let join = [format!("a={addr}"), format!("b={}", b.grpc().await)];
-    let asking =
-        |target| setup(&["--target", target, "--index", &index, "--join", &join[0], "--join", &join[1]]);
+    let asking = |target| setup(&["--target", target, "--index", &index]);
     let (distributor, querier) = (asking("distributor").start().await, asking("querier").start().await);
     let (start_ns, selector) = (start_ns(), r#"{app="split"}"#);
     push(&distributor, start_ns).await;
@@ -43,7 +36,7 @@ async fn an_ingester_that_stops_is_missed_by_nobody_and_may_come_back() {
 
     assert!(a.terminate().await.success());
     for process in [&distributor, &querier] {
-        until("it has left", || async { state(process, "a").await == "LEFT" }).await;
+        until("it has left", || async { member(process, "a").await["state"] == "LEFT" }).await;
     }
     assert_eq!(count(&querier, selector).await, 20);
     push(&distributor, start_ns + 1).await;

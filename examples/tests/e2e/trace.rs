@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::lines::start_ns;
 use crate::process::{Process, Setup, text, until};
+use crate::ring::announce;
 use crate::wire;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -81,7 +82,7 @@ struct Fleet {
     _compactor: Process,
     ingesters: [Process; 3],
     distributor: Process,
-    joined: Vec<String>,
+    index: Vec<String>,
 }
 
 const INGESTERS: [&str; 3] = ["a", "b", "c"];
@@ -105,12 +106,8 @@ impl Fleet {
             setup(dir, &[index.clone(), arguments].concat()).start().await
         };
         let ingesters = [start("a").await, start("b").await, start("c").await];
-        let mut joined = index;
-        for (id, ingester) in INGESTERS.iter().zip(&ingesters) {
-            joined.extend(words(&format!("--join {id}={}", ingester.grpc().await)));
-        }
-        let distributor = setup(dir, &[words("--target distributor"), joined.clone()].concat()).start().await;
-        Self { _compactor: compactor, ingesters, distributor, joined }
+        let distributor = setup(dir, &[words("--target distributor"), index.clone()].concat()).start().await;
+        Self { _compactor: compactor, ingesters, distributor, index }
     }
 
     /// Checks that a push of so many streams that `distributor` took in trace `id` is found in every log.
@@ -154,7 +151,7 @@ async fn a_push_is_found_by_its_trace_id_in_every_process_it_passes() {
     // and the agent, which makes a trace of each batch.
     let files = ["one.log", "two.log"].map(|name| dir.path().join(name));
     files.iter().for_each(|file| std::fs::write(file, "x\ny\n").unwrap());
-    let mut arguments = [words("--target distributor"), fleet.joined.clone(), words("--ship")].concat();
+    let mut arguments = [words("--target distributor"), fleet.index.clone(), words("--ship")].concat();
     arguments.extend(files.iter().map(|file| file.display().to_string()));
     let agent = setup(dir.path(), &arguments).start().await;
     until("the batch", || async { events(&agent, "batch delivered").len() == 1 }).await;
@@ -171,8 +168,8 @@ async fn a_failure_has_its_trace_id_although_only_failures_are_logged() {
     let dir = tempfile::tempdir().unwrap();
     // Nobody is at either address.
     let nobody = format!("127.0.0.1:{}", crate::process::free_port());
-    let join = format!("a={nobody}");
-    let arguments = ["--target", "distributor", "--index", &nobody, "--join", &join];
+    announce(dir.path(), "a", &nobody).await;
+    let arguments = ["--target", "distributor", "--index", &nobody];
     let process = Setup::new(dir.path()).arguments(&arguments).log("warn").start().await;
     let response = push_traced(&process).await;
     assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE, "{}", text(&response));

@@ -32,7 +32,8 @@ use crate::store::{Life, NodeIndex, NodeObjects, Shared};
 
 const TENANT: &str = "sim";
 const START_NS: i64 = 1_772_884_800_000_000_000;
-pub(crate) const NODES: usize = 3;
+pub(crate) const NODES: usize = IDS.len();
+const IDS: [&str; 3] = ["ingester-0", "ingester-1", "ingester-2"];
 
 /// The application that makes a stream, and its lines.
 type Made = (String, Vec<(i64, String)>);
@@ -70,6 +71,8 @@ pub(crate) struct World {
     overrides: Arc<Overrides>,
     shared: Arc<Shared>,
     members: Members,
+    /// The current ones.
+    ingesters: Vec<Arc<dyn IngesterClient>>,
     distributor: Distributor,
     disks: Vec<SimFs>,
     /// The current one of each ingester.
@@ -98,12 +101,13 @@ impl World {
             ingestion_burst_size_mb: 1e6,
             ..Limits::default()
         }));
-        let members = Members::new(copies, false, clock).unwrap();
+        let members = Members::fixed(copies, &IDS).unwrap();
         let options = distributor_options(&config);
         let distributor = Distributor::new(members.clone(), Arc::clone(&overrides), clock, options).unwrap();
         let disks: Vec<_> = (0..NODES as u64).map(|node| SimFs::new(seed ^ node)).collect();
         let lives = disks.iter().map(|disk| Life::new(disk.clone())).collect();
         let (acked, history) = (BTreeMap::new(), Vec::new());
+        let ingesters = Vec::new();
         let mut world = Self {
             chance: Chance(seed),
             config,
@@ -111,6 +115,7 @@ impl World {
             overrides,
             shared: Arc::default(),
             members,
+            ingesters,
             distributor,
             disks,
             lives,
@@ -149,7 +154,11 @@ impl World {
         let storage = self.storage(&self.lives[node]);
         let ingester = Ingester::start(log, storage, Arc::clone(&self.overrides), self.clock, options);
         let ingester: Arc<dyn IngesterClient> = Arc::new(ingester.await.unwrap());
-        self.members.join(&format!("ingester-{node}"), "simulated", "", ingester).unwrap();
+        self.members.serve(IDS[node], Arc::clone(&ingester));
+        match self.ingesters.get_mut(node) {
+            Some(before) => *before = ingester,
+            None => self.ingesters.push(ingester),
+        }
     }
 
     /// Pulls the plug of `node` and starts it again on what its disk kept.
@@ -247,9 +256,6 @@ impl World {
             }
             _ => tokio::time::sleep(Duration::from_millis(self.chance.below(4000))).await,
         }
-        if self.chance.below(4) == 0 {
-            self.members.beat().await;
-        }
     }
 
     fn node(&mut self) -> usize {
@@ -257,7 +263,7 @@ impl World {
     }
 
     fn start_flush(&self, node: usize) {
-        let client = self.members.client(&format!("ingester-{node}")).unwrap();
+        let client = Arc::clone(&self.ingesters[node]);
         tokio::spawn(async move { client.flush().await });
     }
 
@@ -271,7 +277,7 @@ impl World {
     }
 
     pub(crate) async fn flush_all(&self) {
-        for client in self.members.clients() {
+        for client in &self.ingesters {
             client.flush().await.unwrap();
         }
     }
@@ -288,7 +294,6 @@ impl World {
 
     pub(crate) async fn verify(&mut self) {
         self.stored().await;
-        self.members.beat().await;
         let querier = Querier::new(
             self.members.clone(),
             self.storage(&Life::new(SimFs::new(0))),

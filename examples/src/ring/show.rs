@@ -1,0 +1,152 @@
+//! The ring as operators see it: its members, one by one, and its metrics.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_agent::clock::monotonic_ns;
+use forebay_ring::{Member, Membership, Operation, Ring, State};
+use futures_util::future::join_all;
+use serde::Serialize;
+
+use super::Cluster;
+use crate::members::Members;
+use crate::wire::Health;
+
+/// How long an ingester may take to say how it is.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(1);
+/// How often the metrics are looked after while nothing changes.
+const SHOW: Duration = Duration::from_secs(1);
+
+/// One ingester.
+#[derive(Debug, Serialize)]
+pub struct MemberView {
+    /// Its name.
+    pub id: String,
+    /// Where it is.
+    pub addr: String,
+    /// Its failure domain.
+    pub zone: String,
+    /// Its state.
+    pub state: String,
+    /// Whether it gets writes now.
+    pub healthy: bool,
+    /// Whether it has not left and was silent for too long, so that it may be forgotten.
+    pub silent: bool,
+    /// Seconds since it was last heard of.
+    pub heartbeat_age_seconds: f64,
+    /// How often it was started.
+    pub incarnation: u64,
+    /// How often it has spoken since.
+    pub sequence: u64,
+    /// When it joined.
+    pub registered: String,
+    /// How many tokens it has.
+    pub tokens: usize,
+    /// Which part of the keys is its own.
+    pub ownership: f64,
+    /// Streams in its memory.
+    pub streams: u64,
+    /// Bytes of lines in its memory.
+    pub memory_bytes: u64,
+    /// Bytes of its log.
+    pub wal_bytes: u64,
+    /// Why it does not answer, or why its log takes nothing, if that is so.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub failure: String,
+}
+
+impl Cluster {
+    /// Every ingester, by name, those that left included; each is asked how it is.
+    pub async fn view(&self) -> Vec<MemberView> {
+        let ring = self.members().ring();
+        let members = Arc::clone(&self.shared.watcher.members().borrow());
+        let owned: BTreeMap<&str, f64> = ring.ownership().map(|(i, share)| (&*i.id, share)).collect();
+        let healths = join_all(members.iter().map(|member| health(self.members(), member))).await;
+        let timeout_ns = u64::try_from(self.shared.heartbeat_timeout.as_nanos()).unwrap_or(u64::MAX);
+        let now_ns = monotonic_ns();
+        let views = members.iter().zip(healths).map(|(Member { instance, heard_ns }, health)| {
+            let age_ns = now_ns.saturating_sub(*heard_ns);
+            MemberView {
+                id: instance.id.to_string(),
+                addr: instance.addr.to_string(),
+                zone: instance.zone.to_string(),
+                state: instance.state.to_string(),
+                healthy: ring.is_healthy(&instance.id, Operation::WRITE),
+                silent: age_ns > timeout_ns && instance.state != State::Left,
+                heartbeat_age_seconds: age_ns as f64 / 1e9,
+                incarnation: instance.version.incarnation,
+                sequence: instance.version.sequence,
+                registered: time(instance.registered_at_ns),
+                tokens: instance.tokens.len(),
+                ownership: owned.get(&*instance.id).copied().unwrap_or_default(),
+                streams: health.streams,
+                memory_bytes: health.memory_bytes,
+                wal_bytes: health.wal_bytes,
+                failure: health.failure,
+            }
+        });
+        views.collect()
+    }
+}
+
+async fn health(members: &Members, member: &Member) -> Health {
+    let failed = |failure: String| Health { failure, ..Health::default() };
+    if member.instance.state == State::Left {
+        return Health::default();
+    }
+    let client = match members.client(&member.instance) {
+        Ok(client) => client,
+        Err(error) => return failed(error.to_string()),
+    };
+    match tokio::time::timeout(HEALTH_PATIENCE, client.health()).await {
+        Ok(health) => health.unwrap_or_else(|error| failed(error.0)),
+        Err(_) => failed(format!("no answer within {HEALTH_PATIENCE:?}")),
+    }
+}
+
+fn time(unix_ns: i64) -> String {
+    jiff::Timestamp::from_nanosecond(unix_ns.into()).map(|time| time.to_string()).unwrap_or_default()
+}
+
+/// Keeps the metrics of the ring, and tells `told` how many ingesters get writes, until the process ends.
+pub async fn show_forever(cluster: Cluster, told: impl Fn(usize)) {
+    let mut members = cluster.shared.watcher.members();
+    let mut shown = Shown::default();
+    loop {
+        let ring = cluster.members().ring();
+        shown.show(&members.borrow_and_update(), &ring);
+        told(cluster.members().healthy());
+        // An error means that the watcher is gone, and with it this.
+        if let Ok(Err(_)) = tokio::time::timeout(SHOW, members.changed()).await {
+            return;
+        }
+    }
+}
+
+/// What the metrics show.
+#[derive(Debug, Default)]
+struct Shown {
+    ring: Option<Arc<Ring>>,
+    owners: BTreeSet<String>,
+}
+
+impl Shown {
+    fn show(&mut self, members: &Membership, ring: &Arc<Ring>) {
+        for state in State::ALL {
+            let count = members.iter().filter(|member| member.instance.state == state).count();
+            metrics::gauge!("forebay_ring_members", "state" => state.to_string()).set(count as f64);
+        }
+        if self.ring.as_ref().is_some_and(|shown| shown.shares_topology(ring)) {
+            return;
+        }
+        let owners: BTreeSet<String> = ring.instances().map(|instance| instance.id.to_string()).collect();
+        for gone in self.owners.difference(&owners) {
+            metrics::gauge!("forebay_ring_ownership_ratio", "instance" => gone.clone()).set(0.0);
+        }
+        for (instance, share) in ring.ownership() {
+            metrics::gauge!("forebay_ring_ownership_ratio", "instance" => instance.id.to_string()).set(share);
+        }
+        (self.owners, self.ring) = (owners, Some(Arc::clone(ring)));
+    }
+}

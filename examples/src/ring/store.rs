@@ -1,0 +1,162 @@
+//! The store that the configuration names.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use forebay_agent::clock::Clock;
+use forebay_ring::disk::StdDisk;
+use forebay_ring::store::{FileOptions, FileStore, GossipOptions, GossipStore, MemoryStore, Store};
+
+use super::{RingError, has_ingester};
+use crate::config::{self, Config, Target};
+
+const STORE: &str = "ingester.lifecycler.ring.kvstore.store";
+/// Tokens that fit into a datagram of the nodes that gossip, at 4 bytes each.
+const MOST_TOKENS: usize = 4_000;
+
+/// Which store it is: the one that is named, or one that all who need it can see.
+pub(crate) fn store_of(config: &Config, has_children: bool) -> config::Store {
+    let alone = is_alone(config, has_children);
+    let default = if alone { config::Store::Memory } else { config::Store::File };
+    config.ingester.lifecycler.ring.kvstore.store.unwrap_or(default)
+}
+
+fn is_alone(config: &Config, has_children: bool) -> bool {
+    config.target == Target::All && !has_children
+}
+
+/// Opens the store; `has_children` as in [`Cluster::open`](super::Cluster::open).
+pub(super) async fn open(
+    config: &Config,
+    has_children: bool,
+    clock: Clock,
+) -> Result<Arc<dyn Store>, RingError> {
+    let kvstore = &config.ingester.lifecycler.ring.kvstore;
+    let alone = is_alone(config, has_children);
+    let refused = |value: &str, why: &str| setting(STORE, value, why);
+    match store_of(config, has_children) {
+        config::Store::Memory if alone => Ok(Arc::new(MemoryStore::default())),
+        config::Store::Memory => {
+            Err(refused("memory", "other processes cannot see it, take file, etcd or gossip"))
+        }
+        config::Store::File => {
+            let dir = kvstore.file.dir.clone().unwrap_or_else(|| config.common.path_prefix.join("ring"));
+            Ok(Arc::new(FileStore::new(Arc::new(StdDisk), FileOptions::new(dir))))
+        }
+        config::Store::Etcd => etcd(kvstore).await,
+        config::Store::Gossip if has_children => {
+            Err(refused("gossip", "child processes would all listen at one port, take file or etcd"))
+        }
+        config::Store::Gossip => {
+            let options = gossip(config, clock)?;
+            let store = GossipStore::start(options).await;
+            let failed = |source| RingError::Store { store: config::Store::Gossip, source };
+            Ok(Arc::new(store.map_err(failed)?))
+        }
+    }
+}
+
+fn setting(key: &'static str, value: impl Into<String>, why: impl Into<String>) -> RingError {
+    RingError::Setting { key, value: value.into(), why: why.into() }
+}
+
+#[cfg(feature = "etcd")]
+async fn etcd(kvstore: &config::KvStore) -> Result<Arc<dyn Store>, RingError> {
+    use forebay_ring::store::{EtcdOptions, EtcdStore};
+    let endpoints = &kvstore.etcd.endpoints;
+    if endpoints.is_empty() {
+        return Err(setting("ingester.lifecycler.ring.kvstore.etcd.endpoints", "[]", "etcd is nowhere then"));
+    }
+    let options = EtcdOptions { prefix: kvstore.prefix.clone(), ..EtcdOptions::new(endpoints) };
+    let failed = |source| RingError::Store { store: config::Store::Etcd, source };
+    Ok(Arc::new(EtcdStore::connect(&options).await.map_err(failed)?))
+}
+
+#[cfg(not(feature = "etcd"))]
+async fn etcd(_: &config::KvStore) -> Result<Arc<dyn Store>, RingError> {
+    Err(setting(STORE, "etcd", "this program was built without the feature etcd"))
+}
+
+fn gossip(config: &Config, clock: Clock) -> Result<GossipOptions, RingError> {
+    let (memberlist, tokens) = (&config.memberlist, config.ingester.lifecycler.num_tokens);
+    if tokens > MOST_TOKENS {
+        let why = format!("gossip tells no more than {MOST_TOKENS}");
+        return Err(setting("ingester.lifecycler.num_tokens", tokens.to_string(), why));
+    }
+    let bind: IpAddr = ip("memberlist.bind_addr", &memberlist.bind_addr)?;
+    let advertise = match &*memberlist.advertise_addr {
+        "" if bind.is_unspecified() => {
+            let why = format!("others need the address at which they reach {bind}");
+            return Err(setting("memberlist.advertise_addr", "empty", why));
+        }
+        "" => bind,
+        address => ip("memberlist.advertise_addr", address)?,
+    };
+    let port = match memberlist.advertise_port {
+        0 => memberlist.bind_port,
+        port => port,
+    };
+    let advertise = SocketAddr::new(advertise, port);
+    let id = match &*memberlist.node_name {
+        "" if has_ingester(config, false) => config.common.instance_id.clone(),
+        "" => format!("{:?}@{advertise}", config.target).to_lowercase(),
+        name => name.to_owned(),
+    };
+    // It rises from start to start as the clock does.
+    let generation = u64::try_from(clock.wall_ns() / 1_000_000).unwrap_or_default();
+    let listen = SocketAddr::new(bind, memberlist.bind_port);
+    Ok(GossipOptions {
+        advertise,
+        seeds: memberlist.join_members.clone(),
+        interval: memberlist.gossip_interval,
+        ..GossipOptions::new(&*memberlist.cluster_label, id, generation, listen)
+    })
+}
+
+fn ip(key: &'static str, address: &str) -> Result<IpAddr, RingError> {
+    address.parse().map_err(|_| setting(key, format!("{address:?}"), "it is no IP address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Store as Kind;
+
+    fn config(target: Target, store: Kind) -> Config {
+        let mut config = Config { target, ..Config::default() };
+        config.ingester.lifecycler.ring.kvstore.store = Some(store);
+        config
+    }
+
+    async fn refusal(config: &Config, has_children: bool) -> String {
+        open(config, has_children, Clock::simulated(1)).await.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn a_store_that_cannot_be_names_its_setting_and_value() {
+        let told = refusal(&config(Target::Querier, Kind::Memory), false).await;
+        assert!(told.contains("kvstore.store is memory: other processes"), "{told}");
+        let told = refusal(&config(Target::All, Kind::Gossip), true).await;
+        assert!(told.contains("kvstore.store is gossip: child processes"), "{told}");
+        let told = refusal(&config(Target::All, Kind::Etcd), false).await;
+        assert!(told.contains("etcd.endpoints is []") || told.contains("without the feature"), "{told}");
+        let mut gossip = config(Target::All, Kind::Gossip);
+        gossip.memberlist.bind_addr = "localhost".to_owned();
+        let told = refusal(&gossip, false).await;
+        assert_eq!(told, "memberlist.bind_addr is \"localhost\": it is no IP address");
+        gossip.ingester.lifecycler.num_tokens = 5_000;
+        let told = refusal(&gossip, false).await;
+        assert_eq!(told, "ingester.lifecycler.num_tokens is 5000: gossip tells no more than 4000");
+        gossip.ingester.lifecycler.num_tokens = 128;
+        gossip.memberlist.bind_addr = "0.0.0.0".to_owned();
+        let told = refusal(&gossip, false).await;
+        assert!(told.contains("memberlist.advertise_addr is empty"), "{told}");
+    }
+
+    #[test]
+    fn a_node_that_gossips_is_called_as_its_ingester_or_as_its_part_and_place() {
+        let id = |target| gossip(&config(target, Kind::Gossip), Clock::simulated(1)).unwrap().id;
+        assert_eq!(&*id(Target::Ingester), "ingester-0");
+        assert_eq!(&*id(Target::Querier), "querier@127.0.0.1:7946");
+    }
+}
