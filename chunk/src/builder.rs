@@ -24,7 +24,7 @@ use crate::loki::encode::{self, Form};
 use crate::loki::entries::ROW_BYTES;
 use crate::loki::format::Format;
 use crate::range::TimeRange;
-use crate::symbols::Interner;
+use crate::symbols::{Interner, SymbolTable};
 use crate::{Codec, Error, Limits, Profile};
 
 pub use pending::{EncodedBlock, PendingBlock};
@@ -207,6 +207,23 @@ impl Builder {
     /// which cases a new chunk may take it; [`Error::MetadataNotSupported`] if it has metadata and the format none. The
     /// entry is not stored then.
     pub fn append(&mut self, entry: Entry<'_>) -> Result<Append, Error> {
+        self.put(entry, Head::append)
+    }
+
+    /// Adds an entry whether the open block has it or not; otherwise as [`append`](Self::append).
+    pub(crate) fn append_again(&mut self, entry: Entry<'_>) -> Result<(), Error> {
+        let stored = self.put(entry, |head, timestamp_ns, line, pairs| {
+            head.push(timestamp_ns, line, pairs);
+            true
+        });
+        stored.map(|_| ())
+    }
+
+    fn put(
+        &mut self,
+        entry: Entry<'_>,
+        store: impl FnOnce(&mut Head, i64, &[u8], &[SymbolPair]) -> bool,
+    ) -> Result<Append, Error> {
         let Entry { timestamp_ns, line, metadata } = entry;
         self.check(&entry)?;
         self.pairs.clear();
@@ -214,7 +231,7 @@ impl Builder {
             let pair = SymbolPair { name: self.interner.intern(name), value: self.interner.intern(value) };
             self.pairs.push(pair);
         }
-        if !self.head.append(timestamp_ns, line, &self.pairs) {
+        if !store(&mut self.head, timestamp_ns, line, &self.pairs) {
             return Ok(Append::Duplicate);
         }
         self.entries += 1;
@@ -288,14 +305,10 @@ impl Builder {
 
     /// The most bytes that a block decodes to if its entries take `bound` and one more is added.
     fn block_bound(&self, bound: usize, entry: &Entry<'_>) -> usize {
-        let entries = bound + encoded_bound(entry);
-        if self.options.format != Format::Columnar {
-            return entries;
+        match self.options.format {
+            Format::Columnar => columnar_bound(bound, self.interner.table(), entry),
+            _ => loki_bound(bound, entry),
         }
-        // Lines in parts take no more than twice their length. A group has the symbols that it needs, once or in columns
-        // of four times their length.
-        let table = self.interner.table();
-        2 * entries + 5 * (table.bytes() + metadata_bytes(entry)) + 10 * table.len()
     }
 
     /// The most that decoding the chunk can cost its reader if it gets this entry.
@@ -350,6 +363,15 @@ impl Builder {
             Stage::Encoded(_) => None,
         })?;
         Some(PendingBlock { head, symbols: self.interner.table().clone(), target: self.options.target() })
+    }
+
+    /// Encodes all blocks that are full, and frees what they were encoded from.
+    pub(crate) fn encode_full(&mut self) {
+        while self.sealed_raw_bytes > 0
+            && let Some(block) = self.take_full()
+        {
+            self.attach(block.encode());
+        }
     }
 
     /// Seals the open block, however little it holds, and hands out the oldest block that was not yet; `None`
@@ -497,6 +519,18 @@ const ENTRY_BYTES: usize = 40;
 /// The most that an entry takes in a block: its line and the numbers around it and its pairs.
 fn encoded_bound(entry: &Entry<'_>) -> usize {
     entry.line.len() + ENTRY_BYTES + 20 * entry.metadata.len()
+}
+
+/// The most bytes that a block of Loki's decodes to if its entries take `bound` and one more is added.
+pub(crate) fn loki_bound(bound: usize, entry: &Entry<'_>) -> usize {
+    bound + encoded_bound(entry)
+}
+
+/// The same of a columnar one, whose symbols these are.
+pub(crate) fn columnar_bound(bound: usize, symbols: &SymbolTable, entry: &Entry<'_>) -> usize {
+    // Lines in parts take no more than twice their length. A group has the symbols that it needs, once or in columns
+    // of four times their length.
+    2 * loki_bound(bound, entry) + 5 * (symbols.bytes() + metadata_bytes(entry)) + 10 * symbols.len()
 }
 
 fn metadata_bytes(entry: &Entry<'_>) -> usize {

@@ -189,13 +189,25 @@ impl Chunk {
         if self.format() != Format::Columnar {
             return self.visit(self.entries(.., Direction::Forward), |_| {});
         }
-        // Of a part of the groups nothing says the hash.
-        let is_whole = self.parsed.damage.is_empty() && self.parsed.blocks.len() == self.parsed.index.len();
-        let Some(expected) = self.parsed.content_hash.filter(|_| is_whole) else { return Ok(()) };
+        if self.hash_of_all().is_none() {
+            return Ok(());
+        }
         let found = match columnar::content_hash(&self.parsed.blocks) {
             Some(found) => found,
             None => self.content_hash()?,
         };
+        self.check_content(found)
+    }
+
+    /// The hash that the chunk says, if all it speaks of is at hand: of a part of the groups nothing says it.
+    fn hash_of_all(&self) -> Option<u128> {
+        let is_whole = self.parsed.damage.is_empty() && self.parsed.blocks.len() == self.parsed.index.len();
+        self.parsed.content_hash.filter(|_| is_whole)
+    }
+
+    /// Holds the content hash of what can be read against what the chunk says.
+    pub(crate) fn check_content(&self, found: u128) -> Result<(), Error> {
+        let Some(expected) = self.hash_of_all() else { return Ok(()) };
         if expected == found {
             return Ok(());
         }
@@ -206,16 +218,7 @@ impl Chunk {
     /// Checks a group that may be decoded to `left` bytes, and gives what is left of them.
     fn verify_group(&self, group: &Group, left: u64) -> Result<u64, Error> {
         group.verify()?;
-        let limits = Limits { max_decoded_bytes: left, ..self.limits };
-        let source = Source::Stored(Block::Columnar(group.clone()));
-        let reading = Reading { limits, ..self.reading() };
-        let mut entries = EntryIter::new(
-            reading,
-            SymbolTable::default(),
-            iter::once(source),
-            TimeRange::ALL,
-            Direction::Forward,
-        );
+        let mut entries = self.entries_of(&Block::Columnar(group.clone()), left);
         let (mut hash, mut raw_bytes) = (ContentHash::default(), 0u64);
         let left = loop {
             let Some(batch) = entries.next_batch()? else { break left.saturating_sub(entries.spent_bytes()) };
@@ -235,6 +238,14 @@ impl Chunk {
         );
         let offset = usize::try_from(group.meta.offset).unwrap_or(usize::MAX);
         Err(Error::corrupt(Section::Group(group.number), offset, what))
+    }
+
+    /// The entries of a block that may be decoded to `left` bytes.
+    pub(crate) fn entries_of(&self, block: &Block, left: u64) -> EntryIter {
+        let limits = Limits { max_decoded_bytes: left, ..self.limits };
+        let source = iter::once(Source::Stored(block.clone()));
+        let reading = Reading { limits, ..self.reading() };
+        EntryIter::new(reading, self.parsed.symbols.clone(), source, TimeRange::ALL, Direction::Forward)
     }
 
     /// Shows all entries; an error if some are lost.
@@ -272,7 +283,7 @@ impl Chunk {
 }
 
 /// Why entries are lost, if some are.
-fn lost(damage: &[Damage]) -> Result<(), Error> {
+pub(crate) fn lost(damage: &[Damage]) -> Result<(), Error> {
     let cause = damage.iter().find_map(|damage| match &damage.kind {
         DamageKind::Moved { .. } => None,
         DamageKind::Lost { cause, .. } | DamageKind::Unknown { cause } => Some(cause.clone()),

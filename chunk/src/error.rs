@@ -97,6 +97,15 @@ pub enum Error {
         /// What was found and what would have been right.
         what: String,
     },
+    /// What was written does not hold what it was to be a copy of. Keep the source: this is a mistake of this crate, or
+    /// of the machine.
+    #[error("the copy has content hash {found:032x}, expected {expected:032x}")]
+    ContentDiffers {
+        /// The hash of the source.
+        expected: u128,
+        /// The hash of the copy.
+        found: u128,
+    },
     /// Reading or writing this would take more than [`Limits`](crate::Limits) allow. Raise the limit if the
     /// source can be trusted.
     #[error("{limit} is {max}, exceeded by {value}")]

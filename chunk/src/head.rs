@@ -58,15 +58,22 @@ impl Head {
     ///
     /// The caller keeps lines and pairs of a block below 2^32, and stops when it is [full](Self::is_full).
     pub(crate) fn append(&mut self, timestamp_ns: i64, line: &[u8], pairs: &[SymbolPair]) -> bool {
-        if let Some((_, newest)) = self.bounds {
-            if timestamp_ns <= newest && self.holds((timestamp_ns, line, pairs)) {
-                return false;
-            }
-            self.in_order.0 &= newest <= timestamp_ns;
+        let is_newest = self.bounds.is_none_or(|(_, newest)| newest < timestamp_ns);
+        if !is_newest && self.holds((timestamp_ns, line, pairs)) {
+            return false;
         }
+        self.push(timestamp_ns, line, pairs);
+        true
+    }
+
+    /// Adds an entry, whether the block holds it or not; otherwise as [`append`](Self::append).
+    pub(crate) fn push(&mut self, timestamp_ns: i64, line: &[u8], pairs: &[SymbolPair]) {
         self.bounds = Some(match self.bounds {
             None => (timestamp_ns, timestamp_ns),
-            Some((min, max)) => (min.min(timestamp_ns), max.max(timestamp_ns)),
+            Some((min, max)) => {
+                self.in_order.0 &= max <= timestamp_ns;
+                (min.min(timestamp_ns), max.max(timestamp_ns))
+            }
         });
         if !self.in_order.0 {
             forget(&mut self.order);
@@ -82,7 +89,6 @@ impl Head {
         self.len += 1;
         self.line_bytes += line.len();
         self.pair_count += pairs.len();
-        true
     }
 
     /// Whether the block has this entry; takes up the rows that came since it was last asked.

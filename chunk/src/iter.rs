@@ -279,6 +279,16 @@ impl EntryIter {
         Ok(Some(Batch { body: &cursor.body, symbols, ranks, direction: *direction }))
     }
 
+    /// The time of what [`next`](Self::next) gives. Nothing is passed over where a cursor was: for reads from the start.
+    pub(crate) fn next_time(&mut self) -> Result<Option<i64>, Error> {
+        if self.run == 0 && !self.select()? {
+            return Ok(None);
+        }
+        let current = self.current.and_then(|current| self.slots.get(current));
+        let Some(Slot::Open(cursor)) = current else { return Ok(None) };
+        Ok(cursor.body.timestamp(cursor.next_rank(self.direction)))
+    }
+
     /// Whether the next call of [`next`](Self::next) may decompress a block; otherwise it takes constant
     /// time.
     pub fn at_edge(&self) -> bool {

@@ -111,8 +111,10 @@ mod head;
 mod iter;
 mod limits;
 pub mod loki;
+mod merge;
 mod pages;
 mod range;
+mod recompress;
 mod symbols;
 
 pub use builder::{Append, Builder, BuilderOptions, EncodedBlock, EncodedChunk, PendingBlock, Snapshot};
@@ -127,4 +129,5 @@ pub use flush::{ChunkState, FlushDemand, FlushPolicy, FlushReason, LogState};
 pub use iter::{Batch, EntryIter, ReadStats};
 pub use limits::Limits;
 pub use loki::format::Format;
+pub use merge::{Merged, merge};
 pub use range::{Direction, TimeRange};
