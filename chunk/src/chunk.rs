@@ -277,6 +277,11 @@ impl Chunk {
         &self.bytes
     }
 
+    /// What it may ask of its reader.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     pub(crate) fn parsed(&self) -> &Parsed {
         &self.parsed
     }

@@ -100,6 +100,19 @@ impl<'a> Metadata<'a> {
         Self(Pairs::Encoded { table, count, encoded })
     }
 
+    /// Appends the numbers of the pairs in the table that they are of, if they are of one.
+    pub(crate) fn numbers(&self, out: &mut Vec<SymbolPair>) {
+        match self.0 {
+            Pairs::Text(_) | Pairs::Bytes(_) => {}
+            Pairs::Interned { pairs, .. } => out.extend_from_slice(pairs),
+            Pairs::Encoded { count, mut encoded, .. } => {
+                let mut number = || take_uvarint(&mut encoded).and_then(|number| u32::try_from(number).ok());
+                let pairs = (0..count).map_while(|_| Some(SymbolPair { name: number()?, value: number()? }));
+                out.extend(pairs);
+            }
+        }
+    }
+
     /// How many pairs there are.
     pub fn len(&self) -> usize {
         match self.0 {

@@ -115,6 +115,7 @@ mod merge;
 mod pages;
 mod range;
 mod recompress;
+mod rewrite;
 mod symbols;
 
 pub use builder::{Append, Builder, BuilderOptions, EncodedBlock, EncodedChunk, PendingBlock, Snapshot};
@@ -131,3 +132,4 @@ pub use limits::Limits;
 pub use loki::format::Format;
 pub use merge::{Merged, merge};
 pub use range::{Direction, TimeRange};
+pub use rewrite::Rewritten;
