@@ -95,6 +95,8 @@ pub(crate) enum Body {
     Loki(Entries),
     Columnar(Box<Rows>),
     Memory(Arc<Head>),
+    /// Those of these ranks.
+    Picked(Arc<Head>, Vec<u32>),
 }
 
 impl Body {
@@ -103,6 +105,7 @@ impl Body {
             Self::Loki(entries) => entries.len(),
             Self::Columnar(rows) => rows.len(),
             Self::Memory(head) => head.len(),
+            Self::Picked(_, ranks) => ranks.len(),
         }
     }
 
@@ -111,6 +114,23 @@ impl Body {
             Self::Loki(entries) => entries.timestamp(rank),
             Self::Columnar(rows) => rows.timestamp(rank),
             Self::Memory(head) => head.timestamp(rank),
+            Self::Picked(head, ranks) => head.timestamp(*ranks.get(rank)? as usize),
+        }
+    }
+
+    /// Where an entry of that rank is among all of the block, and the time of one there. They are the same where no entry
+    /// was left out.
+    pub(crate) fn place(&self, rank: usize) -> usize {
+        match self {
+            Self::Columnar(rows) => rows.row_of(rank).unwrap_or(rank),
+            _ => rank,
+        }
+    }
+
+    pub(crate) fn time_at(&self, place: usize) -> Option<i64> {
+        match self {
+            Self::Columnar(rows) => rows.time_of(place),
+            _ => self.timestamp(place),
         }
     }
 
@@ -118,7 +138,7 @@ impl Body {
     /// says how many of them are.
     pub(crate) fn prepare(&mut self, ranks: Range<usize>, direction: Direction) -> Result<usize, Error> {
         match self {
-            Self::Loki(_) | Self::Memory(_) => Ok(ranks.len()),
+            Self::Loki(_) | Self::Memory(_) | Self::Picked(..) => Ok(ranks.len()),
             Self::Columnar(rows) => rows.prepare(ranks, direction),
         }
     }
@@ -130,13 +150,14 @@ impl Body {
             Self::Loki(entries) => entries.entry(rank, symbols),
             Self::Columnar(rows) => rows.entry(rank),
             Self::Memory(head) => head.entry(rank, symbols),
+            Self::Picked(head, ranks) => head.entry(*ranks.get(rank)? as usize, symbols),
         }
     }
 
     /// What a block that is opened bit by bit has cost so far.
     pub(crate) fn cost(&self) -> Cost {
         match self {
-            Self::Loki(_) | Self::Memory(_) => Cost::default(),
+            Self::Loki(_) | Self::Memory(_) | Self::Picked(..) => Cost::default(),
             Self::Columnar(rows) => rows.cost(),
         }
     }

@@ -14,6 +14,7 @@ use crate::cursor::Cursor;
 use crate::damage::{CorruptionPolicy, Damage, DamageKind};
 use crate::entry::Entry;
 use crate::error::to_u64;
+use crate::filter::LineFilter;
 use crate::iter::{EntryIter, Reading};
 use crate::loki::decode;
 use crate::loki::encode::Form;
@@ -118,6 +119,32 @@ impl Chunk {
         let Parsed { symbols, blocks, .. } = &self.parsed;
         let sources = blocks.iter().cloned().map(Source::Stored);
         EntryIter::behind(self.reading(), symbols.clone(), sources, range.into(), cursor)
+    }
+
+    /// The entries of a range of time whose lines a filter wants: those that a read of all and a
+    /// [test](LineFilter::matches) of each give.
+    ///
+    /// Loki's blocks are decompressed and searched. Of a columnar one the word filter is asked, then skeletons and the
+    /// columns that the text may lie in; lines are made only where these leave it open, and where they are wanted.
+    /// What is not read is not checked: a block that holds no wanted line may be damaged, and is not reported. When a
+    /// block is entered all of it is searched, and four bytes are held for each entry that is found.
+    pub fn filter(
+        &self,
+        range: impl Into<TimeRange>,
+        filter: &LineFilter,
+        direction: Direction,
+    ) -> EntryIter {
+        self.entries(range, direction).wanted(filter)
+    }
+
+    /// What is left of such a read, with the same filter.
+    pub fn resume_filter(
+        &self,
+        range: impl Into<TimeRange>,
+        filter: &LineFilter,
+        cursor: Cursor,
+    ) -> EntryIter {
+        self.resume(range, cursor).wanted(filter)
     }
 
     fn reading(&self) -> Reading {

@@ -52,7 +52,6 @@ pub(crate) mod codec;
 pub(crate) mod column;
 pub(crate) mod digits;
 pub(crate) mod fault;
-#[cfg_attr(not(test), expect(dead_code, reason = "filters are written, and scans are going to read them"))]
 pub(crate) mod filter;
 pub(crate) mod footer;
 pub(crate) mod format;
@@ -61,6 +60,7 @@ pub(crate) mod hash;
 mod index;
 pub(crate) mod lines;
 pub(crate) mod metadata;
+mod pick;
 pub(crate) mod planes;
 pub(crate) mod profile;
 pub(crate) mod raw;

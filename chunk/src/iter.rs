@@ -6,15 +6,19 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::block::{Block, Body, Source};
 use crate::chunk::BlockMeta;
+use crate::columnar::group::Group;
 use crate::columnar::lines::Work;
 use crate::columnar::rows::{Cost, Rows};
 use crate::cursor;
 use crate::damage::{CorruptionPolicy, Damage, DamageKind};
 use crate::entry::Entry;
 use crate::error::to_u64;
+use crate::filter::LineFilter;
+use crate::head::Head;
 use crate::loki::decode::StoredBlock;
 use crate::loki::entries::{Context, Entries};
 use crate::loki::format::Format;
@@ -36,8 +40,12 @@ pub(crate) struct Reading {
 pub struct ReadStats {
     /// Blocks that were not touched because they are outside the range.
     pub blocks_skipped: u64,
-    /// Blocks that were decompressed.
+    /// Blocks that were decompressed, be it in part.
     pub blocks_decoded: u64,
+    /// Those of them that are columnar and were found to have no line that a filter wants without a look at any.
+    pub blocks_pruned: u64,
+    /// Lines that were looked at to find out whether a filter wants them.
+    pub lines_tested: u64,
     /// Their stored size in bytes.
     pub stored_bytes: u64,
     /// Their decompressed size in bytes.
@@ -67,6 +75,8 @@ pub struct EntryIter {
     symbols: SymbolTable,
     range: TimeRange,
     direction: Direction,
+    /// What lines are wanted, if not all are.
+    filter: Option<LineFilter>,
     slots: Vec<Slot>,
     /// The next key of every slot but the current one, least first.
     heap: BinaryHeap<Reverse<Key>>,
@@ -131,6 +141,7 @@ impl EntryIter {
             symbols,
             range,
             direction,
+            filter: None,
             slots: Vec::new(),
             heap: BinaryHeap::new(),
             current: None,
@@ -167,6 +178,11 @@ impl EntryIter {
     ) -> Self {
         let iter = Self::new(reading, symbols, sources, cursor.rest_of(range), cursor.direction());
         Self { position: cursor, to_pass: cursor.passed(), ..iter }
+    }
+
+    /// Only those entries whose lines are wanted. Before the first one is read.
+    pub(crate) fn wanted(self, filter: &LineFilter) -> Self {
+        Self { filter: Some(filter.clone()).filter(|filter| !filter.is_empty()), ..self }
     }
 
     /// Where the read is: behind the last entry that was handed out. [`Chunk::resume`](crate::Chunk::resume) and
@@ -360,7 +376,7 @@ impl EntryIter {
             match body {
                 Body::Loki(entries) => self.spare = Some(entries),
                 Body::Columnar(rows) => self.spare_work = Some(rows.into_work()),
-                Body::Memory(_) => {}
+                Body::Memory(_) | Body::Picked(..) => {}
             }
         }
     }
@@ -381,20 +397,12 @@ impl EntryIter {
     /// Opens a source, if its turn has come; `None` if it is damaged and the policy is to skip it.
     fn open(&mut self, source: Source) -> Result<Option<Cursor>, Error> {
         let (body, of) = match source {
-            Source::Memory(head) => (Body::Memory(head), None),
+            Source::Memory(head) => (self.pick(head), None),
             Source::Stored(block) => {
                 let body = match &block {
                     Block::Loki(block) => self.decode(block).map(Body::Loki),
                     Block::Columnar(group) => {
-                        let (budget, work) = (self.budget(), self.spare_work.take().unwrap_or_default());
-                        match Rows::open(group, &self.reading.limits, budget, work) {
-                            Ok(rows) => Ok(Body::Columnar(Box::new(rows))),
-                            Err(cause) => {
-                                // What was opened in vain has cost the same.
-                                self.spent = self.spent.saturating_add(group.opening_bytes());
-                                Err(cause)
-                            }
-                        }
+                        self.open_group(group).map(|rows| Body::Columnar(Box::new(rows)))
                     }
                 };
                 let of = (block.number(), *block.meta());
@@ -414,12 +422,36 @@ impl EntryIter {
         let start = partition(0, len, |rank| at(rank).is_some_and(|timestamp| timestamp < first));
         let end = partition(start, len, |rank| at(rank).is_some_and(|timestamp| timestamp <= last));
         let lost = of.map(|(number, meta)| Lost { number, meta, first: start, end });
-        if let Body::Columnar(_) = body {
+        if let Body::Columnar(rows) = &body {
             self.stats.blocks_decoded += 1;
+            if let Some(tested) = rows.tested() {
+                self.stats.lines_tested += to_u64(tested);
+                self.stats.blocks_pruned += u64::from(tested == 0 && rows.len() == 0);
+            }
         }
         let mut cursor = Cursor { body, start, end, lost, counted: Cost::default() };
         self.count(&mut cursor)?;
         Ok(Some(cursor))
+    }
+
+    fn open_group(&mut self, group: &Group) -> Result<Rows, Error> {
+        let (budget, work) = (self.budget(), self.spare_work.take().unwrap_or_default());
+        let Reading { limits, .. } = &self.reading;
+        let rows = match &self.filter {
+            None => Rows::open(group, limits, budget, work),
+            Some(filter) => Rows::open_wanted(group, limits, budget, work, filter, self.range),
+        };
+        // What was opened in vain has cost the same.
+        rows.inspect_err(|_| self.spent = self.spent.saturating_add(group.opening_bytes()))
+    }
+
+    /// The entries of a block in memory that are wanted.
+    fn pick(&mut self, head: Arc<Head>) -> Body {
+        let Some(filter) = &self.filter else { return Body::Memory(head) };
+        self.stats.lines_tested += to_u64(head.len());
+        let ranks = (0..).zip(head.ranks()).filter(|(_, (_, line, _))| filter.matches(line));
+        let ranks = ranks.map(|(rank, _)| rank).collect();
+        Body::Picked(head, ranks)
     }
 
     /// Makes the next entries of a cursor ready; says how many, of `run` at most. `None` if they are damaged and the
@@ -482,6 +514,10 @@ impl EntryIter {
         self.stats.blocks_decoded += 1;
         self.stats.stored_bytes += to_u64(block.data.len());
         self.stats.decoded_bytes += to_u64(entries.payload_bytes());
+        if let Some(filter) = &self.filter {
+            self.stats.lines_tested += to_u64(entries.len());
+            entries.keep(filter);
+        }
         Ok(entries)
     }
 
@@ -568,12 +604,15 @@ impl Cursor {
         if (self.start, self.end) != (first, end) {
             match direction {
                 Direction::Forward => {
-                    meta.entries -= to_u64(self.start);
-                    meta.min_ns = self.body.timestamp(self.start).unwrap_or(meta.min_ns);
+                    // Behind the last that was handed out, whether wanted or not.
+                    let start = self.start.checked_sub(1).map_or(0, |last| self.body.place(last) + 1);
+                    meta.entries -= to_u64(start);
+                    meta.min_ns = self.body.time_at(start).unwrap_or(meta.min_ns);
                 }
                 Direction::Backward => {
-                    meta.entries = to_u64(self.end);
-                    meta.max_ns = self.body.timestamp(self.end.wrapping_sub(1)).unwrap_or(meta.max_ns);
+                    let end = self.body.place(self.end);
+                    meta.entries = to_u64(end);
+                    meta.max_ns = self.body.time_at(end.wrapping_sub(1)).unwrap_or(meta.max_ns);
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::block::Source;
 use crate::cursor::Cursor;
+use crate::filter::LineFilter;
 use crate::iter::{EntryIter, Reading};
 use crate::range::{Direction, TimeRange};
 use crate::symbols::SymbolTable;
@@ -27,6 +28,17 @@ impl Snapshot {
     pub fn entries_in(&self, range: impl Into<TimeRange>, direction: Direction) -> EntryIter {
         let range = self.range.intersection(range.into());
         EntryIter::new(self.reading, self.symbols.clone(), self.sources.iter().cloned(), range, direction)
+    }
+
+    /// The entries of `range`, as far as the snapshot was taken of it, whose lines a filter wants; see
+    /// [`Chunk::filter`](crate::Chunk::filter).
+    pub fn filter_in(
+        &self,
+        range: impl Into<TimeRange>,
+        filter: &LineFilter,
+        direction: Direction,
+    ) -> EntryIter {
+        self.entries_in(range, direction).wanted(filter)
     }
 
     /// What is left of a read that was left at `cursor`, of this snapshot or another one of the same builder.

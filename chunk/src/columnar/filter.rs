@@ -54,6 +54,15 @@ pub(crate) fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// The words of some text that are words of whatever it is in: those that do not reach to its ends.
+pub(crate) fn inner_words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let is_other = |byte: &u8| !is_in_word(*byte);
+    let (first, last) = (text.iter().position(is_other), text.iter().rposition(is_other));
+    // With what is around them: a digit in front of a word counts.
+    let inner = first.zip(last).and_then(|(first, last)| text.get(first..=last));
+    words(inner.unwrap_or_default())
+}
+
 /// Whether a run of letters is a word.
 fn is_word(letters: &[u8]) -> bool {
     (SHORTEST..=LONGEST).contains(&letters.len()) && !letters.iter().all(u8::is_ascii_hexdigit)

@@ -9,6 +9,7 @@ use super::fault::Fault;
 use super::group::Group;
 use super::lines::{Decoder, Work};
 use super::metadata::RowMetadata;
+use super::pick;
 use super::raw::RawLines;
 use super::stream::{Kind, Streams};
 use super::time;
@@ -19,59 +20,86 @@ use crate::{Error, Limits};
 /// Rows that are made at once at most: a small part of a group.
 const PIECE: usize = 2048;
 
-/// A group that is open.
+/// A group that is open. Where only some of its rows are wanted, the others are none of its rows.
 #[derive(Debug)]
 pub(crate) struct Rows {
-    group: usize,
-    limits: Limits,
-    streams: Streams,
-    times: Vec<i64>,
-    lines: Option<Lines>,
+    pub(super) group: usize,
+    pub(super) limits: Limits,
+    /// Bytes of memory that it may take in its life.
+    pub(super) budget: usize,
+    pub(super) streams: Streams,
+    /// How many rows the group has, and their times once they are read.
+    pub(super) count: usize,
+    pub(super) times: Vec<i64>,
+    pub(super) lines: Option<Lines>,
     metadata: Option<RowMetadata>,
-    /// The rows that are made.
+    /// Which rows are wanted, if not all are.
+    pub(super) picked: Option<Vec<u32>>,
+    /// Those of them that are made.
     ready: Range<usize>,
-    work: Work,
+    /// Where their lines are among those that were made: counted from this row of the group on or, if there is none, from
+    /// the first that is ready.
+    made_from: Option<usize>,
+    pub(super) work: Work,
     /// What that took before.
     work_before: usize,
     /// Bytes of text that were made so far.
-    made: usize,
+    pub(super) made: usize,
     /// Bytes of metadata that were made in vain.
     vain: usize,
+    /// Lines that were looked at to find out whether they are wanted.
+    pub(super) tested: usize,
     /// How often rows were made.
     pieces: usize,
 }
 
 #[derive(Debug)]
-enum Lines {
+pub(super) enum Lines {
     Split(Box<Decoder>),
     Raw(RawLines),
 }
 
 impl Rows {
     /// Opens a group, within `budget` bytes of memory that it may take in its life. `work` is what lines are made in.
-    pub(crate) fn open(group: &Group, limits: &Limits, budget: usize, mut work: Work) -> Result<Self, Error> {
-        let rows = usize::try_from(group.meta.entries).unwrap_or(usize::MAX);
-        let taken = rows.saturating_mul(size_of::<i64>());
+    pub(crate) fn open(group: &Group, limits: &Limits, budget: usize, work: Work) -> Result<Self, Error> {
+        let mut rows = Self::new(group, limits, budget, work)?;
+        rows.read_times(group)?;
+        Ok(rows)
+    }
+
+    /// A group of which nothing is read yet.
+    pub(super) fn new(group: &Group, limits: &Limits, budget: usize, mut work: Work) -> Result<Self, Error> {
+        let count = usize::try_from(group.meta.entries).unwrap_or(usize::MAX);
+        let taken = count.saturating_mul(size_of::<i64>());
         let left = budget.checked_sub(taken).ok_or(Error::limit("max_decoded_bytes", taken, budget))?;
         let streams = group.streams(left)?;
-        let bounds = (group.meta.min_ns, group.meta.max_ns);
-        let stream = streams.get(Kind::Time).map_err(|fault| fault.into_error(group.number))?;
-        let times = time::decode(stream, group.number, rows, bounds)?;
         work.clear();
         Ok(Self {
             group: group.number,
             limits: *limits,
+            budget,
             streams,
-            times,
+            count,
+            times: Vec::new(),
             lines: None,
             metadata: None,
+            picked: None,
             ready: 0..0,
+            made_from: None,
             work_before: work.memory_bytes(),
             work,
             made: 0,
             vain: 0,
+            tested: 0,
             pieces: 0,
         })
+    }
+
+    pub(super) fn read_times(&mut self, group: &Group) -> Result<(), Error> {
+        let bounds = (group.meta.min_ns, group.meta.max_ns);
+        let stream = self.streams.get(Kind::Time).map_err(|fault| fault.into_error(group.number))?;
+        self.times = time::decode(stream, group.number, self.count, bounds)?;
+        Ok(())
     }
 
     /// Makes lines and metadata of the first of these rows ready, or backward of the last, and says how many are. They
@@ -103,59 +131,108 @@ impl Rows {
     }
 
     fn make(&mut self, rows: Range<usize>, direction: Direction) -> Result<Range<usize>, Fault> {
-        let (count, limits) = (self.times.len(), &self.limits);
         if self.metadata.is_none() {
             let vain = &mut self.vain;
-            self.metadata = Some(RowMetadata::open(&self.streams, self.group, count, limits, vain)?);
+            let metadata = RowMetadata::open(&self.streams, self.group, self.count, &self.limits, vain)?;
+            self.open_lines()?;
+            if let Some(Lines::Split(lines)) = &self.lines {
+                lines.check_others(metadata.columns())?;
+            }
+            self.metadata = Some(metadata);
         }
-        if self.lines.is_none() {
-            self.lines = Some(self.open_lines()?);
-        }
-        match self.lines.as_mut().expect("they were just opened") {
-            Lines::Split(lines) => lines.make(&self.streams, &self.times, rows, direction, &mut self.work),
-            // They are lent as they are; but it is known before that they can be.
-            Lines::Raw(lines) => {
-                for row in rows.clone() {
-                    lines.line(&self.streams, row)?;
+        let Some(picked) = &self.picked else {
+            self.made_from = Some(rows.start);
+            let made =
+                make(self.lines.as_mut(), &self.streams, &self.times, rows, direction, &mut self.work)?;
+            self.made_from = Some(made.start);
+            return Ok(made);
+        };
+        let some = pick::some(rows, direction);
+        let wanted = picked.get(some.clone()).unwrap_or_default();
+        let (streams, times, work) = (&self.streams, &self.times, &mut self.work);
+        match self.lines.as_mut() {
+            Some(Lines::Raw(lines)) => {
+                for row in wanted {
+                    lines.line(streams, *row as usize)?;
                 }
-                Ok(rows)
+                Ok(some)
+            }
+            Some(Lines::Split(lines)) if !pick::are_dense(wanted) => {
+                self.made_from = None;
+                let done = pick::make_single(lines, streams, times, wanted, direction, &mut work.made)?;
+                Ok(some.start.saturating_add(done.start)..some.start.saturating_add(done.end))
+            }
+            lines => {
+                let made = make(lines, streams, times, pick::span(wanted), direction, work)?;
+                self.made_from = Some(made.start);
+                let before = |row: usize| {
+                    let inside = wanted.partition_point(|wanted| (*wanted as usize) < row);
+                    some.start.saturating_add(inside)
+                };
+                Ok(before(made.start)..before(made.end))
             }
         }
     }
 
-    fn open_lines(&self) -> Result<Lines, Fault> {
-        let rows = self.times.len();
+    pub(super) fn open_lines(&mut self) -> Result<(), Fault> {
+        if self.lines.is_some() {
+            return Ok(());
+        }
+        let rows = self.count;
         if self.streams.len(Kind::SkeletonIds) > 0 {
             let lines = Decoder::new(&self.streams, rows, &self.limits)?;
-            lines.check_others(self.metadata.as_ref().map_or(&[], RowMetadata::columns))?;
-            return Ok(Lines::Split(Box::new(lines)));
+            self.lines = Some(Lines::Split(Box::new(lines)));
+            return Ok(());
         }
         let lines = RawLines::open(&self.streams, rows, &self.limits)?;
         if lines.len() != rows {
             return Err(Fault::corrupt(Kind::RawLengths, 0, format!("{} lines of {rows} rows", lines.len())));
         }
-        Ok(Lines::Raw(lines))
+        self.lines = Some(Lines::Raw(lines));
+        Ok(())
+    }
+
+    /// The row of the group that a row is.
+    pub(crate) fn row_of(&self, row: usize) -> Option<usize> {
+        match &self.picked {
+            None => Some(row),
+            Some(picked) => picked.get(row).map(|row| *row as usize),
+        }
+    }
+
+    /// The time of a row of the group, wanted or not.
+    pub(crate) fn time_of(&self, row: usize) -> Option<i64> {
+        self.times.get(row).copied()
+    }
+
+    /// How many lines were looked at to find out which are wanted; `None` if all are.
+    pub(crate) fn tested(&self) -> Option<usize> {
+        self.picked.as_ref().map(|_| self.tested)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.times.len()
+        self.picked.as_ref().map_or(self.times.len(), Vec::len)
     }
 
     pub(crate) fn timestamp(&self, row: usize) -> Option<i64> {
-        self.times.get(row).copied()
+        self.time_of(self.row_of(row)?)
     }
 
     /// A row that is made.
     #[inline]
     pub(crate) fn entry(&self, row: usize) -> Option<Entry<'_>> {
-        let timestamp_ns = *self.times.get(row)?;
+        let of_group = self.row_of(row)?;
+        let timestamp_ns = self.time_of(of_group)?;
         let line = match self.lines.as_ref()? {
-            Lines::Split(_) => self.work.made.line(row.checked_sub(self.ready.start)?)?,
-            Lines::Raw(lines) => lines.line(&self.streams, row).ok()?,
+            Lines::Split(_) => self.work.made.line(match self.made_from {
+                Some(first) => of_group.checked_sub(first)?,
+                None => row.checked_sub(self.ready.start)?,
+            })?,
+            Lines::Raw(lines) => lines.line(&self.streams, of_group).ok()?,
         };
         let metadata = match &self.metadata {
             Some(metadata) if !metadata.is_empty() => {
-                Metadata::interned(metadata.symbols(), metadata.pairs(row))
+                Metadata::interned(metadata.symbols(), metadata.pairs(of_group))
             }
             _ => Metadata::EMPTY,
         };
@@ -178,10 +255,33 @@ impl Rows {
             None => 0,
         };
         let work = self.work.memory_bytes().saturating_sub(self.work_before);
-        let memory = [decoded, self.made, self.vain, metadata, times, lines, work]
+        let picked = self.picked.as_ref().map_or(0, |picked| size_of_val(&picked[..]));
+        let memory = [decoded, self.made, self.vain, metadata, times, lines, work, picked]
             .into_iter()
             .fold(0, usize::saturating_add);
         Cost { stored, decoded, memory }
+    }
+}
+
+/// Makes some of these rows of a group, or what is at hand of their lines; says which.
+pub(super) fn make(
+    lines: Option<&mut Lines>,
+    streams: &Streams,
+    times: &[i64],
+    rows: Range<usize>,
+    direction: Direction,
+    work: &mut Work,
+) -> Result<Range<usize>, Fault> {
+    match lines {
+        Some(Lines::Split(lines)) => lines.make(streams, times, rows, direction, work),
+        // They are lent as they are; but it is known before that they can be.
+        Some(Lines::Raw(lines)) => {
+            for row in rows.clone() {
+                lines.line(streams, row)?;
+            }
+            Ok(rows)
+        }
+        None => Ok(0..0),
     }
 }
 

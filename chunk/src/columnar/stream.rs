@@ -190,6 +190,12 @@ impl Streams {
         self.many(kind).iter().map(Part::len)
     }
 
+    /// How many bytes all streams have, without decompressing them.
+    pub(crate) fn plain_bytes(&self) -> usize {
+        let parts = self.parts.iter().chain(&self.raw_lines).chain(&self.columns);
+        parts.map(Part::len).fold(0, usize::saturating_add)
+    }
+
     /// Every stream that was written and is not empty, in the order they are stored.
     pub(crate) fn written(&self) -> impl Iterator<Item = (Kind, &[u8])> {
         let once = Kind::ONCE.into_iter().filter_map(|kind| Some((kind, self.get(kind).ok()?)));

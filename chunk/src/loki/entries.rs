@@ -10,6 +10,7 @@ use super::format::{Format, Reader, take_uvarint};
 use crate::chunk::BlockMeta;
 use crate::entry::{Entry, Metadata};
 use crate::error::to_u64;
+use crate::filter::LineFilter;
 use crate::symbols::SymbolTable;
 use crate::{Codec, Error, Limits, Section};
 
@@ -129,6 +130,15 @@ impl Entries {
             }
         }
         Ok(())
+    }
+
+    /// Forgets the entries whose lines a filter does not want.
+    pub(crate) fn keep(&mut self, filter: &LineFilter) {
+        let Self { payload, rows } = self;
+        let bytes = payload.bytes();
+        let line =
+            |row: &Row| bytes.get(usize::try_from(row.line.0).ok()?..usize::try_from(row.line.1).ok()?);
+        rows.retain(|row| line(row).is_some_and(|line| filter.matches(line)));
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -26,19 +26,19 @@ pub(super) const MAX_ROOM: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Decoder {
     /// The skeleton of each row from 1; 0 for none.
-    of_row: Vec<u16>,
-    templates: Templates,
-    columns: Vec<Column>,
-    open: Vec<Option<Open>>,
+    pub(super) of_row: Vec<u16>,
+    pub(super) templates: Templates,
+    pub(super) columns: Vec<Column>,
+    pub(super) open: Vec<Option<Open>>,
     /// At each step: for each column, and at last for raw lines, how many values come before.
-    marks: Vec<u32>,
-    step: usize,
-    raw: Option<RawLines>,
+    pub(super) marks: Vec<u32>,
+    pub(super) step: usize,
+    pub(super) raw: Option<RawLines>,
     /// Bytes that all of it takes, of columns only those that are open.
-    memory: usize,
+    pub(super) memory: usize,
     /// And all columns.
     most: usize,
-    limits: Limits,
+    pub(super) limits: Limits,
 }
 
 /// A column that is open.
@@ -177,18 +177,17 @@ impl Decoder {
     }
 
     /// Opens the columns of a skeleton.
-    fn open(&mut self, template: &Template, streams: &Streams) -> Result<(), Fault> {
-        for number in self.templates.steps(template).iter().filter_map(Step::column) {
-            let number = number as usize;
-            let (Some(place @ None), Some(column)) = (self.open.get_mut(number), self.columns.get(number))
-            else {
-                continue;
-            };
-            let (values, longest) = column::decode(column, streams, usize::MAX)?;
-            self.memory = self.memory.saturating_add(column.memory());
-            *place = Some(Open { values, longest });
+    pub(super) fn open(&mut self, template: &Template, streams: &Streams) -> Result<(), Fault> {
+        let Self { templates, open, columns, memory, .. } = self;
+        for number in templates.steps(template).iter().filter_map(Step::column) {
+            open_column(number as usize, columns, open, memory, streams)?;
         }
         Ok(())
+    }
+
+    /// Opens a column.
+    pub(super) fn open_column(&mut self, number: usize, streams: &Streams) -> Result<(), Fault> {
+        open_column(number, &self.columns, &mut self.open, &mut self.memory, streams)
     }
 
     /// Makes lines of some of these rows, from the first on or backward from the last, in `work`; says which. `times`
@@ -215,10 +214,8 @@ impl Decoder {
             return Err(Fault::corrupt(Kind::SkeletonIds, 0, what));
         };
         piece.sort(of_row, self.templates.list().len());
-        if piece.has_raw() && self.raw.is_none() {
-            let raw = self.open_raw(streams)?;
-            self.memory = self.memory.saturating_add(raw.memory_bytes());
-            self.raw = Some(raw);
+        if piece.has_raw() {
+            self.open_raw(streams)?;
         }
         for &kind in piece.kinds() {
             let template =
@@ -287,16 +284,37 @@ impl Decoder {
         piece.next = counts;
     }
 
-    /// The lines that have no skeleton.
-    fn open_raw(&self, streams: &Streams) -> Result<RawLines, Fault> {
+    /// Opens the lines that have no skeleton.
+    pub(super) fn open_raw(&mut self, streams: &Streams) -> Result<(), Fault> {
+        if self.raw.is_some() {
+            return Ok(());
+        }
         let rows = self.of_row.iter().filter(|&&skeleton| skeleton == 0).count();
         let lines = RawLines::open(streams, rows, &self.limits)?;
-        if lines.len() == rows {
-            return Ok(lines);
+        if lines.len() != rows {
+            let what = format!("{} raw lines for {rows} rows", lines.len());
+            return Err(Fault::corrupt(Kind::RawLengths, 0, what));
         }
-        let what = format!("{} raw lines for {rows} rows", lines.len());
-        Err(Fault::corrupt(Kind::RawLengths, 0, what))
+        self.memory = self.memory.saturating_add(lines.memory_bytes());
+        self.raw = Some(lines);
+        Ok(())
     }
+}
+
+fn open_column(
+    number: usize,
+    columns: &[Column],
+    open: &mut [Option<Open>],
+    memory: &mut usize,
+    streams: &Streams,
+) -> Result<(), Fault> {
+    let (Some(place @ None), Some(column)) = (open.get_mut(number), columns.get(number)) else {
+        return Ok(());
+    };
+    let (values, longest) = column::decode(column, streams, usize::MAX)?;
+    *memory = memory.saturating_add(column.memory());
+    *place = Some(Open { values, longest });
+    Ok(())
 }
 
 /// The skeleton of each row.

@@ -1,0 +1,195 @@
+//! Which values of a column have some text where it is demanded, found out for all of them at once.
+
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use super::place::Spot;
+use crate::columnar::column::{
+    Column, Ids, Values, Words, print_cells, size_for, unpack_from, width_of_class,
+};
+use crate::columnar::fault::Fault;
+use crate::columnar::stream::Streams;
+use crate::filter::{Case, Needle};
+
+/// Numbers that are printed at once.
+const PRINTED: usize = 1024;
+
+/// What is demanded of a value.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) spot: Spot,
+    /// All of the text if it is to be inside, and a part of it otherwise.
+    pub(super) text: &'a [u8],
+    pub(super) needle: &'a Needle,
+}
+
+impl Wanted<'_> {
+    #[inline]
+    fn is_met(&self, value: &[u8]) -> bool {
+        let (length, case) = (self.text.len(), self.needle.case());
+        let part = match self.spot {
+            Spot::Inside => return self.needle.is_in(value),
+            Spot::Whole => Some(value),
+            Spot::Start => value.get(..length),
+            Spot::End => value.len().checked_sub(length).and_then(|start| value.get(start..)),
+        };
+        part.is_some_and(|part| case.same(part, self.text))
+    }
+}
+
+/// Which values of a column meet a demand.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Met {
+    None,
+    All,
+    /// It depends on the row.
+    Unknown,
+    Some(Bits),
+}
+
+/// A set of numbers.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Bits(Vec<u64>);
+
+impl Bits {
+    pub(super) fn has(&self, number: usize) -> bool {
+        self.0.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
+    }
+
+    fn insert(&mut self, number: usize) {
+        let place = number / 64;
+        if self.0.len() <= place {
+            self.0.resize(place.saturating_add(1), 0);
+        }
+        if let Some(word) = self.0.get_mut(place) {
+            *word |= 1 << (number % 64);
+        }
+    }
+
+    fn of(numbers: impl Iterator<Item = bool>) -> Met {
+        let mut bits = Self::default();
+        for (number, _) in numbers.enumerate().filter(|(_, is_in)| *is_in) {
+            bits.insert(number);
+        }
+        bits.or_none()
+    }
+
+    fn or_none(self) -> Met {
+        if self.0.is_empty() { Met::None } else { Met::Some(self) }
+    }
+}
+
+/// About what it takes to ask a column, in bytes that are looked at.
+pub(super) fn effort(column: &Column, streams: &Streams) -> Result<usize, Fault> {
+    Ok(column.part(streams)?.len().saturating_add(column.memory()).saturating_add(column.rows))
+}
+
+/// Asks the values of a column that is open.
+pub(super) fn ask(
+    column: &Column,
+    values: &Values,
+    streams: &Streams,
+    wanted: &Wanted<'_>,
+) -> Result<Met, Fault> {
+    let part = column.part(streams)?;
+    Ok(match values {
+        Values::Const(text) => {
+            if wanted.is_met(text) {
+                Met::All
+            } else {
+                Met::None
+            }
+        }
+        Values::Dict { ids, words } => {
+            let met: Vec<bool> = match words {
+                Words::Cells(cells) => texts(cells.bytes(), cells.size()).map(|t| wanted.is_met(t)).collect(),
+                Words::Pieces(text) => {
+                    pieces(&text.bytes, &text.pieces).map(|piece| wanted.is_met(piece)).collect()
+                }
+            };
+            if !met.contains(&true) {
+                return Ok(Met::None);
+            }
+            if met.iter().all(|met| *met) {
+                return Ok(Met::All);
+            }
+            let has = |id: usize| met.get(id) == Some(&true);
+            match ids {
+                Ids::Bytes => Bits::of(part.iter().map(|id| has(usize::from(*id)))),
+                Ids::Wide(ids) => Bits::of(ids.iter().map(|id| has(usize::from(*id)))),
+                Ids::Packed(width) => Bits::of(
+                    unpack_from(part, *width, 0, column.rows).map(|id| usize::try_from(id).is_ok_and(has)),
+                ),
+            }
+        }
+        Values::Text { pieces: all, start } => {
+            let bytes = part.get(*start..).unwrap_or_default();
+            match (wanted.spot, wanted.needle.case()) {
+                (Spot::Inside, Case::Exact) => inside(bytes, all, wanted.needle),
+                _ => Bits::of(pieces(bytes, all).map(|piece| wanted.is_met(piece))),
+            }
+        }
+        Values::Numbers(numbers) => {
+            let size = size_for(width_of_class(column.class));
+            let (mut list, mut cells) = (Vec::new(), vec![0; PRINTED.saturating_mul(size)]);
+            let mut bits = Bits::default();
+            let mut first = 0usize;
+            while first < column.rows {
+                let count = column.rows.saturating_sub(first).min(PRINTED);
+                numbers.read(part, column.rows, first, count, &mut list);
+                let cells = cells.get_mut(..list.len().saturating_mul(size)).unwrap_or_default();
+                print_cells(column.class, &list, cells)?;
+                for (number, _) in (first..).zip(texts(cells, size)).filter(|(_, text)| wanted.is_met(text)) {
+                    bits.insert(number);
+                }
+                first = first.saturating_add(count);
+            }
+            bits.or_none()
+        }
+        Values::Fixed { .. } => {
+            let mut text = Vec::new();
+            let values = part.chunks_exact(column.class.fixed_bytes().unwrap_or(1)).take(column.rows);
+            Bits::of(values.map(|value| {
+                text.clear();
+                column.class.print_bytes(value, &mut text);
+                wanted.is_met(&text)
+            }))
+        }
+        Values::RowTime { .. } | Values::Same(_) => Met::Unknown,
+    })
+}
+
+/// The text of each cell.
+fn texts(cells: &[u8], size: usize) -> impl Iterator<Item = &[u8]> {
+    cells.chunks_exact(size).map(|cell| {
+        let length = cell.last().copied().map_or(0, usize::from);
+        cell.get(..length).unwrap_or_default()
+    })
+}
+
+fn pieces<'a>(bytes: &'a [u8], all: &'a [(u32, u32)]) -> impl Iterator<Item = &'a [u8]> {
+    all.iter().map(|&(start, length)| {
+        let end = (start as usize).saturating_add(length as usize);
+        bytes.get(start as usize..end).unwrap_or_default()
+    })
+}
+
+/// The pieces of a text that have the needle in them, found by looking through the whole text.
+fn inside(bytes: &[u8], all: &[(u32, u32)], needle: &Needle) -> Met {
+    let mut bits = Bits::default();
+    let mut at = 0usize;
+    while let Some(found) = bytes.get(at..).and_then(|rest| needle.find(rest)) {
+        let start = at.saturating_add(found);
+        let end = start.saturating_add(needle.text().len());
+        let end_of = |&(start, length): &(u32, u32)| (start as usize).saturating_add(length as usize);
+        // The piece that its first byte is in: the first that ends behind it.
+        let number = all.partition_point(|piece| end_of(piece) <= start);
+        let Some(piece) = all.get(number) else { break };
+        if end <= end_of(piece) {
+            bits.insert(number);
+            at = end_of(piece);
+        } else {
+            at = start.saturating_add(1);
+        }
+    }
+    bits.or_none()
+}

@@ -1,0 +1,189 @@
+//! A group of which only the rows are wanted whose lines pass a filter. The word filter, skeletons and columns are asked
+//! first, and the times are read only if there is hope; lines are made where nothing else can tell.
+
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use std::ops::Range;
+
+use super::fault::Fault;
+use super::filter::{Filter, inner_words};
+use super::group::Group;
+use super::lines::{Answer, Decoder, Made, Work};
+use super::rows::{Lines, Rows};
+use super::stream::Streams;
+use crate::filter::{Case, Condition, LineFilter, Needle};
+use crate::range::{Direction, TimeRange};
+use crate::{Error, Limits};
+
+/// Rows that are made at once at most.
+const PIECE: usize = 512;
+/// One in so many rows has to be wanted for all between to be made.
+const SPARSE: usize = 4;
+
+impl Rows {
+    /// Opens the rows of a group that are in a range of time and have lines that a filter wants; otherwise as
+    /// [`open`](Rows::open).
+    pub(crate) fn open_wanted(
+        group: &Group,
+        limits: &Limits,
+        budget: usize,
+        work: Work,
+        filter: &LineFilter,
+        range: TimeRange,
+    ) -> Result<Self, Error> {
+        let mut rows = Self::new(group, limits, budget, work)?;
+        rows.picked = Some(Vec::new());
+        if rules_out(&rows.streams, filter) {
+            return Ok(rows);
+        }
+        let fault = |fault: Fault| fault.into_error(group.number);
+        rows.open_lines().map_err(fault)?;
+        let search = match &mut rows.lines {
+            Some(Lines::Split(lines)) => {
+                let search = lines.search(&rows.streams, filter).map_err(fault)?;
+                if !lines.is_hopeful(&search) {
+                    return Ok(rows);
+                }
+                Some(search)
+            }
+            _ => None,
+        };
+        rows.read_times(group)?;
+        let wanted = range_of(&rows.times, range);
+        let picked = match (&mut rows.lines, search) {
+            (Some(Lines::Split(lines)), Some(search)) => {
+                let mut found = Vec::new();
+                let mut show = |row: usize, answer| {
+                    if let (Answer::Yes | Answer::Maybe, Ok(row)) = (answer, u32::try_from(row)) {
+                        found.push((row, answer));
+                    }
+                };
+                lines.answer(&search, &rows.streams, wanted, filter, &mut show).map_err(fault)?;
+                rows.test(found, filter)
+            }
+            _ => rows.test_whole(wanted, filter),
+        };
+        rows.picked = Some(picked.map_err(fault)?);
+        Ok(rows)
+    }
+
+    /// Those of these rows, in order, whose lines the filter wants; where it is not known, they are made and looked at.
+    fn test(&mut self, found: Vec<(u32, Answer)>, filter: &LineFilter) -> Result<Vec<u32>, Fault> {
+        let unknown = found.iter().filter(|(_, answer)| *answer == Answer::Maybe).map(|(row, _)| *row);
+        let unknown: Vec<u32> = unknown.collect();
+        let mut wanted = Vec::with_capacity(unknown.len());
+        let mut rest = &unknown[..];
+        while !rest.is_empty() {
+            let some = rest.get(..rest.len().min(PIECE)).unwrap_or_default();
+            let Some(Lines::Split(lines)) = self.lines.as_mut() else { break };
+            let Self { streams, times, work, .. } = self;
+            let done = if are_dense(some) {
+                let made = lines.make(streams, times, span(some), Direction::Forward, work)?;
+                let done = some.partition_point(|row| (*row as usize) < made.end);
+                let line = |row: &u32| work.made.line((*row as usize).checked_sub(made.start)?);
+                wanted.extend(
+                    some.iter().take(done).map(|row| line(row).is_some_and(|line| filter.matches(line))),
+                );
+                done
+            } else {
+                let done = lines.make_single(streams, times, some, &mut work.made)?;
+                let line = |number| work.made.line(number);
+                wanted.extend((0..done).map(|number| line(number).is_some_and(|line| filter.matches(line))));
+                done
+            };
+            rest = rest.get(done..).unwrap_or_default();
+            self.tested = self.tested.saturating_add(done);
+            self.made = self.made.saturating_add(self.work.made.bytes());
+            if self.made > self.budget {
+                return Err(Fault::limit("max_decoded_bytes", self.made, self.budget));
+            }
+        }
+        let mut wanted = wanted.into_iter();
+        let is_wanted = |(_, answer): &(u32, Answer)| *answer == Answer::Yes || wanted.next() == Some(true);
+        Ok(found.into_iter().filter(is_wanted).map(|(row, _)| row).collect())
+    }
+
+    /// The same of lines that are stored as they are.
+    fn test_whole(&mut self, rows: Range<usize>, filter: &LineFilter) -> Result<Vec<u32>, Fault> {
+        let Some(Lines::Raw(lines)) = &self.lines else { return Ok(Vec::new()) };
+        self.tested = self.tested.saturating_add(rows.len());
+        let mut wanted = Vec::new();
+        for row in rows {
+            if filter.matches(lines.line(&self.streams, row)?) {
+                wanted.extend(u32::try_from(row));
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+/// The rows of a range of time.
+fn range_of(times: &[i64], range: TimeRange) -> Range<usize> {
+    let (Some(first), Some(last)) = (range.first(), range.last()) else { return 0..0 };
+    let start = times.partition_point(|time| *time < first);
+    start..times.partition_point(|time| *time <= last).max(start)
+}
+
+/// Whether the words of a group say that no line is wanted. A word filter that cannot be read says nothing: that costs
+/// time, and no lines.
+fn rules_out(streams: &Streams, filter: &LineFilter) -> bool {
+    let conditions = || filter.conditions().iter().filter(|condition| !condition.is_negated);
+    if !conditions()
+        .any(|condition| condition.needles.iter().all(|needle| whole_words(needle).next().is_some()))
+    {
+        return false;
+    }
+    let Ok(Some(known)) = Filter::open(streams) else { return false };
+    let lacks = |needle: &Needle| whole_words(needle).any(|word| !known.may_hold(word));
+    let fails = |condition: &Condition| condition.needles.iter().all(lacks);
+    conditions().any(fails)
+}
+
+/// Words that each line has that has the text. They are known as they are written, so there are none where case does not
+/// count.
+fn whole_words(needle: &Needle) -> impl Iterator<Item = &[u8]> {
+    inner_words(if needle.case() == Case::Exact { needle.text() } else { &[] })
+}
+
+/// The first of some rows, or backward the last.
+pub(super) fn some(rows: Range<usize>, direction: Direction) -> Range<usize> {
+    match direction {
+        Direction::Forward => rows.start..rows.end.min(rows.start.saturating_add(PIECE)),
+        Direction::Backward => rows.start.max(rows.end.saturating_sub(PIECE))..rows.end,
+    }
+}
+
+/// From the first of these rows to the last.
+pub(super) fn span(rows: &[u32]) -> Range<usize> {
+    match (rows.first(), rows.last()) {
+        (Some(first), Some(last)) => *first as usize..(*last as usize).saturating_add(1),
+        _ => 0..0,
+    }
+}
+
+/// Whether to make all rows from the first of these to the last takes less than to make these alone.
+pub(super) fn are_dense(rows: &[u32]) -> bool {
+    span(rows).len() <= rows.len().saturating_mul(SPARSE)
+}
+
+/// Makes the first of some rows alone, or backward the last; says which.
+pub(super) fn make_single(
+    lines: &mut Decoder,
+    streams: &Streams,
+    times: &[i64],
+    rows: &[u32],
+    direction: Direction,
+    made: &mut Made,
+) -> Result<Range<usize>, Fault> {
+    let mut start = 0usize;
+    loop {
+        let rest = rows.get(start..).unwrap_or_default();
+        let done = lines.make_single(streams, times, rest, made)?;
+        let end = start.saturating_add(done);
+        if direction == Direction::Forward || end >= rows.len() {
+            return Ok(start..end);
+        }
+        // Their lines are long: half of them may be few enough.
+        start = start.saturating_add(rest.len().div_ceil(2));
+    }
+}
