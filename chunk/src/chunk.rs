@@ -304,6 +304,10 @@ impl Chunk {
         &self.bytes
     }
 
+    pub(crate) fn policy(&self) -> CorruptionPolicy {
+        self.policy
+    }
+
     /// What it may ask of its reader.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits

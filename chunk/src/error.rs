@@ -134,6 +134,11 @@ impl Error {
         Self::Corrupt { section, offset: to_u64(offset), what: what.into() }
     }
 
+    /// Whether the bytes are not as they were written, so that others may be good all the same.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Truncated { .. } | Self::ChecksumMismatch { .. })
+    }
+
     pub(crate) fn limit(limit: &'static str, value: usize, max: usize) -> Self {
         Self::LimitExceeded { limit, value: to_u64(value), max: to_u64(max) }
     }

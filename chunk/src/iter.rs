@@ -470,9 +470,7 @@ impl EntryIter {
 
     /// Reports a block, or what is left of it, as damaged, if that is the policy and `cause` is damage.
     fn skip(&mut self, meta: BlockMeta, number: usize, cause: Error) -> Result<(), Error> {
-        let is_damage =
-            matches!(cause, Error::Corrupt { .. } | Error::Truncated { .. } | Error::ChecksumMismatch { .. });
-        if !is_damage || self.reading.policy == CorruptionPolicy::Fail {
+        if !cause.is_damage() || self.reading.policy == CorruptionPolicy::Fail {
             return Err(cause);
         }
         let kind = DamageKind::Lost { entries: meta.entries, cause };

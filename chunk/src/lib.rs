@@ -102,6 +102,7 @@ mod builder;
 mod chunk;
 mod codec;
 pub mod columnar;
+mod counts;
 mod cursor;
 mod damage;
 mod entry;
@@ -123,6 +124,7 @@ pub use builder::{Append, Builder, BuilderOptions, EncodedBlock, EncodedChunk, P
 pub use chunk::{BlockMeta, Chunk};
 pub use codec::{Codec, UnknownCodec};
 pub use columnar::profile::Profile;
+pub use counts::{Counts, StepCount};
 pub use cursor::Cursor;
 pub use damage::{CorruptionPolicy, Damage, DamageKind};
 pub use entry::{Entry, Metadata, MetadataIter};

@@ -181,7 +181,7 @@ impl Merge {
 }
 
 /// The same for entries of one time that are the same. Pairs of metadata are, in whatever order.
-fn key_of(entry: &Entry<'_>, key: &mut Vec<u8>) {
+pub(crate) fn key_of(entry: &Entry<'_>, key: &mut Vec<u8>) {
     key.clear();
     let mut put = |part: &[u8]| {
         put_uvarint(key, to_u64(part.len()));

@@ -95,6 +95,17 @@ impl Rows {
         })
     }
 
+    /// The times of all rows of a group, and what of `budget` is left after them.
+    pub(crate) fn times_of(
+        group: &Group,
+        limits: &Limits,
+        budget: usize,
+    ) -> Result<(Vec<i64>, usize), Error> {
+        let rows = Self::open(group, limits, budget, Work::default())?;
+        let left = budget.saturating_sub(rows.cost().memory);
+        Ok((rows.times, left))
+    }
+
     pub(super) fn read_times(&mut self, group: &Group) -> Result<(), Error> {
         let bounds = (group.meta.min_ns, group.meta.max_ns);
         let stream = self.streams.get(Kind::Time).map_err(|fault| fault.into_error(group.number))?;

@@ -1,0 +1,200 @@
+//! How many entries there are in each step of time, by times alone: no line is made, and of a block that lies in one step
+//! nothing is read.
+
+use std::num::NonZeroU64;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashSet;
+
+use crate::Error;
+use crate::block::Block;
+use crate::chunk::Chunk;
+use crate::columnar::rows::Rows;
+use crate::damage::{CorruptionPolicy, Damage, DamageKind};
+use crate::merge::key_of;
+use crate::range::{Direction, TimeRange};
+
+/// Entries by steps of time, from [`Chunk::counts`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counts {
+    /// The steps that have entries, by time.
+    pub steps: Vec<StepCount>,
+    /// The first block, by its number, that has time in common with one before it: an entry may be in both then, so whoever
+    /// drops duplicates has to look at the entries. `None` if no entry of the range is there twice, but for those that one
+    /// block has twice.
+    pub overlap: Option<usize>,
+    /// Blocks that could not be read and are not counted; only with a policy that skips them. Those that were found on
+    /// opening are told by [`Chunk::damage`].
+    pub damage: Vec<Damage>,
+}
+
+/// How many entries a step has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepCount {
+    /// Where the step starts, nanoseconds since 1970: a multiple of its length, or the least time there is.
+    pub start_ns: i64,
+    /// Entries from there on, up to the next step.
+    pub entries: u64,
+}
+
+impl Chunk {
+    /// How many entries of a range of time there are in each step of `step_ns` nanoseconds. Steps start at multiples of
+    /// their length since 1970; one that the range cuts counts what is in the range.
+    ///
+    /// A block that lies in the range and in one step as a whole counts by what the index says of it. Of other columnar
+    /// ones only the times are decompressed, and Loki's as a whole. Takes memory for the times of a block, and 16 bytes for
+    /// each step of each.
+    ///
+    /// # Errors
+    ///
+    /// What a read of the range has, but only as far as times are concerned.
+    pub fn counts(&self, range: impl Into<TimeRange>, step_ns: NonZeroU64) -> Result<Counts, Error> {
+        let range = range.into();
+        let mut counting = Counting {
+            chunk: self,
+            range,
+            step_ns: step_ns.get().into(),
+            left: self.limits().max_decoded_bytes,
+            steps: Vec::new(),
+        };
+        let mut damage = Vec::new();
+        for block in &self.parsed().blocks {
+            if let Err(cause) = counting.block(block, &mut damage) {
+                if !cause.is_damage() || self.policy() == CorruptionPolicy::Fail {
+                    return Err(cause);
+                }
+                let kind = DamageKind::Lost { entries: block.meta().entries, cause };
+                damage.push(block.meta().damage(block.number(), kind));
+            }
+        }
+        let steps = counting.finish();
+        Ok(Counts { steps, overlap: self.overlap(range)?, damage })
+    }
+
+    /// The first block with entries of the range that may be in one before it too.
+    fn overlap(&self, range: TimeRange) -> Result<Option<usize>, Error> {
+        let mut newest: Option<i64> = None;
+        for block in &self.parsed().blocks {
+            let meta = block.meta();
+            if !range.overlaps(meta.min_ns, meta.max_ns) {
+                continue;
+            }
+            // The nanosecond that two blocks have in common is looked at.
+            let repeats = match newest {
+                Some(newest) if newest == meta.min_ns && range.contains(newest) => self.repeats(newest)?,
+                Some(newest) => meta.min_ns < newest,
+                None => false,
+            };
+            if repeats {
+                return Ok(Some(block.number()));
+            }
+            newest = newest.max(Some(meta.max_ns));
+        }
+        Ok(None)
+    }
+
+    /// Whether two entries of a time are the same.
+    fn repeats(&self, time_ns: i64) -> Result<bool, Error> {
+        let mut seen = HashSet::<Vec<u8>, RandomState>::default();
+        let mut key = Vec::new();
+        let mut entries = self.entries(time_ns..=time_ns, Direction::Forward);
+        while let Some(entry) = entries.next()? {
+            key_of(&entry, &mut key);
+            if !seen.insert(key.clone()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+struct Counting<'a> {
+    chunk: &'a Chunk,
+    range: TimeRange,
+    step_ns: i128,
+    /// What may still be decoded.
+    left: u64,
+    /// Of each block in order of time.
+    steps: Vec<StepCount>,
+}
+
+impl Counting<'_> {
+    fn block(&mut self, block: &Block, damage: &mut Vec<Damage>) -> Result<(), Error> {
+        let meta = block.meta();
+        if !self.range.overlaps(meta.min_ns, meta.max_ns) || meta.entries == 0 {
+            return Ok(());
+        }
+        let is_inside = self.range.contains(meta.min_ns) && self.range.contains(meta.max_ns);
+        if is_inside && self.start_of(meta.min_ns) == self.start_of(meta.max_ns) {
+            self.steps.push(StepCount { start_ns: self.start_of(meta.min_ns), entries: meta.entries });
+            return Ok(());
+        }
+        match block {
+            Block::Columnar(group) => {
+                let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+                let (times, left) = Rows::times_of(group, self.chunk.limits(), left)?;
+                self.left = self.left.min(u64::try_from(left).unwrap_or(u64::MAX));
+                self.times(&times);
+            }
+            Block::Loki(_) => {
+                let mut entries = self.chunk.entries_of(block, self.left);
+                let mut times = Vec::new();
+                while let Some(batch) = entries.next_batch()? {
+                    times.extend(batch.map(|entry| entry.timestamp_ns));
+                }
+                self.left = self.left.saturating_sub(entries.spent_bytes());
+                damage.extend_from_slice(entries.damage());
+                self.times(&times);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts times, which ascend.
+    fn times(&mut self, times: &[i64]) {
+        let (Some(first), Some(last)) = (self.range.first(), self.range.last()) else { return };
+        let start = times.partition_point(|time| *time < first);
+        let end = times.partition_point(|time| *time <= last);
+        let mut rest = times.get(start..end).unwrap_or_default();
+        while let Some(&time) = rest.first() {
+            let start_ns = self.start_of(time);
+            let next = (i128::from(time).div_euclid(self.step_ns) + 1) * self.step_ns;
+            let entries = count_below(rest, next);
+            self.steps.push(StepCount { start_ns, entries: crate::error::to_u64(entries) });
+            rest = rest.get(entries..).unwrap_or_default();
+        }
+    }
+
+    fn start_of(&self, time: i64) -> i64 {
+        let start = i128::from(time).div_euclid(self.step_ns) * self.step_ns;
+        i64::try_from(start).unwrap_or(i64::MIN)
+    }
+
+    /// All steps, those of several blocks together.
+    fn finish(mut self) -> Vec<StepCount> {
+        if !self.steps.is_sorted_by_key(|step| step.start_ns) {
+            self.steps.sort_by_key(|step| step.start_ns);
+        }
+        self.steps.dedup_by(|step, before| {
+            let is_same = step.start_ns == before.start_ns;
+            if is_same {
+                before.entries = before.entries.saturating_add(step.entries);
+            }
+            is_same
+        });
+        self.steps
+    }
+}
+
+/// How many of these times, which ascend, come before the end of a step. Steps may be short, so the end is looked for from
+/// the start on, in strides that double.
+fn count_below(times: &[i64], end: i128) -> usize {
+    let is_below = |time: &i64| i128::from(*time) < end;
+    let mut stride = 1;
+    while times.get(stride).is_some_and(is_below) {
+        stride *= 2;
+    }
+    let low = stride / 2;
+    let window = times.get(low..times.len().min(stride + 1)).unwrap_or_default();
+    low + window.partition_point(is_below)
+}
