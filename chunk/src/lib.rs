@@ -21,7 +21,7 @@
 //!
 //! ```
 //! use forebay_chunk::loki::{Envelope, Object, Schema};
-//! use forebay_chunk::{Builder, BuilderOptions, Codec, Direction, Entry, Limits};
+//! use forebay_chunk::{Builder, BuilderOptions, Chunk, Codec, Direction, Entry, Limits, LineFilter, Profile};
 //!
 //! let mut builder = Builder::new(BuilderOptions { codec: Codec::None, ..BuilderOptions::default() })?;
 //! let trace = [("trace_id", "4bf92f3577b34da6")];
@@ -48,6 +48,14 @@
 //!     println!("{} {}", entry.timestamp_ns, entry.line.escape_ascii());
 //! }
 //! assert_eq!(entries.stats().entries, 2);
+//!
+//! // Only some lines; and the same entries in another format, which is proven before it is given.
+//! let filter = LineFilter::new().any_of(["GET"]).none_of(["500"]);
+//! let mut found = object.chunk.filter(.., &filter, Direction::Backward);
+//! assert_eq!(found.next()?.unwrap().line, b"GET /b 200");
+//! let columnar = object.chunk.recompress(BuilderOptions::columnar(Profile::Balanced))?.expect("three entries");
+//! let columnar = Chunk::open(columnar.bytes, &Limits::default())?;
+//! assert_eq!(columnar.content_hash(), object.chunk.content_hash());
 //! # Ok::<(), forebay_chunk::Error>(())
 //! ```
 //!
@@ -61,6 +69,10 @@
 //!   caller told. Nothing else is ever dropped: empty lines, any bytes, and any `i64` nanosecond are kept.
 //! - **Going on.** A read that was left goes on at its [`Cursor`], in whatever stage or format the blocks are by then. A
 //!   builder written as a [checkpoint](Builder::checkpoint) and restored makes the same chunk.
+//! - **Search.** A [filtered](Chunk::filter) read gives what a test of each line gives, however little of a columnar chunk
+//!   it reads for it. [Counts](Chunk::counts) by steps of time are those of a read, and say where entries may be twice.
+//! - **Change.** [`Chunk::rewrite`] leaves blocks that keep all entries byte for byte as they are; [`merge`] drops what
+//!   several sources have, and nothing else; [`Chunk::recompress`] gives a chunk of the same content hash or an error.
 //! - **Honesty.** No byte of a file is believed unchecked. A read gives the lines that were written, or an
 //!   error with section, offset and both values; with [`CorruptionPolicy::SkipBlock`] it gives what is left
 //!   and a [`Damage`] for what is not. It does not panic, whatever the bytes.
@@ -95,6 +107,7 @@
 //! - `lz4` (default): blocks in Loki's four kinds of lz4. They are compressed here, and decompressed with lz4_flex.
 //! - `zstd` (default): blocks and columnar chunks in Zstandard, with its C library. Without it columnar chunks are
 //!   written without compression, and those that are compressed are refused.
+//! - `cli`: the program `chunkctl`, which inspects, verifies, dumps and converts chunks on disk; `chunkctl --help`.
 //! - `serde`: `Serialize` and `Deserialize` for options, limits, policies and keys.
 
 mod block;
