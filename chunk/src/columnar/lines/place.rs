@@ -4,12 +4,14 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use memchr::{memchr, memchr2};
 
 use super::template::{Template, Templates};
 use crate::columnar::class::{Class, UUID_BYTES};
 use crate::columnar::column::Column;
+use crate::columnar::timestamp::Format;
 use crate::filter::{Case, Needle};
 
 /// Where the bytes lie in the value of a slot.
@@ -278,9 +280,8 @@ pub(super) fn may_hold(class: Class, spot: Spot, text: &[u8], case: Case) -> boo
             text.get(byte).is_some_and(|byte| if is_dash { *byte == b'-' } else { is_hex(false, byte) })
         }),
         Class::Time(format) => {
-            let mut sample = [0; 40];
-            let width = format.print(0, &mut sample);
-            at_some_place(spot, text.len(), width, |at, byte| {
+            let (sample, width) = sample(format);
+            at_some_place(spot, text.len(), *width, |at, byte| {
                 let pair = sample.get(at).zip(text.get(byte));
                 pair.is_some_and(|(like, byte)| match like {
                     // A day may be padded with a blank.
@@ -291,6 +292,20 @@ pub(super) fn may_hold(class: Class, spot: Spot, text: &[u8], case: Case) -> boo
             })
         }
     }
+}
+
+/// A time of a format, and its width.
+fn sample(format: Format) -> &'static ([u8; 40], usize) {
+    static ALL: LazyLock<Vec<([u8; 40], usize)>> = LazyLock::new(|| {
+        let print = |format: Format| {
+            let mut text = [0; 40];
+            let width = format.print(0, &mut text);
+            (text, width)
+        };
+        (1..=u8::MAX).map_while(Format::from_number).map(print).collect()
+    });
+    const NONE: &([u8; 40], usize) = &([0; 40], 0);
+    ALL.get(usize::from(format.number()).wrapping_sub(1)).unwrap_or(NONE)
 }
 
 /// Whether so many bytes fit somewhere into `width` bytes, by what `fits` says of a place and a byte.
@@ -310,7 +325,6 @@ fn at_some_place(spot: Spot, length: usize, width: usize, fits: impl Fn(usize, u
 #[expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-    use crate::columnar::timestamp::Format;
 
     /// Every value of every class, and whatever is in it.
     #[test]

@@ -261,6 +261,10 @@ impl Decoder {
     ) -> Result<Known, Fault> {
         let Some(Some(open)) = self.open.get(number) else { return Ok(Known::Unknown) };
         let text = needle.text().get(demand.bytes.clone()).unwrap_or_default();
+        // Of values that are pieces of text the longest is not known.
+        if open.longest > 0 && text.len() > open.longest {
+            return Ok(Known::None);
+        }
         let wanted = Wanted { spot: demand.spot, text, needle };
         Ok(match ask(column, &open.values, asked.streams, &wanted)? {
             Met::None => Known::None,
