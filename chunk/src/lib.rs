@@ -71,7 +71,7 @@
 //!   builder written as a [checkpoint](Builder::checkpoint) and restored makes the same chunk.
 //! - **Search.** A [filtered](Chunk::filter) read gives what a test of each line gives, however little of a columnar chunk
 //!   it reads for it. [Counts](Chunk::counts) by steps of time are those of a read, and say where entries may be twice.
-//! - **Change.** [`Chunk::rewrite`] leaves blocks that keep all entries byte for byte as they are; [`merge`] drops what
+//! - **Change.** [`Chunk::rewrite`] leaves blocks that keep all entries byte for byte as they are; [`merge`](fn@merge) drops what
 //!   several sources have, and nothing else; [`Chunk::recompress`] gives a chunk of the same content hash or an error.
 //! - **Honesty.** No byte of a file is believed unchecked. A read gives the lines that were written, or an
 //!   error with section, offset and both values; with [`CorruptionPolicy::SkipBlock`] it gives what is left

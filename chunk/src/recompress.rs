@@ -17,7 +17,7 @@ impl Chunk {
     /// # Errors
     ///
     /// What a read of all entries has, and whatever the policy, why some are lost: to copy what is left of a damaged
-    /// chunk is to [`merge`](crate::merge) it with none. [`Error::Corrupt`] if the entries have not the hash that the
+    /// chunk is to [`merge`](crate::merge()) it with none. [`Error::Corrupt`] if the entries have not the hash that the
     /// chunk [says](Self::stored_content_hash); those of [`Builder::append`]; and [`Error::ContentDiffers`], which
     /// nothing leads to that is known.
     pub fn recompress(&self, options: BuilderOptions) -> Result<Option<EncodedChunk>, Error> {
