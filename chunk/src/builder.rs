@@ -225,17 +225,20 @@ impl Builder {
         store: impl FnOnce(&mut Head, i64, &[u8], &[SymbolPair]) -> bool,
     ) -> Result<Append, Error> {
         let Entry { timestamp_ns, line, metadata } = entry;
-        self.check(&entry)?;
+        let decoded_bound = self.check(&entry)?;
         self.pairs.clear();
-        for (name, value) in metadata {
-            let pair = SymbolPair { name: self.interner.intern(name), value: self.interner.intern(value) };
-            self.pairs.push(pair);
+        if !metadata.is_empty() {
+            for (name, value) in metadata {
+                let pair =
+                    SymbolPair { name: self.interner.intern(name), value: self.interner.intern(value) };
+                self.pairs.push(pair);
+            }
         }
         if !store(&mut self.head, timestamp_ns, line, &self.pairs) {
             return Ok(Append::Duplicate);
         }
         self.entries += 1;
-        self.decoded_bound = self.decoded_with(&entry);
+        self.decoded_bound = decoded_bound;
         self.raw_bytes += to_u64(entry.raw_bytes());
         self.bounds = match self.bounds {
             None => Some((timestamp_ns, timestamp_ns)),
@@ -248,8 +251,9 @@ impl Builder {
         Ok(Append::Stored)
     }
 
-    /// Refuses what a reader would refuse, and seals the block if this entry would make it so.
-    fn check(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
+    /// Refuses what a reader would refuse, and seals the block if this entry would make it so. Gives what decoding the
+    /// chunk can cost with the entry.
+    fn check(&mut self, entry: &Entry<'_>) -> Result<u64, Error> {
         let Limits { max_line_bytes, max_symbols, max_symbol_bytes, max_blocks, max_decoded_bytes, .. } =
             self.options.limits;
         self.check_order(entry.timestamp_ns)?;
@@ -278,7 +282,8 @@ impl Builder {
         if bound > max {
             return Err(Error::limit("max_block_bytes", bound, max));
         }
-        let value = self.decoded_with(entry).saturating_add(self.work_bound(entry));
+        let decoded = self.decoded_with(entry);
+        let value = decoded.saturating_add(self.work_bound(entry));
         let limit = "max_decoded_bytes";
         if value > max_decoded_bytes {
             return Err(Error::LimitExceeded { limit, value, max: max_decoded_bytes });
@@ -291,7 +296,7 @@ impl Builder {
         if seals {
             self.seal();
         }
-        Ok(())
+        Ok(decoded)
     }
 
     fn check_order(&self, timestamp_ns: i64) -> Result<(), Error> {
@@ -517,6 +522,7 @@ impl Builder {
 const ENTRY_BYTES: usize = 40;
 
 /// The most that an entry takes in a block: its line and the numbers around it and its pairs.
+#[inline]
 fn encoded_bound(entry: &Entry<'_>) -> usize {
     entry.line.len() + ENTRY_BYTES + 20 * entry.metadata.len()
 }
@@ -533,7 +539,11 @@ pub(crate) fn columnar_bound(bound: usize, symbols: &SymbolTable, entry: &Entry<
     2 * loki_bound(bound, entry) + 5 * (symbols.bytes() + metadata_bytes(entry)) + 10 * symbols.len()
 }
 
+#[inline]
 fn metadata_bytes(entry: &Entry<'_>) -> usize {
+    if entry.metadata.is_empty() {
+        return 0;
+    }
     entry.metadata.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 

@@ -113,6 +113,11 @@ impl Head {
         self.len == 0
     }
 
+    /// Whether any entry has metadata.
+    pub(crate) fn has_metadata(&self) -> bool {
+        self.pair_count > 0
+    }
+
     /// Whether it can take no other entry: after some gibibytes of them.
     pub(crate) fn is_full(&self) -> bool {
         self.lines.is_full() || self.pairs.is_full() || self.rows.is_full()

@@ -66,7 +66,8 @@ impl Contender {
         }
     }
 
-    /// Stores all lines, as whoever takes them in does.
+    /// Stores all lines, as whoever takes them in does. A function of its own, which a profiler can be told to look at.
+    #[inline(never)]
     pub(crate) fn build(self, set: &Set) -> Stored {
         match self {
             Self::Bare(codec) => Stored::Blocks(
@@ -77,6 +78,7 @@ impl Contender {
     }
 
     /// Visits every line, and gives what depends on all of them.
+    #[inline(never)]
     pub(crate) fn read(self, stored: &Stored) -> usize {
         match (stored, self) {
             (Stored::Chunks(chunks), _) => {
@@ -92,6 +94,7 @@ impl Contender {
     }
 
     /// Reads one second in the middle, and gives what it cost.
+    #[inline(never)]
     pub(crate) fn window(self, stored: &Stored) -> ReadStats {
         let Stored::Chunks(chunks) = stored else { unreachable!("bare blocks know no times") };
         let chunk = &chunks[chunks.len() / 2];

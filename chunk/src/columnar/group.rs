@@ -16,7 +16,7 @@ use super::profile::{ColumnarOptions, Profile};
 use super::stream::{Kind, Stored, Streams};
 use super::{lines, raw, time};
 use crate::chunk::BlockMeta;
-use crate::entry::{Entry, Metadata};
+use crate::entry::{Entry, Metadata, SymbolPair};
 use crate::error::to_u64;
 use crate::head::Head;
 use crate::symbols::SymbolTable;
@@ -61,14 +61,24 @@ impl Group {
     /// The entries of a block, as a reader with these limits reads them.
     pub(crate) fn encode(head: &Head, symbols: &SymbolTable, profile: Profile, limits: &Limits) -> Self {
         let (mut times, mut lines) = (Vec::with_capacity(head.len()), Vec::with_capacity(head.len()));
-        for (time, line, _) in head.ranks() {
+        let mut pairs = Vec::with_capacity(if head.has_metadata() { head.len() } else { 0 });
+        for (time, line, of_row) in head.ranks() {
             times.push(time);
             lines.push(line);
+            if head.has_metadata() {
+                pairs.push(of_row);
+            }
+        }
+        let mut hash = ContentHash::default();
+        let no_pairs: &[SymbolPair] = &[];
+        let all_pairs = pairs.iter().copied().chain(std::iter::repeat(no_pairs));
+        for ((&timestamp_ns, &line), pairs) in times.iter().zip(&lines).zip(all_pairs) {
+            hash.push(&Entry { timestamp_ns, line, metadata: Metadata::interned(symbols, pairs) });
         }
 
         let mut streams = Streams::default();
         time::encode(&times, streams.out(Kind::Time));
-        let metadata = MetadataWriter::new(head.ranks().map(|(.., pairs)| pairs).collect(), symbols);
+        let metadata = MetadataWriter::new(pairs, symbols);
         let options = profile.options();
         let [mut split, mut whole, mut filter] = [(); 3].map(|()| Streams::default());
         let mut packed = pack(&streams, &options);
@@ -79,10 +89,6 @@ impl Group {
         words.write(stored(packed.iter()), &mut filter);
         packed.extend(pack(&filter, &options));
 
-        let mut hash = ContentHash::default();
-        for (timestamp_ns, line, pairs) in head.ranks() {
-            hash.push(&Entry { timestamp_ns, line, metadata: Metadata::interned(symbols, pairs) });
-        }
         let (min_ns, max_ns) = head.bounds().unwrap_or_default();
         let mut directory = Directory {
             rows: u32::try_from(head.len()).expect("a block has less than 2^32 rows"),
@@ -274,7 +280,6 @@ fn small(length: usize) -> u32 {
 #[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-    use crate::entry::SymbolPair;
     use crate::symbols::Interner;
 
     fn group(lines: impl Iterator<Item = Vec<u8>>, profile: Profile) -> Group {

@@ -11,6 +11,10 @@ use super::skeleton::{Part, parts};
 use super::timestamp::{self, Format};
 use super::tokenize::{Extent, ends_run, field_end, run_end, span};
 
+/// Bytes that are compared at once.
+const WINDOW: usize = 32;
+type Window = [u64; WINDOW / 8];
+
 /// No node.
 const NONE: u32 = u32::MAX;
 /// Nodes that one line is compared with at most.
@@ -27,6 +31,8 @@ pub(crate) struct Tree {
     literals: Vec<u8>,
     times: Vec<Seen>,
     choices: Vec<Choice>,
+    /// The line at hand, and zeros behind it.
+    padded: Vec<u8>,
     /// The first of the nodes that skeletons begin with, plus one.
     root: u32,
 }
@@ -42,9 +48,9 @@ struct Choice {
 /// Literal text, and the slot or the end behind it.
 #[derive(Clone, Copy)]
 struct Node {
-    /// The first eight bytes of the text, and which bits of them count.
-    head: u64,
-    mask: u64,
+    /// What the text begins with, and which bits of it count.
+    head: Window,
+    mask: Window,
     start: u32,
     bytes: u32,
     slot: Slot,
@@ -98,6 +104,9 @@ impl Tree {
     /// The skeleton of a line that is like one of those before; its values are appended then.
     pub(crate) fn find(&mut self, line: &[u8], values: &mut Vec<u64>) -> Option<u32> {
         let start = values.len();
+        self.padded.clear();
+        self.padded.extend_from_slice(line);
+        self.padded.extend_from_slice(&[0; WINDOW]);
         let found = self.walk(line, values);
         if found.is_none() {
             values.truncate(start);
@@ -106,20 +115,20 @@ impl Tree {
     }
 
     fn walk(&mut self, line: &[u8], values: &mut Vec<u64>) -> Option<u32> {
-        let Self { nodes, literals, times, choices, root } = self;
+        let Self { nodes, literals, times, choices, padded, root } = self;
         choices.clear();
         let (mut at, mut parent, mut patience) = (0usize, NONE, PATIENCE);
         let mut number = root.wrapping_sub(1);
         // The node before it, and the first one behind the same text; none of them where a choice is taken back.
         let (mut before, mut first) = (NONE, number);
         loop {
-            let head = word(line, at);
+            let head = window(padded, at);
             let found = loop {
                 let Some(node) = nodes.get(number as usize) else { break None };
-                if (head ^ node.head) & node.mask == 0
-                    && let Some((value, end)) = node.read(line, at, literals, times)
+                if node.begins(&head)
+                    && let Some((value, end)) = node.read(line, padded, at, literals, times)
                 {
-                    break Some((*node, value, end));
+                    break Some((node, value, end));
                 }
                 patience = patience.checked_sub(1)?;
                 (before, number) = (number, node.next);
@@ -131,16 +140,17 @@ impl Tree {
                 (before, first) = (NONE, NONE);
                 continue;
             };
-            if node.slot == Slot::End {
-                return Some(node.child);
+            let &Node { slot, child, rival, fixed, next, .. } = node;
+            if slot == Slot::End {
+                return Some(child);
             }
-            if node.rival {
-                choices.push(Choice { at, parent, number: node.next, values: values.len() });
+            if rival {
+                choices.push(Choice { at, parent, number: next, values: values.len() });
             }
-            if before != NONE && first != NONE && !node.fixed {
+            if before != NONE && first != NONE && !fixed {
                 // The next line is likely to have the same.
                 if let Some(before) = nodes.get_mut(before as usize) {
-                    before.next = node.next;
+                    before.next = next;
                 }
                 if let Some(node) = nodes.get_mut(number as usize) {
                     node.next = first;
@@ -151,7 +161,7 @@ impl Tree {
                 }
             }
             values.push(value);
-            (at, parent, number) = (end, number, node.child);
+            (at, parent, number) = (end, number, child);
             (before, first) = (NONE, number);
         }
     }
@@ -197,7 +207,7 @@ impl Tree {
             Some(parent) => parent.child,
             None => self.root.wrapping_sub(1),
         };
-        let (head, bytes) = (word(literal, 0), u32::try_from(literal.len()).ok()?);
+        let (head, bytes) = (window(literal, 0), u32::try_from(literal.len()).ok()?);
         // The last node with the same text that has to come before it.
         let (mut before, mut patience, mut rival) = (NONE, LEARNT, false);
         while let Some(node) = self.nodes.get_mut(number as usize)
@@ -232,7 +242,6 @@ impl Tree {
             }
             slot => slot,
         };
-        let bits = literal.len().min(8).wrapping_mul(8);
         let next = match (self.nodes.get(before as usize), self.nodes.get(parent as usize)) {
             (Some(before), _) => before.next,
             (None, Some(parent)) => parent.child,
@@ -240,7 +249,7 @@ impl Tree {
         };
         self.nodes.push(Node {
             head,
-            mask: if bits >= 64 { u64::MAX } else { (1u64 << bits).wrapping_sub(1) },
+            mask: window([u8::MAX; WINDOW].get(..literal.len()).unwrap_or(&[u8::MAX; WINDOW]), 0),
             start,
             bytes,
             slot,
@@ -260,17 +269,28 @@ impl Tree {
     }
 }
 
-/// Eight bytes of a line, zeros behind its end.
+/// The next bytes of a line, zeros behind its end.
 #[inline]
-fn word(line: &[u8], at: usize) -> u64 {
+fn window(line: &[u8], at: usize) -> Window {
     let rest = line.get(at..).unwrap_or_default();
-    match rest.first_chunk::<8>() {
-        Some(chunk) => u64::from_le_bytes(*chunk),
-        None => rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
-    }
+    let chunk = rest.first_chunk::<WINDOW>().copied().unwrap_or_else(|| {
+        let mut padded = [0; WINDOW];
+        padded.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        padded
+    });
+    let mut words = Window::default();
+    words.iter_mut().zip(chunk.as_chunks().0).for_each(|(word, bytes)| *word = u64::from_le_bytes(*bytes));
+    words
 }
 
 impl Node {
+    /// Whether its text may be what follows in a line.
+    #[inline]
+    fn begins(&self, window: &Window) -> bool {
+        let differ = self.head.iter().zip(window).zip(&self.mask);
+        differ.fold(0, |all, ((ours, theirs), mask)| all | (ours ^ theirs) & mask) == 0
+    }
+
     fn literal<'a>(&self, literals: &'a [u8]) -> &'a [u8] {
         let start = self.start as usize;
         literals.get(start..start.saturating_add(self.bytes as usize)).unwrap_or_default()
@@ -278,11 +298,18 @@ impl Node {
 
     /// Reads the rest of the text and the value behind it, and gives where it ends.
     #[inline]
-    fn read(&self, line: &[u8], at: usize, literals: &[u8], times: &mut [Seen]) -> Option<(u64, usize)> {
+    fn read(
+        &self,
+        line: &[u8],
+        padded: &[u8],
+        at: usize,
+        literals: &[u8],
+        times: &mut [Seen],
+    ) -> Option<(u64, usize)> {
         let from = at.saturating_add(self.bytes as usize);
-        if self.bytes > 8 {
+        if self.bytes as usize > WINDOW {
             let text = self.literal(literals);
-            if line.get(at.saturating_add(8)..from)? != text.get(8..)? {
+            if line.get(at.saturating_add(WINDOW)..from)? != text.get(WINDOW..)? {
                 return None;
             }
         } else if from > line.len() {
@@ -295,7 +322,7 @@ impl Node {
         match self.slot {
             Slot::End => rest.is_empty().then_some((0, from)),
             Slot::Digits => {
-                let (value, digits) = digits(rest);
+                let (value, digits) = digits(padded.get(from..)?);
                 (1..=MAX_DIGITS).contains(&digits).then(|| (digits_code(value, digits), end(digits)))
             }
             Slot::Hex(width) | Slot::HexUpper(width) | Slot::HexBytes(width)
@@ -323,9 +350,29 @@ impl Node {
     }
 }
 
-/// The number that some text starts with, and its digits.
+/// The number that some text starts with, and its digits. Those of up to eight digits are read at once, if so many bytes
+/// are there.
 #[inline]
 fn digits(text: &[u8]) -> (u64, usize) {
+    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
+    const NINES: u64 = u64::from_le_bytes([0x80 - 10; 8]);
+    if let Some(&chunk) = text.first_chunk::<8>() {
+        let from_zero = u64::from_le_bytes(chunk) ^ u64::from_le_bytes([b'0'; 8]);
+        let others = ((from_zero & !HIGHS).wrapping_add(NINES) | from_zero) & HIGHS;
+        if others != 0 {
+            let bits = others.trailing_zeros() & !7;
+            // Zeros in front of the number, which has its last digit in the highest byte.
+            let digits = from_zero.checked_shl(64u32.wrapping_sub(bits)).unwrap_or(0);
+            let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00FF_00FF_00FF_00FF;
+            let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_FFFF_0000_FFFF;
+            let value = fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xFFFF_FFFF;
+            return (value, (bits / 8) as usize);
+        }
+    }
+    long_digits(text)
+}
+
+fn long_digits(text: &[u8]) -> (u64, usize) {
     let (mut value, mut count) = (0u64, 0usize);
     for &byte in text {
         let digit = byte.wrapping_sub(b'0');

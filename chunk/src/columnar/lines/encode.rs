@@ -78,6 +78,8 @@ pub(crate) fn encode(
 const COARSER: [(bool, usize); 3] = [(false, 64), (true, 16), (true, 3)];
 /// Lines that are looked at at most to learn which words are frequent, and which way to cut lines fits them.
 const SAMPLE: usize = 128;
+/// Lines after which it is known whether a tree recognises any.
+const TRIAL: usize = 256;
 /// Lines after which it is known whether cutting at digits is of any use.
 const HOPE: usize = 512;
 
@@ -120,11 +122,14 @@ impl Rows {
         lexer: &mut Lexer,
         words: &Words,
     ) -> Option<usize> {
-        let mut known = 0;
+        let (mut known, mut asked) = (0, 0);
         for row in which {
             let line = lines.get(row)?;
             let start = u32::try_from(self.values.len()).ok()?;
-            let found = if line.len() > LONGEST { None } else { tree.find(line, &mut self.values) };
+            // Where it knows few lines, to ask and to teach it take longer than they save.
+            let asks = line.len() <= LONGEST && (asked < TRIAL || known > asked / 4);
+            asked += usize::from(asks);
+            let found = if asks { tree.find(line, &mut self.values) } else { None };
             let number = match found {
                 Some(number) => {
                     known += 1;
@@ -133,7 +138,9 @@ impl Rows {
                 }
                 None if lexer.cut(line, level, words) => {
                     let number = self.skeletons.add(&lexer.key);
-                    tree.learn(&lexer.key, &lexer.extents, number);
+                    if asks {
+                        tree.learn(&lexer.key, &lexer.extents, number);
+                    }
                     self.values.extend_from_slice(&lexer.values);
                     number
                 }
