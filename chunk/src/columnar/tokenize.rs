@@ -190,13 +190,37 @@ impl Lexer {
                 value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
                 end += 1;
             };
-            at = if start == digit && kind(next) & RUN == 0 {
-                self.decimal(line, at, start..end, value, next)
-            } else {
-                self.run(line, start)
+            at = match (start == digit, kind(next) & RUN == 0) {
+                (true, true) => self.decimal(line, at, start..end, value, next),
+                // Letters and then digits are no hex number, unless there are eight of both.
+                (false, true) if end - start < 8 => {
+                    self.slot(line, Class::Digits, digits_code(value, end - digit), digit, end);
+                    end
+                }
+                (true, false) => match self.unit(line, start, end) {
+                    Some(behind) => {
+                        self.slot(line, Class::Digits, digits_code(value, end - start), start, end);
+                        behind
+                    }
+                    None => self.run(line, start),
+                },
+                _ => self.run(line, start),
             };
         }
         at.max(until)
+    }
+
+    /// Where the letters end that follow digits, if there is nothing else in their run and all of it is no hex number.
+    #[inline]
+    fn unit(&self, line: &[u8], start: usize, digits_end: usize) -> Option<usize> {
+        let mut end = digits_end;
+        let mut seen = 0;
+        while let Some(kind) = line.get(end).map(|&byte| kind(byte)).filter(|kind| kind & RUN != 0) {
+            seen |= kind;
+            end += 1;
+        }
+        let hex = end - start >= 8 && seen & LETTER == 0 || line.get(digits_end) == Some(&b'x');
+        (seen & DIGIT == 0 && !hex && digits_end - start <= MAX_DIGITS).then_some(end)
     }
 
     /// Where the next digit is. Eight bytes at a time; notes zero bytes on the way.
@@ -422,10 +446,14 @@ impl Lexer {
 
     fn time_at(&mut self, line: &[u8], at: usize) -> Option<Stamp> {
         let rest = line.get(at..)?;
-        let digits = rest.iter().take(7).take_while(|byte| byte.is_ascii_digit()).count();
-        match digits {
-            0 if rest.get(3) == Some(&b' ') => timestamp::after_letters(line, at, &mut self.zero_padded),
-            2 | 4 | 6 => timestamp::after_digits(line, at, digits),
+        match rest.first()? {
+            b'0'..=b'9' => {
+                let digits = rest.iter().take(7).take_while(|byte| byte.is_ascii_digit()).count();
+                matches!(digits, 2 | 4 | 6).then(|| timestamp::after_digits(line, at, digits))?
+            }
+            b'A'..=b'Z' if rest.get(3) == Some(&b' ') => {
+                timestamp::after_letters(line, at, &mut self.zero_padded)
+            }
             _ => None,
         }
     }
