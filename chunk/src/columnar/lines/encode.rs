@@ -77,7 +77,7 @@ pub(crate) fn encode(
 /// leaves least: a field, or with `false` each word in it, stays if one in so many lines has it.
 const COARSER: [(bool, usize); 3] = [(false, 64), (true, 16), (true, 3)];
 /// Lines that are looked at at most to learn which words are frequent, and which way to cut lines fits them.
-const SAMPLE: usize = 128;
+const SAMPLE: usize = 64;
 /// Lines after which it is known whether a tree recognises any.
 const TRIAL: usize = 256;
 /// Lines after which it is known whether cutting at digits is of any use.
@@ -162,7 +162,7 @@ impl Rows {
         if rare.len() < lines.len() / 16 {
             return false;
         }
-        let size = (rare.len() / 8).clamp(SAMPLE / 4, SAMPLE);
+        let size = (rare.len() / 12).clamp(SAMPLE / 2, SAMPLE);
         let sample =
             || rare.iter().step_by(rare.len().div_ceil(size).max(1)).filter_map(|&row| lines.get(row));
         sample().for_each(|line| words.count(line));
