@@ -25,8 +25,8 @@
 //! - LEFT is announced before the drain has ended, or after a drain before the log was replayed.
 //!
 //! Not found in 24 seeds: tokens that are put are kept in place, so that a caretaker deletes them (a window of milliseconds,
-//! which the driver's tests go through). Not found before the time was over, some ten seeds: views whose health never grows
-//! old, and no observation while JOINING, which show only where a reader is cut off at the moment of a join.
+//! which the caretaker's tests go through). Not found within five minutes each: views whose health never grows old, and no
+//! observation while JOINING, which show only where a reader is cut off at the moment of a join.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod chance;
