@@ -79,7 +79,7 @@ impl Members {
         if let Some(known) = known.filter(at_home) {
             return Ok(Arc::clone(&known.client));
         }
-        let client: Arc<dyn IngesterClient> = Arc::new(RemoteIngester::new(&instance.addr)?);
+        let client: Arc<dyn IngesterClient> = Arc::new(RemoteIngester::new(&instance.id, &instance.addr)?);
         // Whoever is gone has no connections any more.
         let ring = self.ring.load();
         clients.retain(|id, known| known.addr.is_none() || ring.instance(id).is_some());

@@ -196,8 +196,9 @@ pub async fn start(
         Some(socket) => {
             let listener = socket.listen(BACKLOG)?;
             let addr = listener.local_addr()?;
+            let served = own.clone().map(|own| (config.common.instance_id.clone(), own));
             let local_index = has(Target::Compactor).then(|| Arc::clone(&index));
-            servers.push(tokio::spawn(serve_grpc(listener, own.clone(), local_index, stopped)));
+            servers.push(tokio::spawn(serve_grpc(listener, served, local_index, stopped)));
             Some(addr)
         }
         None => None,
@@ -327,7 +328,7 @@ async fn serve_http(listener: TcpListener, parts: Parts, stopped: watch::Receive
 
 async fn serve_grpc(
     listener: TcpListener,
-    ingester: Option<Arc<dyn IngesterClient>>,
+    ingester: Option<(String, Arc<dyn IngesterClient>)>,
     index: Option<Arc<dyn Index>>,
     stopped: watch::Receiver<bool>,
 ) {
@@ -336,7 +337,7 @@ async fn serve_grpc(
         .tcp_nodelay(true)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(8 << 20)
-        .add_optional_service(ingester.map(ingester_server))
+        .add_optional_service(ingester.map(|(id, own)| ingester_server(&id, own)))
         .add_optional_service(index.map(index_server))
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopping(stopped));
     if let Err(error) = served.await {

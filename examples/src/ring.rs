@@ -177,6 +177,10 @@ fn check_heartbeats(period: Duration, timeout: Duration) -> Result<(), RingError
 pub(crate) fn advertised(config: &Config, bound: SocketAddr) -> Result<String, RingError> {
     let lifecycler = &config.ingester.lifecycler;
     let port = if lifecycler.port == 0 { bound.port() } else { lifecycler.port };
+    let is_shared = matches!(lifecycler.ring.kvstore.store, Some(Store::Etcd | Store::Gossip));
+    if is_shared && lifecycler.address.is_empty() && bound.ip().is_loopback() {
+        tracing::warn!("ingesters of other hosts are told {bound}, where they reach nobody but themselves");
+    }
     match &*lifecycler.address {
         "" if bound.ip().is_unspecified() => Err(RingError::Setting {
             key: "ingester.lifecycler.address",

@@ -1,4 +1,5 @@
-//! The ingesters' calls.
+//! The ingesters' calls. Each names the ingester that it is for, and no other takes it: where several are said to be at
+//! one address, or one has moved and another came there, copies that are to be apart would be with one of them.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,24 +8,65 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
-use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::metadata::{Binary, MetadataMap, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::{Code, Request, Response, Status};
 
 use super::generated::ingester::ingester_client::IngesterClient as Client;
 use super::generated::ingester::ingester_server::{Ingester as Service, IngesterServer};
 use super::{MAX_MESSAGE_BYTES, Traced, connect};
 use crate::client::{IngesterClient, Parts, ReadFailed, Tailing};
+use crate::excerpt::Excerpt;
 use crate::index::Span;
 use crate::ingester::PushError;
 use crate::labels::Labels;
 use crate::logql::Matcher;
 use crate::wire;
 
-/// The service of a local ingester.
-pub fn ingester_server(local: Arc<dyn IngesterClient>) -> IngesterServer<impl Service> {
-    IngesterServer::new(Local(local))
+/// The ingester that a call is for.
+const FOR: &str = "forebay-ingester-bin";
+
+/// The service of the local ingester `id`, which takes the calls that are for it.
+pub fn ingester_server(
+    id: &str,
+    local: Arc<dyn IngesterClient>,
+) -> InterceptedService<IngesterServer<impl Service + use<>>, impl Interceptor + Clone + Send + Sync + use<>>
+{
+    let server = IngesterServer::new(Local(local))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    InterceptedService::new(server, For(id.into()))
+}
+
+/// Takes what is for an ingester.
+#[derive(Debug, Clone)]
+struct For(Arc<str>);
+
+impl Interceptor for For {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        let named = request.metadata().get_bin(FOR).and_then(|named| named.to_bytes().ok());
+        match named {
+            Some(named) if named == self.0.as_bytes() => Ok(request),
+            Some(named) => {
+                let named = String::from_utf8_lossy(&named);
+                let (named, own) = (Excerpt(&named), &self.0);
+                Err(Status::unavailable(format!("the call is for ingester {named:?}, and {own:?} is here")))
+            }
+            None => Err(Status::unavailable("the call does not say which ingester it is for")),
+        }
+    }
+}
+
+/// Says whom calls are for.
+#[derive(Debug, Clone)]
+struct Names(MetadataValue<Binary>);
+
+impl Interceptor for Names {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert_bin(FOR, self.0.clone());
+        Ok(request)
+    }
 }
 
 struct Local(Arc<dyn IngesterClient>);
@@ -127,23 +169,27 @@ impl Service for Local {
 /// read may last: they have connections of their own, so that no push waits for one of them to end.
 #[derive(Debug, Clone)]
 pub struct RemoteIngester {
-    client: Client<Traced>,
-    reads: Client<Traced>,
-    tails: Client<Traced>,
+    client: Connection,
+    reads: Connection,
+    tails: Connection,
 }
 
+type Connection = Client<InterceptedService<Traced, Names>>;
+
 impl RemoteIngester {
-    /// The ingester at `addr`; it is connected to at the first call.
+    /// The ingester `id` at `addr`; it is connected to at the first call.
     ///
     /// # Errors
     /// An address that is none.
-    pub fn new(addr: &str) -> anyhow::Result<Self> {
-        Ok(Self { client: client(addr)?, reads: client(addr)?, tails: client(addr)? })
+    pub fn new(id: &str, addr: &str) -> anyhow::Result<Self> {
+        let names = Names(MetadataValue::from_bytes(id.as_bytes()));
+        let client = || client(addr, names.clone());
+        Ok(Self { client: client()?, reads: client()?, tails: client()? })
     }
 }
 
-fn client(addr: &str) -> anyhow::Result<Client<Traced>> {
-    let client = Client::new(connect(addr)?);
+fn client(addr: &str, names: Names) -> anyhow::Result<Connection> {
+    let client = Client::new(InterceptedService::new(connect(addr)?, names));
     Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
 }
 

@@ -1,4 +1,4 @@
-//! What a client sends along with a push reaches the ingesters.
+//! What a client sends along with a push reaches the ingesters, and each of them only what is for it.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::lines::start_ns;
-use crate::process::{Setup, free_port};
+use crate::process::{Setup, free_port, text};
 use crate::ring::announce;
 use crate::wire;
 
@@ -59,13 +59,13 @@ impl IngesterClient for Keeps {
 }
 
 impl Keeps {
-    /// Where it is called.
-    async fn start(&self) -> String {
+    /// Where it is called `id`.
+    async fn start(&self, id: &str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let server = tonic::transport::Server::builder()
             .layer(TraceServerLayer::new())
-            .add_service(ingester_server(Arc::new(self.clone())));
+            .add_service(ingester_server(id, Arc::new(self.clone())));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         address
     }
@@ -75,7 +75,7 @@ impl Keeps {
 async fn the_baggage_of_a_push_reaches_the_ingester_and_does_not_stay_for_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let ingester = Keeps::default();
-    announce(dir.path(), "a", &ingester.start().await).await;
+    announce(dir.path(), "a", &ingester.start("a").await).await;
     let nobody = format!("127.0.0.1:{}", free_port());
     let arguments = ["--target", "distributor", "--replication-factor", "1", "--index", &nobody];
     let distributor = Setup::new(dir.path()).arguments(&arguments).start().await;
@@ -88,4 +88,23 @@ async fn the_baggage_of_a_push_reaches_the_ingester_and_does_not_stay_for_the_ne
         assert_eq!(response.status(), 204, "{}", response.body);
     }
     assert_eq!(*ingester.0.lock().unwrap(), ["user=s%C3%B8k;p", "", "a=1,b=2"]);
+}
+
+#[tokio::test]
+async fn an_ingester_does_not_stand_in_for_others_that_are_said_to_be_where_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let ingester = Keeps::default();
+    let address = ingester.start("a").await;
+    for id in ["a", "b", "c"] {
+        announce(dir.path(), id, &address).await;
+    }
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let arguments = ["--target", "distributor", "--replication-factor", "3", "--index", &nobody];
+    let distributor = Setup::new(dir.path()).arguments(&arguments).start().await;
+    let line = json!({"streams": [{"stream": {"app": "t"}, "values": [[start_ns().to_string(), "x"]]}]});
+    let response = distributor.push(&line).await;
+    let told = text(&response);
+    assert_eq!(response.status, 503, "{told}");
+    assert!(told.contains("is for ingester") && told.contains("\"a\" is here"), "{told}");
+    assert_eq!(ingester.0.lock().unwrap().len(), 1, "its own copy");
 }
