@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use forebay_agent::clock::monotonic_ns;
 use forebay_ring::{
@@ -18,6 +19,8 @@ use crate::rpc::RemoteIngester;
 pub struct Members {
     ring: Arc<SharedRing>,
     clients: Arc<Mutex<BTreeMap<Arc<str>, Known>>>,
+    /// Whether the ring is known well enough to read by it.
+    heard: Arc<AtomicBool>,
 }
 
 /// How an ingester is reached.
@@ -37,7 +40,7 @@ impl std::fmt::Debug for Members {
 impl Members {
     /// The ingesters of `ring`, whoever they are at a time.
     pub fn new(ring: Arc<SharedRing>) -> Self {
-        Self { ring, clients: Arc::default() }
+        Self { ring, clients: Arc::default(), heard: Arc::new(AtomicBool::new(true)) }
     }
 
     /// Ingesters in this process that never change and are ACTIVE for ever, for tests and simulations.
@@ -98,17 +101,29 @@ impl Members {
         self.ring().healthy(Operation::WRITE).count()
     }
 
+    /// Notes whether the others were heard: until they were, nothing is read, as the lines of those who are not known yet
+    /// would be missing.
+    pub fn set_heard(&self, heard: bool) {
+        self.heard.store(heard, Ordering::Release);
+    }
+
+    /// Whether the others were heard.
+    pub fn is_heard(&self) -> bool {
+        self.heard.load(Ordering::Acquire)
+    }
+
     /// The ring as reads see it: nobody is too silent to be asked, since what only a silent ingester holds is missing
     /// otherwise, and one that is gone fails its call at once.
     pub fn reading(&self) -> Reading {
-        Reading { ring: self.ring().with_health(0) }
+        Reading { ring: self.is_heard().then(|| self.ring().with_health(0)) }
     }
 }
 
 /// The ring at one moment, for one read.
 #[derive(Debug, Clone)]
 pub struct Reading {
-    ring: Ring,
+    /// `None` before the others were heard.
+    ring: Option<Ring>,
 }
 
 impl Reading {
@@ -116,14 +131,14 @@ impl Reading {
     /// been forgotten with lines in their logs.
     ///
     /// # Errors
-    /// As [`Ring::read_set`].
+    /// As [`Ring::read_set`], and as if it was empty before the others were heard.
     pub fn set(&self, require: Require) -> Result<ReadSet<'_>, Error> {
         let find = match require {
             Require::One => Require::All,
             Require::All => Require::One,
             quorum => quorum,
         };
-        self.ring.read_set(Operation::REPORTING, find)
+        self.ring.as_ref().ok_or(Error::Empty)?.read_set(Operation::REPORTING, find)
     }
 }
 
@@ -180,6 +195,16 @@ mod tests {
         let reading = members.reading();
         let set = reading.set(Require::Quorum).unwrap();
         assert_eq!(set.iter().map(|instance| &*instance.id).collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn nothing_is_read_before_the_others_were_heard() {
+        let members =
+            Members::new(Arc::new(SharedRing::new(ring(vec![instance("a", "a", State::Active, "")], 1))));
+        members.set_heard(false);
+        assert_eq!(members.reading().set(Require::Quorum).unwrap_err(), Error::Empty);
+        members.set_heard(true);
+        assert_eq!(members.reading().set(Require::Quorum).unwrap().len(), 1);
     }
 
     #[test]

@@ -90,8 +90,9 @@ impl Cluster {
     pub async fn open(config: &Config, has_children: bool, clock: Clock) -> Result<Self, RingError> {
         let lifecycler = &config.ingester.lifecycler;
         check_heartbeats(lifecycler.heartbeat_period, lifecycler.ring.heartbeat_timeout)?;
+        let (store, ears) = store::open(config, has_children, clock).await?;
         let home = Home {
-            store: store::open(config, has_children, clock).await?,
+            store,
             disk: Arc::new(StdDisk),
             token_file: token_file(config),
             time_out: STORE_TIMEOUT,
@@ -104,7 +105,13 @@ impl Cluster {
             heartbeat_timeout: lifecycler.ring.heartbeat_timeout,
             ..Options::default()
         };
-        Ok(Self::watch(home, options, config.ingester.autoforget_unhealthy)?)
+        let cluster = Self::watch(home, options, config.ingester.autoforget_unhealthy)?;
+        if let Some(ears) = ears {
+            cluster.members().set_heard(false);
+            let members = cluster.members().clone();
+            tokio::spawn(ears.hear(members));
+        }
+        Ok(cluster)
     }
 
     fn watch(home: Home, ring: Options, autoforget: bool) -> Result<Self, BuildError> {
@@ -148,9 +155,10 @@ impl Cluster {
         self.until(patience, is_there).await
     }
 
-    /// Waits until the store was listed, so that an empty ring is one; whether it was within `patience`.
+    /// Waits until the store was listed, so that an empty ring is one, and others were heard that tell each other; whether
+    /// it was so within `patience`.
     pub async fn until_heard(&self, patience: Duration) -> bool {
-        self.until(patience, |_| self.is_watching()).await
+        self.until(patience, |_| self.is_watching() && self.members().is_heard()).await
     }
 
     /// Whether the store is watched, and was not lost sight of.

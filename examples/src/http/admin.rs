@@ -36,6 +36,11 @@ pub(super) async fn ready(State(parts): Shared) -> Result<&'static str, Failure>
         let why = format!("the ingester is {:?} in the ring and not ready yet", status.phase);
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, why));
     }
+    if parts.querier.is_some() && parts.cluster.as_ref().is_some_and(|cluster| !cluster.members().is_heard())
+    {
+        let why = "no other process of the ring has been heard yet: see memberlist.join_members";
+        return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, why));
+    }
     let sends = parts.distributor.is_some() || parts.querier.is_some();
     if sends && parts.cluster.as_ref().is_none_or(|cluster| cluster.members().healthy() == 0) {
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "no ingester is healthy"));

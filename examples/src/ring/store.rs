@@ -2,13 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use forebay_agent::clock::Clock;
 use forebay_ring::disk::StdDisk;
-use forebay_ring::store::{FileOptions, FileStore, GossipOptions, GossipStore, MemoryStore, Store};
+use forebay_ring::store::{FileOptions, FileStore, GossipOptions, GossipStore, Hearing, MemoryStore, Store};
 
 use super::{RingError, has_ingester};
 use crate::config::{self, Config, Target};
+use crate::members::Members;
 
 const STORE: &str = "ingester.lifecycler.ring.kvstore.store";
 /// Tokens that fit into a datagram of the nodes that gossip, at 4 bytes each.
@@ -25,35 +27,83 @@ fn is_alone(config: &Config, has_children: bool) -> bool {
     config.target == Target::All && !has_children
 }
 
+/// How long the name of a seed may take to be looked up.
+const NAME_PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is looked whether the others were heard.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// A node that gossips, which begins without a word of the others.
+pub(super) struct Ears {
+    store: GossipStore,
+    /// Whether it asks somebody but itself.
+    has_seeds: bool,
+    /// How long those who know it may take to tell it of all.
+    rounds: Duration,
+}
+
+impl Ears {
+    /// Waits until the others were heard: all of them, as the store has it. One that none has answered waits for the
+    /// first of them and some rounds more; one that asks nobody is asked by those who know it, if there are any.
+    pub(super) async fn hear(self, members: Members) {
+        let mut waited = Duration::ZERO;
+        loop {
+            match self.store.hearing().await {
+                Hearing::Whole | Hearing::Partial => break,
+                Hearing::Alone if waited >= self.rounds => break,
+                Hearing::Alone if !self.has_seeds || members.ring().instances().nth(1).is_some() => {
+                    waited += LOOK;
+                }
+                Hearing::Alone | Hearing::Waiting => {}
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        members.set_heard(true);
+    }
+}
+
+/// Whether a seed is, or may be, somebody else.
+async fn is_other(seed: &str, own: [SocketAddr; 2]) -> bool {
+    match tokio::time::timeout(NAME_PATIENCE, tokio::net::lookup_host(seed)).await {
+        Ok(Ok(mut found)) => found.any(|addr| !own.contains(&addr)),
+        _ => true,
+    }
+}
+
 /// Opens the store; `has_children` as in [`Cluster::open`](super::Cluster::open).
 pub(super) async fn open(
     config: &Config,
     has_children: bool,
     clock: Clock,
-) -> Result<Arc<dyn Store>, RingError> {
+) -> Result<(Arc<dyn Store>, Option<Ears>), RingError> {
     let kvstore = &config.ingester.lifecycler.ring.kvstore;
     let alone = is_alone(config, has_children);
     let refused = |value: &str, why: &str| setting(STORE, value, why);
-    match store_of(config, has_children) {
-        config::Store::Memory if alone => Ok(Arc::new(MemoryStore::default())),
+    let store: Arc<dyn Store> = match store_of(config, has_children) {
+        config::Store::Memory if alone => Arc::new(MemoryStore::default()),
         config::Store::Memory => {
-            Err(refused("memory", "other processes cannot see it, take file, etcd or gossip"))
+            return Err(refused("memory", "other processes cannot see it, take file, etcd or gossip"));
         }
         config::Store::File => {
             let dir = kvstore.file.dir.clone().unwrap_or_else(|| config.common.path_prefix.join("ring"));
-            Ok(Arc::new(FileStore::new(Arc::new(StdDisk), FileOptions::new(dir))))
+            Arc::new(FileStore::new(Arc::new(StdDisk), FileOptions::new(dir)))
         }
-        config::Store::Etcd => etcd(kvstore).await,
+        config::Store::Etcd => etcd(kvstore).await?,
         config::Store::Gossip if has_children => {
-            Err(refused("gossip", "child processes would all listen at one port, take file or etcd"))
+            return Err(refused("gossip", "child processes would all listen at one port, take file or etcd"));
         }
         config::Store::Gossip => {
             let options = gossip(config, clock)?;
+            let own = [options.listen, options.advertise];
+            let rounds = (options.interval * 5).max(Duration::from_secs(1));
+            let others = options.seeds.iter().map(|seed| is_other(seed, own));
+            let has_seeds = futures_util::future::join_all(others).await.contains(&true);
             let store = GossipStore::start(options).await;
             let failed = |source| RingError::Store { store: config::Store::Gossip, source };
-            Ok(Arc::new(store.map_err(failed)?))
+            let store = store.map_err(failed)?;
+            return Ok((Arc::new(store.clone()), Some(Ears { store, has_seeds, rounds })));
         }
-    }
+    };
+    Ok((store, None))
 }
 
 fn setting(key: &'static str, value: impl Into<String>, why: impl Into<String>) -> RingError {
@@ -129,7 +179,7 @@ mod tests {
     }
 
     async fn refusal(config: &Config, has_children: bool) -> String {
-        open(config, has_children, Clock::simulated(1)).await.unwrap_err().to_string()
+        open(config, has_children, Clock::simulated(1)).await.err().unwrap().to_string()
     }
 
     #[tokio::test]

@@ -271,6 +271,39 @@ async fn ingesters_come_and_go_that_tell_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_back_answers_nothing_before_it_has_heard_of_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = || std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let ports = [port(), port()];
+    let config = |port: u16| {
+        config("store: gossip")
+            + &format!(
+                "memberlist: {{bind_port: {port}, join_members: [\"127.0.0.1:{}\"], gossip_interval: 400ms}}\n",
+                ports[0]
+            )
+    };
+    let index = format!("127.0.0.1:{}", free_port());
+    let main = Setup::new(dir.path())
+        .arguments(&["--instance-id", "main", "--grpc-listen", &index])
+        .config(&config(ports[0]));
+    let process = main.start().await;
+    let arguments = ["--target", "ingester", "--index", &index, "--instance-id", "a"];
+    let _a = Setup::new(dir.path()).arguments(&arguments).config(&config(ports[1])).start().await;
+    until("two get writes", || async { process.json("/ring").await["healthy"] == 2 }).await;
+    let at = start_ns().to_string();
+    let stream = |n: i64| json!({"stream": {"app": "ring", "n": n.to_string()}, "values": [[at, "x"]]});
+    let body = json!({"streams": (0..30).map(stream).collect::<Vec<_>>()});
+    until("a push is taken", || async { process.push(&body).await.status == StatusCode::NO_CONTENT }).await;
+    assert!(member(&process, "a").await["streams"].as_u64().unwrap() > 0);
+
+    process.kill().await;
+    let process = main.start().await;
+    let query = "/loki/api/v1/query?query=count_over_time(%7Bapp%3D%22ring%22%7D%5B4h%5D)";
+    until("it answers", || async { process.get(query).await.status == StatusCode::OK }).await;
+    assert_eq!(count(&process, r#"{app="ring"}"#).await, 30);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ingesters_come_and_go_in_an_etcd() {
     let Some(etcd) = Etcd::find().await else { return };
     let dir = tempfile::tempdir().unwrap();
