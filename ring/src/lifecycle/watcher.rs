@@ -14,6 +14,7 @@ use super::home::Home;
 use super::observe::Observer;
 use super::run::LEAST_PERIOD;
 use crate::error::BuildError;
+use crate::instance::Version;
 use crate::membership::Membership;
 use crate::ring::{Options, Ring};
 use crate::shared::SharedRing;
@@ -124,15 +125,13 @@ impl Watcher {
         self.shared.ears()
     }
 
-    /// Has an instance forgotten at the version known here: its record becomes LEFT. `false` if it is not known, or was
-    /// heard of meanwhile.
+    /// Has an instance forgotten that was `seen` at a version: its record becomes LEFT. `false` if there is none of it, or it
+    /// was heard of since then.
     ///
     /// # Errors
     ///
     /// If it is not known whether the record was written.
-    pub async fn forget(&self, id: &str) -> Result<bool, UpdateError> {
-        let known = self.members.borrow().member(id).map(|member| member.instance.version);
-        let Some(seen) = known else { return Ok(false) };
+    pub async fn forget(&self, id: &str, seen: Version) -> Result<bool, UpdateError> {
         let written = apply(&self.home, id, &Wish::Bury { seen }).await?;
         Ok(matches!(written, Written::Done { .. }))
     }

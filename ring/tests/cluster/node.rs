@@ -219,6 +219,8 @@ impl Node {
     /// Has an instance forgotten, as an operator does by its page.
     pub(crate) async fn forget(&self, id: &str) -> bool {
         let Some((watcher, _)) = &self.rest else { return false };
-        watcher.forget(id).await.unwrap_or(false)
+        let seen = watcher.members().borrow().member(id).map(|member| member.instance.version);
+        let Some(seen) = seen else { return false };
+        watcher.forget(id, seen).await.unwrap_or(false)
     }
 }

@@ -103,12 +103,13 @@ fn who_is_forgotten_by_hand_is_left_unless_it_was_heard_of_meanwhile() {
         write(&place.store, &instance("a", 1)).await;
         let watcher = watch(&place.home(&MemoryDisk::default()));
         watcher.wait_for(|members| members.len() == 1).await;
-        // Not known here yet.
-        write(&place.store, &instance("a", 2)).await;
-        assert!(!watcher.forget("a").await.unwrap());
-        assert!(!watcher.forget("nobody").await.unwrap());
+        let (seen, next) = (instance("a", 1).version, instance("a", 2));
+        write(&place.store, &next).await;
         seconds(2).await;
-        assert!(watcher.forget("a").await.unwrap());
+        // Known here or not.
+        assert!(!watcher.forget("a", seen).await.unwrap());
+        assert!(!watcher.forget("nobody", seen).await.unwrap());
+        assert!(watcher.forget("a", next.version).await.unwrap());
         assert_eq!(place.record("a").await.unwrap().state, State::Left);
         seconds(2).await;
         assert_eq!(watcher.ring().load().token_count(), 0);
