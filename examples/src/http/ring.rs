@@ -137,7 +137,9 @@ pub(super) async fn forget(
     cluster(&parts)?.forget(id).await.map_err(|error| {
         let status = match &error {
             ForgetError::Unknown(_) => StatusCode::NOT_FOUND,
-            ForgetError::Alive { .. } | ForgetError::Heard(_) => StatusCode::CONFLICT,
+            ForgetError::Alive { .. } | ForgetError::Answers(_) | ForgetError::Heard(_) => {
+                StatusCode::CONFLICT
+            }
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         Failure::new(status, format!("{:#}", anyhow::Error::new(error)))

@@ -8,6 +8,8 @@ use forebay_ring::State;
 use forebay_ring::store::UpdateError;
 
 use super::Cluster;
+use super::show::answer;
+use crate::excerpt::Excerpt;
 
 /// How long is waited until the ring shows what was done.
 const SHOWN: Duration = Duration::from_secs(2);
@@ -17,7 +19,7 @@ const SHOWN: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum ForgetError {
     /// There is none of that name, or it has left.
-    #[error("no ingester {0:?} is in the ring")]
+    #[error("no ingester {:?} is in the ring", Excerpt(.0))]
     Unknown(String),
     /// It lives.
     #[error(
@@ -33,9 +35,14 @@ pub enum ForgetError {
         /// For how long it would have to be silent.
         timeout: Duration,
     },
-    /// Look at the store, or ask another process.
-    #[error("the ring's store is not heard, so that nobody can be said to be silent")]
-    Deaf,
+    /// It lives, and cannot write to the store.
+    #[error("{0} is silent in the ring but answers: stop it, or see why it cannot write to the ring's store")]
+    Answers(String),
+    /// Look at the store, wait, or ask another process.
+    #[error(
+        "the ring's store was not heard for {0:?} without a break, so that nobody can be said to be silent"
+    )]
+    Deaf(Duration),
     /// It was heard of meanwhile.
     #[error("{0} was heard of just now")]
     Heard(String),
@@ -52,19 +59,24 @@ impl Cluster {
     /// [`ForgetError`].
     pub async fn forget(&self, id: &str) -> Result<(), ForgetError> {
         let watcher = &self.shared.watcher;
-        if !self.is_watching() {
-            return Err(ForgetError::Deaf);
-        }
+        let timeout = self.shared.heartbeat_timeout;
+        let since_ns = watcher.ears().watching_since_ns.ok_or(ForgetError::Deaf(timeout))?;
         let known = watcher.members().borrow().member(id).cloned();
         let member = known.filter(|member| member.instance.state != State::Left);
         let member = member.ok_or_else(|| ForgetError::Unknown(id.to_owned()))?;
         let ago = Duration::from_nanos(monotonic_ns().saturating_sub(member.heard_ns));
-        let timeout = self.shared.heartbeat_timeout;
         if ago <= timeout {
             let (id, state) = (id.to_owned(), member.instance.state);
             return Err(ForgetError::Alive { id, state, ago, timeout });
         }
-        if !watcher.forget(id).await? {
+        // What it wrote while nobody looked is not there yet.
+        if Duration::from_nanos(monotonic_ns().saturating_sub(since_ns)) <= timeout {
+            return Err(ForgetError::Deaf(timeout));
+        }
+        if answer(self.members(), &member).await.is_ok() {
+            return Err(ForgetError::Answers(id.to_owned()));
+        }
+        if !watcher.forget(id, member.instance.version).await? {
             return Err(ForgetError::Heard(id.to_owned()));
         }
         tracing::warn!(id, silent = ?ago, "forgotten, as somebody asked for");

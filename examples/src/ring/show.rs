@@ -31,7 +31,7 @@ pub struct MemberView {
     pub state: String,
     /// Whether it gets writes now.
     pub healthy: bool,
-    /// Whether it has not left and was silent for too long, so that it may be forgotten.
+    /// Whether it has not left, was silent for too long and does not answer either, so that it may be forgotten.
     pub silent: bool,
     /// Seconds since it was last heard of.
     pub heartbeat_age_seconds: f64,
@@ -62,18 +62,20 @@ impl Cluster {
         let ring = self.members().ring();
         let members = Arc::clone(&self.shared.watcher.members().borrow());
         let owned: BTreeMap<&str, f64> = ring.ownership().map(|(i, share)| (&*i.id, share)).collect();
-        let healths = join_all(members.iter().map(|member| health(self.members(), member))).await;
+        let answers = join_all(members.iter().map(|member| answer(self.members(), member))).await;
         let timeout_ns = u64::try_from(self.shared.heartbeat_timeout.as_nanos()).unwrap_or(u64::MAX);
         let now_ns = monotonic_ns();
-        let views = members.iter().zip(healths).map(|(Member { instance, heard_ns }, health)| {
+        let views = members.iter().zip(answers).map(|(Member { instance, heard_ns }, answer)| {
             let age_ns = now_ns.saturating_sub(*heard_ns);
+            let silent = age_ns > timeout_ns && instance.state != State::Left && answer.is_err();
+            let health = answer.unwrap_or_else(|failure| Health { failure, ..Health::default() });
             MemberView {
                 id: instance.id.to_string(),
                 addr: instance.addr.to_string(),
                 zone: instance.zone.to_string(),
                 state: instance.state.to_string(),
                 healthy: ring.is_healthy(&instance.id, Operation::WRITE),
-                silent: age_ns > timeout_ns && instance.state != State::Left,
+                silent,
                 heartbeat_age_seconds: age_ns as f64 / 1e9,
                 incarnation: instance.version.incarnation,
                 sequence: instance.version.sequence,
@@ -90,18 +92,15 @@ impl Cluster {
     }
 }
 
-async fn health(members: &Members, member: &Member) -> Health {
-    let failed = |failure: String| Health { failure, ..Health::default() };
+/// How it is, if it says so; nobody asks one that has left.
+pub(super) async fn answer(members: &Members, member: &Member) -> Result<Health, String> {
     if member.instance.state == State::Left {
-        return Health::default();
+        return Ok(Health::default());
     }
-    let client = match members.client(&member.instance) {
-        Ok(client) => client,
-        Err(error) => return failed(error.to_string()),
-    };
+    let client = members.client(&member.instance).map_err(|error| error.to_string())?;
     match tokio::time::timeout(HEALTH_PATIENCE, client.health()).await {
-        Ok(health) => health.unwrap_or_else(|error| failed(error.0)),
-        Err(_) => failed(format!("no answer within {HEALTH_PATIENCE:?}")),
+        Ok(health) => health.map_err(|error| error.0),
+        Err(_) => Err(format!("no answer within {HEALTH_PATIENCE:?}")),
     }
 }
 

@@ -19,6 +19,8 @@ use crate::pipeline::ingester_options;
 use crate::storage::Storage;
 
 const MINUTE: Duration = Duration::from_mins(1);
+/// Nobody answers there.
+const HERE: &str = "127.0.0.1:1";
 
 fn cluster(store: &MemoryStore) -> Cluster {
     watch(store, false)
@@ -56,9 +58,9 @@ async fn ingester(disk: &SimFs) -> Ingester<SimFs> {
 
 /// An ingester that is in the ring.
 async fn begin(cluster: &Cluster, id: &str) -> Life<SimFs> {
-    let life = Life::begin(cluster, &config(id), "here").unwrap();
+    let life = Life::begin(cluster, &config(id), HERE).unwrap();
     life.recovered(ingester(&SimFs::new(1)).await);
-    assert!(cluster.until_active(id, Some("here"), MINUTE).await);
+    assert!(cluster.until_active(id, Some(HERE), MINUTE).await);
     life
 }
 
@@ -93,7 +95,7 @@ async fn an_ingester_whose_store_is_away_stops_all_the_same() {
 #[tokio::test(start_paused = true)]
 async fn one_that_is_stopped_before_its_log_is_replayed_stays_in_the_ring() {
     let cluster = cluster(&MemoryStore::default());
-    let life: Life<SimFs> = Life::begin(&cluster, &config("a"), "here").unwrap();
+    let life: Life<SimFs> = Life::begin(&cluster, &config("a"), HERE).unwrap();
     cluster.until(MINUTE, |ring| ring.instance("a").is_some()).await;
     life.leave(Deadline::after(MINUTE)).await.unwrap();
     assert_eq!(state(&cluster, "a").as_deref(), Some("PENDING"));
@@ -102,7 +104,7 @@ async fn one_that_is_stopped_before_its_log_is_replayed_stays_in_the_ring() {
 #[tokio::test(start_paused = true)]
 async fn an_ingester_whose_log_failed_gets_no_writes_and_is_read_still() {
     let cluster = cluster(&MemoryStore::default());
-    let life: Life<SimFs> = Life::begin(&cluster, &config("a"), "here").unwrap();
+    let life: Life<SimFs> = Life::begin(&cluster, &config("a"), HERE).unwrap();
     let disk = SimFs::new(1);
     let ingester = ingester(&disk).await;
     life.recovered(ingester.clone());
@@ -120,6 +122,7 @@ async fn an_ingester_whose_log_failed_gets_no_writes_and_is_read_still() {
             break;
         }
     }
+    assert!(ingester.log_failure().is_some());
     minds.await.unwrap();
     assert!(
         cluster
@@ -149,14 +152,42 @@ async fn who_lives_is_not_forgotten_and_who_is_silent_is_and_may_come_back() {
     assert_eq!(cluster.members().healthy(), 1);
     store.set_trouble(Trouble::Fails);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(matches!(cluster.forget("b").await, Err(ForgetError::Deaf)));
+    assert!(matches!(cluster.forget("b").await, Err(ForgetError::Deaf(_))));
     store.set_trouble(Trouble::None);
-    tokio::time::sleep(MINUTE).await;
+    tokio::time::sleep(MINUTE * 2).await;
     cluster.forget("b").await.unwrap();
     assert_eq!(state(&cluster, "b").as_deref(), Some("LEFT"));
     assert!(matches!(cluster.forget("b").await, Err(ForgetError::Unknown(_))));
     let _b = begin(&cluster, "b").await;
     assert_eq!(cluster.members().healthy(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_write_to_the_store_and_answers_is_not_forgotten() {
+    let cluster = cluster(&MemoryStore::default());
+    let (_a, b) = (begin(&cluster, "a").await, begin(&cluster, "b").await);
+    cluster.members().serve("b", Arc::new(ingester(&SimFs::new(1)).await));
+    // Its records stay as they are, and it does not.
+    drop(b);
+    tokio::time::sleep(MINUTE * 2).await;
+    assert!(matches!(cluster.forget("b").await, Err(ForgetError::Answers(_))));
+    let view = cluster.view().await;
+    assert!(view.iter().all(|member| !member.silent), "the page offers it to nobody");
+    assert_eq!(state(&cluster, "b").as_deref(), Some("ACTIVE"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_forgotten_by_one_that_has_just_begun_to_hear_again() {
+    let store = MemoryStore::default();
+    let cluster = cluster(&store);
+    drop(begin(&cluster, "a").await);
+    store.set_trouble(Trouble::Fails);
+    tokio::time::sleep(MINUTE * 2).await;
+    store.set_trouble(Trouble::None);
+    assert!(cluster.until_heard(MINUTE).await);
+    assert!(matches!(cluster.forget("a").await, Err(ForgetError::Deaf(_))));
+    tokio::time::sleep(MINUTE * 2).await;
+    cluster.forget("a").await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,7 +208,7 @@ async fn the_silent_are_forgotten_by_themselves_only_where_that_is_configured() 
 #[tokio::test]
 async fn a_name_that_no_record_can_have_is_refused_with_its_setting() {
     let cluster = cluster(&MemoryStore::default());
-    let told = Life::<SimFs>::begin(&cluster, &config(&"x".repeat(100_000)), "here").unwrap_err().to_string();
+    let told = Life::<SimFs>::begin(&cluster, &config(&"x".repeat(100_000)), HERE).unwrap_err().to_string();
     assert!(told.starts_with("common.instance_id is \"xxx") && told.contains("100000"), "{told}");
     assert!(told.len() < 300, "{told}");
 }
