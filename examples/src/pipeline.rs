@@ -168,7 +168,9 @@ pub async fn start(
             distributor = Some(Distributor::new(members.clone(), Arc::clone(&overrides), clock, options)?);
         }
         let told = ingester.clone();
-        tasks.push(tokio::spawn(show_forever(cluster.clone(), move |healthy| {
+        // One is enough where there are many; an ingester that is a process of its own leaves it to those who send.
+        let shows = has(Target::Distributor) || has(Target::Querier);
+        tasks.push(tokio::spawn(show_forever(cluster.clone(), shows, move |healthy| {
             if let Some(ingester) = &told {
                 ingester.set_peers(healthy);
             }

@@ -108,13 +108,17 @@ fn time(unix_ns: i64) -> String {
     jiff::Timestamp::from_nanosecond(unix_ns.into()).map(|time| time.to_string()).unwrap_or_default()
 }
 
-/// Keeps the metrics of the ring, and tells `told` how many ingesters get writes, until the process ends.
-pub async fn show_forever(cluster: Cluster, told: impl Fn(usize)) {
+/// Keeps the metrics of the ring, if this process is to show them, and tells `told` how many ingesters get writes, until
+/// the process ends.
+pub async fn show_forever(cluster: Cluster, shows: bool, told: impl Fn(usize)) {
     let mut members = cluster.shared.watcher.members();
     let mut shown = Shown::default();
     loop {
         let ring = cluster.members().ring();
-        shown.show(&members.borrow_and_update(), &ring);
+        let known = Arc::clone(&members.borrow_and_update());
+        if shows {
+            shown.show(&known, &ring);
+        }
         told(cluster.members().healthy());
         // An error means that the watcher is gone, and with it this.
         if let Ok(Err(_)) = tokio::time::timeout(SHOW, members.changed()).await {

@@ -49,7 +49,9 @@ async fn shown(process: &Process) -> BTreeMap<String, BTreeSet<String>> {
             let known = known.unwrap_or_else(|| panic!("{name} is not in the table"));
             assert_eq!(known.kind.name(), kind, "{name}");
         } else if let Some((_, rest)) = line.split_once('{') {
-            let found = labels.captures_iter(rest).map(|label| label[1].to_owned());
+            let found: Vec<_> = labels.captures_iter(rest).map(|label| label[1].to_owned()).collect();
+            let once: BTreeSet<_> = found.iter().collect();
+            assert_eq!(once.len(), found.len(), "a label twice: {line}");
             shown.get_mut(&name).unwrap().extend(found);
         }
     }
