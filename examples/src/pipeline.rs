@@ -43,7 +43,8 @@ use options::compactor_options;
 pub use options::{distributor_options, ingester_options};
 use runtime_config::{reload, watch_overrides};
 
-/// How long an ingester that has left waits before it goes, so that whoever asks hears that it needs no asking any more.
+/// How long an ingester that has left waits at least before it goes, so that whoever asks hears that it needs no asking
+/// any more.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long an ingester may take until it gets writes before it is served without: its store may be away.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -264,7 +265,7 @@ impl Running {
         if let Some(life) = &self.life {
             stored = life.leave(deadline).await;
             if self.grpc.is_some() && stored.is_ok() {
-                tokio::time::sleep(FAREWELL.min(deadline.left() / 2)).await;
+                tokio::time::sleep(farewell(&self.parts.config).min(deadline.left() / 2)).await;
             }
         }
         let _ = self.stop.send(true);
@@ -289,6 +290,14 @@ impl Running {
             }
             tokio::time::sleep(LOG_CHECK).await;
         }
+    }
+}
+
+/// How long an ingester that has left waits: a word that is told from node to node dies with one that has told nobody.
+fn farewell(config: &Config) -> Duration {
+    match config.ingester.lifecycler.ring.kvstore.store {
+        Some(config::Store::Gossip) => (config.memberlist.gossip_interval * 3).max(FAREWELL),
+        _ => FAREWELL,
     }
 }
 

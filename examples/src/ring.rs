@@ -90,6 +90,7 @@ impl Cluster {
     pub async fn open(config: &Config, has_children: bool, clock: Clock) -> Result<Self, RingError> {
         let lifecycler = &config.ingester.lifecycler;
         check_heartbeats(lifecycler.heartbeat_period, lifecycler.ring.heartbeat_timeout)?;
+        check_final_sleep(lifecycler.final_sleep, config.shutdown_timeout)?;
         let (store, ears) = store::open(config, has_children, clock).await?;
         let home = Home {
             store,
@@ -175,6 +176,19 @@ fn check_heartbeats(period: Duration, timeout: Duration) -> Result<(), RingError
         key: "ingester.lifecycler.heartbeat_period",
         value: format!("{period:?}"),
         why: format!("at least two have to fit into heartbeat_timeout, which is {timeout:?}"),
+    })
+}
+
+fn check_final_sleep(sleep: Duration, stop: Duration) -> Result<(), RingError> {
+    if sleep.saturating_mul(2) <= stop {
+        return Ok(());
+    }
+    Err(RingError::Setting {
+        key: "ingester.lifecycler.final_sleep",
+        value: format!("{sleep:?}"),
+        why: format!(
+            "it may be half of shutdown_timeout, which is {stop:?}: an ingester stores and leaves in it, too"
+        ),
     })
 }
 

@@ -28,7 +28,7 @@ pub struct Lifecycler {
     /// rolling restart others know of it before the next one stops.
     #[serde(serialize_with = "duration")]
     pub min_ready_duration: Duration,
-    /// How long an ingester that stored what it had stays LEAVING. Default 0 s.
+    /// How long an ingester that stored what it had stays LEAVING. Default 0 s; at most half of `shutdown_timeout`.
     #[serde(serialize_with = "duration")]
     pub final_sleep: Duration,
     /// Where an ingester keeps its tokens; default in `path_prefix`, under `tokens` and its name.

@@ -23,7 +23,7 @@ use crate::ingester::Ingester;
 
 /// How often the log is looked at.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long the store is given to take that the ingester has left.
+/// How long the store is given to take that the ingester has left, once it lingers no more.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The life of an ingester in the ring. It ends, as in a crash, when the last clone is dropped.
@@ -33,13 +33,13 @@ pub struct Life<F: Fs> {
     hold: Arc<Hold<F>>,
     unregister: bool,
     join_after: Duration,
+    final_sleep: Duration,
 }
 
 impl<F: Fs> Clone for Life<F> {
     fn clone(&self) -> Self {
-        let Self { driver, hold, unregister, join_after } = self;
-        let (driver, hold) = (Arc::clone(driver), Arc::clone(hold));
-        Self { driver, hold, unregister: *unregister, join_after: *join_after }
+        let (driver, hold) = (Arc::clone(&self.driver), Arc::clone(&self.hold));
+        Self { driver, hold, ..*self }
     }
 }
 
@@ -113,7 +113,7 @@ impl<F: Fs> Life<F> {
         let drain = Arc::clone(&hold) as Arc<dyn Drain>;
         let driver = Arc::new(Driver::spawn(life, cluster.shared.home.clone(), view, Some(drain)));
         let (unregister, join_after) = (lifecycler.unregister_on_shutdown, lifecycler.join_after);
-        Ok(Self { driver, hold, unregister, join_after })
+        Ok(Self { driver, hold, unregister, join_after, final_sleep: lifecycler.final_sleep })
     }
 
     /// The log is replayed: it joins, after a while if it is to wait.
@@ -160,7 +160,7 @@ impl<F: Fs> Life<F> {
             (None, Some(ingester)) => ingester.drain(deadline.left() / 4 * 3).await?,
             (None, None) => {}
         }
-        let patience = LEAVE_PATIENCE.min(deadline.left() / 2);
+        let patience = (self.final_sleep + LEAVE_PATIENCE).min(deadline.left() / 4 * 3);
         if tokio::time::timeout(patience, self.driver.stopped()).await.is_err() {
             tracing::warn!("the ring was not told in time that this ingester has stopped");
         }

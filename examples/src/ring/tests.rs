@@ -58,7 +58,11 @@ async fn ingester(disk: &SimFs) -> Ingester<SimFs> {
 
 /// An ingester that is in the ring.
 async fn begin(cluster: &Cluster, id: &str) -> Life<SimFs> {
-    let life = Life::begin(cluster, &config(id), HERE).unwrap();
+    begin_as(cluster, id, &config(id)).await
+}
+
+async fn begin_as(cluster: &Cluster, id: &str, config: &Config) -> Life<SimFs> {
+    let life = Life::begin(cluster, config, HERE).unwrap();
     life.recovered(ingester(&SimFs::new(1)).await);
     assert!(cluster.until_active(id, Some(HERE), MINUTE).await);
     life
@@ -79,6 +83,17 @@ async fn an_ingester_that_stops_is_left_once_it_has_stored_what_it_had() {
     cluster.until(MINUTE, |ring| ring.instance("a").is_none()).await;
     assert_eq!(state(&cluster, "a").as_deref(), Some("LEFT"));
     assert_eq!(cluster.members().healthy(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ingester_that_lingers_is_left_at_last() {
+    let cluster = cluster(&MemoryStore::default());
+    let mut config = config("a");
+    config.ingester.lifecycler.final_sleep = Duration::from_secs(5);
+    let life = begin_as(&cluster, "a", &config).await;
+    life.leave(Deadline::after(MINUTE)).await.unwrap();
+    assert!(cluster.until(Duration::from_secs(1), |ring| ring.instance("a").is_none()).await);
+    assert_eq!(state(&cluster, "a").as_deref(), Some("LEFT"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -218,6 +233,13 @@ fn heartbeats_that_do_not_fit_their_timeout_are_refused_with_both() {
     let told = check_heartbeats(Duration::from_secs(5), Duration::from_secs(9)).unwrap_err().to_string();
     assert!(told.contains("heartbeat_period is 5s") && told.contains("9s"), "{told}");
     check_heartbeats(Duration::from_secs(5), Duration::from_secs(10)).unwrap();
+}
+
+#[test]
+fn a_sleep_that_does_not_fit_the_stop_is_refused_with_both() {
+    let told = check_final_sleep(Duration::from_secs(30), Duration::from_secs(10)).unwrap_err().to_string();
+    assert!(told.contains("final_sleep is 30s") && told.contains("10s"), "{told}");
+    check_final_sleep(Duration::from_secs(5), Duration::from_secs(10)).unwrap();
 }
 
 #[test]
