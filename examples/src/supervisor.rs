@@ -27,7 +27,7 @@ pub const GRPC_LINE: &str = "gRPC on ";
 const STOP_LINE: &str = "stop within ";
 /// How long a child may take until it listens: it replays its log first.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long it may take then until it is in the ring, and how often it is looked whether it still lives.
+/// How long it may take then until it is in the ring, besides what it is to wait, and how often it is looked whether it still lives.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
 const LIFE_CHECK: Duration = Duration::from_millis(100);
 /// The first and the longest wait before a child that died is started again.
@@ -44,6 +44,8 @@ pub struct Options {
     pub count: usize,
     /// Whether a child that dies is started again.
     pub restart: bool,
+    /// How long a child that listens is to wait before it joins.
+    pub waits: Duration,
 }
 
 /// Where the parent keeps its children.
@@ -130,11 +132,12 @@ async fn launch(options: &Options, number: usize, family: &Family) -> anyhow::Re
         .with_context(|| format!("{id} did not listen within {START_TIMEOUT:?}"))?
         .with_context(|| format!("{id} ended before it listened"))?;
     family.children.insert(&id, &url)?;
+    let patience = JOIN_TIMEOUT.saturating_add(options.waits);
     let joined = tokio::select! {
-        joined = family.cluster.until_active(&id, Some(&addr), JOIN_TIMEOUT) => joined,
+        joined = family.cluster.until_active(&id, Some(&addr), patience) => joined,
         () = died(&mut child) => false,
     };
-    anyhow::ensure!(joined, "{id} did not join the ring at {addr} within {JOIN_TIMEOUT:?}, or ended before");
+    anyhow::ensure!(joined, "{id} did not join the ring at {addr} within {patience:?}, or ended before");
     tracing::info!(id, addr, pid = child.id(), "ingester started");
     Ok(child)
 }

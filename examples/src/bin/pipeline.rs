@@ -266,11 +266,13 @@ async fn start_children(
         let share = memory::available() / 4 / u64::try_from(count)?;
         passed.extend(["--memory-limit".to_owned(), share.max(1).to_string()]);
     }
+    let lifecycler = &config.ingester.lifecycler;
     let options = supervisor::Options {
         program: std::env::current_exe()?,
         arguments: passed,
         count,
         restart: !arguments.no_restart,
+        waits: lifecycler.join_after.saturating_add(lifecycler.observe_period),
     };
     let cluster = running.cluster.clone().context("a process with children has a ring")?;
     Supervisor::start(options, Family { cluster, children }).await

@@ -21,7 +21,7 @@ pub struct Lifecycler {
     /// How long an ingester that joins looks whether others claim its tokens. Default 0 s.
     #[serde(serialize_with = "duration")]
     pub observe_period: Duration,
-    /// How long an ingester whose log is replayed stays PENDING. Default 0 s.
+    /// How long an ingester whose log is replayed stays PENDING, one that was ACTIVE before its restart, too. Default 0 s.
     #[serde(serialize_with = "duration")]
     pub join_after: Duration,
     /// How long an ingester that is a process of its own is ACTIVE before `/ready` says so. Default 15 s, so that in a

@@ -148,6 +148,10 @@ impl<F: Fs> Life<F> {
     /// Where the store did not take everything in time. It stays LEAVING in the ring then, and its log keeps the rest.
     pub async fn leave(&self, deadline: Deadline) -> anyhow::Result<()> {
         let mut stored = self.hold.stored.subscribe();
+        if self.hold.ingester.get().is_some() {
+            // It may still wait to join: it has all that it had, and can leave.
+            self.driver.recovered();
+        }
         self.hold.stop.send_replace(Some(deadline));
         self.driver.shut_down(Some(self.unregister));
         let told = tokio::select! {

@@ -97,6 +97,20 @@ async fn an_ingester_that_lingers_is_left_at_last() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_is_stopped_while_it_waits_to_join_leaves() {
+    let cluster = cluster(&MemoryStore::default());
+    let mut config = config("a");
+    config.ingester.lifecycler.join_after = MINUTE * 60;
+    let life = Life::begin(&cluster, &config, HERE).unwrap();
+    life.recovered(ingester(&SimFs::new(1)).await);
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(state(&cluster, "a").as_deref(), Some("PENDING"));
+    life.leave(Deadline::after(MINUTE)).await.unwrap();
+    assert!(cluster.until(Duration::from_secs(1), |ring| ring.instance("a").is_none()).await);
+    assert_eq!(state(&cluster, "a").as_deref(), Some("LEFT"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_ingester_whose_store_is_away_stops_all_the_same() {
     let store = MemoryStore::default();
     let cluster = cluster(&store);
