@@ -8,6 +8,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use anyhow::Context;
 use async_trait::async_trait;
 use forebay_agent::clock::Deadline;
 use forebay_ring::lifecycle::{
@@ -154,11 +155,17 @@ impl<F: Fs> Life<F> {
         }
         self.hold.stop.send_replace(Some(deadline));
         self.driver.shut_down(Some(self.unregister));
-        let told = tokio::select! {
-            told = stored.wait_for(Option::is_some) => told.ok().and_then(|told| told.clone()),
-            // A life that had not begun ends at once.
-            () = self.driver.stopped() => None,
+        let told = async {
+            tokio::select! {
+                told = stored.wait_for(Option::is_some) => told.ok().and_then(|told| told.clone()),
+                // A life that had not begun ends at once.
+                () = self.driver.stopped() => None,
+            }
         };
+        // The drain may have panicked.
+        let told = tokio::time::timeout(deadline.left(), told)
+            .await
+            .context("the ingester did not say in time that all is stored; its log keeps the rest")?;
         match (told.or_else(|| self.hold.stored.borrow().clone()), self.hold.ingester.get()) {
             (Some(stored), _) => stored.map_err(anyhow::Error::msg)?,
             (None, Some(ingester)) => ingester.drain(deadline.left() / 4 * 3).await?,
@@ -183,5 +190,39 @@ impl<F: Fs> Life<F> {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forebay_ring::store::MemoryStore;
+    use forebay_wal::fs::sim::SimFs;
+
+    use super::*;
+    use crate::ring::tests::{HERE, MINUTE, cluster};
+
+    struct Panics;
+
+    #[async_trait]
+    impl Drain for Panics {
+        async fn drain(&self) {
+            panic!("as a drain with a fault does");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_ends_in_time_although_the_drain_panicked() {
+        let cluster = cluster(&MemoryStore::default());
+        let (home, view) = (cluster.shared.home.clone(), cluster.shared.watcher.members());
+        let life = Lifecycler::new(LifecyclerOptions::new("a", HERE)).unwrap();
+        let driver = Arc::new(Driver::spawn(life, home, view, Some(Arc::new(Panics))));
+        let (stop, stored) = (watch::Sender::new(None), watch::Sender::new(None));
+        let hold: Arc<Hold<SimFs>> = Arc::new(Hold { ingester: OnceLock::new(), stop, stored });
+        let wait = Duration::ZERO;
+        let life = Life { driver, hold, unregister: true, join_after: wait, final_sleep: wait };
+        life.driver.recovered();
+        assert!(cluster.until_active("a", None, MINUTE).await);
+        let left = tokio::time::timeout(MINUTE * 2, life.leave(Deadline::after(MINUTE))).await.unwrap();
+        assert!(left.unwrap_err().to_string().contains("did not say in time"));
     }
 }

@@ -18,11 +18,11 @@ use crate::ingester::Ingester;
 use crate::pipeline::ingester_options;
 use crate::storage::Storage;
 
-const MINUTE: Duration = Duration::from_mins(1);
+pub(super) const MINUTE: Duration = Duration::from_mins(1);
 /// Nobody answers there.
-const HERE: &str = "127.0.0.1:1";
+pub(super) const HERE: &str = "127.0.0.1:1";
 
-fn cluster(store: &MemoryStore) -> Cluster {
+pub(super) fn cluster(store: &MemoryStore) -> Cluster {
     watch(store, false)
 }
 
