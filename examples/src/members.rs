@@ -91,9 +91,10 @@ impl Members {
         Ok(client)
     }
 
-    /// All ingesters that may hold what the store does not: those that have not left, however silent.
-    pub fn clients(&self) -> Vec<Arc<dyn IngesterClient>> {
-        self.ring().instances().filter_map(|instance| self.client(instance).ok()).collect()
+    /// All ingesters that may hold what the store does not: those that have not left, however silent. An error for each
+    /// whose address is none.
+    pub fn clients(&self) -> Vec<anyhow::Result<Arc<dyn IngesterClient>>> {
+        self.ring().instances().map(|instance| self.client(instance)).collect()
     }
 
     /// How many ingesters get writes.
@@ -181,6 +182,9 @@ mod tests {
         assert_eq!(members.clients.lock().len(), 1, "b is let go");
         let nowhere = Instance { addr: "no where".into(), ..moved };
         assert!(members.client(&nowhere).is_err());
+        show(&[&nowhere, &b]);
+        let reached: Vec<_> = members.clients().iter().map(Result::is_ok).collect();
+        assert_eq!(reached, [false, true]);
     }
 
     #[test]

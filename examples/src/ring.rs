@@ -24,7 +24,9 @@ use forebay_ring::store::StoreError;
 use forebay_ring::{BuildError, Operation, Options, Ring};
 
 use crate::config::{Config, Store, Target};
+use crate::excerpt::Excerpt;
 use crate::members::Members;
+use crate::rpc::RemoteIngester;
 
 pub use forget::ForgetError;
 pub use life::Life;
@@ -195,7 +197,7 @@ fn check_final_sleep(sleep: Duration, stop: Duration) -> Result<(), RingError> {
 /// Where others reach an ingester that listens at `bound`.
 ///
 /// # Errors
-/// [`RingError::Setting`] where nobody could tell.
+/// [`RingError::Setting`] where nobody could tell, or could call it there.
 pub(crate) fn advertised(config: &Config, bound: SocketAddr) -> Result<String, RingError> {
     let lifecycler = &config.ingester.lifecycler;
     let port = if lifecycler.port == 0 { bound.port() } else { lifecycler.port };
@@ -210,7 +212,19 @@ pub(crate) fn advertised(config: &Config, bound: SocketAddr) -> Result<String, R
             why: format!("others need the address at which they reach {bound}"),
         }),
         "" => Ok(SocketAddr::new(bound.ip(), port).to_string()),
-        host => Ok(format!("{host}:{port}")),
+        host => {
+            let addr = match host.parse() {
+                Ok(ip) => SocketAddr::new(ip, port).to_string(),
+                Err(_) => format!("{host}:{port}"),
+            };
+            let refused = |error| RingError::Setting {
+                key: "ingester.lifecycler.address",
+                value: format!("{:?}", Excerpt(host)),
+                why: format!("nobody can call {:?}: {error:#}", Excerpt(&addr)),
+            };
+            RemoteIngester::new(&config.common.instance_id, &addr).map_err(refused)?;
+            Ok(addr)
+        }
     }
 }
 

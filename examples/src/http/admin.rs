@@ -89,12 +89,14 @@ pub(super) async fn services(State(parts): Shared) -> String {
 pub(super) async fn flush(State(parts): Shared) -> Result<StatusCode, Failure> {
     let clients = match &parts.ingester {
         Some(own) if parts.distributor.is_none() && parts.querier.is_none() => {
-            vec![std::sync::Arc::clone(own)]
+            vec![Ok(std::sync::Arc::clone(own))]
         }
         _ => parts.cluster.as_ref().map(|cluster| cluster.members().clients()).unwrap_or_default(),
     };
-    let flushed = try_join_all(clients.iter().map(|client| client.flush()));
     let unavailable = |why: String| Failure::new(StatusCode::SERVICE_UNAVAILABLE, why);
+    let clients: Result<Vec<_>, _> = clients.into_iter().collect();
+    let clients = clients.map_err(|error| unavailable(format!("an ingester cannot be called: {error:#}")))?;
+    let flushed = try_join_all(clients.iter().map(|client| client.flush()));
     match tokio::time::timeout(FLUSH_TIMEOUT, flushed).await {
         Ok(Ok(_)) => Ok(StatusCode::NO_CONTENT),
         Ok(Err(error)) => Err(unavailable(error.to_string())),

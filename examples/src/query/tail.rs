@@ -155,7 +155,7 @@ impl Tail {
 
     /// Listens to ingesters that it does not listen to.
     fn look(&mut self) {
-        for client in self.querier.members.clients() {
+        for client in self.querier.members.clients().into_iter().flatten() {
             if !self.followed.iter().any(|(_, other)| Arc::ptr_eq(other, &client)) {
                 let (tail, asked) = (self.tail.clone(), Arc::clone(&client));
                 let begun = stream::once(async move { asked.tail(tail).await });

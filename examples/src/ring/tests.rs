@@ -256,8 +256,8 @@ fn a_sleep_that_does_not_fit_the_stop_is_refused_with_both() {
     check_final_sleep(Duration::from_secs(5), Duration::from_secs(10)).unwrap();
 }
 
-#[test]
-fn an_ingester_is_reached_where_it_listens_or_where_it_says() {
+#[tokio::test]
+async fn an_ingester_is_reached_where_it_listens_or_where_it_says() {
     let mut config = Config::default();
     let at = |text: &str| text.parse::<SocketAddr>().unwrap();
     assert_eq!(advertised(&config, at("127.0.0.1:9095")).unwrap(), "127.0.0.1:9095");
@@ -267,4 +267,16 @@ fn an_ingester_is_reached_where_it_listens_or_where_it_says() {
     assert_eq!(advertised(&config, at("0.0.0.0:9095")).unwrap(), "ingester-0.local:9095");
     config.ingester.lifecycler.port = 1;
     assert_eq!(advertised(&config, at("0.0.0.0:9095")).unwrap(), "ingester-0.local:1");
+    for (address, told) in [("2001:db8::1", "[2001:db8::1]:1"), ("10.0.0.5", "10.0.0.5:1")] {
+        config.ingester.lifecycler.address = address.to_owned();
+        assert_eq!(advertised(&config, at("0.0.0.0:9095")).unwrap(), told);
+    }
+    for address in ["a b", "a/b:", "http://a"] {
+        config.ingester.lifecycler.address = address.to_owned();
+        let told = advertised(&config, at("0.0.0.0:9095")).unwrap_err().to_string();
+        assert!(
+            told.contains("ingester.lifecycler.address is \"") && told.contains("nobody can call"),
+            "{told}"
+        );
+    }
 }
