@@ -127,8 +127,7 @@ pub(super) async fn forget(
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, Failure> {
-    let site = headers.get(FETCH_SITE).map(|site| site.as_bytes());
-    if site.is_some_and(|site| !matches!(site, b"same-origin" | b"none")) {
+    if !is_from_here(&headers) {
         return Err(Failure::new(StatusCode::FORBIDDEN, "a page of another site asked for this"));
     }
     let id = params.text("forget").or_else(|| params.text("id"));
@@ -148,6 +147,18 @@ pub(super) async fn forget(
         true => StatusCode::NO_CONTENT.into_response(),
         false => Redirect::to("/ring").into_response(),
     })
+}
+
+/// Whether no page of another site made a browser send this. Over plain HTTP browsers do not say of which site a page is,
+/// but where it came from.
+fn is_from_here(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get(FETCH_SITE) {
+        return matches!(site.as_bytes(), b"same-origin" | b"none");
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    origin.zip(host).is_some_and(|((_, origin), host)| origin.eq_ignore_ascii_case(host))
 }
 
 fn cluster(parts: &Parts) -> Result<&Cluster, Failure> {
@@ -197,4 +208,29 @@ fn key(
         None => parts.tenant(headers)?.as_str().to_owned(),
     };
     Ok((token_for(&tenant, stream.as_bytes()), Some(format!("{stream} of {tenant}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_of_another_site_is_told_by_what_browsers_say() {
+        let is_ours = |fields: &[(&'static str, &str)]| {
+            let fields = fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            is_from_here(&fields.collect())
+        };
+        let host = ("host", "10.0.0.5:3100");
+        assert!(is_ours(&[host]), "no browser");
+        assert!(is_ours(&[host, ("origin", "http://10.0.0.5:3100")]));
+        assert!(
+            is_ours(&[host, ("origin", "https://logs.example"), (FETCH_SITE, "same-origin")]),
+            "behind a proxy"
+        );
+        assert!(!is_ours(&[host, ("origin", "http://10.0.0.5:3100"), (FETCH_SITE, "cross-site")]));
+        for origin in ["http://elsewhere", "http://10.0.0.5", "http://10.0.0.5:31000", "null", ""] {
+            assert!(!is_ours(&[host, ("origin", origin)]), "{origin}");
+        }
+        assert!(!is_ours(&[("origin", "http://10.0.0.5:3100")]));
+    }
 }
