@@ -11,13 +11,15 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use forebay_retention::hold::Placed;
 use forebay_retention::{Error as RetentionError, Hold, Plan, Scope, Selector, TimeRange};
+use forebay_ring::Require;
 use futures_util::future::try_join_all;
 use serde::Deserialize;
 
 use super::params::Params;
 use super::{Failure, Parts, Shared};
 use crate::compactor::Compactor;
-use crate::ring::Life;
+use crate::members::Members;
+use crate::ring::{Cluster, Life};
 
 /// How long a flush is waited for.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(50);
@@ -41,9 +43,14 @@ pub(super) async fn ready(State(parts): Shared) -> Result<&'static str, Failure>
         let why = "no other process of the ring has been heard yet: see memberlist.join_members";
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, why));
     }
-    let sends = parts.distributor.is_some() || parts.querier.is_some();
-    if sends && parts.cluster.as_ref().is_none_or(|cluster| cluster.members().healthy() == 0) {
+    let members = parts.cluster.as_ref().map(Cluster::members);
+    if parts.distributor.is_some() && members.is_none_or(|members| members.healthy() == 0) {
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "no ingester is healthy"));
+    }
+    // Those that take no writes answer.
+    let is_empty = |members: &Members| members.reading().set(Require::Quorum).is_err();
+    if parts.querier.is_some() && members.is_none_or(is_empty) {
+        return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "there are no ingesters to be asked"));
     }
     Ok("ready\n")
 }

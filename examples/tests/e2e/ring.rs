@@ -36,9 +36,13 @@ pub(crate) async fn started(process: &Process) -> u64 {
 
 /// Puts an ACTIVE ingester into the ring of those who have their directory in `dir`.
 pub(crate) async fn announce(dir: &Path, id: &str, addr: &str) {
+    announce_as(State::Active, dir, id, addr).await;
+}
+
+async fn announce_as(state: State, dir: &Path, id: &str, addr: &str) {
     let store = FileStore::new(Arc::new(StdDisk), FileOptions::new(dir.join("data/ring")));
     let tokens = random_tokens(id, "", 0, 8, &vec![].into()).unwrap();
-    let instance = Instance { state: State::Active, tokens: tokens.clone(), ..Instance::new(id, addr) };
+    let instance = Instance { state, tokens: tokens.clone(), ..Instance::new(id, addr) };
     let (mut record, mut owned) = (Vec::new(), Vec::new());
     encode_tokens(&TokensRecord { id: id.into(), epoch: 0, tokens }, &mut owned).unwrap();
     encode_instance(&instance, 0, &mut record).unwrap();
@@ -126,6 +130,19 @@ async fn a_querier_that_knows_no_ingester_says_so_and_answers_nothing() {
     for path in ["/ready", "/loki/api/v1/query_range?query=%7Bapp%3D%22x%22%7D", "/loki/api/v1/labels"] {
         let response = process.get(path).await;
         assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {}", text(&response));
+    }
+}
+
+#[tokio::test]
+async fn a_querier_is_ready_while_ingesters_take_no_writes_and_a_distributor_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = format!("127.0.0.1:{}", free_port());
+    announce_as(State::Leaving, dir.path(), "a", &nobody).await;
+    for (target, ready) in [("querier", StatusCode::OK), ("distributor", StatusCode::SERVICE_UNAVAILABLE)] {
+        let process =
+            Setup::new(dir.path()).arguments(&["--target", target, "--index", &nobody]).start().await;
+        let response = process.get("/ready").await;
+        assert_eq!(response.status, ready, "{target}: {}", text(&response));
     }
 }
 
