@@ -445,7 +445,7 @@ ingester: {lifecycler: {ring: {kvstore: {store: file}}}}
             ),
             ("ingester: {lifecycler: {num_tokens: 0}}", "1 to 65536"),
             ("ingester: {lifecycler: {heartbeat_period: 0s}}", "above 0"),
-            ("memberlist: {join_members: [\"10.0.0.1\"]}", "10.0.0.1:7946"),
+            ("memberlist: {join_members: [\"10.0.0.1:x\"]}", "10.0.0.1:7946"),
             ("memberlist: {bind_port: 0}", "1 to 65535"),
             ("memberlist: {bind_addr: [a, b]}", "one address"),
         ] {

@@ -109,7 +109,7 @@ pub struct Memberlist {
     pub advertise_addr: String,
     /// The port at which others reach it; default, with 0, `bind_port`.
     pub advertise_port: u16,
-    /// Some that are always there, as `host:port`. Default none.
+    /// Some that are always there, as `host:port`, or `host` for the port that is `bind_port` here. Default none.
     pub join_members: Vec<String>,
     /// How often each tells three others. Default 200 ms.
     #[serde(serialize_with = "duration")]

@@ -90,6 +90,7 @@ static COMMON: Table<Set> = Table::new(&[
     ("instance_id", Used(|c, n, _| scalar(&mut c.common.instance_id, n, text))),
     ("instance_interface_names", Recognised),
     ("path_prefix", Used(|c, n, _| scalar(&mut c.common.path_prefix, n, path))),
+    ("persist_tokens", Recognised),
     ("replication_factor", Used(|c, n, _| scalar(&mut c.common.replication_factor, n, replication_factor))),
     // Read before everything else, since what is said of a single ring goes before it.
     ("ring", Used(|_, _, _| Ok(()))),

@@ -157,10 +157,21 @@ fn gossip(config: &Config, clock: Clock) -> Result<GossipOptions, RingError> {
     let listen = SocketAddr::new(bind, memberlist.bind_port);
     Ok(GossipOptions {
         advertise,
-        seeds: memberlist.join_members.clone(),
+        seeds: memberlist.join_members.iter().map(|seed| with_port(seed, memberlist.bind_port)).collect(),
         interval: memberlist.gossip_interval,
         ..GossipOptions::new(&*memberlist.cluster_label, id, generation, listen)
     })
+}
+
+/// `host:port`, with `port` where a seed has none.
+fn with_port(seed: &str, port: u16) -> String {
+    match seed.parse::<IpAddr>() {
+        Ok(ip) => SocketAddr::new(ip, port).to_string(),
+        Err(_) if seed.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => {
+            seed.to_owned()
+        }
+        Err(_) => format!("{seed}:{port}"),
+    }
 }
 
 fn ip(key: &'static str, address: &str) -> Result<IpAddr, RingError> {
@@ -208,5 +219,15 @@ mod tests {
         let id = |target| gossip(&config(target, Kind::Gossip), Clock::simulated(1)).unwrap().id;
         assert_eq!(&*id(Target::Ingester), "ingester-0");
         assert_eq!(&*id(Target::Querier), "querier@127.0.0.1:7946");
+    }
+
+    #[test]
+    fn a_seed_without_a_port_is_at_the_port_that_nodes_listen_at() {
+        let mut config = config(Target::All, Kind::Gossip);
+        config.memberlist.bind_port = 7;
+        config.memberlist.join_members =
+            ["read", "read:8", "10.0.0.1", "10.0.0.1:8", "::1", "[::1]:8"].map(str::to_owned).to_vec();
+        let seeds = gossip(&config, Clock::simulated(1)).unwrap().seeds;
+        assert_eq!(seeds, ["read:7", "read:8", "10.0.0.1:7", "10.0.0.1:8", "[::1]:7", "[::1]:8"]);
     }
 }

@@ -54,6 +54,7 @@ pub(super) static COMMON_RING: Table<Set> = Table::new(&[
     ("instance_interface_names", Recognised),
     ("instance_port", Used(|c, n, _| scalar(&mut life(c).port, n, port))),
     ("kvstore", Used(|c, n, w| n.fields(&KVSTORE, w, |set, n, w| set(c, n, w)))),
+    ("tokens_file_path", Recognised),
     ("zone_awareness_enabled", Used(|c, n, _| scalar(&mut ring(c).zone_awareness_enabled, n, Node::bool))),
 ]);
 
@@ -116,7 +117,7 @@ pub(super) static MEMBERLIST: Table<Set> = Table::new(&[
     (
         "join_members",
         Used(|c, n, w| {
-            c.memberlist.join_members = n.items(w, |item, _| host_and_port(item))?;
+            c.memberlist.join_members = n.items(w, |item, _| member(item))?;
             Ok(())
         }),
     ),
@@ -173,11 +174,18 @@ fn endpoint(node: &Node) -> Result<String, Error> {
     if is_one { Ok(url) } else { Err(node.expected("an address such as http://10.0.0.1:2379")) }
 }
 
-fn host_and_port(node: &Node) -> Result<String, Error> {
+/// A host, with a port or without.
+fn member(node: &Node) -> Result<String, Error> {
     let text = node.str()?;
-    let parts = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-    let is_one = parts.is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let is_one = match text.rsplit_once(':') {
+        Some((host, port)) => !host.is_empty() && (port.parse::<u16>().is_ok() || is_v6(text)),
+        None => !text.is_empty(),
+    };
     if is_one { Ok(text.to_owned()) } else { Err(node.expected("an address such as 10.0.0.1:7946")) }
+}
+
+fn is_v6(host: &str) -> bool {
+    host.parse::<std::net::Ipv6Addr>().is_ok()
 }
 
 /// Others are told it before it is bound.
