@@ -203,7 +203,7 @@ fn key(
     let pairs = labels::parse(text, &mut unescaped).map_err(Failure::bad_request)?;
     let stream = Labels::from_canonical(Labels::from_sorted(&pairs).as_bytes())
         .ok_or_else(|| Failure::bad_request("parameter key names a label twice"))?;
-    let tenant = match params.text("tenant") {
+    let tenant = match params.text("tenant").filter(|tenant| !tenant.is_empty()) {
         Some(tenant) => tenant.to_owned(),
         None => parts.tenant(headers)?.as_str().to_owned(),
     };

@@ -86,6 +86,7 @@ async fn the_page_shows_the_ring_and_where_a_key_goes_and_forgets_nobody_who_liv
         process.json(&format!("/ring?key={stream}&tenant={tenant}")).await["explain"].clone()
     };
     assert_eq!(of("fake").await["stream"], "{app=\"x\"} of fake");
+    assert_eq!(of("").await["key"], of("fake").await["key"], "a field of the form that is left empty");
     assert_eq!(of("fake").await["key"], process.json(&format!("/ring?key={stream}")).await["explain"]["key"]);
     assert_ne!(of("fake").await["key"], of("other").await["key"]);
     assert!(

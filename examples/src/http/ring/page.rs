@@ -66,7 +66,7 @@ pub(super) fn html(view: &View) -> String {
     out.push_str("</tr>\n");
     members.iter().for_each(|member| row(&mut out, member));
     out.push_str("</table>\n<h2>Where does a key go?</h2>\n<form method=get action=/ring><input name=key ");
-    out.push_str("placeholder='{app=\"x\"} or a number'> <button>Explain</button></form>\n");
+    out.push_str("placeholder='{app=\"x\"} or a number'> <input name=tenant placeholder=tenant> <button>Explain</button></form>\n");
     if let Some(explain) = &view.explain {
         explained(&mut out, explain);
     }
