@@ -50,11 +50,13 @@
 //!
 //! Invariants:
 //! - N1: of two records of a partition or an owner every observer keeps the same one, and of state and lock each its
-//!   newest: a lock that is set while a state changes is not lost, and neither is the state.
+//!   newest: a lock that is set while a state changes is not lost, and neither is the state. In a store in which two may
+//!   write at once, as by gossip, one of them is, until somebody who heard of both puts back what
+//!   [`Partitions::completed`] says.
 //! - N2: a key belongs to the ACTIVE partition with the first token after it. One that becomes ACTIVE takes keys from
 //!   others, one that ceases to be gives keys to others, and none move between those.
 //! - N3: nothing but an operator's wish makes an ACTIVE partition INACTIVE, and none is granted that sees it to be the last.
-//! - N4: a locked partition keeps its state.
+//! - N4: a locked partition keeps its state, from when whoever changes it or the store it is changed in knows of the lock.
 //! - N5: with a lookback a shard has all partitions that were in it at any time within it.
 
 mod change;

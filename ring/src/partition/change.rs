@@ -1,7 +1,8 @@
 //! Changes of records, as data: what it was made from, and what it shall be. Invariant: whether a change is made depends
-//! on nothing but the change and the record that is there, so a compare-and-swap may ask as often as it has to.
+//! on nothing but the change and the record that is there, so a compare-and-swap may ask as often as it has to; and what
+//! is put never says less than what was there.
 
-use super::record::PartitionRecord;
+use super::record::{Owner, Partition, PartitionRecord};
 use super::state::PartitionState;
 use super::view::Partitions;
 use crate::codec::DecodeError;
@@ -16,10 +17,10 @@ pub struct PartitionChange {
 }
 
 /// What to do with the record in the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PartitionDecision {
-    /// Put the change in its place.
-    Put,
+    /// Put this in its place: what is changed, and what is there of a lock, or of a state, that is newer.
+    Put(PartitionRecord),
     /// Nothing: it is there already.
     Same,
     /// Nothing: somebody changed it meanwhile. Hear of that, and decide anew.
@@ -69,20 +70,52 @@ pub enum ChangeError {
 }
 
 impl PartitionChange {
-    /// What to do if this is in the store now.
+    /// What to do if this is in the store now. State and lock are decided apart: what changes must be nothing newer there
+    /// than it was made from, and a state must not be locked there. What is older there than that counts as lost, and comes
+    /// back.
     ///
     /// # Errors
     ///
     /// If what is there cannot be read: then it is left alone.
     pub fn decide(&self, current: Option<&[u8]>) -> Result<PartitionDecision, DecodeError> {
+        use PartitionRecord::{Owner, Partition};
         let current = current.map(PartitionRecord::decode).transpose()?;
-        Ok(if current.as_ref() == Some(&self.after) {
-            PartitionDecision::Same
-        } else if current == self.before {
-            PartitionDecision::Put
-        } else {
-            PartitionDecision::Refused
+        Ok(match (current, &self.before, &self.after) {
+            (None, None, after) => PartitionDecision::Put(after.clone()),
+            (Some(current), _, after) if current == *after => PartitionDecision::Same,
+            (Some(Partition(current)), Some(Partition(before)), Partition(after)) => {
+                decide_partition(current, *before, *after)
+            }
+            (Some(Owner(current)), Some(Owner(before)), Owner(after)) => {
+                decide_owner(&current, before, after)
+            }
+            _ => PartitionDecision::Refused,
         })
+    }
+}
+
+fn decide_partition(current: Partition, before: Partition, after: Partition) -> PartitionDecision {
+    let (known, merged) = (current.merged(before), current.merged(after));
+    let state_is_there = [before, current].iter().any(|of| of.state_precedence() == after.state_precedence());
+    let lock_is_there = before.lock == after.lock || current.lock == after.lock;
+    let may_change = known.state_precedence() == before.state_precedence() && !merged.lock.locked;
+    if current.number != after.number {
+        PartitionDecision::Refused
+    } else if state_is_there && lock_is_there {
+        PartitionDecision::Same
+    } else if (state_is_there || may_change) && (lock_is_there || known.lock == before.lock) {
+        PartitionDecision::Put(merged.into())
+    } else {
+        PartitionDecision::Refused
+    }
+}
+
+fn decide_owner(current: &Owner, before: &Owner, after: &Owner) -> PartitionDecision {
+    let same = current.instance == after.instance && current.partition == after.partition;
+    if same && current.precedence() <= before.precedence() {
+        PartitionDecision::Put(after.clone().into())
+    } else {
+        PartitionDecision::Refused
     }
 }
 

@@ -77,13 +77,16 @@ impl Partition {
         Self { lock: Lock { locked, changed_at_ns: now_unix_ns, version }, ..self }
     }
 
+    pub(super) const fn state_precedence(&self) -> (u64, PartitionState, i64) {
+        (self.version, self.state, self.changed_at_ns)
+    }
+
     /// The newer state with the newer lock of two records of one partition. Commutative, associative, idempotent: at
     /// equal versions the later state wins, and locked over open.
     #[must_use]
     pub fn merged(self, other: Self) -> Self {
-        let state = |of: Self| (of.version, of.state, of.changed_at_ns);
         let lock = |of: Lock| (of.version, of.locked, of.changed_at_ns);
-        let newer = if state(other) > state(self) { other } else { self };
+        let newer = if other.state_precedence() > self.state_precedence() { other } else { self };
         Self { lock: if lock(other.lock) > lock(self.lock) { other.lock } else { self.lock }, ..newer }
     }
 }

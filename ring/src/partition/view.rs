@@ -86,6 +86,23 @@ impl Partitions {
         Ok(news)
     }
 
+    /// What to put in the place of a record that a store holds, if more is known here; `None` if not. Where two may write at
+    /// once, as by gossip, one loses the other's word: whoever hears of a record from the store observes it, and then puts
+    /// this, by a compare-and-swap. O(log records).
+    pub fn completed(&self, stored: &PartitionRecord) -> Option<PartitionRecord> {
+        let completed: PartitionRecord = match stored {
+            PartitionRecord::Partition(stored) => self.partition(stored.number)?.merged(*stored).into(),
+            PartitionRecord::Owner(stored) => {
+                let known = self.owner(&stored.instance, stored.partition)?;
+                if known.precedence() <= stored.precedence() {
+                    return None;
+                }
+                known.clone().into()
+            }
+        };
+        (completed != *stored).then_some(completed)
+    }
+
     /// All records, those of partitions first.
     pub fn records(&self) -> impl Iterator<Item = PartitionRecord> {
         let partitions = self.partitions.values().map(|partition| PartitionRecord::from(*partition));

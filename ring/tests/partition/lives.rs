@@ -176,9 +176,10 @@ impl Store {
 
     fn write(&mut self, change: &PartitionChange) {
         let key = change.after.key();
-        if change.decide(self.0.get(&key).map(Vec::as_slice)) == Ok(PartitionDecision::Put) {
+        let current = self.0.get(&key).map(Vec::as_slice);
+        if let Ok(PartitionDecision::Put(record)) = change.decide(current) {
             let mut bytes = Vec::new();
-            change.after.encode(&mut bytes).unwrap();
+            record.encode(&mut bytes).unwrap();
             self.0.insert(key, bytes);
         }
     }

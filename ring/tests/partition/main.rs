@@ -1,6 +1,7 @@
 //! The partition ring: N1 to N5, one file for each kind of evidence.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod crossing;
 mod lives;
 mod lookups;
 mod records;

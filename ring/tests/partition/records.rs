@@ -93,7 +93,7 @@ fn a_lock_and_a_change_of_state_that_cross_are_both_kept() {
 }
 
 #[test]
-fn a_change_is_put_over_what_it_was_made_from_and_over_nothing_else() {
+fn a_change_is_put_over_what_it_was_made_from_and_over_nothing_newer() {
     let start = view([partition(1, PartitionState::Inactive)]);
     let bytes = |record: &PartitionRecord| {
         let mut bytes = Vec::new();
@@ -103,7 +103,7 @@ fn a_change_is_put_over_what_it_was_made_from_and_over_nothing_else() {
     let change = start.change(1, PartitionState::Active, 5).unwrap();
     let lock = start.lock(1, true, 6).unwrap().unwrap();
     let before = bytes(change.before.as_ref().unwrap());
-    assert_eq!(change.decide(Some(&before)), Ok(PartitionDecision::Put));
+    assert_eq!(change.decide(Some(&before)), Ok(PartitionDecision::Put(change.after.clone())));
     assert_eq!(change.decide(Some(&bytes(&change.after))), Ok(PartitionDecision::Same));
     assert_eq!(change.decide(Some(&bytes(&lock.after))), Ok(PartitionDecision::Refused), "locked meanwhile");
     assert_eq!(change.decide(None), Ok(PartitionDecision::Refused), "its record vanished");
