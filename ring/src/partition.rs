@@ -57,7 +57,8 @@
 //!   others, one that ceases to be gives keys to others, and none move between those.
 //! - N3: nothing but an operator's wish makes an ACTIVE partition INACTIVE, and none is granted that sees it to be the last.
 //! - N4: a locked partition keeps its state, from when whoever changes it or the store it is changed in knows of the lock.
-//! - N5: with a lookback a shard has all partitions that were in it at any time within it.
+//! - N5: with a lookback a shard has all partitions that were in it at any time within it, as long as wall clocks agree:
+//!   what those of operators, owners and readers may differ by has to be added to the period.
 
 mod change;
 mod codec;

@@ -120,7 +120,8 @@ fn decide_owner(current: &Owner, before: &Owner, after: &Owner) -> PartitionDeci
 }
 
 impl Partitions {
-    /// An operator's wish for a partition's state.
+    /// An operator's wish for a partition's state. The clock matters to readers that look back (N5): where it is behind,
+    /// they may not ask a partition for what was acknowledged.
     ///
     /// ```
     /// use forebay_ring::partition::{ChangeError, Partition, PartitionState, Partitions};

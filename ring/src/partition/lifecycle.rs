@@ -3,7 +3,7 @@
 //! crash costs no more than waiting again.
 //!
 //! It waits by its own clock and by what it sees, not by stamps: another machine's clock that is wrong neither hurries
-//! nor stops it.
+//! nor stops it. Lookbacks do go by the stamps that it makes, so its wall clock has to be about right all the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -14,7 +14,8 @@ pub struct Partition {
     pub number: u32,
     /// What it may be asked to do.
     pub state: PartitionState,
-    /// When that last changed; wall time, nanoseconds since 1970. For lookbacks.
+    /// When that last changed; wall time, nanoseconds since 1970, by the clock of who changed it, but later than the change
+    /// before. For lookbacks.
     pub changed_at_ns: i64,
     /// One more at each change of the state; the highest stays as it is.
     pub version: u64,
@@ -69,12 +70,14 @@ impl Partition {
     }
 
     pub(super) const fn with_state(self, state: PartitionState, now_unix_ns: i64) -> Self {
-        Self { state, changed_at_ns: now_unix_ns, version: self.version.saturating_add(1), ..self }
+        let changed_at_ns = later(now_unix_ns, self.changed_at_ns);
+        Self { state, changed_at_ns, version: self.version.saturating_add(1), ..self }
     }
 
     pub(super) const fn with_lock(self, locked: bool, now_unix_ns: i64) -> Self {
         let version = self.lock.version.saturating_add(1);
-        Self { lock: Lock { locked, changed_at_ns: now_unix_ns, version }, ..self }
+        let changed_at_ns = later(now_unix_ns, self.lock.changed_at_ns);
+        Self { lock: Lock { locked, changed_at_ns, version }, ..self }
     }
 
     pub(super) const fn state_precedence(&self) -> (u64, PartitionState, i64) {
@@ -100,12 +103,18 @@ impl Owner {
 
     pub(super) fn with_state(&self, state: OwnerState, now_unix_ns: i64) -> Self {
         let version = self.version.saturating_add(1);
-        Self { state, changed_at_ns: now_unix_ns, version, ..self.clone() }
+        let changed_at_ns = later(now_unix_ns, self.changed_at_ns);
+        Self { state, changed_at_ns, version, ..self.clone() }
     }
 
     pub(super) fn precedence(&self) -> (u64, OwnerState, i64) {
         (self.version, self.state, self.changed_at_ns)
     }
+}
+
+/// Now, or just after the change before if this clock is behind that one's.
+const fn later(now_ns: i64, before_ns: i64) -> i64 {
+    if now_ns > before_ns { now_ns } else { before_ns.saturating_add(1) }
 }
 
 /// A record of either kind, as a store holds it.

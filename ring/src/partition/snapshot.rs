@@ -101,7 +101,7 @@ impl PartitionRing {
     }
 
     /// The shard of a query, by an algorithm. With a lookback INACTIVE ones are in it that may have been, for readers (N5),
-    /// if partitions are not deleted within it.
+    /// if partitions are not deleted within it and its period has what wall clocks differ by added.
     pub fn shard_by(&self, sharder: &impl Sharder, query: &Query<'_>) -> PartitionShard<'_> {
         PartitionShard::new(self, self.ring.shard_by(sharder, query))
     }

@@ -197,10 +197,12 @@ fn one_change_puts_at_most_one_into_a_shard_and_takes_at_most_one_out() {
     }
 }
 
-/// Partitions that are activated and stopped, 5 minutes a step, with reads an hour back after each.
+/// Partitions that are activated and stopped, 5 minutes a step, by clocks that are up to 20 minutes wrong, with reads an
+/// hour back after each, to which those 20 minutes are added.
 #[test]
 fn with_a_lookback_no_partition_that_was_in_the_shard_within_it_is_missing() {
-    const PERIOD: Duration = Duration::from_secs(3_600);
+    const SKEW: u64 = 1_200;
+    const PERIOD: Duration = Duration::from_secs(3_600 + SKEW);
     let mut changes = 0;
     for seed in 0..40 {
         let mut chance = Chance(seed);
@@ -219,8 +221,9 @@ fn with_a_lookback_no_partition_that_was_in_the_shard_within_it_is_missing() {
                 PartitionState::Active => PartitionState::Inactive,
                 _ => PartitionState::Active,
             };
+            let skew = i64::try_from(chance.below(2 * SKEW)).unwrap() - i64::try_from(SKEW).unwrap();
             if chance.below(3) == 0
-                && let Ok(change) = view.change(number, next, now)
+                && let Ok(change) = view.change(number, next, now + skew * SECOND_NS)
             {
                 view.observe(change.after).unwrap();
                 changes += 1;

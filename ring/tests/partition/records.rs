@@ -111,6 +111,23 @@ fn a_change_is_put_over_what_it_was_made_from_and_over_nothing_newer() {
 }
 
 #[test]
+fn a_change_is_stamped_later_than_the_one_before_by_whatever_clock() {
+    let mut seen = view([partition(1, PartitionState::Active), partition(2, PartitionState::Active)]);
+    let before = *seen.partition(1).unwrap();
+    seen.observe(seen.change(1, PartitionState::Inactive, before.changed_at_ns - 7_200).unwrap().after)
+        .unwrap();
+    assert_eq!(seen.partition(1).unwrap().changed_at_ns, before.changed_at_ns + 1);
+    for (locked, now) in [(true, 500), (false, 300)] {
+        seen.observe(seen.lock(1, locked, now).unwrap().unwrap().after).unwrap();
+    }
+    assert_eq!(seen.partition(1).unwrap().lock.changed_at_ns, 501);
+    let last = Partition { changed_at_ns: i64::MAX, ..partition(3, PartitionState::Inactive) };
+    seen.observe(last).unwrap();
+    seen.observe(seen.change(3, PartitionState::Active, 0).unwrap().after).unwrap();
+    assert_eq!(seen.partition(3).unwrap().changed_at_ns, i64::MAX);
+}
+
+#[test]
 fn keys_of_owners_name_instance_and_partition() {
     assert_eq!(PartitionRecord::from(Owner::new("in/a", 7, 0)).key(), "owners/in%2Fa%2F7");
     assert_eq!(PartitionRecord::from(Partition::new(7, 0)).key(), "partitions/7");
