@@ -104,8 +104,9 @@ impl Ring {
         Self::assemble(options, topology, Arc::clone(&self.members), self.left_out, now_ns)
     }
 
-    /// A snapshot of a newer `membership` at `now_ns`. While ids, zones and tokens are the same as here
-    /// the topology is shared and the cost O(instances); otherwise as [`build`](Self::build).
+    /// A snapshot of a newer `membership` at `now_ns`. While ids, zones and tokens are the same as here, and nobody
+    /// becomes or ceases to be LEAVING who claims a token that another claims, the topology is shared and the cost
+    /// O(instances); otherwise as [`build`](Self::build).
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
 //! The partitions as they were at one moment: which takes a key, who owns it. Invariant: a lookup takes no lock and
-//! allocates nothing; a change of states shares what follows from tokens.
+//! allocates nothing; a change of states shares what follows from tokens, but for partitions that share one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -63,7 +63,8 @@ impl PartitionRing {
     }
 
     /// A snapshot of a newer view. While the same partitions are ACTIVE or INACTIVE it costs O(partitions + owners);
-    /// otherwise as [`build`](Self::build), without making tokens anew.
+    /// otherwise as [`build`](Self::build), without making tokens anew. So it does when a partition goes from one to the
+    /// other that shares a token with another, as by chance 1 of 100 does among 180, 6 among 1,000 and 45 among 10,000.
     ///
     /// # Errors
     ///

@@ -39,9 +39,10 @@ pub(crate) struct Topology {
     /// How many members of each group own a token, and how many groups have one that does.
     owning: Box<[u16]>,
     group_count: usize,
-    /// The tokens of each member; with `contested`, fewer than some claim.
+    /// The tokens of each member, fewer than it claims if others claim them too.
     owned: Box<[TokenSet]>,
-    contested: bool,
+    /// Whether a member claims a token that another claims, for each of them; empty if none does.
+    contests: Box<[bool]>,
     zones: Zones,
 }
 
@@ -62,13 +63,12 @@ impl Topology {
         if claimed > Ring::MAX_TOKENS {
             return Err(BuildError::TooManyTokens { found: claimed, max: Ring::MAX_TOKENS });
         }
-        let (tokens, owners) = settle_claims(members, claimed);
-        let contested = tokens.len() < claimed;
+        let Claims { tokens, owners, contests } = settle_claims(members, claimed);
         let groups = groups_of(options, members);
-        let owned: Box<[TokenSet]> = if contested {
-            owned_sets(members.len(), &tokens, &owners)
-        } else {
+        let owned: Box<[TokenSet]> = if contests.is_empty() {
             members.iter().map(|member| member.instance.tokens.clone()).collect()
+        } else {
+            owned_sets(members.len(), &tokens, &owners)
         };
         let mut owning = vec![0; groups.len()];
         for (&group, owned) in groups.iter().zip(&owned) {
@@ -84,17 +84,18 @@ impl Topology {
             groups,
             zones: Zones::of(options, members, &owned),
             owned,
-            contested,
+            contests,
         })
     }
 
     /// Whether `new` members would make the topology that `old` ones made.
     pub(super) fn fits(&self, old: &[Member], new: &[Member]) -> bool {
         old.len() == new.len()
-            && old.iter().zip(new).all(|(old, new)| {
+            && old.iter().zip(new).enumerate().all(|(at, (old, new))| {
                 let (old, new) = (&old.instance, &new.instance);
                 // States decide only between members that claim the same token.
-                let same_claim = !self.contested || yields(old.state) == yields(new.state);
+                let contests = self.contests.get(at).is_some_and(|&contests| contests);
+                let same_claim = !contests || yields(old.state) == yields(new.state);
                 same_claim && old.id == new.id && old.zone == new.zone && old.tokens.same_as(&new.tokens)
             })
     }
@@ -347,18 +348,33 @@ fn yields(state: State) -> bool {
     matches!(state, State::Leaving | State::Left)
 }
 
+/// All claims after they are settled: whose each token is, and who claims one that another claims.
+struct Claims {
+    tokens: Box<[u32]>,
+    owners: Box<[u16]>,
+    contests: Box<[bool]>,
+}
+
 /// Sorts all claims and keeps the best of those to the same token.
-fn settle_claims(members: &[Member], claimed: usize) -> (Box<[u32]>, Box<[u16]>) {
+fn settle_claims(members: &[Member], claimed: usize) -> Claims {
     let mut claims: Vec<(u32, bool, u16)> = Vec::with_capacity(claimed);
     for (at, member) in members.iter().enumerate() {
         let (yields, number) = (yields(member.instance.state), number(at));
         claims.extend(member.instance.tokens.iter().map(|&token| (token, yields, number)));
     }
     claims.sort_unstable();
-    claims.dedup_by_key(|&mut (token, _, _)| token);
+    let mut contests = Vec::new();
+    claims.dedup_by(|&mut (token, _, loser), &mut (of, _, winner)| {
+        if token == of {
+            contests.resize(members.len(), false);
+            contests[usize::from(loser)] = true;
+            contests[usize::from(winner)] = true;
+        }
+        token == of
+    });
     let (tokens, owners): (Vec<_>, Vec<_>) =
         claims.into_iter().map(|(token, _, number)| (token, number)).unzip();
-    (tokens.into(), owners.into())
+    Claims { tokens: tokens.into(), owners: owners.into(), contests: contests.into() }
 }
 
 /// The tokens of each of `members` members after all claims are settled.

@@ -73,6 +73,31 @@ fn a_partition_that_comes_takes_keys_and_one_that_goes_gives_them_and_none_move_
 }
 
 #[test]
+fn among_many_a_change_of_state_follows_no_token_but_of_those_that_share_one() {
+    let all = view((0..1_000).map(|number| partition(number, PartitionState::Active)));
+    let before = PartitionRing::build(&all).unwrap();
+    let mut claims: Vec<(u32, u32)> = (0..1_000)
+        .flat_map(|number| tokens(number).iter().map(|&token| (token, number)).collect::<Vec<_>>())
+        .collect();
+    claims.sort_unstable();
+    let shared: Vec<_> = claims.windows(2).filter(|pair| pair[0].0 == pair[1].0).collect();
+    let sharing: BTreeSet<u32> = shared.iter().flat_map(|pair| [pair[0].1, pair[1].1]).collect();
+    assert!((1..200).contains(&sharing.len()), "{} partitions share tokens", sharing.len());
+    let without = |number| {
+        let mut view = all.clone();
+        view.observe(all.change(number, PartitionState::Inactive, 5).unwrap().after).unwrap();
+        before.updated(&view).unwrap()
+    };
+    let alone = (0..1_000).find(|number| !sharing.contains(number)).unwrap();
+    assert!(without(alone).shares_topology(&before));
+    // A token belongs to the lower number until that is INACTIVE.
+    let (token, [lower, higher]) = (shared[0][0].0, [shared[0][0].1, shared[0][1].1]);
+    assert_eq!(before.partition_for(token - 1), Ok(lower));
+    assert_eq!(without(lower).partition_for(token - 1), Ok(higher));
+    assert_eq!(without(higher).partition_for(token - 1), Ok(lower));
+}
+
+#[test]
 fn most_partitions_may_be_inactive_and_keys_still_find_the_others() {
     let view = view((0..300).map(|number| {
         partition(number, if number % 100 == 7 { PartitionState::Active } else { PartitionState::Inactive })
