@@ -192,15 +192,15 @@ impl Ring {
         let (key, options) = (key.into(), options.into());
         let replicas = self.replicas(&options)?;
         let needed = |selected| options.require.needed(options.base, replicas, selected);
-        if replicas == usize::from(self.options.replication_factor)
-            && self.health.none_extends(op)
-            && self.health.all_serve(op)
-            && let Some(members) = self.topology.home_after(key)
-        {
-            let selected = members.len();
-            return ReplicationSet::new(self, members, selected, needed(selected));
-        }
-        let at = self.topology.successor(key).ok_or(Error::Empty)?;
+        let configured = replicas == usize::from(self.options.replication_factor);
+        let at = match configured.then(|| self.topology.home_after(key)).flatten() {
+            Some((_, members)) if self.health.stand(&members, op) => {
+                let selected = members.len();
+                return ReplicationSet::new(self, members, selected, needed(selected));
+            }
+            Some((at, _)) => at,
+            None => self.topology.successor(key).ok_or(Error::Empty)?,
+        };
         let (members, selected) = self.select(key, at, op, replicas);
         ReplicationSet::new(self, members, selected, needed(selected))
     }

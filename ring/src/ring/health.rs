@@ -87,10 +87,15 @@ impl Health {
         self.states & op.extending() == 0
     }
 
-    /// Whether every member serves the operation.
+    /// Whether each of these members serves the operation and none extends it. Without a branch on who they are.
     #[inline]
-    pub(super) fn all_serve(&self, op: Operation) -> bool {
-        self.all_fresh && self.states & !op.serving() == 0
+    pub(super) fn stand(&self, members: &[u16], op: Operation) -> bool {
+        let states = op.serving() & !op.extending();
+        let all = self.all_fresh && self.states & !states == 0;
+        all || members.iter().fold(true, |stand, &member| {
+            let byte = self.members[usize::from(member)];
+            stand & (byte & FRESH != 0) & (states >> (byte & 7) & 1 != 0)
+        })
     }
 
     /// In how many groups there is a token of a member that does not extend the operation, and how many members own
@@ -119,5 +124,31 @@ impl Health {
     #[inline]
     pub(super) fn is_settleable(&self, group: u16, op: Operation) -> bool {
         self.groups[usize::from(group)] & !op.extending() != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::instance::{Instance, State};
+    use crate::membership::Membership;
+    use crate::ring::{Options, Ring};
+
+    #[test]
+    fn a_set_stands_whoever_else_is_silent_or_joins() {
+        const LATER_NS: u64 = 120_000_000_000;
+        let states = [State::Active, State::Active, State::Joining, State::Active, State::Pending];
+        let mut members = Membership::default();
+        for (number, state) in (0..5_u32).zip(states) {
+            let tokens = vec![number << 8].into();
+            let heard_ns = if number == 3 { 0 } else { LATER_NS };
+            members.observe(Instance { state, tokens, ..Instance::new(number.to_string(), "") }, heard_ns);
+        }
+        let ring = Ring::build(&Options::default(), &members, LATER_NS).unwrap();
+        let stand = |set: &[u16]| [Operation::WRITE, Operation::READ].map(|op| ring.health.stand(set, op));
+        assert_eq!(stand(&[0, 1]), [true, true]);
+        assert_eq!(stand(&[0, 2]), [false, false], "it serves neither");
+        assert_eq!(stand(&[1, 3]), [false, false], "it is silent");
+        assert_eq!(stand(&[0, 4]), [false, false], "it serves READ, and extends it");
     }
 }

@@ -152,16 +152,15 @@ impl Ring {
                 return;
             }
         };
-        let homes_stand = self.health.none_extends(op)
-            && self.health.all_serve(op)
-            && replicas == usize::from(self.options.replication_factor);
+        let configured = replicas == usize::from(self.options.replication_factor);
         let mut places = [0; BLOCK];
         for block in keys.chunks(BLOCK) {
             for (place, &key) in places.iter_mut().zip(block) {
                 *place = self.topology.successor(key.into()).unwrap_or(0);
             }
             for (&at, &key) in places.iter().zip(block) {
-                let home = self.topology.rows().home(at).filter(|_| homes_stand);
+                let home = self.topology.rows().home(at);
+                let home = home.filter(|home| configured && self.health.stand(home, op));
                 let walked;
                 let (members, selected) = match home {
                     Some(home) => (home, home.len()),

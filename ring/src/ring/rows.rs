@@ -99,11 +99,11 @@ impl Rows {
         }
     }
 
-    /// The members selected from the first token after `key` on, copied, if they are small sets known beforehand. What
-    /// [`home`](Self::home) of the successor is, without a branch on what the key decides and with few stores, so that
+    /// The place of the first token after `key`, and the members selected from there on, copied, if they are small sets known
+    /// beforehand. What [`home`](Self::home) of the successor is, without a branch on what the key decides and with few stores, so that
     /// the caches' misses of many lookups overlap.
     #[inline]
-    pub(super) fn home_after(&self, index: &Index, key: u32) -> Option<Members> {
+    pub(super) fn home_after(&self, index: &Index, key: u32) -> Option<(usize, Members)> {
         match self {
             Rows::Two(rows, len) => Some(home_after(rows, *len, index, key)),
             Rows::Four(rows, len) => Some(home_after(rows, *len, index, key)),
@@ -143,10 +143,11 @@ fn at_most<T>(rows: &[T], token: impl Fn(&T) -> u32, start: usize, end: usize, k
 }
 
 #[inline]
-fn home_after<const N: usize>(rows: &[Row<N>], len: usize, index: &Index, key: u32) -> Members {
+fn home_after<const N: usize>(rows: &[Row<N>], len: usize, index: &Index, key: u32) -> (usize, Members) {
     let (start, end) = index.run(key);
     let at = start + at_most(rows, |row| row.token, start, end, key);
-    Members::from_buf_and_len(widen(rows[if at == rows.len() { 0 } else { at }].home), len)
+    let at = if at == rows.len() { 0 } else { at };
+    (at, Members::from_buf_and_len(widen(rows[at].home), len))
 }
 
 #[inline]
@@ -283,7 +284,8 @@ mod tests {
                 let known = (1..=16).contains(&selects);
                 assert_eq!(rows.home(at), known.then_some(&walk[..selects]), "{selects} from {at}");
                 let copied = rows.home_after(&Index::build(&tokens), tokens[at].wrapping_sub(1));
-                assert_eq!(copied.as_deref(), rows.home(at).filter(|home| home.len() <= 4));
+                let known = rows.home(at).filter(|home| home.len() <= 4);
+                assert_eq!(copied.as_ref().map(|(at, home)| (*at, &**home)), known.map(|home| (at, home)));
             }
         }
     }

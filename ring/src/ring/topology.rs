@@ -147,9 +147,10 @@ impl Topology {
         Some(self.index.as_ref()?.successor(&self.rows, key.0))
     }
 
-    /// The members that a walk from `key` selects if none of them extends, where they are few and known beforehand.
+    /// The place of the first token after `key`, and the members that a walk from there selects if none of them extends,
+    /// where they are few and known beforehand.
     #[inline]
-    pub(super) fn home_after(&self, key: Token) -> Option<Members> {
+    pub(super) fn home_after(&self, key: Token) -> Option<(usize, Members)> {
         self.rows.home_after(self.index.as_ref()?, key.0)
     }
 
