@@ -31,11 +31,11 @@ fn owners(fleet: &Fleet, ring: &Ring, instances: u16, tokens: usize, rounds: usi
     table(
         "owner",
         vec![
-            contender("forebay", |key| ring.owner(key).is_some()),
+            contender("forebay", |key| ring.owner(key)),
             contender("partition_point", |key| bisected.owner(key)),
             contender("hashring, positions as they are", |key| exact.get(&key).map(|point| point.node)),
             contender("hashring, its own SipHash", |key| hashed.get(&key).map(|point| point.node)),
-            contender("forebay, CRC-32 of the key first", |key| ring.owner(crc(key)).is_some()),
+            contender("forebay, CRC-32 of the key first", |key| ring.owner(crc(key))),
             contender("pingora-ketama V2, CRC-32 of the key first", |key| ketama.node(&key.to_le_bytes())),
             contender("CRC-32 alone", crc),
             contender("anchorhash", |key| anchor.get_resource(key).copied()),
@@ -52,7 +52,7 @@ fn replicas(fleet: &Fleet, ring: &Ring, instances: u16, tokens: usize, rounds: u
     table(
         "three replicas",
         vec![
-            contender("forebay, 3 zones, health, quorum", |key| ring.get(key, Operation::WRITE).is_ok()),
+            contender("forebay, 3 zones, health, quorum", |key| ring.get(key, Operation::WRITE)),
             contender("partition_point and a walk, 3 zones", |key| bisected.replicas(key)),
             contender("hashring (points, not nodes)", |key| {
                 exact.get_with_replicas(&key, 2).map(|set| set.len())

@@ -23,7 +23,8 @@ pub struct Figure {
     pub highest: f64,
 }
 
-/// Makes a contender of what is done with one key.
+/// Makes a contender of what is done with one key. It returns its whole answer: what a part of it tells, the compiler may
+/// leave the rest out.
 pub fn contender<'a, T>(name: impl Into<String>, mut call: impl FnMut(u32) -> T + 'a) -> Contender<'a> {
     let run = move |keys: &[u32]| {
         for &key in keys {

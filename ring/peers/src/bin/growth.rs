@@ -48,8 +48,8 @@ fn row(instances: u16) -> [f64; 5] {
     let bisected = Bisected::new(&fleet);
     let figures = measure(
         &mut [
-            contender("get", |key| ring.get(key, Operation::WRITE).is_ok()),
-            contender("owner", |key| ring.owner(key).is_some()),
+            contender("get", |key| ring.get(key, Operation::WRITE)),
+            contender("owner", |key| ring.owner(key)),
             contender("partition_point", |key| bisected.place(key)),
         ],
         &keys::random(keys::KEYS),
