@@ -99,9 +99,9 @@ fn copies(ring: &Ring, key: u32) -> Vec<usize> {
 }
 
 fn moved(streams: &[u32]) {
-    println!("\n6 ingesters become 9: a third of all copies has to move");
+    println!("\n6 ingesters become 9: a third of all copies would have to move if shares were even");
     println!(
-        "\n| | copies that move | of the least | between old ones | most after | least after |\n|---|---|---|---|---|---|"
+        "\n| | copies that move | of a third | between old ones | most after | least after |\n|---|---|---|---|---|---|"
     );
     for (name, tokens) in TOKENS {
         for zones in [3, 0] {
