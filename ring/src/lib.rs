@@ -10,7 +10,8 @@
 //! It does *not* keep connections to instances, move data when owners change, or decide when one is up: it is
 //! told by records and heartbeats. Bring them from wherever you keep them, or have them kept: with the feature
 //! `store`, `lifecycle` runs an instance on a `store` in memory, in files, on etcd or by gossip, and keeps the
-//! ring that the store shows.
+//! ring that the store shows. Records of partitions and their owners are not kept: nothing here lists, watches, writes
+//! or deletes them in a store, and `partition` says what of that is left to do.
 //!
 //! ```
 //! use forebay_ring::{Instance, Membership, Operation, Options, Ring, State};

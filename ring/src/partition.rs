@@ -48,7 +48,21 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Invariants:
+//! # What is left to the caller
+//!
+//! Nothing here reads or writes a store: what runs instances passes over `partitions/*` and `owners/*`. Whoever runs
+//! partitions has to
+//! - list and watch both, give every record to [`Partitions::observe`], and forget what is gone from the store
+//!   ([`Partitions::remove_partition`], [`Partitions::remove_owner`]);
+//! - put back what [`Partitions::completed`] says, if two may write to the store at once;
+//! - ask [`PartitionLifecycler::reconcile`] every few seconds, and put its changes, and those of operators, by a
+//!   compare-and-swap that asks [`PartitionChange::decide`];
+//! - build the [`PartitionRing`] of what is known then;
+//! - delete tombstones, in the store first, then from views ([`Partitions::drop_tombstones`]). Where owners get a new name
+//!   at each start and nobody does, all observers are full of them after 100,000, and take no new owner.
+//!
+//! # Invariants
+//!
 //! - N1: of two records of a partition or an owner every observer keeps the same one, and of state and lock each its
 //!   newest: a lock that is set while a state changes is not lost, and neither is the state. In a store in which two may
 //!   write at once, as by gossip, one of them is, until somebody who heard of both puts back what

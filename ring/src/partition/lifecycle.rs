@@ -67,8 +67,20 @@ impl PartitionLifecycler {
 
     /// Gives the partitions up: from now on it only takes its name off them. Without this an instance that stops stays
     /// their owner, as one that comes back should.
+    ///
+    /// It does so for the last owner of an ACTIVE partition too, to which keys go on being written that nobody reads. Make
+    /// those INACTIVE first; which they are tells [`sole_owner_of`](Self::sole_owner_of).
     pub fn stop(&mut self) {
         self.stopping = true;
+    }
+
+    /// Its ACTIVE partitions that nobody else owns, or that nobody owns at all, ascending. O(partitions of its own · owners
+    /// of each · log owners).
+    pub fn sole_owner_of(&self, view: &Partitions) -> impl Iterator<Item = u32> {
+        self.partitions.iter().copied().filter(move |&number| {
+            let active = view.partition(number).is_some_and(|p| p.state == PartitionState::Active);
+            active && view.owners(number).all(|owner| owner.instance == self.instance)
+        })
     }
 
     /// Whether all is written that it wants for its own partitions: each exists and has it as an owner, or none has if it

@@ -142,7 +142,9 @@ impl Partitions {
     }
 
     /// Drops tombstones that were made before this time (wall time, nanoseconds since 1970); returns how many. Keep them
-    /// for longer than any observer may be cut off: what comes back from one after that is taken as new.
+    /// for longer than any observer may be cut off: what comes back from one after that is taken as new. Delete them from
+    /// the store first: while one is there that is not known here, a lifecycler that wants its partition or owner to be
+    /// wishes to create it, which is refused until the tombstone is heard of again.
     pub fn drop_tombstones(&mut self, made_before_ns: i64) -> usize {
         let before = self.partitions.len() + self.owners.len();
         self.partitions

@@ -123,6 +123,28 @@ fn a_locked_partition_is_neither_activated_nor_deleted_until_it_is_unlocked() {
     assert_eq!(look(&mut lifecycler, &mut view, 1_001), 2);
 }
 
+#[test]
+fn an_instance_that_stops_is_told_which_active_partitions_nobody_would_own() {
+    let mut view = view([
+        partition(0, PartitionState::Active),
+        partition(1, PartitionState::Active),
+        partition(2, PartitionState::Inactive),
+        partition(3, PartitionState::Active),
+    ]);
+    let mut one = PartitionLifecycler::new("a", [0, 1, 2], options(1));
+    let mut two = PartitionLifecycler::new("b", [1, 3], options(1));
+    look(&mut one, &mut view, 0);
+    look(&mut two, &mut view, 0);
+    let sole = |of: &PartitionLifecycler, view: &Partitions| of.sole_owner_of(view).collect::<Vec<_>>();
+    assert_eq!((sole(&one, &view), sole(&two, &view)), (vec![0], vec![3]));
+    two.stop();
+    look(&mut two, &mut view, 1);
+    assert_eq!(sole(&one, &view), [0, 1]);
+    view.observe(view.change(0, PartitionState::Inactive, 2).unwrap().after).unwrap();
+    assert_eq!(sole(&one, &view), [1]);
+    assert_eq!(sole(&two, &view), [3], "nobody reads it any more");
+}
+
 /// What somebody does in a history.
 #[derive(Debug, Clone)]
 enum Step {
