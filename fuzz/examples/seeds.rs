@@ -16,6 +16,7 @@ use forebay_examples::push::otlp::messages::{
 };
 use forebay_examples::record::Writer;
 use forebay_ring::codec::{RecordKind, TokensRecord, encode_instance, encode_members, encode_tokens};
+use forebay_ring::partition::{Lock, Owner, OwnerState, Partition, PartitionRecord, PartitionState};
 use forebay_ring::token_file::TokenFile;
 use forebay_ring::{Features, Instance, Membership, ReadOnly, State, Version};
 use forebay_wal::format::MAX_NUMBER;
@@ -450,6 +451,12 @@ fn ring_records() {
         read_only: instance.read_only,
     };
     save("file", 3, &|out| file.encode(out).expect("within bounds"));
+    let lock = Lock { locked: true, changed_at_ns: i64::MIN, version: 1 << 40 };
+    let partition =
+        Partition { state: PartitionState::Inactive, version: 9, lock, ..Partition::new(300, -1) };
+    save("partition", 5, &|out| PartitionRecord::from(partition).encode(out).expect("within bounds"));
+    let owner = Owner { state: OwnerState::Deleted, version: 300, ..Owner::new("ingester-0", u32::MAX, 5) };
+    save("owner", 5, &|out| PartitionRecord::from(owner.clone()).encode(out).expect("within bounds"));
     let key = RecordKind::Tokens.key("zone a/7");
     write("ring_records", "key", &[&[4], key.as_bytes()].concat());
 }
