@@ -75,8 +75,9 @@
 //! for `READ`. A snapshot with new health costs O(instances), one with new
 //! tokens O(tokens · (log tokens + replicas)).
 //!
-//! By gossip a node fails calls until it has heard what the others know, for 30 s at most: if nobody answers for so long
-//! it goes on as a cluster of its own, and an instance that restarts then joins anew. Nodes tell each other of every life
+//! By gossip a node fails calls until it has heard what the others know, for 30 s at most, or ten intervals without other
+//! seeds: if nobody answers for so long that does not wait itself, it goes on as a cluster of its own, and an instance that
+//! restarts then joins anew. Nodes tell each other of every life
 //! that goes on or ended within the last 12 hours, in one datagram: let there be no more than 3,000 of them, restarts
 //! included, or nobody hears of anybody.
 //!

@@ -7,7 +7,7 @@
 //! 2^24 where they are of the same moment; then their nodes' names decide.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -95,14 +95,15 @@ impl GossipStore {
             let _ = termination.await;
             end.send_replace(true);
         });
-        Ok(Self { node: Arc::new(Node { handle, interval, author, written, wait, ended }) })
+        let node = Arc::new(Node { handle, interval, author, written, wait, ended });
+        tokio::spawn(end_wait(Arc::downgrade(&node), interval));
+        Ok(Self { node })
     }
 
     /// What it knows of the others.
     pub async fn hearing(&self) -> Hearing {
         let chitchat = self.node.handle.chitchat();
-        let chitchat = chitchat.lock().await;
-        self.node.wait.hearing(&chitchat)
+        self.node.wait.hearing(&mut *chitchat.lock().await)
     }
 
     async fn with<T>(&self, call: impl FnOnce(&mut Chitchat) -> T) -> Result<T, StoreError> {
@@ -111,7 +112,7 @@ impl GossipStore {
         }
         let chitchat = self.node.handle.chitchat();
         let mut chitchat = chitchat.lock().await;
-        self.node.wait.check(&chitchat).map_err(StoreError::unreachable)?;
+        self.node.wait.check(&mut chitchat).map_err(StoreError::unreachable)?;
         Ok(call(&mut chitchat))
     }
 
@@ -138,6 +139,18 @@ impl GossipStore {
         let revision = said.await??;
         self.node.written.send_modify(|count| *count += 1);
         Ok(revision)
+    }
+}
+
+/// Others have to hear that a node waits no longer, also where nobody calls it.
+async fn end_wait(node: Weak<Node>, interval: Duration) {
+    loop {
+        tokio::time::sleep(interval).await;
+        let Some(node) = node.upgrade() else { return };
+        let chitchat = node.handle.chitchat();
+        if node.wait.check(&mut *chitchat.lock().await).is_ok() {
+            return;
+        }
     }
 }
 

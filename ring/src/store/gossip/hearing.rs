@@ -1,7 +1,8 @@
 //! Whether a node knows what the others said. Invariant: once it does, or has waited for long enough, it stays so.
 //!
 //! Each state ends with a mark, which is written anew after every word. States come in parts, in the order of their
-//! versions, so one is whole when its last version is that of its mark.
+//! versions, so one is whole when its last version is that of its mark. The mark of a node that waits itself says so: it
+//! has said nothing yet, and may know of nobody, so it is not one from whom the others are known.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -12,7 +13,13 @@ use tokio::time::Instant;
 use super::GossipOptions;
 
 /// No word is under it.
-const MARK: &str = "mark";
+pub(super) const MARK: &str = "mark";
+
+/// What is under it while its author waits.
+const WAITS: &str = "waits";
+
+/// For so many intervals a node without other seeds waits to be called.
+const CALLS: u32 = 10;
 
 /// Why a node that gossips does not answer. The source of a [`StoreError::Unreachable`](crate::store::StoreError).
 #[non_exhaustive]
@@ -20,7 +27,7 @@ const MARK: &str = "mark";
 pub enum GossipError {
     /// Try again later, and if it stays so, look whether the seeds are right and can be reached over UDP both ways.
     #[error(
-        "no other node has answered since {after:?}, seeds are {seeds:?}; it goes on alone after {patience:?}"
+        "no node that knows the others has answered for {after:?}, seeds are {seeds:?}; it goes on alone after {patience:?}"
     )]
     Unheard {
         /// Whom it asks.
@@ -35,7 +42,7 @@ pub enum GossipError {
     Partial {
         /// Nodes of which not all is known.
         missing: usize,
-        /// Nodes that were heard of, the dead and earlier lives included.
+        /// Nodes that were heard of, the dead and earlier lives included, those who wait themselves not.
         known: usize,
         /// For how long it waits.
         patience: Duration,
@@ -54,8 +61,8 @@ pub enum Hearing {
     Whole,
     /// Not all, but it has waited for long enough. An instance of the cluster may be taken for a new one.
     Partial,
-    /// Nobody, because it has no seeds, or because none of them answered for long enough: a cluster of its own, until it
-    /// hears of another node.
+    /// Nobody, because no seed answered that does not wait itself, or nobody called one without seeds, for long enough: a
+    /// cluster of its own, until it hears of another node.
     Alone,
 }
 
@@ -64,16 +71,18 @@ pub enum Hearing {
 pub(super) struct Wait {
     began: Instant,
     patience: Duration,
+    /// For how long it waits for anybody.
+    alone_after: Duration,
     seeds: Vec<String>,
     over: OnceLock<Hearing>,
 }
 
 /// What a state begins with.
 pub(super) fn at_first() -> Vec<(String, String)> {
-    vec![(MARK.into(), "0".into())]
+    vec![(MARK.into(), WAITS.into())]
 }
 
-/// Ends a state to which something was added.
+/// Ends a state to which something was added, or whose author waits no longer.
 pub(super) fn mark(state: &mut NodeState) {
     state.set(MARK, state.max_version());
 }
@@ -82,37 +91,48 @@ fn is_whole(state: &NodeState) -> bool {
     state.get_versioned(MARK).is_some_and(|mark| mark.version == state.max_version())
 }
 
+fn waits(state: &NodeState) -> bool {
+    state.get(MARK) == Some(WAITS)
+}
+
 impl Wait {
     pub(super) fn new(options: &GossipOptions) -> Self {
         let own = [options.listen, options.advertise];
         let is_other = |seed: &&String| seed.parse().map_or(true, |addr| !own.contains(&addr));
-        let seeds = options.seeds.iter().filter(is_other).cloned().collect();
-        Self { began: now(), patience: options.patience, seeds, over: OnceLock::new() }
+        let seeds: Vec<String> = options.seeds.iter().filter(is_other).cloned().collect();
+        let patience = options.patience;
+        let calls = options.interval.saturating_mul(CALLS).min(patience);
+        let alone_after = if seeds.is_empty() { calls } else { patience };
+        Self { began: now(), patience, alone_after, seeds, over: OnceLock::new() }
     }
 
-    /// O(nodes) while it waits.
-    pub(super) fn check(&self, chitchat: &Chitchat) -> Result<(), GossipError> {
+    /// Whether it waits no longer, which it then tells. O(nodes) while it waits.
+    pub(super) fn check(&self, chitchat: &mut Chitchat) -> Result<(), GossipError> {
         if self.over.get().is_some() {
             return Ok(());
         }
-        let patience = self.patience;
+        let (patience, alone_after) = (self.patience, self.alone_after);
         let after = now().saturating_duration_since(self.began);
         let own = chitchat.self_chitchat_id();
-        let others = || chitchat.node_states().iter().filter(|(node, _)| *node != own);
+        let others = || chitchat.node_states().iter().filter(|(node, state)| *node != own && !waits(state));
         let known = others().count();
         let missing = others().filter(|(_, state)| !is_whole(state)).count();
         let over = match (known, missing) {
-            (0, _) if after >= patience || self.seeds.is_empty() => Hearing::Alone,
-            (0, _) => return Err(GossipError::Unheard { seeds: self.seeds.clone(), after, patience }),
+            (0, _) if after >= alone_after => Hearing::Alone,
+            (0, _) => {
+                let seeds = self.seeds.clone();
+                return Err(GossipError::Unheard { seeds, after, patience: alone_after });
+            }
             (_, 0) => Hearing::Whole,
             _ if after >= patience => Hearing::Partial,
             _ => return Err(GossipError::Partial { missing, known, patience }),
         };
         self.over.get_or_init(|| over);
+        mark(chitchat.self_node_state());
         Ok(())
     }
 
-    pub(super) fn hearing(&self, chitchat: &Chitchat) -> Hearing {
+    pub(super) fn hearing(&self, chitchat: &mut Chitchat) -> Hearing {
         match self.check(chitchat) {
             Ok(()) => self.over.get().copied().unwrap_or(Hearing::Waiting),
             Err(_) => Hearing::Waiting,

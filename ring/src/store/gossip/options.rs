@@ -17,11 +17,13 @@ pub struct GossipOptions {
     pub listen: SocketAddr,
     /// Where others reach it. Default where it listens.
     pub advertise: SocketAddr,
-    /// Some that are always there, as `host:port`. One that answers is enough; its own address counts for nothing. Without
-    /// any it is the first of a cluster.
+    /// Some that are always there, as `host:port`. One that answers is enough, and its own address counts for nothing.
+    /// Without others it waits for ten intervals to be called, and is the first of a cluster if nobody does: give each
+    /// node two others, since a name that means another address than before is looked up again only every minute.
     pub seeds: Vec<String>,
     /// How long it waits to hear what the others know before it answers all the same. Default 30 s. Too short, and
-    /// an instance that restarts joins anew, since what it was is not there yet.
+    /// an instance that restarts joins anew, since what it was is not there yet. Nodes that wait themselves do not count as
+    /// others: if all of a cluster with mutual seeds start at once, all wait for so long.
     pub patience: Duration,
     /// How often it tells three others. Default 1 s; news are everywhere after some log3(nodes) of these.
     pub interval: Duration,

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 
 use chitchat::{ChitchatId, DeletionStatus, VersionedValue};
 
-use super::hearing::at_first;
+use super::hearing::MARK;
 use super::*;
 
 fn paused<T>(test: impl Future<Output = T>) -> T {
@@ -20,24 +20,22 @@ fn free_addr() -> SocketAddr {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// Starts a node; another process may be the first to take the port.
+/// Starts a node, the first of a cluster until it answers; another process may be the first to take the port.
 async fn node(id: &str, generation: u64, seed: Option<SocketAddr>) -> (GossipStore, SocketAddr) {
     for _ in 0..10 {
         let addr = free_addr();
-        if let Some(store) = node_at(id, generation, addr, seed).await {
+        if let Some(store) = node_at(id, generation, addr, seed.as_slice()).await {
+            if seed.is_none() {
+                until("it answers", async || store.get("k").await.is_ok()).await;
+            }
             return (store, addr);
         }
     }
     panic!("no free port in ten tries");
 }
 
-async fn node_at(
-    id: &str,
-    generation: u64,
-    addr: SocketAddr,
-    seed: Option<SocketAddr>,
-) -> Option<GossipStore> {
-    let seeds = seed.iter().map(ToString::to_string).collect();
+async fn node_at(id: &str, generation: u64, addr: SocketAddr, seeds: &[SocketAddr]) -> Option<GossipStore> {
+    let seeds = seeds.iter().map(ToString::to_string).collect();
     let options = GossipOptions { seeds, ..GossipOptions::new("test", id, generation, addr) };
     GossipStore::start(options).await.ok()
 }
@@ -111,11 +109,80 @@ fn a_node_whose_seeds_do_not_answer_says_so_and_goes_on_alone_after_a_while() {
 }
 
 #[test]
-fn a_node_that_is_its_own_only_seed_waits_for_nobody() {
+fn a_node_that_is_its_own_only_seed_waits_to_be_called_and_goes_on_alone() {
     paused(async {
         let addr = free_addr();
-        let store = node_at("a", 1, addr, Some(addr)).await.unwrap();
+        let store = node_at("a", 1, addr, &[addr]).await.unwrap();
+        seconds(9).await;
+        let error = store.get("k").await.unwrap_err();
+        let GossipError::Unheard { seeds, patience, .. } = reason(&error) else { panic!("{error:?}") };
+        assert_eq!((seeds.len(), *patience), (0, Duration::from_secs(10)));
+        seconds(2).await;
         assert_eq!((store.get("k").await.unwrap(), store.hearing().await), (None, Hearing::Alone));
+    });
+}
+
+#[test]
+fn the_only_seed_of_all_is_what_it_was_when_it_comes_back() {
+    paused(async {
+        let (first, seed) = node("first", 1, None).await;
+        let (second, _) = node("second", 1, Some(seed)).await;
+        first.put_if("k", Bytes::from_static(b"old"), Expect::Any).await.unwrap();
+        heard(&second).await;
+        until("the second hears it", async || value(&second, "k").await.is_some()).await;
+        drop(first);
+        let mut again = None;
+        until("the port is free", async || {
+            again = node_at("first", 2, seed, &[]).await;
+            again.is_some()
+        })
+        .await;
+        let again = again.unwrap();
+        assert!(again.get("k").await.is_err());
+        seconds(3).await;
+        assert_eq!(value(&again, "k").await.as_deref(), Some(&b"old"[..]));
+        assert_eq!(again.hearing().await, Hearing::Whole);
+    });
+}
+
+#[test]
+fn nodes_that_start_at_once_do_not_take_each_other_for_those_who_know() {
+    paused(async {
+        let (first, seed) = node("first", 1, None).await;
+        first.put_if("k", Bytes::from_static(b"old"), Expect::Any).await.unwrap();
+        let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let quiet = silent.local_addr().unwrap();
+        let (second, addr) = node("second", 1, Some(quiet)).await;
+        let third = node_at("third", 1, free_addr(), &[addr, quiet]).await.unwrap();
+        seconds(10).await;
+        for store in [&second, &third] {
+            let error = store.get("k").await.unwrap_err();
+            assert!(matches!(reason(&error), GossipError::Unheard { .. }), "{error:?}");
+            assert_eq!(store.node.handle.chitchat().lock().await.node_states().len(), 2);
+        }
+        // Whoever hears of a node tells it.
+        let mut datagram = [0; 65_536];
+        let (length, _) = silent.recv_from(&mut datagram).unwrap();
+        silent.send_to(&datagram[..length], seed).unwrap();
+        for store in [&second, &third] {
+            heard(store).await;
+            assert_eq!(value(store, "k").await.as_deref(), Some(&b"old"[..]));
+        }
+    });
+}
+
+#[test]
+fn nodes_that_all_start_at_once_go_on_after_a_while() {
+    paused(async {
+        let (a, b) = (free_addr(), free_addr());
+        let first = node_at("a", 1, a, &[b]).await.unwrap();
+        let second = node_at("b", 1, b, &[a]).await.unwrap();
+        seconds(29).await;
+        assert_eq!((first.hearing().await, second.hearing().await), (Hearing::Waiting, Hearing::Waiting));
+        seconds(2).await;
+        assert!(first.get("k").await.is_ok() && second.get("k").await.is_ok());
+        let (third, _) = node("c", 1, Some(a)).await;
+        heard(&third).await;
     });
 }
 
@@ -168,10 +235,9 @@ async fn bury(store: &GossipStore, id: &str, generation: u64, words: u64, whole:
     let word = Word { number: 1, value: Some(Bytes::from_static(b"what was said")) };
     let set = |value: String, version| VersionedValue { value, version, status: DeletionStatus::Set };
     let (word, last) = ((word::key_of(&format!("instances/{id}")), word.encode()), words + 1);
-    let (mark, _) = at_first().remove(0);
     let mut said = vec![(word.0, set(word.1, words))];
     if whole {
-        said.push((mark, set(words.to_string(), last)));
+        said.push((MARK.into(), set(words.to_string(), last)));
     }
     let chitchat = store.node.handle.chitchat();
     let last = if whole { last } else { words };
