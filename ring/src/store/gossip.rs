@@ -63,8 +63,9 @@ impl GossipStore {
     ///
     /// # Errors
     ///
-    /// If it cannot listen there.
+    /// If it cannot listen there, or [`GossipError::Refused`] as the source of [`StoreError::Unreachable`].
     pub async fn start(options: GossipOptions) -> Result<Self, StoreError> {
+        options.check().map_err(StoreError::unreachable)?;
         let wait = Wait::new(&options);
         let GossipOptions { cluster, id, generation, listen, advertise, seeds, interval, keep_dead, .. } =
             options;

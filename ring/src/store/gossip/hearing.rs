@@ -47,6 +47,18 @@ pub enum GossipError {
         /// For how long it waits.
         patience: Duration,
     },
+    /// Mend the options: no node has started.
+    #[error("{option} is {found:?}, it has to be of {least:?} to {most:?}")]
+    Refused {
+        /// Which option.
+        option: &'static str,
+        /// What it is.
+        found: Duration,
+        /// The least it may be.
+        least: Duration,
+        /// The most.
+        most: Duration,
+    },
     /// Start another store, with another generation: this one has lost its socket or panicked, and never answers again.
     #[error("the node has ceased to gossip")]
     Ended,

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::GossipError;
+
 /// Who a node is and whom it tells first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GossipOptions {
@@ -25,9 +27,9 @@ pub struct GossipOptions {
     /// an instance that restarts joins anew, since what it was is not there yet. Nodes that wait themselves do not count as
     /// others: if all of a cluster with mutual seeds start at once, all wait for so long.
     pub patience: Duration,
-    /// How often it tells three others. Default 1 s; news are everywhere after some log3(nodes) of these.
+    /// How often it tells three others, 10 ms to 1 h. Default 1 s; news are everywhere after some log3(nodes) of these.
     pub interval: Duration,
-    /// For how long the words of a node that is dead are kept. Default 24 h. An instance that is down for longer joins
+    /// For how long the words of a node that is dead are kept, a minute to a year. Default 24 h. An instance that is down for longer joins
     /// anew. For half of it each life of a node that ended counts among the some 3,000 that nodes can tell each other of.
     pub keep_dead: Duration,
 }
@@ -51,5 +53,20 @@ impl GossipOptions {
             interval: Duration::from_secs(1),
             keep_dead: Duration::from_secs(24 * 60 * 60),
         }
+    }
+
+    /// Others would have the node panic, or forget whom it has just heard of.
+    pub(super) fn check(&self) -> Result<(), GossipError> {
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        let bounds = [
+            ("interval", self.interval, Duration::from_millis(10), minutes(60)),
+            ("keep_dead", self.keep_dead, minutes(1), minutes(366 * 24 * 60)),
+        ];
+        for (option, found, least, most) in bounds {
+            if !(least..=most).contains(&found) {
+                return Err(GossipError::Refused { option, found, least, most });
+            }
+        }
+        Ok(())
     }
 }

@@ -89,6 +89,28 @@ fn a_node_that_has_ceased_to_gossip_fails_every_call_and_watch() {
 }
 
 #[test]
+fn options_that_would_end_the_node_are_refused() {
+    paused(async {
+        let good = GossipOptions::new("test", "a", 1, free_addr());
+        let (interval, keep_dead) = (good.interval, good.keep_dead);
+        for (interval, keep_dead, what) in [
+            (Duration::ZERO, keep_dead, "interval"),
+            (Duration::MAX, keep_dead, "interval"),
+            (interval, Duration::ZERO, "keep_dead"),
+            (interval, Duration::MAX, "keep_dead"),
+        ] {
+            let error =
+                GossipStore::start(GossipOptions { interval, keep_dead, ..good.clone() }).await.unwrap_err();
+            assert!(
+                matches!(reason(&error), GossipError::Refused { option, .. } if *option == what),
+                "{error:?}"
+            );
+        }
+        GossipStore::start(good).await.unwrap();
+    });
+}
+
+#[test]
 fn a_node_whose_seeds_do_not_answer_says_so_and_goes_on_alone_after_a_while() {
     paused(async {
         let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
