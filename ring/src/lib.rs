@@ -77,9 +77,9 @@
 //!
 //! By gossip a node fails calls until it has heard what the others know, for 30 s at most, or ten intervals without other
 //! seeds: if nobody answers for so long that does not wait itself, it goes on as a cluster of its own, and an instance that
-//! restarts then joins anew. Nodes tell each other of every life
-//! that goes on or ended within the last 12 hours, in one datagram: let there be no more than 3,000 of them, restarts
-//! included, or nobody hears of anybody.
+//! restarts then joins anew. Nodes tell each other of every life of a node, restarts included, that goes on or has ended, in
+//! one datagram: let there be no more than 3,000, or nobody hears of anybody. One that has ended is passed on for as long
+//! as a node starts at least every 12 hours, so count them (`GossipStore::lives`).
 //!
 //! # Time, chance, disk and the network
 //!

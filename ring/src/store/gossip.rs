@@ -101,10 +101,19 @@ impl GossipStore {
         Ok(Self { node })
     }
 
-    /// What it knows of the others.
+    /// What it knows of the others. Ask from time to time: one that goes on alone, or has ended, is worth a warning.
     pub async fn hearing(&self) -> Hearing {
+        if *self.node.ended.borrow() {
+            return Hearing::Ended;
+        }
         let chitchat = self.node.handle.chitchat();
         self.node.wait.hearing(&mut *chitchat.lock().await)
+    }
+
+    /// How many lives of nodes it has heard of and not forgotten, its own included. From 2,000 on is time to act, as
+    /// [`GossipOptions::keep_dead`] says.
+    pub async fn lives(&self) -> usize {
+        self.node.handle.chitchat().lock().await.node_states().len()
     }
 
     async fn with<T>(&self, call: impl FnOnce(&mut Chitchat) -> T) -> Result<T, StoreError> {

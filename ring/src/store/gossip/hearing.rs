@@ -64,18 +64,21 @@ pub enum GossipError {
     Ended,
 }
 
-/// What a node knows of the others.
+/// What a node knows of the others. Nothing tells it unasked.
+#[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hearing {
     /// Not enough yet, and it waits: calls fail.
     Waiting,
     /// All that others had said when it had started.
     Whole,
-    /// Not all, but it has waited for long enough. An instance of the cluster may be taken for a new one.
+    /// Not all yet, but it has waited for long enough. An instance of the cluster may be taken for a new one.
     Partial,
     /// Nobody, because no seed answered that does not wait itself, or nobody called one without seeds, for long enough: a
     /// cluster of its own, until it hears of another node.
     Alone,
+    /// The node has ceased to gossip.
+    Ended,
 }
 
 /// A wait for what the others know.
@@ -125,11 +128,7 @@ impl Wait {
         }
         let (patience, alone_after) = (self.patience, self.alone_after);
         let after = now().saturating_duration_since(self.began);
-        let own = chitchat.self_chitchat_id();
-        let others = || chitchat.node_states().iter().filter(|(node, state)| *node != own && !waits(state));
-        let known = others().count();
-        let missing = others().filter(|(_, state)| !is_whole(state)).count();
-        let over = match (known, missing) {
+        let over = match self.heard(chitchat) {
             (0, _) if after >= alone_after => Hearing::Alone,
             (0, _) => {
                 let seeds = self.seeds.clone();
@@ -137,17 +136,30 @@ impl Wait {
             }
             (_, 0) => Hearing::Whole,
             _ if after >= patience => Hearing::Partial,
-            _ => return Err(GossipError::Partial { missing, known, patience }),
+            (known, missing) => return Err(GossipError::Partial { missing, known, patience }),
         };
         self.over.get_or_init(|| over);
         mark(chitchat.self_node_state());
         Ok(())
     }
 
+    /// Of how many nodes that do not wait it has heard, and of how many of these not all.
+    fn heard(&self, chitchat: &Chitchat) -> (usize, usize) {
+        let own = chitchat.self_chitchat_id();
+        let others = || chitchat.node_states().iter().filter(|(node, state)| *node != own && !waits(state));
+        (others().count(), others().filter(|(_, state)| !is_whole(state)).count())
+    }
+
+    /// O(nodes) unless it was whole when it began to answer.
     pub(super) fn hearing(&self, chitchat: &mut Chitchat) -> Hearing {
-        match self.check(chitchat) {
-            Ok(()) => self.over.get().copied().unwrap_or(Hearing::Waiting),
-            Err(_) => Hearing::Waiting,
+        match (self.check(chitchat), self.over.get()) {
+            (Err(_), _) => Hearing::Waiting,
+            (Ok(()), Some(Hearing::Whole)) => Hearing::Whole,
+            (Ok(()), _) => match self.heard(chitchat) {
+                (0, _) => Hearing::Alone,
+                (_, 0) => Hearing::Whole,
+                _ => Hearing::Partial,
+            },
         }
     }
 }

@@ -29,8 +29,14 @@ pub struct GossipOptions {
     pub patience: Duration,
     /// How often it tells three others, 10 ms to 1 h. Default 1 s; news are everywhere after some log3(nodes) of these.
     pub interval: Duration,
-    /// For how long the words of a node that is dead are kept, a minute to a year. Default 24 h. An instance that is down for longer joins
-    /// anew. For half of it each life of a node that ended counts among the some 3,000 that nodes can tell each other of.
+    /// For how long the words of a node that is dead are kept, a minute to a year. Default 24 h. An instance that is down for
+    /// longer joins anew, and its record is gone meanwhile: reads do not know then that it may hold something.
+    ///
+    /// Each node tells of a life that has ended for half of this time since it first heard of it itself, so a life is passed
+    /// on from one new node to the next, and forgotten only after such a half in which no node has started. Nodes can
+    /// tell each other of some 3,000 lives, and with some thousands more they end. Where
+    /// [`lives`](super::GossipStore::lives) comes near that, give all nodes a shorter time, of less than twice the longest
+    /// pause between starts.
     pub keep_dead: Duration,
 }
 

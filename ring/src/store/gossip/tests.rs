@@ -78,7 +78,7 @@ fn a_node_that_has_ceased_to_gossip_fails_every_call_and_watch() {
         store.node.handle.abort();
         let news = tokio::time::timeout(Duration::from_secs(60), watch.next()).await;
         let error = news.unwrap().unwrap_err();
-        assert_eq!(reason(&error), &GossipError::Ended);
+        assert_eq!((reason(&error), store.hearing().await), (&GossipError::Ended, Hearing::Ended));
         let put = store.put_if("k", Bytes::new(), Expect::Any).await;
         assert!(matches!(put, Err(PutError::Store(StoreError::Unreachable(_)))), "{put:?}");
         let deleted = store.delete_if("k", Expect::Any).await;
@@ -203,8 +203,12 @@ fn nodes_that_all_start_at_once_go_on_after_a_while() {
         assert_eq!((first.hearing().await, second.hearing().await), (Hearing::Waiting, Hearing::Waiting));
         seconds(2).await;
         assert!(first.get("k").await.is_ok() && second.get("k").await.is_ok());
+        // They are heard of now, by each other too.
         let (third, _) = node("c", 1, Some(a)).await;
-        heard(&third).await;
+        for store in [&first, &second, &third] {
+            heard(store).await;
+        }
+        assert_eq!(first.lives().await, 3);
     });
 }
 
@@ -264,6 +268,38 @@ async fn bury(store: &GossipStore, id: &str, generation: u64, words: u64, whole:
     let chitchat = store.node.handle.chitchat();
     let last = if whole { last } else { words };
     chitchat.lock().await.reset_node_state_if_update(&life, said.into_iter(), last, 0);
+}
+
+#[test]
+fn a_life_that_has_ended_is_passed_on_until_no_node_has_started_for_half_of_the_time_it_is_kept() {
+    let minutes = |count: u64| seconds(60 * count);
+    let next = async |number: u64, seed: Option<SocketAddr>| {
+        let addr = free_addr();
+        let options = GossipOptions {
+            keep_dead: Duration::from_secs(600),
+            seeds: seed.iter().map(ToString::to_string).collect(),
+            ..GossipOptions::new("test", format!("node-{number}"), 1, addr)
+        };
+        let store = GossipStore::start(options).await.unwrap();
+        until("it answers", async || store.get("k").await.is_ok()).await;
+        (store, addr)
+    };
+    paused(async {
+        let (mut last, mut seed) = next(0, None).await;
+        bury(&last, "dead", 1, 7, true).await;
+        let knows = async |store: &GossipStore| value(store, "instances/dead").await.is_some();
+        for number in 1..10 {
+            minutes(4).await;
+            let (store, addr) = next(number, Some(seed)).await;
+            assert!(knows(&store).await, "{number}");
+            (last, seed) = (store, addr);
+        }
+        minutes(6).await;
+        let (store, _) = next(10, Some(seed)).await;
+        assert!(!knows(&store).await);
+        minutes(6).await;
+        assert!(!knows(&store).await && !knows(&last).await);
+    });
 }
 
 /// A number that looks like any other.
