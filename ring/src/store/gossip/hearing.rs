@@ -4,10 +4,11 @@
 //! versions, so one is whole when its last version is that of its mark. The mark of a node that waits itself says so: it
 //! has said nothing yet, and may know of nobody, so it is not one from whom the others are known.
 
-use std::sync::OnceLock;
+use std::collections::HashSet;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use chitchat::{Chitchat, NodeState};
+use chitchat::{Chitchat, ChitchatId, NodeState};
 use tokio::time::Instant;
 
 use super::GossipOptions;
@@ -18,7 +19,7 @@ pub(super) const MARK: &str = "mark";
 /// What is under it while its author waits.
 const WAITS: &str = "waits";
 
-/// For so many intervals a node without other seeds waits to be called.
+/// For so many intervals a node without other seeds waits to be called, and for words of the dead that nobody has.
 const CALLS: u32 = 10;
 
 /// Why a node that gossips does not answer. The source of a [`StoreError::Unreachable`](crate::store::StoreError).
@@ -86,9 +87,13 @@ pub enum Hearing {
 pub(super) struct Wait {
     began: Instant,
     patience: Duration,
+    /// Within which others who are there have been asked.
+    calls: Duration,
     /// For how long it waits for anybody.
     alone_after: Duration,
     seeds: Vec<String>,
+    /// How many dead nodes never said anything, while that is all that is missing, and since when.
+    silent: Mutex<Option<(usize, Instant)>>,
     over: OnceLock<Hearing>,
 }
 
@@ -118,7 +123,15 @@ impl Wait {
         let patience = options.patience;
         let calls = options.interval.saturating_mul(CALLS).min(patience);
         let alone_after = if seeds.is_empty() { calls } else { patience };
-        Self { began: now(), patience, alone_after, seeds, over: OnceLock::new() }
+        Self {
+            began: now(),
+            patience,
+            calls,
+            alone_after,
+            seeds,
+            silent: Mutex::new(None),
+            over: OnceLock::new(),
+        }
     }
 
     /// Whether it waits no longer, which it then tells. O(nodes) while it waits.
@@ -146,8 +159,27 @@ impl Wait {
     /// Of how many nodes that do not wait it has heard, and of how many of these not all.
     fn heard(&self, chitchat: &Chitchat) -> (usize, usize) {
         let own = chitchat.self_chitchat_id();
-        let others = || chitchat.node_states().iter().filter(|(node, state)| *node != own && !waits(state));
-        (others().count(), others().filter(|(_, state)| !is_whole(state)).count())
+        let live: HashSet<&ChitchatId> = chitchat.live_nodes().collect();
+        let (mut known, mut missing, mut silent) = (0, 0, 0);
+        for (node, state) in chitchat.node_states() {
+            if node != own && !waits(state) {
+                known += 1;
+                missing += usize::from(!is_whole(state));
+                silent += usize::from(state.max_version() == 0 && !live.contains(node));
+            }
+        }
+        let is_over = self.nobody_has(silent, missing);
+        if is_over { (known - silent, missing - silent) } else { (known, missing) }
+    }
+
+    /// Whether nobody has the words of those dead of whom nothing came: nothing else has been missing for long enough.
+    fn nobody_has(&self, silent: usize, missing: usize) -> bool {
+        let mut stands = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_all = silent > 0 && silent == missing;
+        let before = stands.take_if(|(count, _)| is_all && *count == silent);
+        let since = before.map_or_else(now, |(_, since)| since);
+        *stands = is_all.then_some((silent, since));
+        is_all && now().saturating_duration_since(since) >= self.calls
     }
 
     /// O(nodes) unless it was whole when it began to answer.

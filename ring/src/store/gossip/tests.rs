@@ -229,6 +229,29 @@ fn a_node_that_knows_others_in_part_waits_for_the_rest_but_not_for_ever() {
 }
 
 #[test]
+fn a_node_of_which_nobody_ever_heard_a_word_is_not_waited_for_to_the_end() {
+    paused(async {
+        let (first, seed) = node("first", 1, None).await;
+        let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (ghost, _) = node("ghost", 1, Some(silent.local_addr().unwrap())).await;
+        seconds(1).await;
+        drop(ghost);
+        // It ends before it hears an answer to what it asked.
+        let mut datagram = [0; 65_536];
+        let (length, _) = silent.recv_from(&mut datagram).unwrap();
+        silent.send_to(&datagram[..length], seed).unwrap();
+        until("the first has heard of it", async || first.lives().await == 2).await;
+        seconds(60).await;
+        let (second, _) = node("second", 1, Some(seed)).await;
+        let partial = GossipError::Partial { missing: 1, known: 2, patience: Duration::from_secs(30) };
+        seconds(5).await;
+        assert_eq!(reason(&second.get("k").await.unwrap_err()), &partial);
+        seconds(10).await;
+        assert_eq!((second.get("k").await.unwrap(), second.hearing().await), (None, Hearing::Whole));
+    });
+}
+
+#[test]
 fn the_words_of_an_earlier_life_are_there_when_a_node_answers_and_its_own_come_after_them() {
     paused(async {
         let (first, seed) = node("first", 1, None).await;
