@@ -9,7 +9,10 @@ pub(crate) struct Counts {
     pub(crate) reads: u32,
     pub(crate) failed_reads: u32,
     pub(crate) joined: u32,
-    pub(crate) left: u32,
+    /// Of those who were told to stop, in whatever state.
+    pub(crate) stopped: u32,
+    /// Steps in which the store shows somebody LEFT, after whole drains.
+    pub(crate) shows_left: u32,
     pub(crate) crashed: u32,
     pub(crate) stalls: u32,
     pub(crate) losses: u32,
@@ -25,7 +28,8 @@ impl AddAssign for Counts {
         self.reads += other.reads;
         self.failed_reads += other.failed_reads;
         self.joined += other.joined;
-        self.left += other.left;
+        self.stopped += other.stopped;
+        self.shows_left += other.shows_left;
         self.crashed += other.crashed;
         self.stalls += other.stalls;
         self.losses += other.losses;

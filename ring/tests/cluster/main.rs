@@ -6,7 +6,7 @@
 //! everybody, late readers and those without a watch too, sees everybody serve with their tokens.
 //!
 //! What a deployment has to keep for that to hold, and what this does:
-//! - a read looks into what was drained after it has asked the instances;
+//! - a read looks into what was drained right after it has asked the instances;
 //! - nobody reads by a view that is older than an instance is JOINING: here 8 s, by clocks that differ by a tenth at
 //!   most, and no view is older than the heartbeat timeout of 4 s and two intervals of the watcher;
 //! - an instance drains to storage that all can read before it is LEFT, and nobody is forgotten with data on it;
@@ -17,7 +17,7 @@
 //! tells what happened; `FOREBAY_SEEDS=500` runs more of them, from `FOREBAY_FIRST_SEED` on.
 //!
 //! That it can fail was tried by breaking the code by hand, one thing at a time, and running seeds from 0 on. Found by the
-//! first seeds:
+//! first seeds, which are not noted one by one: the six of a plain run may be fewer, so run more after a change:
 //! - a read leaves out who owns no tokens here; tolerates one unit more; takes a unit that has answered in part;
 //! - a batch counts calls that failed, or items that were refused, as acknowledged;
 //! - an instance looks at its own view only for whether the store has its tokens;
@@ -27,6 +27,8 @@
 //! Not found in 24 seeds: tokens that are put are kept in place, so that a caretaker deletes them (a window of milliseconds,
 //! which the caretaker's tests go through). Not found within five minutes each: views whose health never grows old, and no
 //! observation while JOINING, which show only where a reader is cut off at the moment of a join.
+//!
+//! Not tried: caretakers that forget by themselves, and readers of a shard, with its lookback.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod chance;
@@ -61,8 +63,9 @@ fn no_acknowledged_write_is_ever_missing_from_a_read_that_succeeds() {
     let each = u32::try_from(seeds).unwrap();
     assert!(acknowledged > 200 * each && reads > 100 * each, "{counts:?}");
     assert!(refused_writes > 100 * each && failed_reads > 50 * each, "{counts:?}");
-    let Counts { joined, left, crashed, stalls, losses, tokens_lost, late, forgotten, .. } = counts;
-    let happened = [joined, left, crashed, stalls, losses, tokens_lost, late, forgotten];
+    let Counts { joined, stopped, shows_left, crashed, .. } = counts;
+    let Counts { stalls, losses, tokens_lost, late, forgotten, .. } = counts;
+    let happened = [joined, stopped, shows_left, crashed, stalls, losses, tokens_lost, late, forgotten];
     assert!(seeds < 6 || happened.iter().all(|&count| count > 0), "{counts:?}");
 }
 

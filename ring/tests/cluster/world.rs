@@ -115,6 +115,8 @@ impl World {
             self.trouble().await;
         }
         self.look_after_nodes();
+        let shows_left = self.listed().await.values().any(|state| *state == State::Left);
+        self.counts.shows_left += u32::from(shows_left);
         self.write_and_read(Weather::Rough).await;
     }
 
@@ -126,22 +128,24 @@ impl World {
         for (number, mut client) in std::mem::take(&mut self.clients).into_iter().enumerate() {
             let writes: Vec<u32> = (self.next_write..).take(WRITES_AT_A_TIME as usize).collect();
             self.next_write += WRITES_AT_A_TIME;
-            let peers = Arc::clone(&peers);
+            let (peers, drained) = (Arc::clone(&peers), Arc::clone(&self.drained));
             tasks.spawn(async move {
-                let (kept, found) =
-                    (client.write(&peers, &writes, weather).await, client.read(&peers, weather).await);
-                (number, client, kept, found)
+                let kept = client.write(&peers, &writes, weather).await;
+                let found = client.read(&peers, weather).await;
+                // As a query does: the instances first, the storage right after.
+                let drained = drained.lock().unwrap().clone();
+                (number, client, kept, found, drained)
             });
         }
         let mut done = tasks.join_all().await;
         done.sort_by_key(|(number, ..)| *number);
         let mut went = Vec::new();
-        for (number, client, kept, found) in done {
+        for (number, client, kept, found, drained) in done {
             (number, &kept, matches!(found, Found::Nothing)).hash(&mut self.history);
             let all = u32::try_from(kept.len()).unwrap();
             self.counts.acknowledged += all;
             self.counts.refused_writes += WRITES_AT_A_TIME - all;
-            went.push((all == WRITES_AT_A_TIME, self.judge(number, &found, &before)));
+            went.push((all == WRITES_AT_A_TIME, self.judge(number, &found, &drained, &before)));
             self.acknowledged.extend(kept);
             self.clients.push(client);
         }
@@ -149,14 +153,18 @@ impl World {
     }
 
     /// Whether a read succeeded; one that did has to have found all that was acknowledged before it began.
-    fn judge(&mut self, client: usize, found: &Found, before: &BTreeSet<u32>) -> bool {
+    fn judge(
+        &mut self,
+        client: usize,
+        found: &Found,
+        drained: &BTreeSet<u32>,
+        before: &BTreeSet<u32>,
+    ) -> bool {
         let Found::Writes(found) = found else {
             self.counts.failed_reads += 1;
             return false;
         };
         self.counts.reads += 1;
-        let drained = self.drained.lock().unwrap();
-        // As a query does: the instances first, the storage after.
         let missing = before.iter().find(|write| !found.contains(write) && !drained.contains(write));
         let at_ms = self.place.began.elapsed().as_millis();
         assert_eq!(missing, None, "seed {}: missing for client {client} at {at_ms} ms", self.seed);
@@ -181,7 +189,7 @@ impl World {
             }
             if phase == Some(Phase::Stopped) {
                 self.nodes[at].stop();
-                self.counts.left += 1;
+                self.counts.stopped += 1;
             }
         }
     }
