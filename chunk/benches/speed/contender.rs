@@ -33,6 +33,13 @@ impl Stored {
             Self::Blocks(blocks) => blocks.iter().map(|(block, _)| block.len()).sum(),
         }
     }
+
+    pub(crate) fn chunks(&self) -> &[Bytes] {
+        match self {
+            Self::Chunks(chunks) => chunks,
+            Self::Blocks(_) => unreachable!("bare blocks know nothing that could be asked for"),
+        }
+    }
 }
 
 const CODECS: [Codec; 4] = [Codec::Snappy, Codec::Lz4, Codec::Gzip, Codec::Zstd];
@@ -92,16 +99,6 @@ impl Contender {
             _ => unreachable!("only the bare codecs store bare blocks"),
         }
     }
-
-    /// Reads one second in the middle, and gives what it cost.
-    #[inline(never)]
-    pub(crate) fn window(self, stored: &Stored) -> ReadStats {
-        let Stored::Chunks(chunks) = stored else { unreachable!("bare blocks know no times") };
-        let chunk = &chunks[chunks.len() / 2];
-        let bounds = Chunk::open(chunk.clone(), &Limits::default()).unwrap().bounds().unwrap();
-        let middle = bounds.0 + (bounds.1 - bounds.0) / 2;
-        read(chunk, TimeRange::from(middle..middle + 1_000_000_000)).1
-    }
 }
 
 fn chunks(options: BuilderOptions, set: &Set) -> Vec<Bytes> {
@@ -122,7 +119,7 @@ fn chunks(options: BuilderOptions, set: &Set) -> Vec<Bytes> {
     chunks
 }
 
-fn read(chunk: &Bytes, range: TimeRange) -> (usize, ReadStats) {
+pub(crate) fn read(chunk: &Bytes, range: TimeRange) -> (usize, ReadStats) {
     let chunk = Chunk::open(chunk.clone(), &Limits::default()).unwrap();
     let mut entries = chunk.entries(range, Direction::Forward);
     let mut sum = 0usize;

@@ -2,6 +2,8 @@
 
 /// How many lines a set has.
 const LINES: u64 = 10_000;
+/// How many it has that is to fill a chunk.
+const MANY: u64 = 40_000;
 
 /// Makes the line of a number.
 pub(crate) type Line = fn(u64) -> String;
@@ -12,6 +14,10 @@ pub(crate) const KINDS: [(&str, Line); 5] =
 
 pub(crate) fn some(line: Line) -> Vec<Vec<u8>> {
     (0..LINES).map(|n| line(n).into_bytes()).collect()
+}
+
+pub(crate) fn many(line: Line) -> Vec<Vec<u8>> {
+    (0..MANY).map(|n| line(n).into_bytes()).collect()
 }
 
 /// The 64 bits of splitmix64 for a number.

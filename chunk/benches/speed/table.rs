@@ -51,15 +51,14 @@ pub(crate) fn print(rounds: usize) {
             names.join(" | "),
             "---|".repeat(names.len())
         );
-        let mut logs = vec![0.0; pairs.len()];
+        let mut all = Vec::new();
         for (set, times) in &measured {
             let ratios: Vec<f64> =
                 pairs.iter().map(|&(who, to)| of(&times[at(to)]) / of(&times[at(who)])).collect();
-            logs.iter_mut().zip(&ratios).for_each(|(log, ratio)| *log += ratio.ln());
             row(&set.name, &ratios);
+            all.push((set.is_own, ratios));
         }
-        let means: Vec<f64> = logs.iter().map(|log| (log / measured.len() as f64).exp()).collect();
-        row("geometric mean", &means);
+        means(&all);
     }
 }
 
@@ -68,7 +67,35 @@ fn row(name: &str, ratios: &[f64]) {
     println!("| {name} | {} |", ratios.join(" | "));
 }
 
-fn sizes() {
+/// Prints the geometric means of ratios, of all sets and of those that are not of our own making; what is not a number has
+/// no part in them.
+pub(crate) fn means(all: &[(bool, Vec<f64>)]) {
+    let columns = all.first().map_or(0, |(_, ratios)| ratios.len());
+    for (name, with_own) in [("mean of all", true), ("mean of files", false)] {
+        let mean = |column: usize| {
+            let sets = all.iter().filter(|(is_own, _)| with_own || !is_own);
+            let logs: Vec<f64> =
+                sets.map(|(_, ratios)| ratios[column].ln()).filter(|log| !log.is_nan()).collect();
+            (logs.iter().sum::<f64>() / logs.len() as f64).exp()
+        };
+        if with_own || all.iter().any(|(is_own, _)| !is_own) {
+            row(name, &(0..columns).map(mean).collect::<Vec<_>>());
+        }
+    }
+}
+
+/// The least time in seconds that each takes, in turns.
+pub(crate) fn least(rounds: usize, works: &mut [&mut dyn FnMut()]) -> Vec<f64> {
+    let mut times = vec![f64::MAX; works.len()];
+    for _ in 0..rounds {
+        for (work, time) in works.iter_mut().zip(&mut times) {
+            *time = time.min(seconds(work));
+        }
+    }
+    times
+}
+
+pub(crate) fn sizes() {
     let contenders: Vec<_> = Contender::all().into_iter().filter(|who| !who.is_bare()).collect();
     let names: Vec<_> = contenders.iter().map(|who| who.name()).collect();
     for regime in [Regime::Jitter, Regime::Second] {
