@@ -74,3 +74,75 @@ fn fields_of_rare_words_are_values_and_frequent_words_are_not() {
         assert_eq!(shape(line, Level::Fields, &words), expected, "{line}");
     }
 }
+
+/// All strings of these bytes that are so long.
+fn all_strings(bytes: &[u8], lengths: std::ops::RangeInclusive<u32>) -> impl Iterator<Item = Vec<u8>> {
+    let count = bytes.len();
+    lengths.flat_map(move |length| {
+        (0..count.pow(length)).map(move |number| {
+            (0..length).map(|place| bytes[number / count.pow(place) % count]).collect::<Vec<u8>>()
+        })
+    })
+}
+
+/// A run of letters and digits in brackets is cut by one of two short ways, or by the way for any run: all say the same.
+#[test]
+fn the_short_ways_cut_runs_as_the_long_one_does() {
+    let digits = (1..24).flat_map(|count| {
+        let text = "12345678901234567890123".as_bytes()[..count].to_vec();
+        [&b""[..], b"ms", b"a", b"x", b"xf", b"h9", b"abcdefgh"]
+            .map(|unit| [[&text, unit].concat(), [unit, &text].concat(), [unit, &text, unit].concat()])
+    });
+    let runs = all_strings(b"09afAFgxZ\xe4", 1..=5)
+        .chain(all_strings(b"1ag", 6..=10))
+        .chain(all_strings(b"0xF", 6..=9))
+        .chain(digits.flatten());
+    let (mut lexer, mut other) = (Lexer::default(), Lexer::default());
+    for run in runs {
+        for (before, behind) in [("", ""), ("<", ">"), ("-", "-")] {
+            let line = [before.as_bytes(), &run, behind.as_bytes()].concat();
+            if run.iter().all(u8::is_ascii_digit) {
+                continue;
+            }
+            assert!(lexer.cut(&line, Level::Digits, &Words::new()));
+            other.cut(b"", Level::Digits, &Words::new());
+            if run.iter().any(u8::is_ascii_digit) {
+                other.run(&line, before.len());
+            }
+            other.literal(&line, line.len());
+            let cut = |lexer: &Lexer| (lexer.key.clone(), lexer.values.clone(), lexer.extents.clone());
+            assert!(cut(&lexer) == cut(&other), "{}", line.escape_ascii());
+        }
+    }
+}
+
+/// What a time may start with is looked at first, and only spares the look at the rest.
+#[test]
+fn times_are_found_whatever_is_looked_at_first() {
+    let slow = |line: &[u8], at: usize| {
+        let rest = line.get(at..)?;
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        match digits {
+            0 => timestamp::after_letters(line, at, &mut false).filter(|_| rest.get(3) == Some(&b' ')),
+            2 | 4 | 6 => timestamp::after_digits(line, at, digits),
+            _ => None,
+        }
+    };
+    let mut found = 0;
+    for format in (1..=u8::MAX).map_while(timestamp::Format::from_number) {
+        for value in [0, 1_700_000_000, 86_399] {
+            let mut text = [0; 40];
+            let width = format.print(value, &mut text);
+            for start in 0..=width {
+                for first in 0..=u8::MAX {
+                    let mut line = [b"= ", &text[start..width], b" x"].concat();
+                    line[2] = first;
+                    let stamp = Lexer::default().time_at(&line, 2);
+                    assert_eq!(stamp, slow(&line, 2), "{}", line.escape_ascii());
+                    found += usize::from(stamp.is_some());
+                }
+            }
+        }
+    }
+    assert!(found > 100);
+}
