@@ -475,6 +475,26 @@ mod tests {
     }
 
     #[test]
+    fn numbers_read_eight_bytes_at_a_time_as_they_do_byte_by_byte() {
+        let texts =
+            ["00000000000000000000", "99999999999999999999", "12345678901234567890", "90817263544536271809"];
+        for (text, count) in texts.iter().flat_map(|text| (0..=20).map(move |count| (text, count))) {
+            for (byte, behind) in (0..=u8::MAX).flat_map(|byte| (0..=9).map(move |behind| (byte, behind))) {
+                let mut text = text.as_bytes()[..count].to_vec();
+                text.push(byte);
+                text.extend_from_slice(&b"7\xff0/:9\0 5"[..behind]);
+                let (value, width) = digits(&text);
+                let shown = text.escape_ascii();
+                assert_eq!((value, width), long_digits(&text), "{shown}");
+                if width < 20 {
+                    let printed = std::str::from_utf8(&text[..width]).unwrap();
+                    assert_eq!(value, printed.parse().unwrap_or(0), "{shown}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn text_reaches_as_far_as_the_lexer_says() {
         let learnt = ["say=\"two words\" to=somebody", "say=nothing", "of x1y2z3q4 more"];
         let line = "say=\"other words, many\" to=nobody";

@@ -122,22 +122,25 @@ impl Rows {
         lexer: &mut Lexer,
         words: &Words,
     ) -> Option<usize> {
-        let (mut known, mut asked) = (0, 0);
+        let (mut known, mut found_by_tree, mut asked) = (0, 0, 0);
         for row in which {
             let line = lines.get(row)?;
             let start = u32::try_from(self.values.len()).ok()?;
             // Where it knows few lines, to ask and to teach it take longer than they save.
-            let asks = line.len() <= LONGEST && (asked < TRIAL || known > asked / 4);
+            let asks = line.len() <= LONGEST && (asked < TRIAL || found_by_tree > asked / 4);
             asked += usize::from(asks);
             let found = if asks { tree.find(line, &mut self.values) } else { None };
             let number = match found {
                 Some(number) => {
+                    found_by_tree += 1;
                     known += 1;
                     self.skeletons.count(number);
                     number
                 }
                 None if lexer.cut(line, level, words) => {
+                    let before = self.skeletons.rows.len();
                     let number = self.skeletons.add(&lexer.key);
+                    known += usize::from(self.skeletons.rows.len() == before);
                     if asks {
                         tree.learn(&lexer.key, &lexer.extents, number);
                     }
@@ -291,5 +294,22 @@ fn put_ids(of_row: &[u32], skeletons: usize, out: &mut Streams) {
     out.extend(ids().map(|bytes| bytes[0]));
     if skeletons >= 256 {
         out.extend(ids().map(|bytes| bytes[1]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The tree is asked about no more lines then, and it is still seen that each is like one before.
+    #[test]
+    fn lines_of_many_kinds_in_turn_are_all_cut_where_digits_are() {
+        const KINDS: usize = 200;
+        let lines: Vec<String> =
+            (0..4 * HOPE).map(|n| format!("kind{} took {n}", "y".repeat(n % KINDS))).collect();
+        let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
+        let rows = cut(&lines, true).unwrap();
+        assert_eq!(rows.skeletons.keys().count(), KINDS);
+        assert!(rows.of_row.iter().zip(rows.of_row.iter().skip(KINDS)).all(|(row, later)| row == later));
     }
 }
