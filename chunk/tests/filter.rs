@@ -303,6 +303,19 @@ fn what_skeletons_values_and_words_rule_out_is_not_made() {
 }
 
 #[test]
+fn lines_without_a_skeleton_are_counted_where_they_are_looked_at() {
+    let odd = |n: u64| n.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes().map(|byte| b'A' + byte % 25);
+    let line = |n: u64| match n % 100 {
+        0 => [&odd(n)[..], &odd(n + 1), b"!", &odd(n + 2)].concat(),
+        _ => format!("user {n} logged in").into_bytes(),
+    };
+    let entries: Vec<Owned> = (0..5_000).map(|n| Owned::new(n as i64, &line(n))).collect();
+    let chunk = built(BuilderOptions::columnar(Profile::Fast), &entries).unwrap();
+    let found = stats(&chunk, &LineFilter::new().any_of(["zz"]));
+    assert_eq!((found.entries, found.lines_tested, found.blocks_pruned), (0, 50, 0));
+}
+
+#[test]
 fn loki_blocks_are_searched_line_by_line() {
     let (chunk, entries) = large(BuilderOptions::default());
     let found = stats(&chunk, &LineFilter::new().any_of(["disk"]));

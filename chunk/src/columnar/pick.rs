@@ -58,7 +58,8 @@ impl Rows {
                         found.push((row, answer));
                     }
                 };
-                lines.answer(&search, &rows.streams, wanted, filter, &mut show).map_err(fault)?;
+                rows.tested =
+                    lines.answer(&search, &rows.streams, wanted, filter, &mut show).map_err(fault)?;
                 rows.test(found, filter)
             }
             _ => rows.test_whole(wanted, filter),

@@ -295,7 +295,7 @@ impl Decoder {
     }
 
     /// Shows what is known of each of these rows, in order. Of one without a skeleton that is what the filter says of
-    /// its line.
+    /// its line; how many those are is given.
     pub(crate) fn answer(
         &mut self,
         search: &Search,
@@ -303,7 +303,7 @@ impl Decoder {
         rows: Range<usize>,
         filter: &LineFilter,
         mut show: impl FnMut(usize, Answer),
-    ) -> Result<(), Fault> {
+    ) -> Result<usize, Fault> {
         let mark = rows.start.checked_div(self.step).unwrap_or(0);
         let width = self.columns.len().saturating_add(1);
         let marks = self.marks.chunks_exact(width).nth(mark).unwrap_or_default();
@@ -311,6 +311,7 @@ impl Decoder {
         let mut counts: Vec<u32> = search.columns.iter().map(|column| value_of(*column as usize)).collect();
         let mut raw = value_of(self.columns.len()) as usize;
         let first = mark.saturating_mul(self.step);
+        let mut tested = 0usize;
         if self.of_row.get(rows.clone()).unwrap_or_default().contains(&0) {
             self.open_raw(streams)?;
         }
@@ -320,6 +321,7 @@ impl Decoder {
                 if let Some(lines) = self.raw.as_ref().filter(|_| is_asked) {
                     let is_wanted = filter.matches(lines.line(streams, raw)?);
                     show(row, if is_wanted { Answer::Yes } else { Answer::No });
+                    tested = tested.saturating_add(1);
                 }
                 raw = raw.saturating_add(1);
                 continue;
@@ -333,7 +335,7 @@ impl Decoder {
                 }
             }
         }
-        Ok(())
+        Ok(tested)
     }
 }
 
