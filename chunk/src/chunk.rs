@@ -269,10 +269,8 @@ impl Chunk {
 
     /// The entries of a block that may be decoded to `left` bytes.
     pub(crate) fn entries_of(&self, block: &Block, left: u64) -> EntryIter {
-        let limits = Limits { max_decoded_bytes: left, ..self.limits };
-        let source = iter::once(Source::Stored(block.clone()));
-        let reading = Reading { limits, ..self.reading() };
-        EntryIter::new(reading, self.parsed.symbols.clone(), source, TimeRange::ALL, Direction::Forward)
+        let (source, symbols) = (iter::once(Source::Stored(block.clone())), self.parsed.symbols.clone());
+        EntryIter::new(self.reading(), symbols, source, TimeRange::ALL, Direction::Forward).within(left)
     }
 
     /// Shows all entries; an error if some are lost.

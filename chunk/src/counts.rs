@@ -5,12 +5,15 @@ use std::num::NonZeroU64;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::Error;
 use crate::block::Block;
 use crate::chunk::Chunk;
+use crate::columnar::lines::Work;
 use crate::columnar::rows::Rows;
 use crate::damage::{CorruptionPolicy, Damage, DamageKind};
+use crate::error::to_u64;
 use crate::merge::key_of;
 use crate::range::{Direction, TimeRange};
 
@@ -19,9 +22,10 @@ use crate::range::{Direction, TimeRange};
 pub struct Counts {
     /// The steps that have entries, by time.
     pub steps: Vec<StepCount>,
-    /// The first block, by its number, that has time in common with one before it: an entry may be in both then, so whoever
-    /// drops duplicates has to look at the entries. `None` if no entry of the range is there twice, but for those that one
-    /// block has twice.
+    /// The first block, by its number, that starts before a block before it has ended: an entry may be in both then, so
+    /// whoever drops duplicates has to look at the entries. `None` if no entry of the range is there twice, but for those
+    /// that one block has twice. Where blocks have no more than one nanosecond in common, its entries are compared, as far
+    /// as the limits go.
     pub overlap: Option<usize>,
     /// Blocks that could not be read and are not counted; only with a policy that skips them. Those that were found on
     /// opening are told by [`Chunk::damage`].
@@ -39,15 +43,18 @@ pub struct StepCount {
 
 impl Chunk {
     /// How many entries of a range of time there are in each step of `step_ns` nanoseconds. Steps start at multiples of
-    /// their length since 1970; one that the range cuts counts what is in the range.
+    /// their length since 1970; one that the range cuts counts what is in the range. Of a chunk of [some
+    /// groups](crate::columnar::Index::open) only these are counted.
     ///
     /// A block that lies in the range and in one step as a whole counts by what the index says of it. Of other columnar
-    /// ones only the times are decompressed, and Loki's as a whole. Takes memory for the times of a block, and 16 bytes for
-    /// each step of each.
+    /// ones only the times are decompressed, and Loki's as a whole. Where a block ends in the nanosecond that another one
+    /// starts in, the blocks of that nanosecond are read to compare their entries, once for each such nanosecond. Takes
+    /// memory for the times of a block, 16 bytes for each step of each, and about 20 for each entry that is compared.
+    /// [`Limits::max_decoded_bytes`](crate::Limits) holds for all of it together.
     ///
     /// # Errors
     ///
-    /// What a read of the range has, but only as far as times are concerned.
+    /// What a read of the range has, but only as far as times are concerned, and entries that are compared.
     pub fn counts(&self, range: impl Into<TimeRange>, step_ns: NonZeroU64) -> Result<Counts, Error> {
         let range = range.into();
         let mut counting = Counting {
@@ -67,21 +74,27 @@ impl Chunk {
                 damage.push(block.meta().damage(block.number(), kind));
             }
         }
-        let steps = counting.finish();
-        Ok(Counts { steps, overlap: self.overlap(range)?, damage })
+        let overlap = self.overlap(range, counting.left)?;
+        Ok(Counts { steps: counting.finish(), overlap, damage })
     }
 
-    /// The first block with entries of the range that may be in one before it too.
-    fn overlap(&self, range: TimeRange) -> Result<Option<usize>, Error> {
+    /// The first block with entries of the range that may be in one before it too. To find out may take so many bytes;
+    /// where it takes more, they may be.
+    fn overlap(&self, range: TimeRange, mut left: u64) -> Result<Option<usize>, Error> {
         let mut newest: Option<i64> = None;
+        let mut compared = None;
         for block in &self.parsed().blocks {
             let meta = block.meta();
             if !range.overlaps(meta.min_ns, meta.max_ns) {
                 continue;
             }
-            // The nanosecond that two blocks have in common is looked at.
+            // The nanosecond that two blocks have in common is looked at, in all blocks at once.
             let repeats = match newest {
-                Some(newest) if newest == meta.min_ns && range.contains(newest) => self.repeats(newest)?,
+                Some(_) if newest == compared && newest == Some(meta.min_ns) => false,
+                Some(newest) if newest == meta.min_ns && range.contains(newest) => {
+                    compared = Some(newest);
+                    self.repeats(newest, &mut left)?
+                }
                 Some(newest) => meta.min_ns < newest,
                 None => false,
             };
@@ -93,18 +106,26 @@ impl Chunk {
         Ok(None)
     }
 
-    /// Whether two entries of a time are the same.
-    fn repeats(&self, time_ns: i64) -> Result<bool, Error> {
-        let mut seen = HashSet::<Vec<u8>, RandomState>::default();
+    /// Whether two entries of a time are the same, or may be.
+    fn repeats(&self, time_ns: i64, left: &mut u64) -> Result<bool, Error> {
+        let mut seen = HashSet::<u128, RandomState>::default();
         let mut key = Vec::new();
-        let mut entries = self.entries(time_ns..=time_ns, Direction::Forward);
-        while let Some(entry) = entries.next()? {
+        let mut entries = self.entries(time_ns..=time_ns, Direction::Forward).within(*left);
+        loop {
+            let entry = match entries.next() {
+                Ok(Some(entry)) => entry,
+                Ok(None) => break,
+                Err(Error::LimitExceeded { .. }) => return Ok(true),
+                Err(error) => return Err(error),
+            };
             key_of(&entry, &mut key);
-            if !seen.insert(key.clone()) {
+            if !seen.insert(xxh3_128(&key)) {
                 return Ok(true);
             }
         }
-        Ok(false)
+        *left = left.saturating_sub(entries.spent_bytes());
+        // Nobody knows what was in a block that is skipped.
+        Ok(!entries.damage().is_empty())
     }
 }
 
@@ -132,9 +153,12 @@ impl Counting<'_> {
         match block {
             Block::Columnar(group) => {
                 let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-                let (times, left) = Rows::times_of(group, self.chunk.limits(), left)?;
-                self.left = self.left.min(u64::try_from(left).unwrap_or(u64::MAX));
-                self.times(&times);
+                let mut rows = Rows::new(group, self.chunk.limits(), left, Work::default())?;
+                let read = rows.read_times(group);
+                // What was read in vain has cost the same.
+                self.left = self.left.saturating_sub(to_u64(rows.cost().memory));
+                read?;
+                self.times(rows.times());
             }
             Block::Loki(_) => {
                 let mut entries = self.chunk.entries_of(block, self.left);
@@ -160,7 +184,7 @@ impl Counting<'_> {
             let start_ns = self.start_of(time);
             let next = (i128::from(time).div_euclid(self.step_ns) + 1) * self.step_ns;
             let entries = count_below(rest, next);
-            self.steps.push(StepCount { start_ns, entries: crate::error::to_u64(entries) });
+            self.steps.push(StepCount { start_ns, entries: to_u64(entries) });
             rest = rest.get(entries..).unwrap_or_default();
         }
     }

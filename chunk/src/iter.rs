@@ -180,6 +180,12 @@ impl EntryIter {
         Self { position: cursor, to_pass: cursor.passed(), ..iter }
     }
 
+    /// With so many bytes to decode. Before the first entry is read.
+    pub(crate) fn within(mut self, max_decoded_bytes: u64) -> Self {
+        self.reading.limits.max_decoded_bytes = max_decoded_bytes;
+        self
+    }
+
     /// Only those entries whose lines are wanted. Before the first one is read.
     pub(crate) fn wanted(self, filter: &LineFilter) -> Self {
         Self { filter: Some(filter.clone()).filter(|filter| !filter.is_empty()), ..self }
@@ -436,13 +442,18 @@ impl EntryIter {
 
     fn open_group(&mut self, group: &Group) -> Result<Rows, Error> {
         let (budget, work) = (self.budget(), self.spare_work.take().unwrap_or_default());
-        let Reading { limits, .. } = &self.reading;
-        let rows = match &self.filter {
-            None => Rows::open(group, limits, budget, work),
-            Some(filter) => Rows::open_wanted(group, limits, budget, work, filter, self.range),
+        let mut rows = Rows::new(group, &self.reading.limits, budget, work)?;
+        let opened = match &self.filter {
+            None => rows.read_times(group),
+            Some(filter) => rows.pick(group, filter, self.range),
         };
-        // What was opened in vain has cost the same.
-        rows.inspect_err(|_| self.spent = self.spent.saturating_add(group.opening_bytes()))
+        if let Err(error) = opened {
+            // What was opened in vain has cost the same.
+            self.spent = self.spent.saturating_add(to_u64(rows.cost().memory));
+            self.spare_work = Some(rows.into_work());
+            return Err(error);
+        }
+        Ok(rows)
     }
 
     /// The entries of a block in memory that are wanted.

@@ -84,6 +84,49 @@ fn blocks_that_have_time_in_common_are_told() {
     }
 }
 
+/// Of fifty blocks of one time each one was compared with all others, with all the bytes that a read may take.
+#[test]
+fn blocks_of_one_time_are_compared_once_and_within_the_limits() {
+    for options in each_kind() {
+        let lines: Vec<String> = (0..50).map(|n| format!("line {n} {}", "x".repeat(n * 7))).collect();
+        let all: Vec<Vec<(i64, &str)>> = lines.iter().map(|line| vec![(9, &**line)]).collect();
+        let all: Vec<&[(i64, &str)]> = all.iter().map(|block| &**block).collect();
+        let chunk = blocks(options, &all);
+        let overlap = |max_decoded_bytes| {
+            let limits = Limits { max_decoded_bytes, ..Limits::default() };
+            let chunk = Chunk::open(chunk.bytes().clone(), &limits).unwrap();
+            let found = chunk.counts(.., step(10)).unwrap();
+            assert_eq!(found.steps, [StepCount { start_ns: 0, entries: 50 }]);
+            found.overlap
+        };
+        // What it takes to read all of them once is enough, and with less nobody knows.
+        let (mut low, mut high) = (0, 1 << 24);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let limits = Limits { max_decoded_bytes: middle, ..Limits::default() };
+            let chunk = Chunk::open(chunk.bytes().clone(), &limits).unwrap();
+            let is_enough = collect(&mut chunk.entries(.., Direction::Forward)).is_ok();
+            if is_enough { high = middle } else { low = middle + 1 }
+        }
+        assert_eq!(overlap(low), None, "{}", name(&options));
+        assert_eq!(overlap(low - 1), Some(1), "{}", name(&options));
+
+        // Two times that blocks have in common, which share what may be decoded.
+        let twice: Vec<[(i64, &str); 2]> =
+            (0..).zip(&lines).take(3).map(|(n, line)| [(n, &**line), (n + 1, &**line)]).collect();
+        let twice: Vec<&[(i64, &str)]> = twice.iter().map(|block| &block[..]).collect();
+        let chunk = blocks(options, &twice);
+        let few = |max_decoded_bytes| {
+            let limits = Limits { max_decoded_bytes, ..Limits::default() };
+            let chunk = Chunk::open(chunk.bytes().clone(), &limits).unwrap();
+            chunk.counts(.., step(10)).unwrap().overlap
+        };
+        let least_of = |wanted: Option<usize>| (0..1 << 20).step_by(64).find(|max| few(*max) == wanted);
+        let (one, both) = (least_of(Some(2)).unwrap(), least_of(None).unwrap());
+        assert!(both > one + one / 2, "{}: {one} and {both}", name(&options));
+    }
+}
+
 #[test]
 fn only_times_are_read_and_of_a_block_in_one_step_not_even_these() {
     let entries: Vec<Owned> =

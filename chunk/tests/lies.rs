@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use forebay_chunk::{
-    Builder, BuilderOptions, Chunk, CorruptionPolicy, Direction, Error, Limits, Profile, Section,
+    Builder, BuilderOptions, Chunk, CorruptionPolicy, Direction, Error, Limits, LineFilter, Profile, Section,
 };
 use proptest::prelude::*;
 
@@ -150,6 +150,42 @@ fn groups_that_are_opened_in_vain_are_paid_for() {
     assert!(matches!(error, Error::LimitExceeded { limit: "max_decoded_bytes", .. }), "{error}");
 }
 
+    let counts = |max_decoded_bytes| {
+        let limits = Limits { max_decoded_bytes, ..limits() };
+        let chunk = Chunk::open_with(lying.clone(), &limits, CorruptionPolicy::SkipBlock).unwrap();
+        chunk.counts(.., NonZeroU64::new(7).unwrap()).map(|counts| counts.damage.len())
+    };
+    assert_eq!(counts(40 * 4000 * 9), Ok(40));
+    let error = counts(5 * 4000 * 9).unwrap_err();
+    assert!(matches!(error, Error::LimitExceeded { limit: "max_decoded_bytes", .. }), "{error}");
+}
+
+/// What a filtered read decompressed of a group that turned out to be damaged was free, but for its times.
+#[test]
+fn what_a_search_decompresses_in_vain_is_paid_for() {
+    let mut builder = Builder::new(BuilderOptions::columnar(Profile::Fast)).unwrap();
+    for group in 0..40 {
+        builder.append(forebay_chunk::Entry::new(group, "a".repeat(1 << 20).as_bytes())).unwrap();
+        let block = builder.cut().unwrap();
+        builder.attach(block.encode());
+    }
+    let mut lying = builder.finish().unwrap().bytes.to_vec();
+    let file = File::parse(&lying);
+    for group in &file.groups {
+        let text = group.streams.iter().max_by_key(|stream| stream.end - stream.start).unwrap();
+        lying[text.end - 3] ^= 0xFF;
+    }
+    file.mend(&mut lying);
+    let filtered = |max_decoded_bytes| {
+        let limits = Limits { max_decoded_bytes, ..Limits::default() };
+        let chunk = Chunk::open_with(lying.clone(), &limits, CorruptionPolicy::SkipBlock).unwrap();
+        let filter = LineFilter::new().any_of(["b"]);
+        let mut entries = chunk.filter(.., &filter, Direction::Forward);
+        entries.next().map(|entry| entry.map(|_| ())).map(|entry| (entry, entries.damage().len()))
+    };
+    assert_eq!(filtered(41 << 20), Ok((None, 40)));
+    let error = filtered(8 << 20).unwrap_err();
+    assert!(matches!(error, Error::LimitExceeded { limit: "max_decoded_bytes", .. }), "{error}");
 /// What lines are made in was free, and groups that overlap are all open at once.
 #[test]
 fn groups_that_are_open_at_once_cost_more_than_one_after_the_other() {

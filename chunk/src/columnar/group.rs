@@ -51,13 +51,6 @@ impl Group {
         Directory::hashed_bytes(bytes)
     }
 
-    /// What it takes to find out whether it can be opened: memory for its times, and for the stream they are in.
-    pub(crate) fn opening_bytes(&self) -> u64 {
-        let time = self.directory.streams.iter().find(|stream| stream.kind == Kind::Time);
-        let stream = time.map_or(0, |stream| stream.raw_len);
-        self.meta.entries.saturating_mul(8).saturating_add(stream.into())
-    }
-
     /// The entries of a block, as a reader with these limits reads them.
     pub(crate) fn encode(head: &Head, symbols: &SymbolTable, profile: Profile, limits: &Limits) -> Self {
         let (mut times, mut lines) = (Vec::with_capacity(head.len()), Vec::with_capacity(head.len()));

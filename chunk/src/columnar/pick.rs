@@ -8,12 +8,12 @@ use std::ops::Range;
 use super::fault::Fault;
 use super::filter::{Filter, inner_words};
 use super::group::Group;
-use super::lines::{Answer, Decoder, Made, Work};
+use super::lines::{Answer, Decoder, Made};
 use super::rows::{Lines, Rows};
 use super::stream::Streams;
+use crate::Error;
 use crate::filter::{Case, Condition, LineFilter, Needle};
 use crate::range::{Direction, TimeRange};
-use crate::{Error, Limits};
 
 /// Rows that are made at once at most.
 const PIECE: usize = 512;
@@ -21,36 +21,32 @@ const PIECE: usize = 512;
 const SPARSE: usize = 4;
 
 impl Rows {
-    /// Opens the rows of a group that are in a range of time and have lines that a filter wants; otherwise as
-    /// [`open`](Rows::open).
-    pub(crate) fn open_wanted(
-        group: &Group,
-        limits: &Limits,
-        budget: usize,
-        work: Work,
-        filter: &LineFilter,
-        range: TimeRange,
-    ) -> Result<Self, Error> {
-        let mut rows = Self::new(group, limits, budget, work)?;
-        rows.picked = Some(Vec::new());
-        if rules_out(&rows.streams, filter) {
-            return Ok(rows);
+    /// Leaves only those rows that are in a range of time and have lines that a filter wants; times are read if there is
+    /// one. What it takes is in [`cost`](Rows::cost), whether it ends well or not.
+    pub(crate) fn pick(&mut self, group: &Group, filter: &LineFilter, range: TimeRange) -> Result<(), Error> {
+        self.picked = Some(Vec::new());
+        if rules_out(&self.streams, filter) {
+            return Ok(());
         }
         let fault = |fault: Fault| fault.into_error(group.number);
-        rows.open_lines().map_err(fault)?;
-        let search = match &mut rows.lines {
+        if let Err(failed) = self.open_lines() {
+            // Of rows, at least, it had begun to know which skeletons they have.
+            self.vain = self.vain.saturating_add(self.count.saturating_mul(size_of::<u64>()));
+            return Err(fault(failed));
+        }
+        let search = match &mut self.lines {
             Some(Lines::Split(lines)) => {
-                let search = lines.search(&rows.streams, filter).map_err(fault)?;
+                let search = lines.search(&self.streams, filter).map_err(fault)?;
                 if !lines.is_hopeful(&search) {
-                    return Ok(rows);
+                    return Ok(());
                 }
                 Some(search)
             }
             _ => None,
         };
-        rows.read_times(group)?;
-        let wanted = range_of(&rows.times, range);
-        let picked = match (&mut rows.lines, search) {
+        self.read_times(group)?;
+        let wanted = range_of(&self.times, range);
+        let picked = match (&mut self.lines, search) {
             (Some(Lines::Split(lines)), Some(search)) => {
                 let mut found = Vec::new();
                 let mut show = |row: usize, answer| {
@@ -58,45 +54,48 @@ impl Rows {
                         found.push((row, answer));
                     }
                 };
-                rows.tested =
-                    lines.answer(&search, &rows.streams, wanted, filter, &mut show).map_err(fault)?;
-                rows.test(found, filter)
+                self.tested =
+                    lines.answer(&search, &self.streams, wanted, filter, &mut show).map_err(fault)?;
+                self.test(found, filter)
             }
-            _ => rows.test_whole(wanted, filter),
+            _ => self.test_whole(wanted, filter),
         };
-        rows.picked = Some(picked.map_err(fault)?);
-        Ok(rows)
+        self.picked = Some(picked.map_err(fault)?);
+        Ok(())
     }
 
     /// Those of these rows, in order, whose lines the filter wants; where it is not known, they are made and looked at.
     fn test(&mut self, found: Vec<(u32, Answer)>, filter: &LineFilter) -> Result<Vec<u32>, Fault> {
         let unknown = found.iter().filter(|(_, answer)| *answer == Answer::Maybe).map(|(row, _)| *row);
         let unknown: Vec<u32> = unknown.collect();
+        let asked = size_of_val(&found[..]).saturating_add(size_of_val(&unknown[..]));
+        self.vain = self.vain.saturating_add(asked);
         let mut wanted = Vec::with_capacity(unknown.len());
         let mut rest = &unknown[..];
         while !rest.is_empty() {
             let some = rest.get(..rest.len().min(PIECE)).unwrap_or_default();
             let Some(Lines::Split(lines)) = self.lines.as_mut() else { break };
             let Self { streams, times, work, .. } = self;
-            let done = if are_dense(some) {
-                let made = lines.make(streams, times, span(some), Direction::Forward, work)?;
-                let done = some.partition_point(|row| (*row as usize) < made.end);
-                let line = |row: &u32| work.made.line((*row as usize).checked_sub(made.start)?);
-                wanted.extend(
-                    some.iter().take(done).map(|row| line(row).is_some_and(|line| filter.matches(line))),
-                );
-                done
+            // Which rows are made, by their numbers in the group if all between them are, and how many are asked.
+            let made = if are_dense(some) {
+                let made = lines.make(streams, times, span(some), Direction::Forward, work);
+                made.map(|made| (Some(made.start), some.partition_point(|row| (*row as usize) < made.end)))
             } else {
-                let done = lines.make_single(streams, times, some, &mut work.made)?;
-                let line = |number| work.made.line(number);
-                wanted.extend((0..done).map(|number| line(number).is_some_and(|line| filter.matches(line))));
-                done
+                lines.make_single(streams, times, some, &mut work.made).map(|done| (None, done))
             };
+            // What was made in vain has cost the same.
+            self.made = self.made.saturating_add(self.work.made.bytes());
+            let (first, done) = made?;
+            let made = &self.work.made;
+            wanted.extend((0..).zip(some).take(done).map(|(number, row)| {
+                let number = first.map_or(Some(number), |first| (*row as usize).checked_sub(first));
+                number.and_then(|number| made.line(number)).is_some_and(|line| filter.matches(line))
+            }));
             rest = rest.get(done..).unwrap_or_default();
             self.tested = self.tested.saturating_add(done);
-            self.made = self.made.saturating_add(self.work.made.bytes());
-            if self.made > self.budget {
-                return Err(Fault::limit("max_decoded_bytes", self.made, self.budget));
+            let taken = self.cost().memory;
+            if taken > self.budget {
+                return Err(Fault::limit("max_decoded_bytes", taken, self.budget));
             }
         }
         let mut wanted = wanted.into_iter();

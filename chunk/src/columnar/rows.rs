@@ -45,8 +45,8 @@ pub(crate) struct Rows {
     work_before: usize,
     /// Bytes of text that were made so far.
     pub(super) made: usize,
-    /// Bytes of metadata that were made in vain.
-    vain: usize,
+    /// Bytes of what was made in vain, or only to find out which rows are wanted.
+    pub(super) vain: usize,
     /// Lines that were looked at to find out whether they are wanted.
     pub(super) tested: usize,
     /// How often rows were made.
@@ -60,15 +60,17 @@ pub(super) enum Lines {
 }
 
 impl Rows {
-    /// Opens a group, within `budget` bytes of memory that it may take in its life. `work` is what lines are made in.
+    /// A group whose times are read.
+    #[cfg(test)]
     pub(crate) fn open(group: &Group, limits: &Limits, budget: usize, work: Work) -> Result<Self, Error> {
         let mut rows = Self::new(group, limits, budget, work)?;
         rows.read_times(group)?;
         Ok(rows)
     }
 
-    /// A group of which nothing is read yet.
-    pub(super) fn new(group: &Group, limits: &Limits, budget: usize, mut work: Work) -> Result<Self, Error> {
+    /// A group of which nothing is read yet, within `budget` bytes of memory that it may take in its life. `work` is
+    /// what lines are made in.
+    pub(crate) fn new(group: &Group, limits: &Limits, budget: usize, mut work: Work) -> Result<Self, Error> {
         let count = usize::try_from(group.meta.entries).unwrap_or(usize::MAX);
         let taken = count.saturating_mul(size_of::<i64>());
         let left = budget.checked_sub(taken).ok_or(Error::limit("max_decoded_bytes", taken, budget))?;
@@ -95,22 +97,21 @@ impl Rows {
         })
     }
 
-    /// The times of all rows of a group, and what of `budget` is left after them.
-    pub(crate) fn times_of(
-        group: &Group,
-        limits: &Limits,
-        budget: usize,
-    ) -> Result<(Vec<i64>, usize), Error> {
-        let rows = Self::open(group, limits, budget, Work::default())?;
-        let left = budget.saturating_sub(rows.cost().memory);
-        Ok((rows.times, left))
-    }
-
-    pub(super) fn read_times(&mut self, group: &Group) -> Result<(), Error> {
+    /// Reads the times of all rows.
+    pub(crate) fn read_times(&mut self, group: &Group) -> Result<(), Error> {
         let bounds = (group.meta.min_ns, group.meta.max_ns);
         let stream = self.streams.get(Kind::Time).map_err(|fault| fault.into_error(group.number))?;
-        self.times = time::decode(stream, group.number, self.count, bounds)?;
+        let times = time::decode(stream, group.number, self.count, bounds);
+        if times.is_err() {
+            self.vain = self.vain.saturating_add(self.count.saturating_mul(size_of::<i64>()));
+        }
+        self.times = times?;
         Ok(())
+    }
+
+    /// The times of all rows, once they are read.
+    pub(crate) fn times(&self) -> &[i64] {
+        &self.times
     }
 
     /// Makes lines and metadata of the first of these rows ready, or backward of the last, and says how many are. They
