@@ -273,6 +273,35 @@ impl Chunk {
         EntryIter::new(self.reading(), symbols, source, TimeRange::ALL, Direction::Forward).within(left)
     }
 
+    /// Opens and reads a chunk that was written for these limits: an error if they do not allow it.
+    pub(crate) fn read_again(bytes: &Bytes, limits: &Limits) -> Result<(), Error> {
+        let chunk = Self::open(bytes.clone(), limits)?;
+        chunk.visit(chunk.entries(.., Direction::Forward), |_| {})
+    }
+
+    /// An error if the index names blocks that were not given, of a chunk that was put together from parts.
+    pub(crate) fn check_has_all(&self) -> Result<(), Error> {
+        let mut known = vec![false; self.parsed.index.len()];
+        let lost = self.parsed.damage.iter().map(|damage| damage.block);
+        for number in self.parsed.blocks.iter().map(Block::number).chain(lost) {
+            if let Some(known) = known.get_mut(number) {
+                *known = true;
+            }
+        }
+        for (number, meta) in self.parsed.index.iter().enumerate() {
+            if known.get(number) != Some(&true) {
+                let section = Section::Group(number);
+                return Err(Error::Truncated {
+                    section,
+                    offset: meta.offset,
+                    need: meta.size_bytes,
+                    have: 0,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Shows all entries; an error if some are lost.
     fn visit(&self, mut entries: EntryIter, mut show: impl FnMut(&Entry<'_>)) -> Result<(), Error> {
         while let Some(batch) = entries.next_batch()? {

@@ -15,7 +15,7 @@ use crate::error::to_u64;
 use crate::iter::EntryIter;
 use crate::loki::format::put_uvarint;
 use crate::range::Direction;
-use crate::{Error, TimeRange};
+use crate::{Error, Limits, TimeRange};
 
 /// What [`merge`] made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,13 +35,16 @@ pub struct Merged {
 /// source has it that has it most often: nothing that one of them alone holds is lost. The chunk is as large as it gets,
 /// whatever its `target_size`.
 ///
-/// Takes the time to decode all and to encode the result; memory for one open block of each source, for the result, and
-/// for the entries of one timestamp at which several sources have some.
+/// It is read again before it is given, within the limits of `options`.
+///
+/// Takes the time to decode all, to encode the result and to decode that; memory for one open block of each source, more
+/// where blocks of one overlap, for the result, and for the entries of one timestamp at which several sources have some.
 ///
 /// # Errors
 ///
-/// What a read of the sources has, each within its own limits, and [`Builder::append`]: so [`Error::LimitExceeded`] if the
-/// result is more than `options` allow to read.
+/// What a read of the sources has, each within its own limits, and [`Builder::append`]; and [`Error::LimitExceeded`] if the
+/// result is more than `options` allow to read. [`Error::Truncated`] for a source of [some
+/// groups](crate::columnar::Index::open), which is not all there is to merge.
 pub fn merge<'a>(
     chunks: impl IntoIterator<Item = &'a Chunk>,
     options: BuilderOptions,
@@ -54,7 +57,7 @@ pub fn merge<'a>(
             merge.run(first)?;
         }
     }
-    Ok(merge.finish())
+    merge.finish(&options.limits)
 }
 
 struct Merge {
@@ -93,6 +96,7 @@ impl Merge {
             damage: Vec::new(),
         };
         for (number, chunk) in chunks.into_iter().enumerate() {
+            chunk.check_has_all()?;
             let lost =
                 chunk.damage().iter().filter(|damage| !matches!(damage.kind, DamageKind::Moved { .. }));
             merge.damage.extend(lost.map(|damage| (number, damage.clone())));
@@ -172,11 +176,15 @@ impl Merge {
         Ok(())
     }
 
-    fn finish(mut self) -> Merged {
+    fn finish(mut self, limits: &Limits) -> Result<Merged, Error> {
         for (number, entries) in self.sources.iter().enumerate() {
             self.damage.extend(entries.damage().iter().map(|damage| (number, damage.clone())));
         }
-        Merged { chunk: self.builder.finish(), duplicates: self.duplicates, damage: self.damage }
+        let chunk = self.builder.finish();
+        if let Some(chunk) = &chunk {
+            Chunk::read_again(&chunk.bytes, limits)?;
+        }
+        Ok(Merged { chunk, duplicates: self.duplicates, damage: self.damage })
     }
 }
 

@@ -17,10 +17,12 @@ impl Chunk {
     /// # Errors
     ///
     /// What a read of all entries has, and whatever the policy, why some are lost: to copy what is left of a damaged
-    /// chunk is to [`merge`](crate::merge()) it with none. [`Error::Corrupt`] if the entries have not the hash that the
+    /// chunk is to [`merge`](crate::merge()) it with none. [`Error::Truncated`] for a chunk of [some
+    /// groups](crate::columnar::Index::open), which is not all there is to copy. [`Error::Corrupt`] if the entries have not the hash that the
     /// chunk [says](Self::stored_content_hash); those of [`Builder::append`]; and [`Error::ContentDiffers`], which
     /// nothing leads to that is known.
     pub fn recompress(&self, options: BuilderOptions) -> Result<Option<EncodedChunk>, Error> {
+        self.check_has_all()?;
         lost(self.damage())?;
         // All is in order of time, and has been let in before.
         let mut builder = Builder::new(BuilderOptions { out_of_order: None, ..options })?;

@@ -38,12 +38,16 @@ impl Chunk {
     /// with this profile if it is columnar. Chunks of versions 1 and 2 become version 3, their blocks as they are. Names
     /// and values of metadata that no entry has any more are not in the new chunk.
     ///
-    /// Takes the time to decode all blocks and to encode those that change, and memory for one block in plain and for
-    /// all as they are stored.
+    /// It is read again before it is given, within the limits that this chunk was opened with.
+    ///
+    /// Takes the time to decode all blocks, to encode those that change and to decode the result, and memory for one block
+    /// in plain and for all as they are stored.
     ///
     /// # Errors
     ///
-    /// What a read of all entries has. With a policy that skips what is damaged it is left out, and reported.
+    /// What a read of all entries has, and [`Error::LimitExceeded`] if the limits do not allow to read what is kept: with
+    /// another profile, or without what compresses well, it may take more bytes than before. With a policy that skips
+    /// what is damaged it is left out, and reported.
     pub fn rewrite(
         &self,
         profile: Profile,
@@ -61,7 +65,11 @@ impl Chunk {
             damage.extend_from_slice(entries.damage());
         }
         let (entries_dropped, blocks_copied) = (rewrite.dropped, rewrite.copied);
-        Ok(Rewritten { chunk: rewrite.finish(&parsed.symbols), entries_dropped, blocks_copied, damage })
+        let chunk = rewrite.finish(&parsed.symbols);
+        if let Some(chunk) = &chunk {
+            Self::read_again(&chunk.bytes, self.limits())?;
+        }
+        Ok(Rewritten { chunk, entries_dropped, blocks_copied, damage })
     }
 }
 
@@ -117,7 +125,7 @@ impl Rewrite {
             }
             // No block that a reader would refuse: what is decoded may be much more than was stored.
             if kept.bound(&entry, self.target) > self.limits.block_bytes() || kept.head.is_full() {
-                self.encode(std::mem::take(&mut kept))?;
+                self.encode(std::mem::take(&mut kept));
             }
             raw_bytes = raw_bytes.saturating_add(to_u64(entry.raw_bytes()));
             kept.push(&entry, self.target);
@@ -135,21 +143,17 @@ impl Rewrite {
             self.blocks.push(copy(block, raw_bytes));
             return Ok(());
         }
-        self.encode(kept)
+        self.encode(kept);
+        Ok(())
     }
 
-    fn encode(&mut self, mut kept: Kept) -> Result<(), Error> {
+    fn encode(&mut self, mut kept: Kept) {
         if kept.head.is_empty() {
-            return Ok(());
-        }
-        let max = self.limits.max_blocks;
-        if self.blocks.len() >= max {
-            return Err(Error::limit("max_blocks", self.blocks.len() + 1, max));
+            return;
         }
         kept.head.seal();
         // Loki's blocks have the numbers of the source.
         self.blocks.push(self.target.encode(&kept.head, kept.interner.table()));
-        Ok(())
     }
 
     fn finish(self, symbols: &SymbolTable) -> Option<EncodedChunk> {

@@ -288,6 +288,31 @@ fn a_chunk_of_which_entries_are_lost_has_no_content_hash() {
     assert_eq!(chunk.verify(), Ok(()), "what is left is as it was written");
 }
 
+/// The copy had the hash of the part, and took the place of the whole.
+#[test]
+fn a_chunk_of_some_groups_is_not_taken_for_all() {
+    let options = BuilderOptions { block_size: 1 << 16, ..BuilderOptions::columnar(Profile::Balanced) };
+    let chunk = built(options, &service());
+    let (index, bytes_of) = index_and_groups(&chunk.bytes);
+    let numbers = 0..index.groups().len();
+    assert!(numbers.len() > 1);
+    let of = |numbers: std::ops::Range<usize>| {
+        let groups = numbers.map(|number| (number, bytes_of(number)));
+        index.open(groups, &Limits::default(), CorruptionPolicy::Fail).unwrap()
+    };
+    let (part, all) = (of(1..numbers.end), of(numbers));
+    let expected = Error::Truncated {
+        section: forebay_chunk::Section::Group(0),
+        offset: index.groups()[0].offset,
+        need: index.groups()[0].size_bytes,
+        have: 0,
+    };
+    assert_eq!(part.recompress(options).map(|_| ()), Err(expected.clone()));
+    assert_eq!(forebay_chunk::merge([&part], options).map(|_| ()), Err(expected));
+    assert_eq!(all.recompress(options).unwrap().unwrap().entries, all.entry_count());
+    assert_eq!(forebay_chunk::merge([&all], options).unwrap().chunk.unwrap().entries, all.entry_count());
+}
+
 /// Identifiers that differ in each entry take about the bits that they have.
 #[test]
 fn metadata_of_many_values_takes_what_its_values_have() {

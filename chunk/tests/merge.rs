@@ -68,6 +68,22 @@ proptest! {
         prop_assert_eq!(all(&chunk), expected);
     }
 
+    #[test]
+    fn what_is_merged_can_be_read_within_the_same_limits(
+        from in kind(),
+        target in kind(),
+        entries in prop::collection::vec(shapes::entry(false), 1..60),
+        max_object_bytes in 400usize..4000,
+        max_decoded_bytes in 100u64..20_000,
+    ) {
+        let limits = Limits { max_object_bytes, max_decoded_bytes, ..Limits::default() };
+        let chunk = built(from, &entries).unwrap();
+        if let Ok(merged) = merge([&chunk], BuilderOptions { target_size: 100, limits, ..target }) {
+            let copy = Chunk::open(merged.chunk.unwrap().bytes, &limits).unwrap();
+            prop_assert_eq!(copy.content_hash().unwrap(), chunk.content_hash().unwrap());
+        }
+    }
+
     /// Property 13.
     #[test]
     fn a_chunk_in_another_format_has_the_same_hash(
@@ -111,6 +127,24 @@ fn two_replicas_become_one() {
     let chunk = opened(merged.chunk.unwrap().bytes);
     assert_eq!(chunk.content_hash(), one.content_hash());
     assert_eq!(all(&chunk), entries);
+}
+
+/// It was given, and no reader with these limits could open it.
+#[test]
+fn what_the_limits_do_not_allow_to_read_is_not_given() {
+    for options in each_kind() {
+        let source = |first: i64| {
+            let line = |n| format!("{n} {:032x}", (n + 1) as u128 * 0x1234_5678_9ABC_DEF1_2345_6789);
+            let entries: Vec<_> = (first..first + 60).map(|n| Owned::new(n, line(n).as_bytes())).collect();
+            built(options, &entries).unwrap()
+        };
+        let (one, two) = (source(0), source(100));
+        let max_object_bytes = one.bytes().len().max(two.bytes().len()) + 10;
+        let limits = Limits { max_object_bytes, ..Limits::default() };
+        let found = merge([&one, &two], BuilderOptions { target_size: 100, limits, ..options }).map(|_| ());
+        let is_limit = matches!(found, Err(Error::LimitExceeded { limit: "max_object_bytes", .. }));
+        assert!(is_limit, "{}: {found:?}", name(&options));
+    }
 }
 
 #[test]

@@ -95,6 +95,49 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_rewritten_can_be_read_within_the_same_limits(
+        options in kind(),
+        profile in prop::sample::select(vec![Profile::Fast, Profile::Archive]),
+        entries in prop::collection::vec(shapes::entry(false), 1..60),
+        more_bytes in 0usize..40,
+        max_decoded_bytes in 100u64..20_000,
+        modulo in 1i64..5,
+    ) {
+        let chunk = built(options, &entries).unwrap();
+        let max_object_bytes = chunk.bytes().len() + more_bytes;
+        let limits = Limits { max_object_bytes, max_decoded_bytes, ..Limits::default() };
+        let chunk = Chunk::open(chunk.bytes().clone(), &limits).unwrap();
+        let keep = |entry: &Entry<'_>| entry.timestamp_ns % modulo == 0;
+        if let Ok(Rewritten { chunk: Some(copy), entries_dropped, .. }) = chunk.rewrite(profile, keep) {
+            let copy = Chunk::open(copy.bytes, &limits).unwrap();
+            prop_assert_eq!(all(&copy).len() as u64, chunk.entry_count() - entries_dropped);
+        }
+    }
+}
+
+/// With a profile that compresses less it takes more bytes than a reader allows.
+#[test]
+fn a_rewrite_that_the_limits_do_not_allow_to_read_is_not_given() {
+    let line = |n: i64| format!("{} and again {}", "some words of a line ".repeat(3), n * n % 977);
+    let entries: Vec<Owned> = (0..20_000).map(|n| Owned::new(n, line(n).as_bytes())).collect();
+    let options = BuilderOptions { block_size: 16 << 20, ..BuilderOptions::columnar(Profile::Archive) };
+    let chunk = built(options, &entries).unwrap();
+    let max_object_bytes = chunk.bytes().len();
+    let less = rewritten(&chunk, |_| true).chunk.unwrap().bytes.len();
+    assert_eq!(less, max_object_bytes);
+    let more =
+        chunk.rewrite(Profile::Fast, |entry| entry.timestamp_ns > 0).unwrap().chunk.unwrap().bytes.len();
+    assert!(more > max_object_bytes, "{more} bytes of {max_object_bytes}");
+    let chunk =
+        Chunk::open(chunk.bytes().clone(), &Limits { max_object_bytes, ..Limits::default() }).unwrap();
+    let found = chunk.rewrite(Profile::Fast, |entry| entry.timestamp_ns > 0).map(|_| ());
+    assert!(matches!(found, Err(Error::LimitExceeded { limit: "max_object_bytes", .. })), "{found:?}");
+}
+
 /// A builder drops them only where they are in its open block.
 #[test]
 fn entries_that_are_there_twice_stay_so() {
