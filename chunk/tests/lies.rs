@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::num::NonZeroU64;
+
 use forebay_chunk::{
     Builder, BuilderOptions, Chunk, CorruptionPolicy, Direction, Error, Limits, LineFilter, Profile, Section,
 };
@@ -148,8 +150,6 @@ fn groups_that_are_opened_in_vain_are_paid_for() {
     assert_eq!(read(40 * 4000 * 9), Ok((None, 40)));
     let error = read(5 * 4000 * 9).unwrap_err();
     assert!(matches!(error, Error::LimitExceeded { limit: "max_decoded_bytes", .. }), "{error}");
-}
-
     let counts = |max_decoded_bytes| {
         let limits = Limits { max_decoded_bytes, ..limits() };
         let chunk = Chunk::open_with(lying.clone(), &limits, CorruptionPolicy::SkipBlock).unwrap();
@@ -186,6 +186,8 @@ fn what_a_search_decompresses_in_vain_is_paid_for() {
     assert_eq!(filtered(41 << 20), Ok((None, 40)));
     let error = filtered(8 << 20).unwrap_err();
     assert!(matches!(error, Error::LimitExceeded { limit: "max_decoded_bytes", .. }), "{error}");
+}
+
 /// What lines are made in was free, and groups that overlap are all open at once.
 #[test]
 fn groups_that_are_open_at_once_cost_more_than_one_after_the_other() {
@@ -218,6 +220,38 @@ fn groups_that_are_open_at_once_cost_more_than_one_after_the_other() {
     assert!(at_once > one_by_one + 7 * 20_000, "{at_once} and {one_by_one} bytes");
 }
 
+/// A word that the filter does not know hides its lines from every search, and nobody held it against them.
+#[test]
+fn a_word_filter_that_does_not_know_the_words_is_found_out() {
+    let whole = chunk(1 << 20, (0..3000).map(|n: i64| format!("user {} took it", n * n * 7919)));
+    let file = File::parse(&whole);
+    Chunk::open(whole.clone(), &limits()).unwrap().verify().unwrap();
+    let mut lying = whole.clone();
+    let filter = file.groups[0].streams.iter().find(|stream| whole[stream.meta] == 14).unwrap();
+    lying[filter.end - 32..filter.end].fill(0);
+    file.mend(&mut lying);
+    let chunk = Chunk::open(lying, &limits()).unwrap();
+    assert_eq!(collect(&mut chunk.entries(.., Direction::Forward)).unwrap().len(), 3000);
+    let error = chunk.verify().unwrap_err();
+    assert!(matches!(error, Error::Corrupt { section: Section::Group(0), .. }), "{error}");
+}
+
+/// Its class was believed: the line was there, and not found.
+#[test]
+fn text_among_numbers_is_found() {
+    let whole = chunk(1 << 16, (0..40).map(|n| format!("code {}", if n % 3 == 0 { 40404 } else { 59999 })));
+    let file = File::parse(&whole);
+    let mut lying = whole.clone();
+    let at = whole.windows(5).position(|window| window == b"40404").unwrap();
+    lying[at..at + 5].copy_from_slice(b"error");
+    file.mend(&mut lying);
+    let chunk = Chunk::open(lying, &limits()).unwrap();
+    for text in ["error", "rro", "e err", "code e", "r"] {
+        let found = collect(&mut chunk.filter(.., &LineFilter::new().any_of([text]), Direction::Forward));
+        assert_eq!(found.unwrap().len(), 14, "{text}");
+    }
+}
+
 #[test]
 fn a_stream_of_another_length_or_codec_is_found_out() {
     let whole = columns();
@@ -239,6 +273,34 @@ fn a_stream_of_another_length_or_codec_is_found_out() {
     }
 }
 
+/// Holds what a search finds in a chunk, and how many entries are counted, against what it has; but of a word filter only
+/// `verify` knows that it lies.
+fn is_found_and_counted(bytes: Vec<u8>, entries: &[Owned]) {
+    let chunk = Chunk::open(bytes, &limits()).unwrap();
+    let counts = chunk.counts(.., NonZeroU64::new(100_000_000_000).unwrap()).unwrap();
+    let mut steps = std::collections::BTreeMap::new();
+    for entry in entries {
+        *steps.entry(entry.timestamp_ns.div_euclid(100_000_000_000)).or_default() += 1u64;
+    }
+    let found: Vec<_> =
+        counts.steps.iter().map(|step| (step.start_ns.div_euclid(100_000_000_000), step.entries)).collect();
+    assert_eq!(found, steps.into_iter().collect::<Vec<_>>());
+    for number in 0..4 {
+        let Some(entry) = entries.get(number * entries.len() / 4) else { continue };
+        let (line, length) = (&entry.line, entry.line.len());
+        let needle = &line[length * number / 5..(length * number / 5 + 3).min(length)];
+        let expected: Vec<&Owned> =
+            entries.iter().filter(|entry| needle.is_empty() || has(&entry.line, needle)).collect();
+        let found =
+            collect(&mut chunk.filter(.., &LineFilter::new().any_of([needle]), Direction::Forward)).unwrap();
+        assert!(found.iter().eq(expected) || chunk.verify().is_err(), "{}", needle.escape_ascii());
+    }
+}
+
+fn has(line: &[u8], text: &[u8]) -> bool {
+    line.windows(text.len()).any(|window| window == text)
+}
+
 /// Every byte of every stream, to each of a few values.
 #[test]
 fn no_byte_of_a_stream_makes_it_panic_or_read_differently_backward() {
@@ -254,6 +316,7 @@ fn no_byte_of_a_stream_makes_it_panic_or_read_differently_backward() {
                 if let (Ok(forward), Ok(mut backward)) = (forward, backward) {
                     backward.reverse();
                     assert_eq!(forward, backward);
+                    is_found_and_counted(lying, &forward);
                 }
             }
         }
@@ -292,6 +355,10 @@ proptest! {
         for policy in [CorruptionPolicy::Fail, CorruptionPolicy::SkipBlock, CorruptionPolicy::Salvage] {
             for direction in [Direction::Forward, Direction::Backward] {
                 let _ = read(&lying, policy, direction);
+                let Ok(chunk) = Chunk::open_with(lying.clone(), &limits(), policy) else { continue };
+                let filter = LineFilter::new().any_of(["r 3", "odd", "10.0"]).none_of_in_any_case(["MS"]);
+                let _ = collect(&mut chunk.filter(.., &filter, direction));
+                let _ = chunk.counts(.., NonZeroU64::new(100_000_000_000).unwrap());
             }
         }
     }

@@ -10,7 +10,7 @@ use memchr::{memchr, memchr2};
 
 use super::template::{Template, Templates};
 use crate::columnar::class::{Class, UUID_BYTES};
-use crate::columnar::column::Column;
+use crate::columnar::column::{Column, Encoding};
 use crate::columnar::timestamp::Format;
 use crate::filter::{Case, Needle};
 
@@ -94,13 +94,21 @@ impl<'a> Placing<'a> {
             return Places::Everywhere;
         }
         self.parts.clear();
+        let mut classes = Vec::new();
         for step in self.templates.steps(template) {
             let literal = self.templates.literal(step).get(..step.bytes as usize).unwrap_or_default();
             if !literal.is_empty() {
                 self.parts.push(Part::Literal(literal));
             }
             if let Some(column) = step.column().and_then(|column| self.columns.get(column as usize)) {
-                self.parts.push(Part::Slot(column.class));
+                // What these are made of is believed to be of no class: they may have any text.
+                let class = match column.encoding {
+                    Encoding::Const { .. } | Encoding::Dict { .. } => Class::Text,
+                    Encoding::Same { slot } => classes.get(slot).copied().unwrap_or(Class::Text),
+                    _ => column.class,
+                };
+                classes.push(class);
+                self.parts.push(Part::Slot(class));
             }
         }
         self.ways.clear();
