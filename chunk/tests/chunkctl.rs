@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use forebay_chunk::loki::{Envelope, Object};
+use forebay_chunk::loki::{Envelope, Object, Schema};
 use forebay_chunk::{BuilderOptions, Chunk, Limits, Profile};
 use serde_json::Value;
 
@@ -52,6 +52,14 @@ impl Files {
 
     fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let names = std::fs::read_dir(self.0.path()).unwrap();
+        let mut names: Vec<_> =
+            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
@@ -241,6 +249,58 @@ fn a_damaged_chunk_is_converted_only_if_that_is_asked_for() {
         let chunk = Chunk::open(std::fs::read(&new).unwrap(), &Limits::default()).unwrap();
         assert_eq!(chunk.entry_count(), 60 - lost);
     }
+}
+
+/// It got the times of entries that are gone: in columns nothing was written, and in Loki's format a key that lies.
+#[test]
+fn what_is_left_of_an_object_is_described_by_its_own_times() {
+    let files = Files::new();
+    let entries: Vec<Owned> =
+        (0..60).map(|n| Owned::new(n * 10_000_000, format!("line {n} of sixty").as_bytes())).collect();
+    for (name, options) in [("loki", loki()), ("columnar", columnar())] {
+        let chunk = built(options, &entries).unwrap();
+        let encoded = chunk.recompress(options).unwrap().unwrap();
+        let envelope = Envelope::new("tenant-a", &[("app", "web")], &encoded);
+        let mut bytes = envelope.encode(&encoded.bytes).unwrap().bytes.to_vec();
+        let last = Object::open(bytes.clone(), &Limits::default()).unwrap().chunk;
+        let last = last.blocks()[last.blocks().len() - 1];
+        let end = usize::try_from(last.offset + last.size_bytes).unwrap();
+        // Of Loki's object the chunk is the last part.
+        let shift = if name == "loki" { bytes.len() - encoded.bytes.len() } else { 0 };
+        bytes[shift + end - 1] ^= 1;
+        let path = files.put(name, &bytes);
+        for to in ["columnar", "loki-v4"] {
+            let new = files.path(&format!("{name}-{to}"));
+            let arguments = ["convert", "--partial", "--json", "--to", to];
+            let report = run(&arguments, &[&path, &new]).is(1).objects().remove(0);
+            assert_eq!(report["entries"].as_u64(), Some(60 - last.entries));
+            let object = Object::open(std::fs::read(&new).unwrap(), &Limits::default()).unwrap();
+            let times = (object.envelope.from_ms, object.envelope.through_ms);
+            assert_eq!(times, (0, i64::try_from(59 - last.entries).unwrap() * 10));
+            let key = object.envelope.key(object.checksum).text(Schema::V13);
+            assert_eq!(report["object"]["key"].as_str(), Some(&*key));
+        }
+    }
+}
+
+/// The content hash of the whole is kept, whatever may be lost of others.
+#[test]
+fn what_is_whole_is_converted_as_a_whole_even_if_a_part_would_do() {
+    let files = Files::new();
+    let path = files.put("whole", &object(columnar()));
+    let new = files.path("new");
+    run(&["convert", "--partial", "--to", "loki-v4"], &[&path, &new]).is(0);
+    let object = Object::open(std::fs::read(&new).unwrap(), &Limits::default()).unwrap();
+    assert_eq!(all(&object.chunk), entries());
+    assert_eq!(files.names(), ["new", "whole"], "and nothing else is left there");
+}
+
+/// A device has no size that could be asked for.
+#[cfg(unix)]
+#[test]
+fn what_has_no_end_is_read_up_to_the_limit() {
+    let answer = run(&["verify"], &[Path::new("/dev/zero")]).is(2);
+    assert!(answer.err.contains("max_object_bytes"), "{}", answer.err);
 }
 
 /// Bytes changed and cut at random: every command answers, by one of its codes, and writes nothing.

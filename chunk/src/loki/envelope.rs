@@ -69,6 +69,12 @@ impl Envelope {
         }
     }
 
+    /// The description of another chunk of the stream: of its times, with all else as it is here.
+    pub fn of_chunk(&self, chunk: &EncodedChunk) -> Self {
+        let (from_ms, through_ms) = rounded((chunk.from_ns, chunk.through_ns));
+        Self { from_ms, through_ms, ..self.clone() }
+    }
+
     /// Puts a chunk and its description together. Blocks are not looked into: a columnar chunk gets another
     /// footer, and one of Loki's stays as it is.
     ///

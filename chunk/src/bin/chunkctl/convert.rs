@@ -49,14 +49,20 @@ pub(crate) fn run(arguments: &Convert, policy: CorruptionPolicy, out: &mut Out) 
 }
 
 fn convert(arguments: &Convert, file: &File) -> Result<Report, Failure> {
+    // It takes long to find out only in the end.
+    if arguments.new.symlink_metadata().is_ok() {
+        return Err(Failure::System(io::ErrorKind::AlreadyExists.into()));
+    }
     let (chunk, damage) = copy(arguments, file)?;
     let opened = forebay_chunk::Chunk::open(chunk.bytes.clone(), &forebay_chunk::Limits::default())?;
     let hash = opened.content_hash()?;
     let (data, object) = match &file.object {
         None => (chunk.bytes, None),
         Some((envelope, _)) => {
+            // Without some of the entries it may be of less time.
+            let envelope = if damage.is_empty() { envelope.clone() } else { envelope.of_chunk(&chunk) };
             let object = envelope.encode(&chunk.bytes)?;
-            (object.bytes, Some(Owner::new(envelope, object.key.checksum)))
+            (object.bytes, Some(Owner::new(&envelope, object.key.checksum)))
         }
     };
     write(&arguments.new, &data).map_err(Failure::System)?;
@@ -81,24 +87,39 @@ fn copy(arguments: &Convert, file: &File) -> Result<(EncodedChunk, Vec<Hurt>), F
         Format::Columnar => BuilderOptions::columnar(profile),
         format => BuilderOptions { format, codec: arguments.codec, ..BuilderOptions::default() },
     };
-    let found = if arguments.partial {
-        let merged = merge([&file.chunk], options)?;
-        merged
-            .chunk
-            .map(|chunk| (chunk, merged.damage.iter().map(|(_, damage)| Hurt::from(damage)).collect()))
-    } else {
-        file.chunk.recompress(options)?.map(|chunk| (chunk, Vec::new()))
+    let whole = match file.chunk.recompress(options) {
+        Ok(chunk) => return chunk.map(|chunk| (chunk, Vec::new())).ok_or(Failure::Chunk(Error::Empty)),
+        Err(error) => Failure::Chunk(error),
     };
-    found.ok_or(Failure::Chunk(Error::Empty))
+    if !arguments.partial || whole.verdict() != Verdict::Faulty {
+        return Err(whole);
+    }
+    let merged = merge([&file.chunk], options)?;
+    let damage: Vec<Hurt> = merged.damage.iter().map(|(_, damage)| Hurt::from(damage)).collect();
+    // All entries are there, and it is not whole all the same: they are not those that it speaks of.
+    if damage.is_empty() {
+        return Err(whole);
+    }
+    Ok((merged.chunk.ok_or(Failure::Chunk(Error::Empty))?, damage))
 }
 
-/// Writes a file that was not there, as a whole or not at all.
+/// Writes a file that was not there, as a whole or not at all: under another name first. Whoever ends the program may leave
+/// that one.
+#[expect(clippy::disallowed_methods, reason = "the program writes a file")]
 fn write(path: &Path, data: &[u8]) -> io::Result<()> {
-    let mut file = std::fs::File::create_new(path)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let unfinished = path.with_file_name(name);
+    let mut file = std::fs::File::create_new(&unfinished)?;
     let written = file.write_all(data).and_then(|()| file.sync_all());
-    if written.is_err() {
-        #[expect(clippy::disallowed_methods, reason = "the program made the file")]
-        let _ = std::fs::remove_file(path);
+    // A link is not made over a file that is there.
+    let written = written.and_then(|()| std::fs::hard_link(&unfinished, path));
+    let removed = std::fs::remove_file(&unfinished);
+    written.and(removed)?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    // Elsewhere a directory cannot be opened as a file.
+    if cfg!(unix) {
+        std::fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
     }
-    written
+    Ok(())
 }

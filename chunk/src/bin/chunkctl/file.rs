@@ -1,7 +1,7 @@
 //! A file on disk: an object or a bare chunk, in either format.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use forebay_chunk::loki::{Envelope, Object};
@@ -63,13 +63,7 @@ impl Failure {
 impl File {
     pub(crate) fn open(path: &Path, policy: CorruptionPolicy) -> Result<Self, Failure> {
         let limits = Limits::default();
-        let size_bytes = std::fs::metadata(path).map_err(Failure::System)?.len();
-        if size_bytes > limits.max_object_bytes as u64 {
-            let (limit, max) = ("max_object_bytes", limits.max_object_bytes as u64);
-            return Err(Error::LimitExceeded { limit, value: size_bytes, max }.into());
-        }
-        #[expect(clippy::disallowed_methods, reason = "the program reads files")]
-        let bytes = bytes::Bytes::from(std::fs::read(path).map_err(Failure::System)?);
+        let bytes = bytes::Bytes::from(read(path, limits.max_object_bytes as u64)?);
         let size_bytes = bytes.len() as u64;
         let described = |object: Object| ((object.envelope, object.checksum), object.chunk);
         let (object, chunk) = match Chunk::open_with(bytes.clone(), &limits, policy) {
@@ -87,6 +81,23 @@ impl File {
     pub(crate) fn is_damaged(&self) -> bool {
         self.chunk.damage().iter().any(crate::report::is_loss)
     }
+}
+
+/// All of a file, unless that is too much. What is no file has no size, and one that is may grow.
+fn read(path: &Path, max: u64) -> Result<Vec<u8>, Failure> {
+    #[expect(clippy::disallowed_methods, reason = "the program reads files")]
+    let file = std::fs::File::open(path).map_err(Failure::System)?;
+    let said = file.metadata().map_err(Failure::System)?.len();
+    let mut bytes = Vec::new();
+    if said <= max {
+        bytes.reserve_exact(usize::try_from(said).unwrap_or(0).saturating_add(1));
+        file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(Failure::System)?;
+    }
+    let size_bytes = said.max(bytes.len() as u64);
+    if size_bytes > max {
+        return Err(Error::LimitExceeded { limit: "max_object_bytes", value: size_bytes, max }.into());
+    }
+    Ok(bytes)
 }
 
 /// Calls `show` for each file, with how far the command is; says on standard error what could not be opened. The worst
