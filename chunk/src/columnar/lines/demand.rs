@@ -173,23 +173,70 @@ fn pieces<'a>(bytes: &'a [u8], all: &'a [(u32, u32)]) -> impl Iterator<Item = &'
     })
 }
 
-/// The pieces of a text that have the needle in them, found by looking through the whole text.
+/// The pieces of a text that have the needle in them, found by looking through the text of those that are long enough.
 fn inside(bytes: &[u8], all: &[(u32, u32)], needle: &Needle) -> Met {
+    let size = needle.text().len();
+    let end_of = |&(start, length): &(u32, u32)| (start as usize).saturating_add(length as usize);
     let mut bits = Bits::default();
-    let mut at = 0usize;
-    while let Some(found) = bytes.get(at..).and_then(|rest| needle.find(rest)) {
+    let mut rest = 0usize;
+    loop {
+        let left = all.get(rest..).unwrap_or_default();
+        let Some(skipped) = left.iter().position(|&(_, length)| length as usize >= size) else { break };
+        let number = rest.saturating_add(skipped);
+        let at = all.get(number).map_or(0, |&(start, _)| start as usize);
+        let Some(found) = bytes.get(at..).and_then(|bytes| needle.find(bytes)) else { break };
         let start = at.saturating_add(found);
-        let end = start.saturating_add(needle.text().len());
-        let end_of = |&(start, length): &(u32, u32)| (start as usize).saturating_add(length as usize);
-        // The piece that its first byte is in: the first that ends behind it.
+        // The piece that its first byte is in: the first that ends behind it. If it does not end in it, it is not in it,
+        // nor is one behind it.
         let number = all.partition_point(|piece| end_of(piece) <= start);
         let Some(piece) = all.get(number) else { break };
-        if end <= end_of(piece) {
+        if start.saturating_add(size) <= end_of(piece) {
             bits.insert(number);
-            at = end_of(piece);
-        } else {
-            at = start.saturating_add(1);
         }
+        rest = number.saturating_add(1);
     }
     bits.or_none()
+}
+
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pieces_of(texts: &[Vec<u8>]) -> (Vec<u8>, Vec<(u32, u32)>) {
+        let mut bytes = Vec::new();
+        let mut all = Vec::new();
+        for text in texts {
+            all.push((u32::try_from(bytes.len()).unwrap(), u32::try_from(text.len()).unwrap()));
+            bytes.extend_from_slice(text);
+        }
+        (bytes, all)
+    }
+
+    proptest! {
+        #[test]
+        fn text_is_found_in_those_pieces_that_have_it(
+            texts in prop::collection::vec(prop::collection::vec(b'a'..b'c', 0..9), 0..30),
+            needle in prop::collection::vec(b'a'..b'c', 1..6),
+        ) {
+            let (bytes, all) = pieces_of(&texts);
+            let found = inside(&bytes, &all, &Needle::new(&needle, Case::Exact));
+            let expected = texts.iter().map(|text| text.windows(needle.len()).any(|window| window == needle));
+            prop_assert_eq!(found, Bits::of(expected));
+        }
+    }
+
+    /// It went on a byte later each time: a thousand compares for each of these bytes, and no end to it in larger ones.
+    #[test]
+    fn pieces_that_are_shorter_than_the_text_are_not_looked_through() {
+        let (mut bytes, all) = pieces_of(&vec![vec![b'a']; 4 << 20]);
+        let needle = Needle::new(&[b'a'; 4000], Case::Exact);
+        assert_eq!(inside(&bytes, &all, &needle), Met::None);
+        bytes.extend([b'a'; 4000]);
+        let with_long = [&all[..], &[(4 << 20, 4000)]].concat();
+        let Met::Some(bits) = inside(&bytes, &with_long, &needle) else { panic!("it is in the last") };
+        assert!(bits.has(4 << 20) && !bits.has(7));
+    }
 }
