@@ -209,6 +209,17 @@ proptest! {
             }
             found.extend(collect(&mut chunk.resume_filter(.., &filter, read.cursor())).unwrap());
             prop_assert_eq!(found, directed(expected.clone(), direction));
+            // In a builder too, where blocks are in memory and entries of one time are passed over.
+            for taken in 0..expected.len() {
+                let mut found = Vec::new();
+                let mut read = snapshot.filter_in(.., &filter, direction);
+                for _ in 0..taken {
+                    found.push(Owned::from(read.next().unwrap().unwrap()));
+                }
+                let mut rest = snapshot.resume_filter_in(.., &filter, read.cursor());
+                found.extend(collect(&mut rest).unwrap());
+                prop_assert_eq!(found, directed(expected.clone(), direction));
+            }
         }
     }
 }

@@ -52,6 +52,16 @@ impl Snapshot {
         EntryIter::behind(self.reading, self.symbols.clone(), self.sources.iter().cloned(), range, cursor)
     }
 
+    /// What is left of a read of [`filter_in`](Self::filter_in), with the same filter.
+    pub fn resume_filter_in(
+        &self,
+        range: impl Into<TimeRange>,
+        filter: &LineFilter,
+        cursor: Cursor,
+    ) -> EntryIter {
+        self.resume_in(range, cursor).wanted(filter)
+    }
+
     /// Times of the oldest and the newest entry of its blocks; `None` if there are none. Blocks reach beyond
     /// the range that the snapshot was taken of.
     pub fn bounds(&self) -> Option<(i64, i64)> {
