@@ -145,6 +145,16 @@ fn a_node_that_is_its_own_only_seed_waits_to_be_called_and_goes_on_alone() {
 }
 
 #[test]
+fn a_node_that_nobody_calls_tells_that_it_waits_no_longer() {
+    paused(async {
+        let seed = free_addr();
+        let _first = node_at("first", 1, seed, &[]).await.unwrap();
+        let (second, _) = node("second", 1, Some(seed)).await;
+        heard(&second).await;
+    });
+}
+
+#[test]
 fn the_only_seed_of_all_is_what_it_was_when_it_comes_back() {
     paused(async {
         let (first, seed) = node("first", 1, None).await;
