@@ -26,7 +26,6 @@ use forebay_ring::{BuildError, Operation, Options, Ring};
 use crate::config::{Config, Store, Target};
 use crate::excerpt::Excerpt;
 use crate::members::Members;
-use crate::rpc::RemoteIngester;
 
 pub use forget::ForgetError;
 pub use life::Life;
@@ -217,12 +216,12 @@ pub(crate) fn advertised(config: &Config, bound: SocketAddr) -> Result<String, R
                 Ok(ip) => SocketAddr::new(ip, port).to_string(),
                 Err(_) => format!("{host}:{port}"),
             };
-            let refused = |error| RingError::Setting {
+            let refused = |error: http::uri::InvalidUri| RingError::Setting {
                 key: "ingester.lifecycler.address",
                 value: format!("{:?}", Excerpt(host)),
-                why: format!("nobody can call {:?}: {error:#}", Excerpt(&addr)),
+                why: format!("nobody can call {:?}: {error}", Excerpt(&addr)),
             };
-            RemoteIngester::new(&config.common.instance_id, &addr).map_err(refused)?;
+            addr.parse::<http::uri::Authority>().map_err(refused)?;
             Ok(addr)
         }
     }

@@ -53,7 +53,9 @@ impl Ears {
                 Hearing::Alone if !self.has_seeds || members.ring().instances().nth(1).is_some() => {
                     waited += LOOK;
                 }
-                Hearing::Alone | Hearing::Waiting => {}
+                // Whoever has ceased to gossip never hears anybody: the process has to be started again.
+                Hearing::Ended => return,
+                _ => {}
             }
             tokio::time::sleep(LOOK).await;
         }

@@ -256,8 +256,8 @@ fn a_sleep_that_does_not_fit_the_stop_is_refused_with_both() {
     check_final_sleep(Duration::from_secs(5), Duration::from_secs(10)).unwrap();
 }
 
-#[tokio::test]
-async fn an_ingester_is_reached_where_it_listens_or_where_it_says() {
+#[test]
+fn an_ingester_is_reached_where_it_listens_or_where_it_says() {
     let mut config = Config::default();
     let at = |text: &str| text.parse::<SocketAddr>().unwrap();
     assert_eq!(advertised(&config, at("127.0.0.1:9095")).unwrap(), "127.0.0.1:9095");

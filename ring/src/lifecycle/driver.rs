@@ -21,7 +21,7 @@ pub(super) use work::apply;
 /// What a process does when its instance is to leave.
 #[async_trait]
 pub trait Drain: Send + Sync {
-    /// Hands over or stores away what the instance holds, as [`Action::Drain`] has it. Dropped if the driver is, or if
+    /// Hands over or stores away what the instance holds, as [`Action::Drain`](super::Action::Drain) has it. Dropped if the driver is, or if
     /// the stop is called off; there is never more than one at a time. If it panics, that is reported and the instance
     /// stays LEAVING: call the stop off, or drop the driver.
     async fn drain(&self);
