@@ -199,7 +199,6 @@ fn inside(bytes: &[u8], all: &[(u32, u32)], needle: &Needle) -> Met {
 }
 
 #[cfg(test)]
-#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 mod tests {
     use proptest::prelude::*;
 
