@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 exec </dev/null
 
-# Mutant, then the tests that have to notice: files in tests/, each with what their names have in them.
+# Mutant, then the tests that have to notice: files in tests/sim/, each with what their names have in them.
 mutants="
 ack_before_fsync        crash:every_acknowledged
 wake_too_early          append:threads_that_wait
@@ -59,11 +59,11 @@ mkdir -p "$target"
 # Runs tests with a bug seeded, or with `none`, and says what failed, if anything did. A wrapper of its own for each bug,
 # as cargo keeps apart what different wrappers have built.
 fails() {
-    local mutant=$1 file=$2 wrapper=$target/$1.rustc log=$target/$1.log pid status=0
-    shift 2
+    local mutant=$1 wrapper=$target/$1.rustc log=$target/$1.log pid status=0
+    shift
     printf '#!/bin/sh\nexec "$@" --cfg wal_mutant=\\"%s\\"\n' "$mutant" >"$wrapper"
     chmod +x "$wrapper"
-    local cargo=(env RUSTC_WORKSPACE_WRAPPER="$wrapper" cargo test -p forebay-wal --features sim,tokio --test "$file")
+    local cargo=(env RUSTC_WORKSPACE_WRAPPER="$wrapper" cargo test -p forebay-wal --features sim,tokio --test sim)
     if ! "${cargo[@]}" --no-run >"$log" 2>&1; then
         echo "$mutant does not build, see $log" >&2
         return 2
@@ -92,24 +92,24 @@ for mutant in $wanted; do
     started=$SECONDS
     killer=
     for tests in $(awk -v name="$mutant" '$1 == name { gsub(",", " ", $2); print $2 }' <<<"$mutants"); do
-        file=${tests%%:*}
-        killer=$(fails "$mutant" "$file" "${tests#*:}")
+        filter=${tests/:/::}
+        killer=$(fails "$mutant" "$filter")
         [ -z "$killer" ] || break
     done
-    printf '%-24s %-80s %7d\n' "$mutant" "${killer:+$file: }${killer:-NOBODY}" $((SECONDS - started))
+    printf '%-24s %-80s %7d\n' "$mutant" "${killer:-NOBODY}" $((SECONDS - started))
     if [ -z "$killer" ]; then
         survivors=$((survivors + 1))
         continue
     fi
     # Noticing means that it does not fail anyway; of tests that did not end, or broke off, that all of them do without it.
     same=(--exact "$killer")
-    [[ $killer != one* ]] || same=("${tests#*:}")
-    if [[ $healthy != *" $file:${same[*]} "* ]]; then
-        if [ -n "$(fails none "$file" "${same[@]}")" ]; then
-            echo "$file: ${same[*]} fails, or does not end, without a bug" >&2
+    [[ $killer != one* ]] || same=("$filter")
+    if [[ $healthy != *" ${same[*]} "* ]]; then
+        if [ -n "$(fails none "${same[@]}")" ]; then
+            echo "${same[*]} fails, or does not end, without a bug" >&2
             exit 2
         fi
-        healthy+=" $file:${same[*]} "
+        healthy+=" ${same[*]} "
     fi
 done
 if [ $survivors -gt 0 ]; then

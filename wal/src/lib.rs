@@ -51,47 +51,52 @@
 //! They rest on the assumptions A1 to A6 in [FORMAT.md](mod@format), and each names the test that would fail
 //! without it.
 //!
-//! - **G1** `Ok(lsn)`: after any crash every record up to `lsn`, from the low watermark on, is read back, or an
-//!   error names the damaged range (`tests/crash.rs`, `tests/golden.rs`).
+//! - **G1** `Ok(lsn)`: after any crash every record up to `lsn`, from the low watermark on, is read back, or an error
+//!   names the damaged range ([`tests/sim/crash.rs`], [`tests/sim/golden.rs`]).
 //! - **G2** What is read back is one contiguous run of LSNs, but for numbers that were rejected in front of ones that
-//!   somebody had been told (`tests/crash.rs`, `tests/model.rs`, `tests/levels.rs`). Where a repair was asked for that
-//!   leaves gaps, [`RecoveryReport::lost`] lists each (`tests/repair.rs`).
-//! - **G3** [`AppendError::Rejected`]: the records never appear. [`AppendError::Indeterminate`]: once or not at
-//!   all (`tests/faults.rs`, `tests/levels.rs`).
-//! - **G4** A batch appears whole or not at all (`tests/crash.rs`).
+//!   somebody had been told ([`tests/sim/crash.rs`], [`tests/sim/model.rs`], [`tests/sim/levels.rs`]). Where a repair
+//!   was asked for that leaves gaps, [`RecoveryReport::lost`] lists each ([`tests/sim/repair.rs`]).
+//! - **G3** [`AppendError::Rejected`]: the records never appear. [`AppendError::Indeterminate`]: once or not at all
+//!   ([`tests/sim/faults.rs`], [`tests/sim/levels.rs`]).
+//! - **G4** A batch appears whole or not at all ([`tests/sim/crash.rs`]).
 //! - **G5** [`Durability::Written`] survives the death of the process and not a power cut, [`Durability::Buffered`]
-//!   neither; either way an unbroken beginning of the log is left (`tests/levels.rs`).
+//!   neither; either way an unbroken beginning of the log is left ([`tests/sim/levels.rs`]).
 //! - **G6** [`SyncPolicy::Interval`]: a power cut loses no record that was acknowledged an interval and one sync
-//!   before, also where nothing came behind it (`tests/policy.rs`).
+//!   before, also where nothing came behind it ([`tests/sim/policy.rs`]).
 //! - **G7** The first failed sync ends all writing until the log is reopened; nothing is called durable after it
-//!   (`tests/faults.rs`).
-//! - **G8** Reopened after that, the log does not trust the page cache: what no later frame proves to have been
-//!   synced is written and synced again (`tests/faults.rs`).
+//!   ([`tests/sim/faults.rs`]).
+//! - **G8** Reopened after that, the log does not trust the page cache: what no later frame proves to have been synced
+//!   is written and synced again ([`tests/sim/faults.rs`]).
 //! - **G9** Only bytes that no sync had confirmed are cut off; all else that is not whole refuses to open
-//!   (`tests/golden.rs`, `tests/repair.rs`, `tests/mend.rs`), unless [`RepairPolicy`] says what to do with it.
-//! - **G10** Repair is idempotent, may itself be interrupted anywhere, and keeps what it cuts in `quarantine/`, of a log
-//!   with whatever this version writes (`tests/crash.rs`, `tests/repair.rs`, `tests/repair_features.rs`, `tests/mend.rs`,
-//!   `tests/double_faults.rs`). Looking at a log with [`View`] or [`verify`] writes nothing (`tests/view.rs`).
-//! - **G11** After [`Wal::truncate_before`] records below the watermark it returned never come back, and no other
-//!   is removed (`tests/truncate.rs`, `tests/crash.rs`), unless the watermark itself is damaged and repaired; where there
-//!   are streams, when each has passed it or was dropped (`tests/streams.rs`, `tests/dropped.rs`).
-//! - **G12** On a full disk appends are refused, while opening, reading, truncating and checkpoints work, for which room is
-//!   kept; appends resume by themselves, also in the files that truncations gave back (`tests/faults.rs`,
-//!   `tests/recycle.rs`, `tests/checkpoint.rs`, `tests/full.rs`).
-//! - **G13** One opener at a time, in all processes (`tests/append.rs`).
-//! - **G14** A [`Tail`] sees each record once, in order, whole, and not before it is as safe as asked for; rotation, and
-//!   truncation of what it has not seen, are events. It is woken when there is news for it and not otherwise
-//!   (`tests/tail.rs`, `tests/tasks.rs`, `tests/loom.rs`).
-//! - **G15** Any bytes on disk: no panic, no endless loop, no allocation beyond what the file holds, or what its bytes can
-//!   be unpacked to (`tests/golden.rs`, `tests/exhaustive.rs`, `tests/forged.rs`, `tests/codec.rs`).
+//!   ([`tests/sim/golden.rs`], [`tests/sim/repair.rs`], [`tests/sim/mend.rs`]), unless [`RepairPolicy`] says what to do
+//!   with it.
+//! - **G10** Repair is idempotent, may itself be interrupted anywhere, and keeps what it cuts in `quarantine/`, of a
+//!   log with whatever this version writes ([`tests/sim/crash.rs`], [`tests/sim/repair.rs`],
+//!   [`tests/sim/repair_features.rs`], [`tests/sim/mend.rs`], [`tests/sim/double_faults.rs`]). Looking at a log with
+//!   [`View`] or [`verify`] writes nothing ([`tests/sim/view.rs`]).
+//! - **G11** After [`Wal::truncate_before`] records below the watermark it returned never come back, and no other is
+//!   removed ([`tests/sim/truncate.rs`], [`tests/sim/crash.rs`]), unless the watermark itself is damaged and repaired;
+//!   where there are streams, when each has passed it or was dropped ([`tests/sim/streams.rs`],
+//!   [`tests/sim/dropped.rs`]).
+//! - **G12** On a full disk appends are refused, while opening, reading, truncating and checkpoints work, for which
+//!   room is kept; appends resume by themselves, also in the files that truncations gave back ([`tests/sim/faults.rs`],
+//!   [`tests/sim/recycle.rs`], [`tests/sim/checkpoint.rs`], [`tests/sim/full.rs`]).
+//! - **G13** One opener at a time, in all processes ([`tests/sim/append.rs`]).
+//! - **G14** A [`Tail`] sees each record once, in order, whole, and not before it is as safe as asked for; rotation,
+//!   and truncation of what it has not seen, are events. It is woken when there is news for it and not otherwise
+//!   ([`tests/sim/tail.rs`], [`tests/sim/tasks.rs`], [`tests/loom.rs`]).
+//! - **G15** Any bytes on disk: no panic, no endless loop, no allocation beyond what the file holds, or what its bytes
+//!   can be unpacked to ([`tests/sim/golden.rs`], [`tests/sim/exhaustive.rs`], [`tests/sim/forged.rs`],
+//!   [`tests/sim/codec.rs`]).
 //! - **G16** Dropping an append future neither loses nor duplicates a record and blocks nobody
-//!   (`tests/append.rs`).
-//! - **G17** Logs of every format version ever written stay readable (`tests/golden.rs`, `tests/features.rs`). One that
-//!   needs a later version is refused and left as it is to the byte (`tests/features.rs`), and so is one that needs a
-//!   codec which this build has not got (`tests/codec.rs`).
+//!   ([`tests/sim/append.rs`]).
+//! - **G17** Logs of every format version ever written stay readable ([`tests/sim/golden.rs`],
+//!   [`tests/sim/features.rs`]). One that needs a later version is refused and left as it is to the byte
+//!   ([`tests/sim/features.rs`]), and so is one that needs a codec which this build has not got
+//!   ([`tests/sim/codec.rs`]).
 //! - **G18** Memory is bounded by what may wait to be written, and for each [`Reader`] and [`Tail`] by what it reads at
 //!   once, 64 KiB or one frame, that frame's body as it was before compression, and the fragments of one record
-//!   (`tests/memory.rs`, `tests/allocations.rs`).
+//!   ([`tests/memory.rs`], [`tests/allocations.rs`]).
 //!
 //! # Limits
 //!
@@ -114,6 +119,34 @@
 //! - `sim`: the deterministic disk.
 //! - `conformance`: the suite for implementations of [`fs::Fs`].
 //! - `cli`: the program `walctl`, which inspects, verifies, counts, dumps, repairs and truncates logs on disk; `walctl --help`.
+//!
+//! [`tests/allocations.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/allocations.rs
+//! [`tests/loom.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/loom.rs
+//! [`tests/memory.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/memory.rs
+//! [`tests/sim/append.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/append.rs
+//! [`tests/sim/checkpoint.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/checkpoint.rs
+//! [`tests/sim/codec.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/codec.rs
+//! [`tests/sim/crash.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/crash.rs
+//! [`tests/sim/double_faults.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/double_faults.rs
+//! [`tests/sim/dropped.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/dropped.rs
+//! [`tests/sim/exhaustive.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/exhaustive.rs
+//! [`tests/sim/faults.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/faults.rs
+//! [`tests/sim/features.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/features.rs
+//! [`tests/sim/forged.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/forged.rs
+//! [`tests/sim/full.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/full.rs
+//! [`tests/sim/golden.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/golden.rs
+//! [`tests/sim/levels.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/levels.rs
+//! [`tests/sim/mend.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/mend.rs
+//! [`tests/sim/model.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/model.rs
+//! [`tests/sim/policy.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/policy.rs
+//! [`tests/sim/recycle.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/recycle.rs
+//! [`tests/sim/repair.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/repair.rs
+//! [`tests/sim/repair_features.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/repair_features.rs
+//! [`tests/sim/streams.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/streams.rs
+//! [`tests/sim/tail.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/tail.rs
+//! [`tests/sim/tasks.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/tasks.rs
+//! [`tests/sim/truncate.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/truncate.rs
+//! [`tests/sim/view.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/view.rs
 
 mod adopt;
 #[cfg(feature = "tokio")]
