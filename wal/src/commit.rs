@@ -44,8 +44,9 @@ pub(crate) struct Queue {
     unsynced: Unsynced,
     /// Bytes of frames that are written and not synced.
     unsynced_bytes: u64,
-    /// How many waited for the last sync.
+    /// How many the last sync served, and how many may want the next: they, and those who came meanwhile.
     last_group: usize,
+    expected: usize,
     /// A leader waits until so many wait for a sync.
     gathering: Option<usize>,
     max_inflight: u64,
@@ -68,6 +69,7 @@ impl Queue {
             unsynced: Unsynced::default(),
             unsynced_bytes: 0,
             last_group: 0,
+            expected: 0,
             gathering: None,
             intake,
             waiters: Waiters::default(),
@@ -157,10 +159,10 @@ impl Queue {
         !self.waiters.is_empty()
     }
 
-    /// How many wait for a sync, and how many did for the last.
+    /// How many wait for a sync, and how many may soon.
     #[inline]
     pub(crate) fn waiting_for_sync(&self) -> (usize, usize) {
-        (self.waiters.synced(), self.last_group)
+        (self.waiters.synced(), self.expected)
     }
 
     /// A leader waits until so many wait for a sync, or does not any more, nor lead.
@@ -309,6 +311,12 @@ impl Queue {
     #[inline]
     pub(crate) fn serves(&mut self, waiting: usize) {
         self.last_group = waiting;
+    }
+
+    /// Those were answered.
+    #[inline]
+    pub(crate) fn served(&mut self) {
+        self.expected = self.last_group + self.waiters.synced();
     }
 }
 

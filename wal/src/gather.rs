@@ -1,5 +1,8 @@
 //! How long a leader waits for others to join its group: when a group was synced, all its writers come back at
 //! nearly the same time, and whoever leads the moment the first is there leaves the rest to wait for a sync more.
+//!
+//! Those who were answered and those who had come meanwhile are all expected. So two halves of the writers that take
+//! turns become one group; where only as many as the last sync served are waited for, they take turns for ever.
 
 use std::time::Duration;
 
@@ -11,35 +14,53 @@ use crate::leader::Inner;
 
 /// Syncs that are shorter are over before waiting could gain anything.
 const WORTH_NS: u64 = 100_000;
-/// No wait is longer.
-const MOST_NS: u64 = 200_000;
+/// What a thread may take to come back behind the one before.
+const GAP_NS: u64 = 20_000;
 
-/// For how long to wait, at most, until as many wait for a sync as the last one served: an eighth of what a sync
-/// takes. `None` is not at all, as where there was only one, who comes back after his own answer.
+/// How long to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Patience {
+    /// For one more.
+    gap_ns: u64,
+    /// For all of them.
+    most_ns: u64,
+}
+
+/// A part of what a sync takes, until as many wait for one as are expected. `None` is not at all, as where there is only
+/// one, who comes back after his own answer.
 #[inline]
-fn window_ns(sync_ns: u64, last: usize, waiting: usize) -> Option<u64> {
-    let worth = sync_ns > WORTH_NS && last > 1 && waiting < last;
-    worth.then(|| (sync_ns / 8).min(MOST_NS))
+fn patience(sync_ns: u64, expected: usize, waiting: usize) -> Option<Patience> {
+    let worth = sync_ns > WORTH_NS && expected > 1 && waiting < expected;
+    worth.then(|| Patience { gap_ns: GAP_NS.max(sync_ns / 16), most_ns: sync_ns / 2 })
 }
 
 impl<F: Fs> Inner<F> {
-    /// Leads, and waits for others to join, where the time of a sync says that this is worth it.
+    /// Leads, and waits for others to join, where the time of a sync says that this is worth it, and as long as they
+    /// come.
     pub(crate) fn gather(&self, queue: &mut MutexGuard<'_, Queue>, own: usize) {
-        let (waiting, last) = queue.waiting_for_sync();
+        let (mut came, expected) = queue.waiting_for_sync();
         let sync_ns = self.home.counters.sync_ewma_ns();
-        if !self.home.options.gather || waiting + own == 0 {
+        if !self.home.options.gather || came + own == 0 {
             return;
         }
-        let Some(window_ns) = window_ns(sync_ns, last, waiting + own) else { return };
-        let until_ns = self.home.options.time.monotonic_ns().saturating_add(window_ns);
-        let Gathering { queue, .. } = &mut Gathering::new(self, queue, last - own);
+        let Some(patience) = patience(sync_ns, expected, came + own) else { return };
+        let enough = expected - own;
+        let now_ns = || self.home.options.time.monotonic_ns();
+        let begun_ns = now_ns();
+        let most_ns = begun_ns.saturating_add(patience.most_ns);
+        let until = |now_ns: u64| now_ns.saturating_add(patience.gap_ns).min(most_ns);
+        let mut until_ns = until(begun_ns);
+        let Gathering { queue, .. } = &mut Gathering::new(self, queue, enough);
         // A clock that stands still must not hold up a log.
         for _ in 0..1000 {
-            let left_ns = until_ns.saturating_sub(self.home.options.time.monotonic_ns());
-            if left_ns == 0 || queue.waiting_for_sync().0 >= last - own || queue.refusal(false).is_some() {
+            let (now_ns, (waiting, _)) = (now_ns(), queue.waiting_for_sync());
+            if waiting > came {
+                (came, until_ns) = (waiting, until(now_ns));
+            }
+            if waiting >= enough || now_ns >= until_ns || queue.refusal(false).is_some() {
                 break;
             }
-            self.gathered.wait_for(queue, Duration::from_nanos(left_ns));
+            self.gathered.wait_for(queue, Duration::from_nanos(until_ns - now_ns));
         }
     }
 
@@ -83,6 +104,12 @@ mod tests {
     use crate::fs::sim::SimFs;
     use crate::{Lsn, Options, Time, Wal};
 
+    fn served(wal: &Wal<SimFs>, waiting: usize) {
+        let mut queue = wal.inner.queue.lock();
+        queue.serves(waiting);
+        queue.served();
+    }
+
     #[test]
     fn a_clock_that_panics_leaves_the_lead_to_others() {
         let left = Arc::new(AtomicU64::new(u64::MAX));
@@ -94,11 +121,11 @@ mod tests {
         let options = Options { time: Time::new(clock, || 0), ..Options::default() };
         let (wal, _) = Wal::open_in(SimFs::new(0), "/log", options).unwrap();
         wal.inner.home.counters.synced(1_000_000, true);
-        wal.inner.queue.lock().serves(2);
+        served(&wal, 2);
         left.store(2, Ordering::Relaxed);
         assert!(catch_unwind(AssertUnwindSafe(|| wal.append("a"))).is_err());
         assert!(!wal.inner.queue.lock().is_leading());
-        wal.inner.queue.lock().serves(1);
+        served(&wal, 1);
         left.store(u64::MAX, Ordering::Relaxed);
         assert_eq!(wal.append("b").unwrap(), Lsn(2));
         assert_eq!(wal.reader(Lsn::FIRST).count(), 2, "nobody knew of the first, and it was there");
@@ -107,22 +134,23 @@ mod tests {
     #[test]
     fn a_leader_waits_where_that_gains_something() {
         const MS: u64 = 1_000_000;
+        let patience_of = |gap_ns, most_ns| Some(Patience { gap_ns, most_ns });
         let table = [
             // A single writer never waits.
             (MS, 1, 1, None),
             (MS, 0, 1, None),
-            (MS, 64, 1, Some(125_000)),
-            (MS, 64, 63, Some(125_000)),
+            (MS, 64, 1, patience_of(62_500, 500_000)),
+            (MS, 64, 63, patience_of(62_500, 500_000)),
             (MS, 64, 64, None),
             (MS, 64, 90, None),
-            (10 * MS, 64, 1, Some(200_000)),
+            (10 * MS, 64, 1, patience_of(625_000, 5_000_000)),
             // A sync that costs next to nothing, or has no measure yet.
             (100_000, 64, 1, None),
-            (100_008, 64, 1, Some(12_501)),
+            (100_008, 64, 1, patience_of(20_000, 50_004)),
             (0, 64, 1, None),
         ];
-        for (sync_ns, last, waiting, window) in table {
-            assert_eq!(window_ns(sync_ns, last, waiting), window, "{sync_ns} {last} {waiting}");
+        for (sync_ns, expected, waiting, wanted) in table {
+            assert_eq!(patience(sync_ns, expected, waiting), wanted, "{sync_ns} {expected} {waiting}");
         }
     }
 }

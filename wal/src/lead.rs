@@ -117,6 +117,7 @@ impl<F: Fs> Turn<'_, F> {
             queue = inner.queue.lock();
             queue.synced_but(self.log.unsynced());
             queue.reached((self.log.next_lsn, self.log.durable), self.answers);
+            queue.served();
         }
         queue.leave()
     }

@@ -36,6 +36,20 @@ fn one_leads_and_the_next_is_woken_when_it_leaves() {
     assert!(queue.may_lead());
 }
 
+/// Where only as many were expected as the last sync served, two halves of the writers would take turns for ever.
+#[test]
+fn those_who_were_answered_and_those_who_came_meanwhile_are_expected() {
+    let mut queue = queue(SyncPolicy::Always);
+    let _first = append(&mut queue, 10, Synced);
+    let mut taken = queue.take();
+    queue.landed(&mut taken.frames, 1 << 10);
+    queue.serves(1);
+    let _meanwhile = [20, 30].map(|len| append(&mut queue, len, Synced));
+    queue.reached((2, 2), &mut Vec::new());
+    queue.served();
+    assert_eq!(queue.waiting_for_sync(), (2, 3));
+}
+
 #[test]
 fn bytes_in_flight_are_bounded_but_one_record_always_goes() {
     let mut queue = queue(SyncPolicy::Always);
