@@ -29,7 +29,7 @@ impl<F: Fs> Inner<F> {
             let enough = queue.wait(level, end, true, Waiter::Thread(parker.clone()));
             drop(queue);
             self.tell_gathering(enough);
-            self.await_answer(parker).map(drop)
+            self.await_answer(parker, level).map(drop)
         })
     }
 
@@ -39,7 +39,7 @@ impl<F: Fs> Inner<F> {
             if let Some(answer) = self.enlist(level, end, Waiter::Thread(parker.clone())) {
                 return answer;
             }
-            self.await_answer(parker).map(drop)
+            self.await_answer(parker, level).map(drop)
         })
     }
 
@@ -89,7 +89,7 @@ impl<F: Fs> Inner<F> {
     pub(crate) fn submit(&self, work: Work) -> Outcome {
         parker::with_own(&PARKER, |parker| {
             self.ask(work, Waiter::Thread(parker.clone()));
-            self.await_answer(parker)
+            self.await_answer(parker, Durability::Synced)
         })
     }
 
@@ -101,14 +101,18 @@ impl<F: Fs> Inner<F> {
         }
     }
 
-    fn await_answer(&self, parker: &Parker<Outcome>) -> Outcome {
+    fn await_answer(&self, parker: &Parker<Outcome>, level: Durability) -> Outcome {
         loop {
             if let Some(outcome) = parker.take() {
                 return outcome;
             }
-            if !self.commit(true)
-                && let Some(outcome) = parker.wait()
-            {
+            if self.commit(true) {
+                continue;
+            }
+            if level < Durability::Synced {
+                parker.watch();
+            }
+            if let Some(outcome) = parker.wait() {
                 return outcome;
             }
         }

@@ -1,5 +1,7 @@
 //! Where a thread waits: for its answer, or for its turn to lead.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::sync::{Arc, Condvar, Mutex};
 
 /// A thread waits for one thing at a time, so it needs one of these and keeps it.
@@ -8,11 +10,16 @@ pub(crate) struct Parker<T> {
     /// The answer, and whether the lead was offered.
     state: Mutex<(Option<T>, bool)>,
     changed: Condvar,
+    /// Whether there may be something new.
+    called: AtomicBool,
 }
+
+/// As long as a write of some records takes.
+const TURNS: usize = 100;
 
 impl<T> Default for Parker<T> {
     fn default() -> Self {
-        Self { state: Mutex::new((None, false)), changed: Condvar::new() }
+        Self { state: Mutex::new((None, false)), changed: Condvar::new(), called: AtomicBool::new(false) }
     }
 }
 
@@ -20,21 +27,34 @@ impl<T> Parker<T> {
     /// Forgets what was meant for a wait that is over.
     pub(crate) fn reset(&self) {
         *self.state.lock() = (None, false);
+        self.called.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn answer(&self, answer: T) {
         self.state.lock().0 = Some(answer);
+        self.called.store(true, Ordering::Relaxed);
         self.changed.notify_one();
     }
 
     /// May come too late, when whoever waited does not any more: then it is one look for work too many.
     pub(crate) fn offer_lead(&self) {
         self.state.lock().1 = true;
+        self.called.store(true, Ordering::Relaxed);
         self.changed.notify_one();
     }
 
     pub(crate) fn take(&self) -> Option<T> {
         self.state.lock().0.take()
+    }
+
+    /// Stays awake for a moment, or until somebody calls: to sleep and be woken takes longer than what is waited for.
+    pub(crate) fn watch(&self) {
+        for _ in 0..TURNS {
+            if self.called.load(Ordering::Relaxed) {
+                break;
+            }
+            std::hint::spin_loop();
+        }
     }
 
     /// Blocks until there is an answer, or the offer to lead (`None`).
@@ -44,6 +64,7 @@ impl<T> Parker<T> {
             self.changed.wait(&mut state);
         }
         state.1 = false;
+        self.called.store(false, Ordering::Relaxed);
         state.0.take()
     }
 }
