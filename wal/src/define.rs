@@ -105,7 +105,7 @@ impl<F: Fs> Log<F> {
         home.features.lock().0 |= Features::STREAMS.0;
         if !self.has(Features::STREAMS) {
             let capacity = self.capacity_for(home, 0);
-            self.rotate(home, &mut reserve.lock(), capacity, quota)?;
+            self.rotate(home, reserve, capacity, quota)?;
         }
         self.make_room(home, reserve, Need::Checkpoint(frame_len(body.len() as u64)), quota)?;
         self.control(home, &[(Kind::STREAM_DEF, &body)])?;

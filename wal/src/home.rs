@@ -29,6 +29,8 @@ pub(crate) struct Home<F: Fs> {
     pub(crate) starved: AtomicBool,
     /// Whether a segment is ready for when this one is full.
     pub(crate) ahead: AtomicBool,
+    /// Whether the log stands still until there is one: whoever makes it is to hurry.
+    pub(crate) awaited: AtomicBool,
 }
 
 impl<F: Fs> Home<F> {

@@ -1,5 +1,7 @@
 //! Letting the next opener in.
 
+use std::sync::atomic::Ordering;
+
 use crate::fs::Fs;
 use crate::leader::Inner;
 use crate::log::Log;
@@ -23,6 +25,7 @@ impl<F: Fs> Inner<F> {
 
     /// As [`unlock`](Self::unlock), by the one who holds the log's end.
     pub(crate) fn let_go(&self, log: &mut Log<F>) {
+        self.home.awaited.store(true, Ordering::Relaxed);
         let _idle = self.reserve.lock();
         log.released = true;
         *self.lock.lock() = None;

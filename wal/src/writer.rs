@@ -118,6 +118,7 @@ impl<F: Fs> Wal<F> {
             packer: Mutex::default(),
             starved: AtomicBool::default(),
             ahead: AtomicBool::new(!found.reserve.is_empty()),
+            awaited: AtomicBool::default(),
         };
         home.counters.opened(&report);
         let inner = Arc::new(Inner::new(home, (found.log, found.lasts), found.reserve, lock));

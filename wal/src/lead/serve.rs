@@ -70,8 +70,7 @@ impl<F: Fs> Turn<'_, F> {
             }
             Work::Rotate if log.is_started() => {
                 let capacity = log.capacity_for(home, 0);
-                let mut reserve = inner.reserve.lock();
-                log.rotate(home, &mut reserve, capacity, Some(&quota)).map(|()| Done::Other)
+                log.rotate(home, &inner.reserve, capacity, Some(&quota)).map(|()| Done::Other)
             }
             Work::Close => {
                 // Records that somebody was told of, and that could not be written.

@@ -3,6 +3,8 @@
 //! Order of a rotation: the successor is durable with its name, then the seal that names it is written and
 //! synced, then the successor gets its first group (I1, I2).
 
+use std::sync::atomic::Ordering;
+
 use parking_lot::Mutex;
 
 use super::{Log, Quota, Tail};
@@ -62,8 +64,7 @@ impl<F: Fs> Log<F> {
                 continue;
             }
             let capacity = self.capacity_for(home, bytes);
-            // Locked only now: somebody may be filling the next segment with zeros while this one has room.
-            let rotated = self.rotate(home, &mut reserve.lock(), capacity, quota);
+            let rotated = self.rotate(home, reserve, capacity, quota);
             match (rotated, &self.tail) {
                 (Ok(()), _) => {}
                 // No successor to be had: a log left by a crash must still be able to go on.
@@ -87,7 +88,7 @@ impl<F: Fs> Log<F> {
     pub(crate) fn rotate(
         &mut self,
         home: &Home<F>,
-        reserve: &mut Reserve<F>,
+        reserve: &Mutex<Reserve<F>>,
         capacity: u64,
         quota: Quota<'_>,
     ) -> Result<(), AppendError> {
@@ -95,7 +96,12 @@ impl<F: Fs> Log<F> {
         self.numbers_for(0)?;
         let begin_ns = home.options.time.monotonic_ns();
         let place = self.place();
-        let mut next = reserve.obtain(home, capacity, quota)?;
+        home.awaited.store(true, Ordering::Relaxed);
+        // Locked only now: somebody may be filling the next segment with zeros while this one has room.
+        let mut reserve = reserve.lock();
+        let obtained = reserve.obtain(home, capacity, quota);
+        home.awaited.store(false, Ordering::Relaxed);
+        let mut next = obtained?;
         let link = match &mut self.tail {
             Tail::Empty => Ok(Link::default()),
             Tail::Frozen(segment) | Tail::Active(segment) => segment.seal(home, place, &next.header),

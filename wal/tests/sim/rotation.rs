@@ -32,6 +32,24 @@ fn with_a_segment_made_ahead_rotation_creates_nothing() {
     assert_eq!(disk.count(Op::Sync) - syncs, appends + 1, "one more for the seal");
 }
 
+/// A sync of a whole segment is one that every append waits behind that comes meanwhile.
+#[test]
+fn a_segment_made_ahead_goes_to_the_media_in_small_shares_and_one_that_is_waited_for_at_once() {
+    let disk = SimFs::new(0);
+    let wal = open(&disk, Options { segment_bytes: 1 << 20, ..options() });
+    let syncs_of = |make: &dyn Fn()| {
+        let before = disk.count(Op::Sync);
+        make();
+        disk.count(Op::Sync) - before
+    };
+    let first = syncs_of(&|| assert_eq!(wal.append("a").unwrap(), Lsn(1)));
+    assert_eq!(first, 2, "the segment, the record");
+    assert_eq!(syncs_of(&|| assert!(wal.reserve().unwrap())), 4, "of 256 KiB");
+    assert_eq!(syncs_of(&|| wal.rotate().unwrap()), 1, "the seal");
+    wal.append("b").unwrap();
+    assert_eq!(syncs_of(&|| wal.rotate().unwrap()), 2, "another segment, the seal");
+}
+
 #[test]
 fn segments_are_numbered_without_gaps_and_sealed_ones_are_no_longer_than_needed() {
     let disk = SimFs::new(0);
