@@ -82,7 +82,7 @@ fn compare(args: &Args, command: &str) -> Outcome<()> {
 
 /// Hands the samples, which were taken in turn, to criterion: its statistics, and what changed since its last run.
 fn report(criterion: &mut Criterion, row: &Row, rounds: usize) {
-    if !matches!(row.cell.kind, Kind::Append | Kind::Replay | Kind::Recover | Kind::Truncate) || rounds < 10 {
+    if matches!(row.cell.kind, Kind::Calls | Kind::Fill | Kind::Abandon) || rounds < 10 {
         return;
     }
     let mut group = criterion.benchmark_group(row.cell.id());

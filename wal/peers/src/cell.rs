@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::child::Kind;
 use crate::load::Record;
-use crate::log::{Contender, Level};
+use crate::log::{Codec, Contender, Level};
 
 /// One row.
 #[derive(Clone, Debug)]
@@ -15,6 +15,7 @@ pub struct Cell {
     pub writers: usize,
     pub batch: usize,
     pub sync_cost: Duration,
+    pub codec: Codec,
     /// Segments are so small that they are filled while it is measured.
     pub rotates: bool,
     /// Among those of a quick run.
@@ -24,6 +25,7 @@ pub struct Cell {
 const SLOW_SYNC: Duration = Duration::from_millis(1);
 const RECORDS: [usize; 3] = [64, 1 << 10, 64 << 10];
 const WRITERS: [usize; 3] = [1, 8, 64];
+const CODECS: [Codec; 3] = [Codec::None, Codec::Snappy, Codec::Zstd];
 
 impl Cell {
     /// All rows, in the order of the tables.
@@ -45,7 +47,9 @@ impl Cell {
             }
             if level == Level::Written {
                 all.push(Self { batch: 1_000, ..Self::appends(level, Record::Bytes(2 << 10), false) });
-                all.push(Self { batch: 100, ..Self::appends(level, Record::Line, false) });
+                for codec in CODECS {
+                    all.push(Self { batch: 100, codec, ..Self::appends(level, Record::Line, false) });
+                }
             }
         }
         for (level, slow, bytes) in [
@@ -61,7 +65,13 @@ impl Cell {
         all.push(Self { rotates: true, ..once(Kind::Truncate, Record::Bytes(1 << 10)) });
         all.push(once(Kind::Fill, Record::Bytes(64)));
         all.push(Self { batch: 100, ..once(Kind::Fill, Record::Bytes(64)) });
-        all.push(Self { batch: 100, ..once(Kind::Fill, Record::Line) });
+        for codec in CODECS {
+            all.push(Self { batch: 100, codec, ..once(Kind::Fill, Record::Line) });
+            all.push(Self { codec, ..once(Kind::Replay, Record::Line) });
+        }
+        for level in [Level::Written, Level::Synced] {
+            all.push(Self { kind: Kind::Follow, ..Self::appends(level, Record::Bytes(64), false) });
+        }
         for (level, writers, rotates) in [
             (Level::Synced, 1, false),
             (Level::Synced, 8, false),
@@ -85,6 +95,7 @@ impl Cell {
             record,
             writers: 1,
             batch: 1,
+            codec: Codec::None,
             sync_cost: if slow { SLOW_SYNC } else { Duration::ZERO },
             rotates: false,
             quick: false,
@@ -93,7 +104,11 @@ impl Cell {
 
     /// By which it is chosen, such as `synced+1ms/64B/w8/b1`.
     pub fn id(&self) -> String {
-        let record = self.record.name();
+        let record = match self.codec {
+            Codec::None => self.record.name(),
+            Codec::Snappy => format!("{}+snappy", self.record.name()),
+            Codec::Zstd => format!("{}+zstd", self.record.name()),
+        };
         match self.kind {
             Kind::Append | Kind::Calls => {
                 let calls = if self.kind == Kind::Calls { "calls/" } else { "" };
@@ -106,6 +121,7 @@ impl Cell {
             Kind::Replay => format!("replay/{record}"),
             Kind::Recover | Kind::Abandon => format!("dirty/{record}"),
             Kind::Truncate => format!("truncate/{record}"),
+            Kind::Follow => format!("follow/{}/{record}", self.level.name()),
         }
     }
 
@@ -120,12 +136,16 @@ impl Cell {
     pub fn has(&self, contender: Contender) -> bool {
         let ours = contender == Contender::Forebay;
         let floor = contender == Contender::Floor;
+        if !contender.compresses(self.codec) {
+            return false;
+        }
         match self.kind {
             Kind::Append => contender.keeps(self.level) && !(floor && self.rotates),
             Kind::Calls => ours && contender.keeps(self.level),
             Kind::Fill | Kind::Replay => true,
             Kind::Recover | Kind::Abandon => !floor,
             Kind::Truncate => contender.truncates(),
+            Kind::Follow => contender.is_followed() && contender.keeps(self.level),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::Outcome;
 use crate::counted::Counted;
 use crate::drive::{Drive, closed_loop, nanoseconds};
 use crate::fill::{fill, stored_bytes};
+use crate::follow::{self, Follow};
 use crate::load::{Load, Record};
 use crate::log::{Contender, Level, Log, Setup};
 use crate::logs::durability::Durability;
@@ -55,6 +56,8 @@ pub enum Kind {
     Recover,
     /// Fills a new log and gives back its older half.
     Truncate,
+    /// A thread that appends to a new log, and one that reads it meanwhile.
+    Follow,
 }
 
 /// After this long something hangs.
@@ -70,6 +73,8 @@ pub fn run(task: &str) -> Outcome<()> {
     });
     let sample = match (task.kind, task.contender) {
         (Kind::Calls, _) => calls(&task)?,
+        (Kind::Follow, Contender::Forebay) => followed::<Forebay>(&task)?,
+        (Kind::Follow, Contender::Walrus) => followed::<Walrus>(&task)?,
         (_, Contender::Forebay) => sample::<Forebay>(&task)?,
         (_, Contender::Floor) => sample::<Floor>(&task)?,
         (_, Contender::OkayWal) => sample::<OkayWal>(&task)?,
@@ -143,7 +148,15 @@ fn sample<L: Log>(task: &Task) -> Outcome<Sample> {
             let given_back = before.saturating_sub(stored_bytes(dir)?);
             Ok(Sample { records: 1, elapsed_ns, stored_bytes: given_back, ..Sample::default() })
         }
+        Kind::Follow => Err("cannot be followed".into()),
     }
+}
+
+fn followed<L: Log + Follow>(task: &Task) -> Outcome<Sample> {
+    let log = L::open(&task.dir, &task.setup)?;
+    let sample = follow::lag(&log, task.setup.record_bytes, task.time, || settle(task))?;
+    log.close()?;
+    Ok(sample)
 }
 
 /// Ours on the file system that counts.

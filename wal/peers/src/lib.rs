@@ -12,6 +12,7 @@ pub mod child;
 pub mod counted;
 pub mod drive;
 pub mod fill;
+pub mod follow;
 pub mod goals;
 pub mod load;
 pub mod log;

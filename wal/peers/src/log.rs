@@ -30,10 +30,21 @@ impl Level {
     }
 }
 
+/// How what is appended is made smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Codec {
+    None,
+    /// Snappy; raft-engine's LZ4, which is all that it has.
+    Snappy,
+    /// Zstandard at level 1.
+    Zstd,
+}
+
 /// How a log is to be opened.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Setup {
     pub level: Level,
+    pub codec: Codec,
     pub segment_bytes: u64,
     pub writers: usize,
     pub batch: usize,
@@ -157,6 +168,20 @@ impl Contender {
             Self::MRecordLog => matches!(level, Level::Buffered | Level::Written),
             Self::RaftEngine | Self::Walrus => level != Level::Buffered,
         }
+    }
+
+    /// Whether it has the codec, or one like it.
+    pub fn compresses(self, codec: Codec) -> bool {
+        match codec {
+            Codec::None => true,
+            Codec::Snappy => matches!(self, Self::Forebay | Self::RaftEngine),
+            Codec::Zstd => self == Self::Forebay,
+        }
+    }
+
+    /// Whether a reader can follow it while it is written.
+    pub fn is_followed(self) -> bool {
+        matches!(self, Self::Forebay | Self::Walrus)
     }
 
     /// Whether it can remove old records up to a place.

@@ -158,6 +158,7 @@ impl Stage<'_> {
             dir: dir.to_path_buf(),
             setup: Setup {
                 level,
+                codec: cell.codec,
                 // okaywal gives a full segment back at once, and the floor has but one file.
                 segment_bytes: if whole {
                     payload_bytes + payload_bytes / 4 + (1 << 20)

@@ -58,6 +58,10 @@ pub fn render(rows: &[Row], contenders: &[Contender]) -> String {
                 writeln!(text, "For a record: syncs, system calls that write, microseconds of processor:\n");
             table(&mut text, &of_title, &present, work);
         }
+        if of_title.iter().any(|row| row.cell.kind == Kind::Follow) {
+            let _ = writeln!(text, "p50 / p99 / p99.9 in microseconds:\n");
+            table(&mut text, &of_title, &present, times);
+        }
         for row in of_title {
             for (who, error) in &row.failures {
                 let _ = writeln!(text, "- {} in `{}`: {error}", who.name(), row.cell.id());
@@ -86,6 +90,7 @@ fn title(cell: &Cell) -> String {
         Kind::Replay => "Opened and read, all of it".into(),
         Kind::Recover | Kind::Abandon => "Opened after a crash that tore the last append".into(),
         Kind::Truncate => "The older half given back".into(),
+        Kind::Follow => "From the call that appends until a reader that follows has the record".into(),
     }
 }
 
@@ -123,6 +128,7 @@ fn figure(row: &Row, who: Contender, samples: &[Sample]) -> String {
             let records = samples.first().map_or(0, |sample| sample.records) as f64;
             format!("{:.0} MB/s", payload / (middle * records) * 1e3)
         }
+        Kind::Follow => format!("{} µs", quantity(middle / 1e3)),
         _ => format!("{:.2} ms", middle / 1e6),
     };
     match against(row, who) {

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use forebay_wal::fs::{Fs, StdFs};
-use forebay_wal::{Durability, Lsn, Options, SyncPolicy, Wal};
+use forebay_wal::{Compression, Durability, Event, Lsn, Options, SyncPolicy, Wal};
 
 use crate::Outcome;
-use crate::log::{Level, Log, Replayed, Setup, Writer, Writers};
+use crate::follow::Follow;
+use crate::log::{Codec, Level, Log, Replayed, Setup, Writer, Writers};
 use crate::ticker::{INTERVAL, Ticker};
 
 pub struct Forebay<F: Fs = StdFs> {
@@ -39,7 +40,12 @@ fn options(setup: &Setup) -> Options {
         Level::Interval => SyncPolicy::Interval(INTERVAL),
         _ => SyncPolicy::default(),
     };
-    Options { segment_bytes: setup.segment_bytes, sync, ..Options::default() }
+    let compression = match setup.codec {
+        Codec::None => Compression::None,
+        Codec::Snappy => Compression::Snappy,
+        Codec::Zstd => Compression::Zstd { level: 1 },
+    };
+    Options { segment_bytes: setup.segment_bytes, sync, compression, ..Options::default() }
 }
 
 impl<F: Fs> Writers for Forebay<F> {
@@ -81,6 +87,20 @@ impl Log for Forebay {
 
     fn close(self) -> Outcome<()> {
         Ok(self.wal.close()?)
+    }
+}
+
+impl Follow for Forebay {
+    /// Sleeps where there is nothing to see.
+    fn follow(&self, mut see: impl FnMut(&[u8]) -> bool) -> Outcome<()> {
+        let mut tail = self.wal.tail(Lsn::FIRST, self.level);
+        loop {
+            match tail.next()? {
+                Event::Record(record) if !see(&record.bytes) => return Ok(()),
+                Event::Closed => return Err("was closed".into()),
+                _ => {}
+            }
+        }
     }
 }
 

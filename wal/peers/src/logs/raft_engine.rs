@@ -7,7 +7,7 @@ use ::raft_engine::{Config, Engine, LogBatch, MessageExt, ReadableSize};
 use protobuf::descriptor::UninterpretedOption;
 
 use crate::Outcome;
-use crate::log::{Level, Log, Replayed, Setup, Writer, Writers};
+use crate::log::{Codec, Level, Log, Replayed, Setup, Writer, Writers};
 use crate::ticker::Ticker;
 
 /// Where the syncs of *Interval* are written, and what moves the engine to its first file of zeros.
@@ -31,7 +31,7 @@ impl MessageExt for Numbered {
     }
 }
 
-/// Not compressed. Where it syncs, all files after the first are made ahead, full of zeros; where it does not, that
+/// Compressed only where that is asked for, from its own threshold on. Where it syncs, all files after the first are made ahead, full of zeros; where it does not, that
 /// would only cost it time.
 fn config(dir: &Path, setup: &Setup) -> Outcome<Config> {
     let size = ReadableSize(setup.segment_bytes);
@@ -39,7 +39,10 @@ fn config(dir: &Path, setup: &Setup) -> Outcome<Config> {
         dir: dir.to_str().ok_or("a directory whose name is UTF-8")?.to_owned(),
         target_file_size: size,
         purge_threshold: ReadableSize(setup.keep_bytes.max(setup.segment_bytes)),
-        batch_compression_threshold: ReadableSize(0),
+        batch_compression_threshold: match setup.codec {
+            Codec::None => ReadableSize(0),
+            _ => Config::default().batch_compression_threshold,
+        },
         prefill_for_recycle: prefilled(setup),
         prefill_limit: prefilled(setup).then_some(ReadableSize(2 * setup.segment_bytes)),
         ..Config::default()

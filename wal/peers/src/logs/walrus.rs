@@ -8,6 +8,7 @@ use std::path::Path;
 use walrus_rust::{FsyncSchedule, ReadConsistency};
 
 use crate::Outcome;
+use crate::follow::Follow;
 use crate::log::{Level, Log, Replayed, Setup, Writer, Writers};
 use crate::ticker::INTERVAL;
 
@@ -53,6 +54,19 @@ impl Log for Walrus {
                 return Ok(replayed);
             }
             entries.iter().for_each(|entry| replayed.see(&entry.data));
+        }
+    }
+}
+
+impl Follow for Walrus {
+    /// It has nothing that waits: it is asked over and over.
+    fn follow(&self, mut see: impl FnMut(&[u8]) -> bool) -> Outcome<()> {
+        loop {
+            match self.log.read_next(FIRST, true)? {
+                Some(entry) if !see(&entry.data) => return Ok(()),
+                Some(_) => {}
+                None => std::hint::spin_loop(),
+            }
         }
     }
 }
