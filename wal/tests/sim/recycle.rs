@@ -289,12 +289,15 @@ fn an_old_clean_close_does_not_fit_a_new_life() {
     // Start, watermark, and the mark of a clean end behind them.
     wal.truncate_before(Lsn(2)).unwrap();
     wal.close().unwrap();
+    let salt = |segment| Header::decode(&disk.peek(path(segment)).unwrap()).unwrap().salt;
+    let old = salt(2);
     let wal = open(&disk);
     for _ in 0..2 {
         wal.rotate().unwrap();
         wal.truncate_before(Lsn(2)).unwrap();
     }
     assert_eq!(wal.stats().recycled_segments, 2);
+    assert_ne!(salt(4), old, "it is the same file");
     let (wal, report) = Wal::open_in(disk.crash(Survive::Nothing), DIR, options()).unwrap();
     assert_eq!((report.clean, report.next_lsn), (false, Lsn(2)));
     assert_eq!(wal.append("b").unwrap(), Lsn(2));
