@@ -10,8 +10,7 @@
 //! It does *not* keep connections to instances, move data when owners change, or decide when one is up: it is
 //! told by records and heartbeats. Bring them from wherever you keep them, or have them kept: with the feature
 //! `store`, `lifecycle` runs an instance on a `store` in memory, in files, on etcd or by gossip, and keeps the
-//! ring that the store shows. Records of partitions and their owners are not kept: nothing here lists, watches, writes
-//! or deletes them in a store, and `partition` says what of that is left to do.
+//! ring that the store shows; `partition` does both for partitions and their owners, on the same store or another.
 //!
 //! ```
 //! use forebay_ring::{Instance, Membership, Operation, Options, Ring, State};
@@ -75,6 +74,10 @@
 //! for `READ`. A snapshot with new health costs O(instances), one with new
 //! tokens O(tokens · (log tokens + replicas)).
 //!
+//! Whoever reads asks by the ring it has. One that is older than an instance was JOINING
+//! (`LifecyclerOptions::observe`) may not know of one that takes writes already: let that last longer than the store's
+//! news are on their way, or at one replica a read misses what the new instance alone took.
+//!
 //! By gossip a node fails calls until it has heard what the others know, for 30 s at most, or ten intervals without other
 //! seeds: if nobody answers for so long that does not wait itself, it goes on as a cluster of its own, and an instance that
 //! restarts then joins anew. Nodes tell each other of every life of a node, restarts included, that goes on or has ended, in
@@ -93,7 +96,7 @@
 //!
 //! - `tokio`: the module `quorum`, writes to replica sets and reads of them.
 //! - `store`: the module `store`, records in memory and in files, and what runs on them: `lifecycle::Driver`,
-//!   `Watcher` and `Caretaker`.
+//!   `Watcher` and `Caretaker`, `partition::PartitionDriver` and `PartitionWatcher`.
 //! - `etcd`: a store on etcd. Its build runs `protoc` (Debian: `protobuf-compiler` and `libprotobuf-dev`).
 //! - `gossip`: a store without a server, by `chitchat`.
 //! - `conformance`: what stores and disks of your own have to pass.

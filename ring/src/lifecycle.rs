@@ -31,16 +31,18 @@
 mod caretaker;
 mod change;
 #[cfg(feature = "store")]
-mod driver;
+pub(crate) mod driver;
 mod event;
+#[cfg(feature = "store")]
+pub(crate) mod follow;
 mod forget;
 #[cfg(feature = "store")]
-mod home;
+pub(crate) mod home;
 mod machine;
 mod observe;
 mod options;
 #[cfg(feature = "store")]
-mod run;
+pub(crate) mod run;
 #[cfg(feature = "store")]
 mod watcher;
 
@@ -50,6 +52,8 @@ pub use change::{Decision, Wish};
 #[cfg(feature = "store")]
 pub use driver::{Drain, Driver, Status};
 pub use event::{Action, Actions, Event, NotSaved, Notice, Now, Phase, Written};
+#[cfg(feature = "store")]
+pub use follow::Ears;
 pub use forget::{Forget, OwnView};
 #[cfg(feature = "store")]
 pub use home::Home;
@@ -59,4 +63,4 @@ pub use options::{LifecyclerOptions, OptionsError, Tokens};
 #[cfg(feature = "store")]
 pub use run::{Clock, Report, Reporter, Unsaved};
 #[cfg(feature = "store")]
-pub use watcher::{Ears, Watcher, WatcherOptions};
+pub use watcher::{Watcher, WatcherOptions};

@@ -48,18 +48,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What is left to the caller
+//! # On a store
 //!
-//! Nothing here reads or writes a store: what runs instances passes over `partitions/*` and `owners/*`. Whoever runs
-//! partitions has to
-//! - list and watch both, give every record to [`Partitions::observe`], and forget what is gone from the store
-//!   ([`Partitions::remove_partition`], [`Partitions::remove_owner`]);
-//! - put back what [`Partitions::completed`] says, if two may write to the store at once;
-//! - ask [`PartitionLifecycler::reconcile`] every few seconds, and put its changes, and those of operators, by a
-//!   compare-and-swap that asks [`PartitionChange::decide`];
-//! - build the [`PartitionRing`] of what is known then;
-//! - delete tombstones, in the store first, then from views ([`Partitions::drop_tombstones`]). Where owners get a new name
-//!   at each start and nobody does, all observers are full of them after 100,000, and take no new owner.
+//! With the feature `store` a `PartitionWatcher` keeps the ring that a store shows, for whoever writes or reads, and takes
+//! the wishes of operators; a `PartitionDriver` beside it runs what an instance does for its partitions, puts back what the
+//! store has lost, and deletes old tombstones. It may be the store that the instances are on. Without the feature
+//! - give every record of a listing and every change after it to a [`PartitionObserver`];
+//! - ask [`PartitionLifecycler::reconcile`] every few seconds and when something was heard, and put its changes, and those
+//!   of operators, by a compare-and-swap that asks [`PartitionChange::decide`];
+//! - put back what [`PartitionObserver::missing`] says, delete what [`PartitionObserver::expired`] says, and build the
+//!   [`PartitionRing`] of what is known then.
 //!
 //! # Invariants
 //!
@@ -73,20 +71,33 @@
 //! - N4: a locked partition keeps its state, from when whoever changes it or the store it is changed in knows of the lock.
 //! - N5: with a lookback a shard has all partitions that were in it at any time within it, as long as wall clocks agree:
 //!   what those of operators, owners and readers may differ by has to be added to the period.
+//! - N6: a store that loses records moves no keys: who watched it keeps what was known, and owners put it back.
 
 mod change;
 mod codec;
+#[cfg(feature = "store")]
+mod driver;
 mod lifecycle;
+mod observe;
 mod record;
 mod shard;
 mod snapshot;
 mod state;
 mod view;
+#[cfg(feature = "store")]
+mod watcher;
+#[cfg(feature = "store")]
+mod write;
 
 pub use change::{ChangeError, PartitionChange, PartitionDecision};
+#[cfg(feature = "store")]
+pub use driver::{PartitionDriver, PartitionDriverOptions, PartitionStatus};
 pub use lifecycle::{LifecycleOptions, PartitionLifecycler};
+pub use observe::PartitionObserver;
 pub use record::{Lock, Owner, OwnerState, Partition, PartitionRecord};
 pub use shard::PartitionShard;
 pub use snapshot::{PartitionError, PartitionRing, TOKENS_PER_PARTITION};
 pub use state::PartitionState;
 pub use view::{Partitions, PartitionsFull};
+#[cfg(feature = "store")]
+pub use watcher::{PartitionWatcher, PartitionWatcherOptions, WishError};

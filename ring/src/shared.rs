@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 
 use crate::ring::Ring;
 
-/// The current [`Ring`], for many readers.
+/// The current [`Ring`] of instances, or another snapshot, for many readers.
 ///
 /// Loading takes no lock and waits for nobody. Let one task publish: of two that derive from the same
 /// snapshot, the later one undoes the earlier.
@@ -21,28 +21,28 @@ use crate::ring::Ring;
 /// assert!(shared.load().shares_topology(&before));
 /// # Ok::<(), forebay_ring::BuildError>(())
 /// ```
-pub struct SharedRing {
-    current: ArcSwap<Ring>,
+pub struct SharedRing<R = Ring> {
+    current: ArcSwap<R>,
 }
 
-impl SharedRing {
+impl<R> SharedRing<R> {
     /// Begins with this snapshot.
-    pub fn new(ring: Ring) -> Self {
+    pub fn new(ring: R) -> Self {
         Self { current: ArcSwap::from_pointee(ring) }
     }
 
     /// The snapshot published last. Use one for all of a request: two loads may differ.
-    pub fn load(&self) -> Arc<Ring> {
+    pub fn load(&self) -> Arc<R> {
         self.current.load_full()
     }
 
     /// Replaces the snapshot; readers keep the one they loaded.
-    pub fn publish(&self, ring: Ring) {
+    pub fn publish(&self, ring: R) {
         self.current.store(Arc::new(ring));
     }
 }
 
-impl fmt::Debug for SharedRing {
+impl<R: fmt::Debug> fmt::Debug for SharedRing<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("SharedRing").field(&self.load()).finish()
     }

@@ -159,4 +159,4 @@ impl Driver {
 }
 
 #[cfg(test)]
-pub(in crate::lifecycle) mod tests;
+pub(crate) mod tests;

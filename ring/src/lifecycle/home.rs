@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::run::{Clock, Reporter};
+use crate::codec::EncodeError;
 use crate::disk::Disk;
-use crate::store::Store;
+use crate::store::{Change, Record, Store, StoreError, UpdateError, Updated, update};
 
 /// What an instance runs on.
 #[derive(Clone)]
@@ -25,6 +26,24 @@ pub struct Home {
     pub clock: Clock,
     /// Where reports go.
     pub reporter: Reporter,
+}
+
+impl Home {
+    /// Changes a record in time, or it is an error.
+    pub(crate) async fn update(
+        &self,
+        key: &str,
+        decide: impl FnMut(Option<&Record>) -> Change,
+    ) -> Result<Updated, UpdateError> {
+        let updated = tokio::time::timeout(self.time_out, update(&*self.store, key, decide)).await;
+        updated.unwrap_or_else(|_| Err(StoreError::TimedOut { after: self.time_out }.into()))
+    }
+}
+
+/// As a store refuses what is too long for it: no store holds what no reader takes.
+pub(crate) fn unencodable(error: EncodeError) -> UpdateError {
+    let EncodeError::TooLong { what, found, max } = error;
+    StoreError::TooLarge { what, found, max }.into()
 }
 
 impl fmt::Debug for Home {

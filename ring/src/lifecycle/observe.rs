@@ -11,6 +11,7 @@ use crate::codec::{
 };
 use crate::instance::{Instance, State};
 use crate::membership::{Member, Membership, MembershipFull};
+use crate::partition::PartitionsFull;
 use crate::token::TokenSet;
 
 /// What an operator should know about a record. What was known before stands.
@@ -40,6 +41,8 @@ pub enum Remark {
     },
     /// There is no room for it.
     Full(MembershipFull),
+    /// There is no room for it among partitions and their owners.
+    PartitionsFull(PartitionsFull),
 }
 
 /// Watches the records of all instances and keeps the members. Give it every record of a listing and every change

@@ -44,6 +44,12 @@ pub enum Report {
         /// Which.
         id: Arc<str>,
     },
+    /// An instance gave partitions up that are ACTIVE and that nobody else owns: they are written and not read. Make them
+    /// INACTIVE, or have somebody own them.
+    Unread {
+        /// Which.
+        partitions: Vec<u32>,
+    },
 }
 
 /// Why the token file is not known to be saved.
@@ -62,11 +68,11 @@ pub enum Unsaved {
 }
 
 /// Nothing that comes round again does so more often, whatever the options say.
-pub(super) const LEAST_PERIOD: Duration = Duration::from_millis(100);
+pub(crate) const LEAST_PERIOD: Duration = Duration::from_millis(100);
 
 /// Longer and longer waits between attempts, up to 5 s, a little apart for those that fail together.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
 }
 
@@ -74,7 +80,7 @@ impl Backoff {
     const FIRST: Duration = Duration::from_millis(100);
     const LAST: Duration = Duration::from_secs(5);
 
-    pub(super) fn next(&mut self, now: Now) -> Duration {
+    pub(crate) fn next(&mut self, now: Now) -> Duration {
         let wait = Self::FIRST.saturating_mul(1 << self.failures.min(10)).min(Self::LAST);
         self.failures = self.failures.saturating_add(1);
         // The last digits of clocks agree nowhere.
@@ -82,12 +88,12 @@ impl Backoff {
         wait + wait * aside / 512
     }
 
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 }
 
-pub(super) async fn sleep_until(clock: &Clock, at_ns: Option<u64>) {
+pub(crate) async fn sleep_until(clock: &Clock, at_ns: Option<u64>) {
     match at_ns {
         Some(at_ns) => tokio::time::sleep(Duration::from_nanos(at_ns.saturating_sub(clock().mono_ns))).await,
         None => std::future::pending().await,
@@ -106,6 +112,9 @@ impl fmt::Display for Report {
             Report::DrainLost => f.write_str("the drain panicked, and the instance does not leave"),
             Report::Ring(error) => write!(f, "no ring can be made of the members: {error}"),
             Report::Forgotten { id } => write!(f, "{id} was silent for long and is forgotten"),
+            Report::Unread { partitions } => {
+                write!(f, "partitions {partitions:?} are ACTIVE, and nobody owns them any more")
+            }
         }
     }
 }

@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 use super::change::Wish;
 use super::driver::apply;
 use super::event::Written;
+use super::follow::{Ears, Pace, follow};
 use super::home::Home;
 use super::observe::Observer;
-use super::run::LEAST_PERIOD;
 use crate::error::BuildError;
 use crate::instance::Version;
 use crate::membership::Membership;
@@ -22,7 +22,7 @@ use crate::store::UpdateError;
 
 mod task;
 
-use task::Run;
+use task::Keeper;
 
 /// How a ring is watched.
 #[derive(Debug, Clone)]
@@ -70,15 +70,6 @@ pub(super) struct Shared {
     observer: Mutex<Observer>,
 }
 
-/// How well it hears: monotonic nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Ears {
-    /// Since when it has watched without a failure; `None` while it does not.
-    pub watching_since_ns: Option<u64>,
-    /// When the store last failed it.
-    pub failed_ns: Option<u64>,
-}
-
 impl Watcher {
     /// Starts to watch the store of `home`.
     ///
@@ -93,13 +84,10 @@ impl Watcher {
             observer: Mutex::default(),
         });
         let (members, shown) = watch::channel(Arc::default());
-        let options = WatcherOptions {
-            refresh: options.refresh.max(LEAST_PERIOD),
-            silence: options.silence.max(LEAST_PERIOD),
-            ..options
-        };
+        let WatcherOptions { refresh, gather, silence, keep_vanished, .. } = options;
+        let keeper = Keeper::new(Arc::clone(&shared), members, keep_vanished, Arc::clone(&home.reporter));
         let mut task = JoinSet::new();
-        task.spawn(Run::new(home, options, Arc::clone(&shared), members).run());
+        task.spawn(follow(home.clone(), Pace { refresh, gather, silence }, keeper));
         Ok(Self { home: home.clone(), shared, members: shown, _task: task })
     }
 

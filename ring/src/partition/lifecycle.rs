@@ -74,6 +74,16 @@ impl PartitionLifecycler {
         self.stopping = true;
     }
 
+    /// Whose part it is.
+    pub fn instance(&self) -> &Arc<str> {
+        &self.instance
+    }
+
+    /// Whether it gives its partitions up.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// Its ACTIVE partitions that nobody else owns, or that nobody owns at all, ascending. O(partitions of its own · owners
     /// of each · log owners).
     pub fn sole_owner_of(&self, view: &Partitions) -> impl Iterator<Item = u32> {

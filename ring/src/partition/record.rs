@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::PartitionState;
-use crate::codec::RecordKind;
+use crate::codec::{DecodeError, RecordKind};
 
 /// A partition: what it may be asked to do, and whether that may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,11 +129,56 @@ pub enum PartitionRecord {
 impl PartitionRecord {
     /// Its key in a store.
     pub fn key(&self) -> String {
+        let kind = match self {
+            PartitionRecord::Partition(_) => RecordKind::Partition,
+            PartitionRecord::Owner(_) => RecordKind::Owner,
+        };
+        kind.key(&self.name())
+    }
+
+    pub(super) fn name(&self) -> String {
         match self {
-            PartitionRecord::Partition(partition) => RecordKind::Partition.key(&partition.number.to_string()),
-            PartitionRecord::Owner(owner) => {
-                RecordKind::Owner.key(&format!("{}/{}", owner.instance, owner.partition))
+            PartitionRecord::Partition(partition) => partition.number.to_string(),
+            PartitionRecord::Owner(owner) => format!("{}/{}", owner.instance, owner.partition),
+        }
+    }
+
+    /// What a store that holds `stored` should hold instead, if this is known; `None` if it says as much, or is of another
+    /// partition or owner.
+    pub(super) fn completes(&self, stored: &Self) -> Option<Self> {
+        let completed: Self = match (self, stored) {
+            (PartitionRecord::Partition(known), PartitionRecord::Partition(stored))
+                if known.number == stored.number =>
+            {
+                stored.merged(*known).into()
             }
+            (PartitionRecord::Owner(known), PartitionRecord::Owner(stored))
+                if (known.partition, &known.instance) == (stored.partition, &stored.instance)
+                    && known.precedence() > stored.precedence() =>
+            {
+                known.clone().into()
+            }
+            _ => return None,
+        };
+        (completed != *stored).then_some(completed)
+    }
+
+    /// What to put back where a store has lost this, or says less than it ([`PartitionObserver::missing`]): asked by a
+    /// compare-and-swap of what is there. `None` if nothing; a tombstone that is gone stays so.
+    ///
+    /// # Errors
+    ///
+    /// If what is there cannot be read: then it is left alone.
+    ///
+    /// [`PartitionObserver::missing`]: super::PartitionObserver::missing
+    pub fn restored(&self, current: Option<&[u8]>) -> Result<Option<Self>, DecodeError> {
+        let is_tombstone = match self {
+            PartitionRecord::Partition(partition) => partition.state == PartitionState::Deleted,
+            PartitionRecord::Owner(owner) => owner.state == OwnerState::Deleted,
+        };
+        match current {
+            None => Ok((!is_tombstone).then(|| self.clone())),
+            Some(current) => Ok(self.completes(&PartitionRecord::decode(current)?)),
         }
     }
 }

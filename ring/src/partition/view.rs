@@ -90,17 +90,11 @@ impl Partitions {
     /// once, as by gossip, one loses the other's word: whoever hears of a record from the store observes it, and then puts
     /// this, by a compare-and-swap. O(log records).
     pub fn completed(&self, stored: &PartitionRecord) -> Option<PartitionRecord> {
-        let completed: PartitionRecord = match stored {
-            PartitionRecord::Partition(stored) => self.partition(stored.number)?.merged(*stored).into(),
-            PartitionRecord::Owner(stored) => {
-                let known = self.owner(&stored.instance, stored.partition)?;
-                if known.precedence() <= stored.precedence() {
-                    return None;
-                }
-                known.clone().into()
-            }
+        let known: PartitionRecord = match stored {
+            PartitionRecord::Partition(stored) => (*self.partition(stored.number)?).into(),
+            PartitionRecord::Owner(stored) => self.owner(&stored.instance, stored.partition)?.clone().into(),
         };
-        (completed != *stored).then_some(completed)
+        known.completes(stored)
     }
 
     /// All records, those of partitions first.

@@ -36,6 +36,7 @@ mod client;
 mod counts;
 mod link;
 mod node;
+mod partitions;
 mod settle;
 mod world;
 
@@ -76,4 +77,23 @@ fn a_seed_replays_to_the_last_event() {
     let (once, again) = (run(), run());
     assert_eq!(once, again);
     assert_ne!(once[0], once[1]);
+}
+
+#[test]
+fn partitions_keep_their_states_and_come_to_be_owned_by_those_who_want_them() {
+    if let Some(seed) = number("FOREBAY_SEED") {
+        println!("{:?}", partitions::World::run(seed, true).1);
+        return;
+    }
+    let (first, seeds) = (number("FOREBAY_FIRST_SEED").unwrap_or(0), number("FOREBAY_SEEDS").unwrap_or(12));
+    let mut counts = partitions::Counts::default();
+    for seed in first..first + seeds {
+        counts += partitions::World::run(seed, false).1;
+    }
+    println!("{counts:?}");
+    let partitions::Counts { granted, refused, unknown, crashed, gave_up, stalls, losses, changes } = counts;
+    let happened = [granted, refused, unknown, crashed, gave_up, stalls, losses, changes];
+    assert!(seeds < 12 || happened.iter().all(|&count| count > 10), "{counts:?}");
+    let run = || partitions::World::run(first, false).0;
+    assert_eq!(run(), run(), "a seed replays");
 }

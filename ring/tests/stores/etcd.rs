@@ -100,7 +100,9 @@ fn the_store_on_etcd_conforms_and_carries_a_ring() {
         for _ in 0..3 {
             stores.push(etcd.store("ring").await);
         }
-        super::ring::instances_make_one_ring(stores).await;
+        super::ring::instances_make_one_ring(stores.clone()).await;
+        // Beside the records of the instances.
+        super::partitions::partitions_make_one_ring(stores).await;
         a_watch_from_before_a_compaction_begins_anew(&etcd).await;
         a_key_that_is_no_text_is_passed_over(&etcd).await;
     });

@@ -62,3 +62,10 @@ fn instances_on_files_make_one_ring() {
     let stores = (0..3).map(|_| store(dir.path())).collect();
     run(super::ring::instances_make_one_ring(stores));
 }
+
+#[test]
+fn partitions_on_files_make_one_ring() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = (0..3).map(|_| store(dir.path())).collect();
+    run(super::partitions::partitions_make_one_ring(stores));
+}

@@ -78,6 +78,13 @@ fn instances_that_gossip_make_one_ring() {
 }
 
 #[test]
+fn partitions_that_gossip_make_one_ring() {
+    run(async {
+        super::partitions::partitions_make_one_ring(nodes(3).await).await;
+    });
+}
+
+#[test]
 fn what_a_dead_node_said_is_told_to_those_who_come_later_and_its_next_life_goes_on_above_it() {
     run(async {
         let (first, seed) = node("first", 1, None).await;

@@ -6,6 +6,7 @@ mod etcd;
 mod file;
 #[cfg(feature = "gossip")]
 mod gossip;
+mod partitions;
 mod ring;
 
 /// Runs a test in real time: what is waited for comes from other processes and sockets.

@@ -16,15 +16,15 @@ use crate::lifecycle::{Clock, LifecyclerOptions, Now, Report, Tokens, Unsaved, W
 use crate::store::{Expect, MemoryStore, Store, Trouble};
 
 /// A store, a disk and what was reported.
-pub(in crate::lifecycle) struct Place {
-    pub(in crate::lifecycle) store: MemoryStore,
-    pub(in crate::lifecycle) reports: Arc<Mutex<Vec<Report>>>,
-    pub(in crate::lifecycle) clock: Clock,
+pub(crate) struct Place {
+    pub(crate) store: MemoryStore,
+    pub(crate) reports: Arc<Mutex<Vec<Report>>>,
+    pub(crate) clock: Clock,
 }
 
 impl Place {
     #[expect(clippy::disallowed_methods, reason = "the clock of a test goes as tokio's, which is paused")]
-    pub(in crate::lifecycle) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let began = tokio::time::Instant::now();
         let clock = move || {
             let mono_ns = u64::try_from(began.elapsed().as_nanos()).unwrap();
@@ -33,7 +33,7 @@ impl Place {
         Self { store: MemoryStore::default(), reports: Arc::default(), clock: Arc::new(clock) }
     }
 
-    pub(in crate::lifecycle) fn home(&self, disk: &(impl Disk + Clone + 'static)) -> Home {
+    pub(crate) fn home(&self, disk: &(impl Disk + Clone + 'static)) -> Home {
         let reports = Arc::clone(&self.reports);
         Home {
             store: Arc::new(self.store.clone()),
@@ -45,23 +45,23 @@ impl Place {
         }
     }
 
-    pub(in crate::lifecycle) fn count(&self, which: impl Fn(&Report) -> bool) -> usize {
+    pub(crate) fn count(&self, which: impl Fn(&Report) -> bool) -> usize {
         self.reports.lock().unwrap().iter().filter(|report| which(report)).count()
     }
 
     /// What the store holds, whatever trouble it has.
-    pub(in crate::lifecycle) async fn record(&self, id: &str) -> Option<Instance> {
+    pub(crate) async fn record(&self, id: &str) -> Option<Instance> {
         let record = self.store.get(&RecordKind::Instance.key(id)).await.unwrap()?;
         Some(decode_instance(&record.value).unwrap().instance)
     }
 }
 
-pub(in crate::lifecycle) fn life(id: &str) -> Lifecycler {
+pub(crate) fn life(id: &str) -> Lifecycler {
     let tokens = Tokens::Random { count: NonZeroUsize::new(16).unwrap() };
     Lifecycler::new(LifecyclerOptions { tokens, ..LifecyclerOptions::new(id, "addr") }).unwrap()
 }
 
-pub(in crate::lifecycle) fn paused<T>(test: impl Future<Output = T>) -> T {
+pub(crate) fn paused<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.unwrap().block_on(test)
 }

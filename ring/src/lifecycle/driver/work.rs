@@ -7,13 +7,12 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use super::Home;
-use crate::codec::{
-    EncodeError, InstanceRecord, RecordKind, TokensRecord, decode_instance, decode_tokens, encode_tokens,
-};
+use crate::codec::{InstanceRecord, RecordKind, TokensRecord, decode_instance, decode_tokens, encode_tokens};
 use crate::lifecycle::change::{Decision, Wish};
 use crate::lifecycle::event::{Action, Event, NotSaved, Written};
+use crate::lifecycle::home::unencodable;
 use crate::lifecycle::run::{Backoff, Report, Unsaved};
-use crate::store::{Change, Record, StoreError, UpdateError, update};
+use crate::store::{Change, Record, StoreError, UpdateError};
 use crate::token_file::{Loaded, TokenFile};
 
 /// How something ended.
@@ -144,7 +143,7 @@ async fn put_tokens(home: &Home, record: &TokensRecord, keep: bool) -> Written {
         Err(error) => Err(unencodable(error)),
         Ok(()) => {
             let bytes = Bytes::from(bytes);
-            in_time(home, &RecordKind::Tokens.key(&record.id), |current| match current {
+            home.update(&RecordKind::Tokens.key(&record.id), |current| match current {
                 Some(current) if keep && current.value == bytes => Change::Keep,
                 _ => Change::Put(bytes.clone()),
             })
@@ -152,7 +151,7 @@ async fn put_tokens(home: &Home, record: &TokensRecord, keep: bool) -> Written {
         }
     };
     match written {
-        Ok(()) => Written::Done { anew: false },
+        Ok(_) => Written::Done { anew: false },
         Err(error) => {
             (home.reporter)(Report::Write(error));
             Written::Unknown
@@ -183,27 +182,9 @@ pub(in crate::lifecycle) async fn apply(home: &Home, id: &str, wish: &Wish) -> R
         decided = written;
         change
     };
-    in_time(home, &RecordKind::Instance.key(id), decide).await?;
+    home.update(&RecordKind::Instance.key(id), decide).await?;
     match unwritten {
         Some(error) => Err(unencodable(error)),
         None => Ok(decided),
     }
-}
-
-async fn in_time(
-    home: &Home,
-    key: &str,
-    decide: impl FnMut(Option<&Record>) -> Change,
-) -> Result<(), UpdateError> {
-    let written = tokio::time::timeout(home.time_out, update(&*home.store, key, decide)).await;
-    match written {
-        Ok(written) => written.map(drop),
-        Err(_) => Err(StoreError::TimedOut { after: home.time_out }.into()),
-    }
-}
-
-/// The options of a life are checked, so this is a record of somebody else's making.
-fn unencodable(error: EncodeError) -> UpdateError {
-    let EncodeError::TooLong { what, found, max } = error;
-    StoreError::TooLarge { what, found, max }.into()
 }
