@@ -34,6 +34,9 @@ pub struct Status {
     pub phase: Phase,
     /// Whether others may count on it: for a readiness probe.
     pub ready: bool,
+    /// Whether it was in the ring with these tokens before it started, ACTIVE or LEAVING, so that it need not join. Known
+    /// from Pending on.
+    pub returning: bool,
     /// When the store last took its record, monotonic nanoseconds.
     pub heartbeat_ns: Option<u64>,
 }
@@ -99,7 +102,8 @@ impl Driver {
     ) -> Self {
         let (commands, inbox) = mpsc::unbounded_channel();
         let phase = life.phase();
-        let (status, shown) = watch::channel(Status { phase, ready: false, heartbeat_ns: None });
+        let (status, shown) =
+            watch::channel(Status { phase, ready: false, returning: false, heartbeat_ns: None });
         let id = Arc::clone(life.id());
         let mut task = JoinSet::new();
         task.spawn(Run::new(life, home, drain, status).run(inbox, view));

@@ -192,6 +192,11 @@ impl Lifecycler {
         self.ready
     }
 
+    /// Whether it was ACTIVE or LEAVING with these tokens before it started; not before it was loaded.
+    pub fn is_returning(&self) -> bool {
+        self.returning
+    }
+
     /// Its tokens; none before they were loaded.
     pub fn tokens(&self) -> &TokenSet {
         &self.tokens

@@ -78,10 +78,10 @@ impl Run {
                 action => self.out = self.work.begin(action),
             }
         }
-        let (phase, ready) = (self.life.phase(), self.life.is_ready());
+        let (phase, ready, returning) = (self.life.phase(), self.life.is_ready(), self.life.is_returning());
         self.status.send_if_modified(|status| {
             let before = *status;
-            (status.phase, status.ready) = (phase, ready);
+            *status = Status { phase, ready, returning, ..before };
             *status != before
         });
     }

@@ -35,6 +35,7 @@ fn a_restart_is_active_at_once_with_its_tokens_and_stamps_once_its_log_is_replay
         world.pass(SECOND);
     }
     assert_eq!(world.state(), Some(State::Pending), "not before it can serve");
+    assert!(world.life.is_returning());
     world.on(Event::Recovered);
     world.carry_out(true, true);
     let after = world.record.clone().unwrap();
@@ -43,6 +44,24 @@ fn a_restart_is_active_at_once_with_its_tokens_and_stamps_once_its_log_is_replay
     assert_eq!(after.instance.registered_at_ns, before.instance.registered_at_ns);
     assert_eq!(after.instance.read_only, before.instance.read_only);
     assert_eq!(after.instance.version.incarnation, 2);
+}
+
+/// So one that joins may hold what it took when it was ACTIVE.
+#[test]
+fn one_that_ends_twice_before_its_log_is_replayed_joins_again() {
+    let mut world = served(options());
+    for _ in 0..2 {
+        world.crash();
+        for _ in 0..10 {
+            world.carry_out(true, true);
+            world.pass(SECOND);
+        }
+        assert_eq!(world.state(), Some(State::Pending));
+    }
+    assert!(!world.life.is_returning());
+    world.on(Event::Recovered);
+    world.carry_out(true, true);
+    assert_eq!(world.state(), Some(State::Joining));
 }
 
 #[test]
