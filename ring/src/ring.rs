@@ -36,7 +36,6 @@ pub use load::{Imbalance, Trial, TrialError};
 pub use options::Options;
 pub use plan::{BatchPlan, Need};
 pub use ranges::{RangeError, TokenRanges};
-pub(crate) use read_set::has_served;
 pub use read_set::{Changed, ReadSet};
 use topology::Topology;
 pub(crate) use zones::Zone;

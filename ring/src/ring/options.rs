@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::read_set::may_hold;
 use crate::membership::{Member, Membership};
 
 /// How replica sets are chosen and who counts as alive.
@@ -42,10 +41,10 @@ impl Options {
         membership.present().filter(is_in).cloned().collect()
     }
 
-    /// How many zones, or instances if zones do not count, are left out and may hold something.
+    /// How many zones, or instances if zones do not count, are left out, of which each may hold something.
     pub(super) fn left_out(&self, membership: &Membership) -> usize {
         let instances = || membership.present().map(|member| &member.instance);
-        let holding = |zone: &Arc<str>| instances().filter(|i| i.zone == *zone && may_hold(i)).count();
+        let holding = |zone: &Arc<str>| instances().filter(|instance| instance.zone == *zone).count();
         let mut zones: Vec<&Arc<str>> = self.excluded_zones.iter().collect();
         zones.sort_unstable();
         zones.dedup();

@@ -5,9 +5,9 @@
 
 use std::fmt;
 
-use super::Ring;
+use super::{Ring, topology};
 use crate::error::Error;
-use crate::instance::{Instance, State};
+use crate::instance::Instance;
 use crate::operation::Operation;
 use crate::replication::{ReplicationSet, Require};
 
@@ -40,12 +40,12 @@ pub enum Changed {
 }
 
 impl Ring {
-    /// Whom to ask for what lies anywhere: all instances that may hold something, serve `op` and have a fresh heartbeat.
+    /// Whom to ask for what lies anywhere: all instances that serve `op` and have a fresh heartbeat.
     /// O(instances · log instances).
     ///
-    /// An instance holds what its tokens brought it. One that is or was ACTIVE (a PENDING one may have restarted) is
-    /// asked without any, too: its tokens may not be known here yet, or be another's by now. Excluded zones are not asked
-    /// and count as missing.
+    /// An instance holds what its tokens brought it. One is asked without any, too, in whatever state: its tokens may not be
+    /// known here yet, or be another's by now, and one that is PENDING or JOINING may have been ACTIVE before it was started
+    /// anew. Excluded zones are not asked and count as missing.
     ///
     /// If zones count, the zones with an instance that does not are left out whole, and
     /// (min(zones, replicas) / 2 + 1) - 1 zones may be missing in all; otherwise half of the replication factor,
@@ -68,11 +68,7 @@ impl Ring {
     /// If nobody holds anything, or more are missing than may be.
     pub fn read_set(&self, op: Operation, require: Require) -> Result<ReadSet<'_>, Error> {
         let groups = self.topology.groups();
-        let mut members: Vec<u16> = (0..)
-            .zip(self.instances())
-            .filter(|&(member, instance)| self.has_tokens(member) || has_served(instance.state))
-            .map(|(member, _)| member)
-            .collect();
+        let mut members: Vec<u16> = (0..self.members.len()).map(topology::number).collect();
         if members.is_empty() {
             return Err(Error::Empty);
         }
@@ -118,9 +114,8 @@ impl Ring {
         let groups = self.topology.groups();
         let group = |member: u16| groups[usize::from(member)];
         let mut anywhere: Vec<u16> = (0..)
-            .zip(self.instances())
-            .filter(|&(member, instance)| !self.has_tokens(member) && has_served(instance.state))
-            .filter(|&(member, _)| !answered[usize::from(member)])
+            .zip(&answered)
+            .filter(|&(member, answered)| !answered && !self.has_tokens(member))
             .map(|(member, _)| group(member))
             .collect();
         anywhere.sort_unstable();
@@ -138,16 +133,6 @@ impl Ring {
     pub(crate) fn has_tokens(&self, member: u16) -> bool {
         !self.topology.owned()[usize::from(member)].is_empty()
     }
-}
-
-/// Whether an instance may hold something, as far as its record tells.
-pub(super) fn may_hold(instance: &Instance) -> bool {
-    !instance.tokens.is_empty() || has_served(instance.state)
-}
-
-/// Whether an instance in this state may have taken writes.
-pub(crate) fn has_served(state: State) -> bool {
-    matches!(state, State::Active | State::Leaving | State::Pending)
 }
 
 /// The replicas of one key, of which as many have to answer as were required.

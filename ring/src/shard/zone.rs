@@ -5,7 +5,7 @@ use std::fmt;
 use smallvec::SmallVec;
 
 use super::Lookback;
-use crate::ring::{self, Ring, has_served};
+use crate::ring::{self, Ring};
 use crate::token::Token;
 
 /// What a member is to a shard.
@@ -107,12 +107,9 @@ fn standing(ring: &Ring, member: u16, since_ns: Option<i64>) -> Standing {
 /// of yet, or be another's by now.
 pub(super) fn without_tokens(ring: &Ring, lookback: Lookback) -> impl Iterator<Item = u16> + '_ {
     let since_ns = Some(lookback.since_ns());
-    let bare = (0..).zip(ring.instances()).filter(move |&(member, instance)| {
-        !ring.has_tokens(member)
-            && has_served(instance.state)
-            && standing(ring, member, since_ns) != Standing::Out
-    });
-    bare.map(|(member, _)| member)
+    let members = (0..).zip(ring.instances()).map(|(member, _)| member);
+    members
+        .filter(move |&member| !ring.has_tokens(member) && standing(ring, member, since_ns) != Standing::Out)
 }
 
 /// Whom sharders have chosen so far.
