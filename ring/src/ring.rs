@@ -18,6 +18,7 @@ use crate::token::Token;
 
 mod diff;
 mod explain;
+mod few;
 mod health;
 mod index;
 mod load;
@@ -31,13 +32,14 @@ mod zones;
 
 pub use diff::{FromTo, Move, RangeDiff};
 pub use explain::{Explanation, Step, Verdict};
+use few::Few;
 use health::Health;
 pub use load::{Imbalance, Trial, TrialError};
 pub use options::Options;
 pub use plan::{BatchPlan, Need};
 pub use ranges::{RangeError, TokenRanges};
 pub use read_set::{Changed, ReadSet};
-use topology::Topology;
+use topology::{Passed, Topology};
 pub(crate) use zones::Zone;
 
 /// Who owns which keys, given who is alive. `Send + Sync`, cheap to swap, never changed in place.
@@ -155,8 +157,7 @@ impl Ring {
     /// The instance with the first token strictly greater than `key`, whatever its state; `None` if
     /// nobody has a token. O(1) expected.
     pub fn owner(&self, key: impl Into<Token>) -> Option<&Instance> {
-        let at = self.topology.successor(key.into())?;
-        Some(self.instance_at(self.topology.rows().owner(at)))
+        self.topology.owner_after(key.into()).map(|member| &**self.instance_at(member))
     }
 
     /// The healthy members of the key's replica set, of which a quorum must succeed.
@@ -192,16 +193,46 @@ impl Ring {
         let replicas = self.replicas(&options)?;
         let needed = |selected| options.require.needed(options.base, replicas, selected);
         let configured = replicas == usize::from(self.options.replication_factor);
-        let at = match configured.then(|| self.topology.home_after(key)).flatten() {
-            Some((_, members)) if self.health.stand(&members, op) => {
-                let selected = members.len();
-                return ReplicationSet::new(self, members, selected, needed(selected));
-            }
-            Some((at, _)) => at,
-            None => self.topology.successor(key).ok_or(Error::Empty)?,
+        let (at, home) = match configured.then(|| self.topology.home_after(key)).flatten() {
+            Some((at, home)) => (at, Some(home)),
+            None => (self.topology.successor(key).ok_or(Error::Empty)?, None),
         };
-        let (members, selected) = self.select(key, at, op, replicas);
+        let (members, selected) = self.select(key, at, home, op, replicas);
         ReplicationSet::new(self, members, selected, needed(selected))
+    }
+
+    /// Those of the selected members that serve, and how many were selected, from the token at `at` on, whose `home` is
+    /// this if it is small and that of so many replicas. Extension starts at a selected member, so a home stands unless one
+    /// of it extends.
+    #[inline]
+    fn select(
+        &self,
+        key: Token,
+        at: usize,
+        home: Option<Few>,
+        op: Operation,
+        replicas: usize,
+    ) -> (Members, usize) {
+        let Some(home) = home else { return self.select_many(key, at, op, replicas) };
+        if self.health.all_stand(op) {
+            return (home.members(), home.len());
+        }
+        let (serving, extends) = home.sift(&self.health, op);
+        if extends { self.select_past(key, at, home, serving, op) } else { (serving.members(), home.len()) }
+    }
+
+    /// Those that serve, and how many were selected, where some of `home` extend; of it these are `serving`.
+    #[inline(never)]
+    fn select_past(&self, key: Token, at: usize, home: Few, serving: Few, op: Operation) -> (Members, usize) {
+        let replicas = usize::from(self.options.replication_factor);
+        let disjoint = op.serving() & op.extending() == 0;
+        match disjoint.then(|| self.topology.pass(at, home, replicas, &self.health, op)).flatten() {
+            Some(Passed::Home { selected }) => (serving.members(), selected),
+            Some(Passed::Walked { settled, selected }) => {
+                (settled.sift(&self.health, op).0.members(), selected)
+            }
+            None => self.select_by_walk(key, at, op, replicas),
+        }
     }
 
     /// How many replicas are asked for.
@@ -217,10 +248,8 @@ impl Ring {
         }
     }
 
-    /// Those of the selected members that serve, and how many were selected. Extension starts at a selected member, so
-    /// the precomputed set stands unless one of it extends.
-    #[inline]
-    fn select(&self, key: Token, at: usize, op: Operation, replicas: usize) -> (Members, usize) {
+    /// As [`select`](Self::select), for more replicas.
+    fn select_many(&self, key: Token, at: usize, op: Operation, replicas: usize) -> (Members, usize) {
         let health = &*self.health;
         if replicas == usize::from(self.options.replication_factor)
             && let Some(home) = self.topology.rows().home(at)

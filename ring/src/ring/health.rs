@@ -18,15 +18,26 @@ pub(super) struct Health {
     all_fresh: bool,
     /// The same for each group, of its members that own tokens.
     groups: Box<[u8]>,
-    /// By the states of a group: how many groups there are, and how many members that own tokens they have.
-    classes: Vec<Class>,
+    /// By the states that extend an operation.
+    beyond: [Beyond; 32],
 }
 
-#[derive(Clone, Copy, Default)]
+/// What a walk meets that goes past those that extend an operation, whatever the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Beyond {
+    /// In how many groups there is a token of a member that does not extend.
+    pub(super) settleable: u16,
+    /// How many members own the tokens of all the other groups.
+    pub(super) others: u16,
+    /// Whether of each group's members that own tokens all extend, or none does.
+    pub(super) is_pure: bool,
+}
+
+/// Groups whose members that own tokens are in the same states.
+#[derive(Debug, Clone, Copy, Default)]
 struct Class {
-    states: u8,
-    groups: usize,
-    members: usize,
+    groups: u16,
+    members: u16,
 }
 
 impl Health {
@@ -36,7 +47,7 @@ impl Health {
             states: 0,
             all_fresh: true,
             groups: vec![0; topology.groups().len()].into(),
-            classes: Vec::new(),
+            beyond: [Beyond { settleable: 0, others: 0, is_pure: true }; 32],
         };
         let bytes = members.iter().enumerate().map(|(at, member)| {
             let (state, fresh) = (member.instance.state as u8, is_fresh(member.heard_ns));
@@ -49,14 +60,25 @@ impl Health {
             state | if fresh { FRESH } else { 0 } | if read_only { READ_ONLY } else { 0 }
         });
         health.members = bytes.collect();
-        let mut classes: [Class; 32] = [Class::default(); 32];
-        for (&states, &owning) in health.groups.iter().zip(topology.owning()) {
+        let mut classes = [Class::default(); 32];
+        for (&states, &owning) in
+            health.groups.iter().zip(topology.owning()).filter(|(_, owning)| **owning > 0)
+        {
             let class = &mut classes[usize::from(states)];
-            class.states = states;
-            class.groups += usize::from(owning > 0);
-            class.members += usize::from(owning);
+            class.groups += 1;
+            class.members += owning;
         }
-        health.classes = classes.into_iter().filter(|class| class.groups > 0).collect();
+        for (states, class) in (0_u8..).zip(classes).filter(|(_, class)| class.groups > 0) {
+            for (extending, beyond) in (0_u8..).zip(&mut health.beyond) {
+                let (extends, stays) = (states & extending != 0, states & !extending != 0);
+                beyond.is_pure &= !(extends && stays);
+                if stays {
+                    beyond.settleable += class.groups;
+                } else {
+                    beyond.others += class.members;
+                }
+            }
+        }
         health
     }
 
@@ -87,37 +109,16 @@ impl Health {
         self.states & op.extending() == 0
     }
 
-    /// Whether each of these members serves the operation and none extends it. Without a branch on who they are.
+    /// Whether all members serve the operation and none extends it.
     #[inline]
-    pub(super) fn stand(&self, members: &[u16], op: Operation) -> bool {
-        let states = op.serving() & !op.extending();
-        let all = self.all_fresh && self.states & !states == 0;
-        all || members.iter().fold(true, |stand, &member| {
-            let byte = self.members[usize::from(member)];
-            stand & (byte & FRESH != 0) & (states >> (byte & 7) & 1 != 0)
-        })
+    pub(super) fn all_stand(&self, op: Operation) -> bool {
+        self.all_fresh && self.states & !(op.serving() & !op.extending()) == 0
     }
 
-    /// In how many groups there is a token of a member that does not extend the operation, and how many members own
-    /// the tokens of all the other groups.
+    /// What a walk meets beyond those that extend the operation.
     #[inline]
-    pub(super) fn settleable(&self, op: Operation) -> (usize, usize) {
-        let (mut groups, mut others) = (0, 0);
-        for class in &self.classes {
-            if class.states & !op.extending() != 0 {
-                groups += class.groups;
-            } else {
-                others += class.members;
-            }
-        }
-        (groups, others)
-    }
-
-    /// Whether of a group's members that own tokens all extend the operation, or none does.
-    #[inline]
-    pub(super) fn is_pure(&self, group: u16, op: Operation) -> bool {
-        let states = self.groups[usize::from(group)];
-        states & op.extending() == 0 || states & !op.extending() == 0
+    pub(super) fn beyond(&self, op: Operation) -> Beyond {
+        self.beyond[usize::from(op.extending() & 31)]
     }
 
     /// Whether a group has a token of a member that does not extend the operation.
@@ -132,10 +133,11 @@ mod tests {
     use super::*;
     use crate::instance::{Instance, State};
     use crate::membership::Membership;
+    use crate::ring::few::Few;
     use crate::ring::{Options, Ring};
 
     #[test]
-    fn a_set_stands_whoever_else_is_silent_or_joins() {
+    fn whoever_serves_is_sifted_from_who_extends_silent_or_not() {
         const LATER_NS: u64 = 120_000_000_000;
         let states = [State::Active, State::Active, State::Joining, State::Active, State::Pending];
         let mut members = Membership::default();
@@ -145,10 +147,44 @@ mod tests {
             members.observe(Instance { state, tokens, ..Instance::new(number.to_string(), "") }, heard_ns);
         }
         let ring = Ring::build(&Options::default(), &members, LATER_NS).unwrap();
-        let stand = |set: &[u16]| [Operation::WRITE, Operation::READ].map(|op| ring.health.stand(set, op));
-        assert_eq!(stand(&[0, 1]), [true, true]);
-        assert_eq!(stand(&[0, 2]), [false, false], "it serves neither");
-        assert_eq!(stand(&[1, 3]), [false, false], "it is silent");
-        assert_eq!(stand(&[0, 4]), [false, false], "it serves READ, and extends it");
+        let sift = |of: [u16; 2], op| {
+            let (serving, extends) = Few::of(of, 2).sift(&ring.health, op);
+            (serving.members().to_vec(), extends)
+        };
+        let (write, read) = (Operation::WRITE, Operation::READ);
+        assert_eq!((sift([0, 1], write), sift([0, 1], read)), ((vec![0, 1], false), (vec![0, 1], false)));
+        assert_eq!((sift([0, 2], write), sift([2, 0], read)), ((vec![0], true), (vec![0], true)));
+        assert_eq!(sift([3, 1], write), (vec![1], false), "it is silent");
+        assert_eq!((sift([0, 4], write), sift([0, 4], read)), ((vec![0], true), (vec![0, 4], true)));
+        assert_eq!(sift([2, 3], Operation::REPORTING), (vec![2], false));
+        assert!(!ring.health.all_stand(Operation::REPORTING), "one is silent");
+    }
+
+    #[test]
+    fn what_lies_beyond_those_that_extend_is_counted_for_each_operation() {
+        let mut members = Membership::default();
+        let zones = [
+            ("a", [State::Active, State::Active]),
+            ("b", [State::Leaving, State::Active]),
+            ("c", [State::Leaving, State::Joining]),
+        ];
+        for (number, (zone, state)) in
+            (0..6_u32).zip(zones.into_iter().flat_map(|(zone, states)| states.map(|state| (zone, state))))
+        {
+            let tokens = vec![number << 8].into();
+            members.observe(
+                Instance { state, tokens, zone: zone.into(), ..Instance::new(number.to_string(), "") },
+                0,
+            );
+        }
+        // Of this zone nobody has a token.
+        members.observe(Instance { zone: "d".into(), ..Instance::new("none", "") }, 0);
+        let options = Options { zone_awareness: true, ..Options::default() };
+        let health = Ring::build(&options, &members, 0).unwrap().health;
+        let beyond = |settleable, others, is_pure| Beyond { settleable, others, is_pure };
+        assert_eq!(health.beyond(Operation::WRITE), beyond(2, 2, false));
+        assert_eq!(health.beyond(Operation::READ), beyond(3, 0, false));
+        assert_eq!(health.beyond(Operation::REPORTING), beyond(3, 0, true));
+        assert_eq!(health.beyond(Operation::new(&[], &State::ALL)), beyond(0, 6, true));
     }
 }

@@ -5,8 +5,6 @@
 //! average; where tokens are clustered the rest of a run is searched in halves. More buckets would spare
 //! no comparison that the first few of a run do not hide, and take more of the cache.
 
-use super::rows::Rows;
-
 /// Where each run of tokens with equal high bits begins.
 pub(super) struct Index {
     shift: u32,
@@ -31,26 +29,28 @@ impl Index {
         Self { shift, starts: starts.into() }
     }
 
-    /// The place in `rows`, those of the tokens it was built from, of the first token strictly greater than `key`,
-    /// wrapping to 0.
+    /// Where the tokens with the key's high bits begin.
     #[inline]
-    pub(super) fn successor(&self, rows: &Rows, key: u32) -> usize {
-        let (start, end) = self.run(key);
-        let at = start + rows.at_most(start, end, key);
-        if at == rows.len() { 0 } else { at }
+    pub(super) fn start(&self, key: u32) -> usize {
+        self.starts[self.bucket(key)] as usize
     }
 
-    /// Where the tokens with the key's high bits begin and end.
+    /// Where they end.
     #[inline]
-    pub(super) fn run(&self, key: u32) -> (usize, usize) {
-        let bucket = (key >> self.shift) as usize;
-        (self.starts[bucket] as usize, self.starts[bucket + 1] as usize)
+    pub(super) fn end(&self, key: u32) -> usize {
+        self.starts[self.bucket(key) + 1] as usize
+    }
+
+    #[inline]
+    fn bucket(&self, key: u32) -> usize {
+        (key >> self.shift) as usize
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring::rows::Rows;
 
     fn check(tokens: &[u32]) {
         let index = Index::build(tokens);
@@ -58,7 +58,7 @@ mod tests {
         let around = |&token: &u32| [token.wrapping_sub(1), token, token.wrapping_add(1)];
         for key in tokens.iter().flat_map(around).chain([0, 1, u32::MAX - 1, u32::MAX]) {
             let expected = tokens.partition_point(|&token| token <= key) % tokens.len();
-            assert_eq!(index.successor(&rows, key), expected, "key {key} among {} tokens", tokens.len());
+            assert_eq!(rows.place_after(&index, key), expected, "key {key} among {} tokens", tokens.len());
         }
     }
 

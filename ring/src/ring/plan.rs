@@ -153,19 +153,20 @@ impl Ring {
             }
         };
         let configured = replicas == usize::from(self.options.replication_factor);
+        let stands = configured && self.health.all_stand(op);
         let mut places = [0; BLOCK];
         for block in keys.chunks(BLOCK) {
             for (place, &key) in places.iter_mut().zip(block) {
                 *place = self.topology.successor(key.into()).unwrap_or(0);
             }
             for (&at, &key) in places.iter().zip(block) {
-                let home = self.topology.rows().home(at);
-                let home = home.filter(|home| configured && self.health.stand(home, op));
+                let home = if stands { self.topology.rows().home(at) } else { None };
                 let walked;
                 let (members, selected) = match home {
                     Some(home) => (home, home.len()),
                     None => {
-                        walked = self.select(key.into(), at, op, replicas);
+                        let few = if configured { self.topology.rows().few(at) } else { None };
+                        walked = self.select(key.into(), at, few, op, replicas);
                         (&*walked.0, walked.1)
                     }
                 };

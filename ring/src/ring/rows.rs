@@ -3,8 +3,8 @@
 //! Invariant: rows are sorted by token, no token twice. Where sets are small the token and its set share a cache
 //! line, so that a lookup misses the cache for the index and once more.
 
+use super::few::Few;
 use super::index::Index;
-use crate::replication::Members;
 
 /// Larger replica sets are not precomputed: walks find them at a cost that is small beside that of using them.
 const LARGEST_HOME: usize = 16;
@@ -18,6 +18,15 @@ const MAX_HOME_ENTRIES: usize = 1 << 28;
 pub(super) struct Row<const N: usize> {
     token: u32,
     home: [u16; N],
+}
+
+impl<const N: usize> Row<N> {
+    #[inline]
+    pub(super) fn owner(&self) -> u16 {
+        #[cfg(test)]
+        tests::LOOKED_AT.with(|count| count.set(count.get() + 1));
+        self.home[0]
+    }
 }
 
 /// All rows, with as many members each as a walk selects.
@@ -77,11 +86,9 @@ impl Rows {
 
     #[inline]
     pub(super) fn owner(&self, at: usize) -> u16 {
-        #[cfg(test)]
-        tests::LOOKED_AT.with(|count| count.set(count.get() + 1));
         match self {
-            Rows::Two(rows, _) => rows[at].home[0],
-            Rows::Four(rows, _) => rows[at].home[0],
+            Rows::Two(rows, _) => rows[at].owner(),
+            Rows::Four(rows, _) => rows[at].owner(),
             Rows::Apart { owners, len: 0, .. } => owners[at],
             Rows::Apart { homes, len, .. } => homes[at * len],
         }
@@ -99,25 +106,51 @@ impl Rows {
         }
     }
 
-    /// The place of the first token after `key`, and the members selected from there on, copied, if they are small sets known
-    /// beforehand. What [`home`](Self::home) of the successor is, without a branch on what the key decides and with few stores, so that
-    /// the caches' misses of many lookups overlap.
+    /// The same, if they are at most four.
     #[inline]
-    pub(super) fn home_after(&self, index: &Index, key: u32) -> Option<(usize, Members)> {
+    pub(super) fn few(&self, at: usize) -> Option<Few> {
         match self {
-            Rows::Two(rows, len) => Some(home_after(rows, *len, index, key)),
-            Rows::Four(rows, len) => Some(home_after(rows, *len, index, key)),
+            Rows::Two(rows, len) => Some(Few::of(rows[at].home, *len)),
+            Rows::Four(rows, len) => Some(Few::of(rows[at].home, *len)),
             Rows::Apart { .. } => None,
         }
     }
 
-    /// How many tokens from `start` on are at most `key`; those from `end` on are not.
+    /// The place of the first token after `key`, and the members selected from there on, if they are small sets known
+    /// beforehand. What [`home`](Self::home) of the successor is, without a branch on what the key decides, so that the
+    /// caches' misses of many lookups overlap.
     #[inline]
-    pub(super) fn at_most(&self, start: usize, end: usize, key: u32) -> usize {
+    pub(super) fn home_after(&self, index: &Index, key: u32) -> Option<(usize, Few)> {
         match self {
-            Rows::Two(rows, _) => at_most(rows, |row| row.token, start, end, key),
-            Rows::Four(rows, _) => at_most(rows, |row| row.token, start, end, key),
-            Rows::Apart { tokens, .. } => at_most(tokens, |token| *token, start, end, key),
+            Rows::Two(rows, len) => {
+                let at = place_after(rows, |row| row.token, index, key);
+                Some((at, Few::of(rows[at].home, *len)))
+            }
+            Rows::Four(rows, len) => {
+                let at = place_after(rows, |row| row.token, index, key);
+                Some((at, Few::of(rows[at].home, *len)))
+            }
+            Rows::Apart { .. } => None,
+        }
+    }
+
+    /// The owner of the first token after `key`, wrapping; there is one.
+    #[inline]
+    pub(super) fn owner_after(&self, index: &Index, key: u32) -> u16 {
+        match self {
+            Rows::Two(rows, _) => rows[place_after(rows, |row| row.token, index, key)].owner(),
+            Rows::Four(rows, _) => rows[place_after(rows, |row| row.token, index, key)].owner(),
+            Rows::Apart { tokens, .. } => self.owner(place_after(tokens, |token| *token, index, key)),
+        }
+    }
+
+    /// The place of the first token after `key`, wrapping; there is one.
+    #[inline]
+    pub(super) fn place_after(&self, index: &Index, key: u32) -> usize {
+        match self {
+            Rows::Two(rows, _) => place_after(rows, |row| row.token, index, key),
+            Rows::Four(rows, _) => place_after(rows, |row| row.token, index, key),
+            Rows::Apart { tokens, .. } => place_after(tokens, |token| *token, index, key),
         }
     }
 
@@ -131,30 +164,29 @@ impl Rows {
 const WINDOW: usize = 4;
 
 #[inline]
-fn at_most<T>(rows: &[T], token: impl Fn(&T) -> u32, start: usize, end: usize, key: u32) -> usize {
+fn place_after<T>(rows: &[T], token: impl Fn(&T) -> u32, index: &Index, key: u32) -> usize {
+    let start = index.start(key);
+    let at = start + at_most(rows, token, start, || index.end(key), key);
+    if at == rows.len() { 0 } else { at }
+}
+
+/// How many tokens from `start` on are at most `key`; those from `end` on are not.
+#[inline]
+fn at_most<T>(
+    rows: &[T],
+    token: impl Fn(&T) -> u32,
+    start: usize,
+    end: impl FnOnce() -> usize,
+    key: u32,
+) -> usize {
     let Some(window) = rows[start..].first_chunk::<WINDOW>() else {
-        return rows[start..end].iter().take_while(|row| token(row) <= key).count();
+        return rows[start..].iter().take_while(|row| token(row) <= key).count();
     };
     let count: usize = window.iter().map(|row| usize::from(token(row) <= key)).sum();
     if count < WINDOW {
         return count;
     }
-    WINDOW + rows[start + WINDOW..end].partition_point(|row| token(row) <= key)
-}
-
-#[inline]
-fn home_after<const N: usize>(rows: &[Row<N>], len: usize, index: &Index, key: u32) -> (usize, Members) {
-    let (start, end) = index.run(key);
-    let at = start + at_most(rows, |row| row.token, start, end, key);
-    let at = if at == rows.len() { 0 } else { at };
-    (at, Members::from_buf_and_len(widen(rows[at].home), len))
-}
-
-#[inline]
-fn widen<const N: usize>(home: [u16; N]) -> [u16; 8] {
-    let mut wide = [0; 8];
-    wide[..N].copy_from_slice(&home);
-    wide
+    WINDOW + rows[start + WINDOW..end()].partition_point(|row| token(row) <= key)
 }
 
 fn pack<const N: usize>(
@@ -246,7 +278,7 @@ mod tests {
                 compared.set(compared.get() + 1);
                 *token
             };
-            assert_eq!(at_most(&tokens, token, 0, tokens.len(), key), key as usize + 1);
+            assert_eq!(at_most(&tokens, token, 0, || tokens.len(), key), key as usize + 1);
             assert!(compared.get() <= 22, "{} comparisons for key {key}", compared.get());
         }
     }
@@ -285,7 +317,11 @@ mod tests {
                 assert_eq!(rows.home(at), known.then_some(&walk[..selects]), "{selects} from {at}");
                 let copied = rows.home_after(&Index::build(&tokens), tokens[at].wrapping_sub(1));
                 let known = rows.home(at).filter(|home| home.len() <= 4);
-                assert_eq!(copied.as_ref().map(|(at, home)| (*at, &**home)), known.map(|home| (at, home)));
+                assert_eq!(
+                    copied.map(|(at, home)| (at, home.members().to_vec())),
+                    known.map(|home| (at, home.to_vec()))
+                );
+                assert_eq!(rows.owner_after(&Index::build(&tokens), tokens[at].wrapping_sub(1)), owners[at]);
             }
         }
     }
@@ -293,13 +329,11 @@ mod tests {
     #[test]
     fn a_run_is_counted_wherever_it_begins_and_however_long_it_is() {
         let tokens: Box<[u32]> = (0..40).map(|at| at * 2).collect();
-        for selects in [0, 1, 3, 6] {
-            let rows = Rows::build(tokens.clone(), (0..40).collect(), selects, |member| member);
-            for start in 0..=40_usize {
-                for key in 0..84_u32 {
-                    let end = tokens.partition_point(|&token| token <= key).max(start);
-                    assert_eq!(rows.at_most(start, end, key), end - start, "from {start}, key {key}");
-                }
+        for start in 0..=40_usize {
+            for key in 0..84_u32 {
+                let end = tokens.partition_point(|&token| token <= key).max(start);
+                let count = at_most(&tokens, |token| *token, start, || end, key);
+                assert_eq!(count, end - start, "from {start}, key {key}");
             }
         }
     }

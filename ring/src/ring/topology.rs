@@ -9,7 +9,8 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
-use super::health::Health;
+use super::few::{self, Few, Met};
+use super::health::{Beyond, Health};
 use super::rows::Rows;
 use super::{Options, Ring};
 use crate::error::BuildError;
@@ -23,7 +24,7 @@ use crate::token::{Token, TokenSet};
 
 /// Tokens a walk looks at one by one. It usually needs fewer than ten; one that must pass over a whole
 /// zone would need almost all tokens, so beyond this it looks for the nearest members instead.
-const MAX_STEPS: usize = 64;
+pub(super) const MAX_STEPS: usize = 64;
 
 /// How many of the nearest members are looked for at once: as many as a selection holds on the stack. A
 /// selection that has outgrown that has many to go, and looks for more with every pass.
@@ -144,14 +145,45 @@ impl Topology {
     /// The place of the first token strictly greater than `key`, wrapping.
     #[inline]
     pub(crate) fn successor(&self, key: Token) -> Option<usize> {
-        Some(self.index.as_ref()?.successor(&self.rows, key.0))
+        Some(self.rows.place_after(self.index.as_ref()?, key.0))
+    }
+
+    /// The owner of the first token strictly greater than `key`, wrapping.
+    #[inline]
+    pub(super) fn owner_after(&self, key: Token) -> Option<u16> {
+        Some(self.rows.owner_after(self.index.as_ref()?, key.0))
     }
 
     /// The place of the first token after `key`, and the members that a walk from there selects if none of them extends,
     /// where they are few and known beforehand.
     #[inline]
-    pub(super) fn home_after(&self, key: Token) -> Option<(usize, Members)> {
+    pub(super) fn home_after(&self, key: Token) -> Option<(usize, Few)> {
         self.rows.home_after(self.index.as_ref()?, key.0)
+    }
+
+    /// What [`walk_past`](Self::walk_past) finds where that takes few steps, without a branch on whom it meets: of `home`,
+    /// which is that of the token at `at`, those that do not extend `op` are `settled`.
+    #[inline]
+    pub(super) fn pass(
+        &self,
+        at: usize,
+        home: Few,
+        replicas: usize,
+        health: &Health,
+        op: Operation,
+    ) -> Option<Passed> {
+        let beyond = health.beyond(op);
+        if home.len() == self.group_count {
+            // All of a group extend or none: the first of each is in the home, and the walk would go on over all tokens.
+            let selected = usize::from(beyond.settleable) + usize::from(beyond.others);
+            return beyond.is_pure.then_some(Passed::Home { selected });
+        }
+        let wanted = replicas.min(beyond.settleable.into());
+        if wanted < self.selects(replicas) {
+            return None;
+        }
+        let Met { settled, past } = few::walk(&self.rows, at, wanted, &self.groups, health, op)?;
+        Some(Passed::Walked { settled, selected: settled.len() + past })
     }
 
     /// As [`walk`](Self::walk) for an operation that no state both serves and extends: the members that do not extend,
@@ -164,10 +196,11 @@ impl Topology {
         health: &Health,
         op: Operation,
     ) -> Option<(Members, usize)> {
-        let (settleable, others) = health.settleable(op);
+        let Beyond { settleable, others, is_pure } = health.beyond(op);
+        let (settleable, others) = (usize::from(settleable), usize::from(others));
         if let Some(home) = self.rows.home(at)
             && home.len() == self.group_count
-            && home.iter().all(|&member| health.is_pure(self.groups[usize::from(member)], op))
+            && is_pure
         {
             // All of a group extend or none, so the first of each is known, and the walk would go on over all tokens.
             let settled: Members =
@@ -305,6 +338,14 @@ impl Topology {
         }
         keys.into_iter()
     }
+}
+
+/// Who is selected where some extend, and how many with them.
+pub(super) enum Passed {
+    /// Of the home those that do not extend.
+    Home { selected: usize },
+    /// These, and some that extend.
+    Walked { settled: Few, selected: usize },
 }
 
 /// Members by their distance; twice as many as are wanted, so that those too far are sorted out seldom.
