@@ -15,15 +15,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_agent::clock::{Clock, monotonic_ns};
-use forebay_ring::disk::StdDisk;
+use forebay_ring::disk::{Disk, StdDisk};
 use forebay_ring::lifecycle::{
     Caretaker, CaretakerOptions, Driver, Forget, Home, Now, OptionsError, Remark, Report, Watcher,
     WatcherOptions,
 };
-use forebay_ring::store::StoreError;
+use forebay_ring::store::{GossipStore, Store, StoreError};
 use forebay_ring::{BuildError, Operation, Options, Ring};
 
-use crate::config::{Config, Store, Target};
+use crate::config::{self, Config, Target};
 use crate::excerpt::Excerpt;
 use crate::members::Members;
 
@@ -55,7 +55,7 @@ pub enum RingError {
     #[error("the ring's store {store:?} cannot be opened")]
     Store {
         /// Which.
-        store: Store,
+        store: config::Store,
         /// Why.
         source: StoreError,
     },
@@ -80,6 +80,8 @@ struct Shared {
     members: Members,
     heartbeat_timeout: Duration,
     forget: Option<Forget>,
+    /// The store, if it is one of nodes that tell each other.
+    gossip: Option<GossipStore>,
 }
 
 impl Cluster {
@@ -89,25 +91,12 @@ impl Cluster {
     /// # Errors
     /// [`RingError`]. A store that is not to be reached now is none: it is tried again and again.
     pub async fn open(config: &Config, has_children: bool, clock: Clock) -> Result<Self, RingError> {
-        let lifecycler = &config.ingester.lifecycler;
-        check_heartbeats(lifecycler.heartbeat_period, lifecycler.ring.heartbeat_timeout)?;
-        check_final_sleep(lifecycler.final_sleep, config.shutdown_timeout)?;
+        let (heartbeats, stop) = (&config.ingester.lifecycler, config.shutdown_timeout);
+        check_heartbeats(heartbeats.heartbeat_period, heartbeats.ring.heartbeat_timeout)?;
+        check_final_sleep(heartbeats.final_sleep, stop)?;
         let (store, ears) = store::open(config, has_children, clock).await?;
-        let home = Home {
-            store,
-            disk: Arc::new(StdDisk),
-            token_file: token_file(config),
-            time_out: STORE_TIMEOUT,
-            clock: Arc::new(move || Now { mono_ns: monotonic_ns(), unix_ns: clock.wall_ns() }),
-            reporter: Arc::new(report),
-        };
-        let options = Options {
-            replication_factor: config.common.replication_factor,
-            zone_awareness: lifecycler.ring.zone_awareness_enabled,
-            heartbeat_timeout: lifecycler.ring.heartbeat_timeout,
-            ..Options::default()
-        };
-        let cluster = Self::watch(home, options, config.ingester.autoforget_unhealthy)?;
+        let gossip = ears.as_ref().map(|ears| ears.store().clone());
+        let cluster = Self::begin(store, Arc::new(StdDisk), config, clock, gossip)?;
         if let Some(ears) = ears {
             cluster.members().set_heard(false);
             let members = cluster.members().clone();
@@ -116,12 +105,55 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn watch(home: Home, ring: Options, autoforget: bool) -> Result<Self, BuildError> {
+    /// Begins to watch a store that is open, in a simulation whose processes share it and have a disk each.
+    ///
+    /// # Errors
+    /// [`RingError::Build`].
+    pub fn simulated(
+        store: Arc<dyn Store>,
+        disk: Arc<dyn Disk>,
+        config: &Config,
+        clock: Clock,
+    ) -> Result<Self, RingError> {
+        Ok(Self::begin(store, disk, config, clock, None)?)
+    }
+
+    fn begin(
+        store: Arc<dyn Store>,
+        disk: Arc<dyn Disk>,
+        config: &Config,
+        clock: Clock,
+        gossip: Option<GossipStore>,
+    ) -> Result<Self, BuildError> {
+        let home = Home {
+            store,
+            disk,
+            token_file: token_file(config),
+            time_out: STORE_TIMEOUT,
+            clock: Arc::new(move || Now { mono_ns: monotonic_ns(), unix_ns: clock.wall_ns() }),
+            reporter: Arc::new(report),
+        };
+        let ring = &config.ingester.lifecycler.ring;
+        let options = Options {
+            replication_factor: config.common.replication_factor,
+            zone_awareness: ring.zone_awareness_enabled,
+            heartbeat_timeout: ring.heartbeat_timeout,
+            ..Options::default()
+        };
+        Self::watch(home, options, config.ingester.autoforget_unhealthy, gossip)
+    }
+
+    fn watch(
+        home: Home,
+        ring: Options,
+        autoforget: bool,
+        gossip: Option<GossipStore>,
+    ) -> Result<Self, BuildError> {
         let heartbeat_timeout = ring.heartbeat_timeout;
         let forget = autoforget.then(|| Forget { after: heartbeat_timeout, ..Forget::default() });
         let watcher = Watcher::spawn(&home, WatcherOptions { ring, ..WatcherOptions::default() })?;
         let members = Members::new(watcher.ring());
-        Ok(Self { shared: Arc::new(Shared { home, watcher, members, heartbeat_timeout, forget }) })
+        Ok(Self { shared: Arc::new(Shared { home, watcher, members, heartbeat_timeout, forget, gossip }) })
     }
 
     /// The ingesters.
@@ -200,7 +232,8 @@ fn check_final_sleep(sleep: Duration, stop: Duration) -> Result<(), RingError> {
 pub(crate) fn advertised(config: &Config, bound: SocketAddr) -> Result<String, RingError> {
     let lifecycler = &config.ingester.lifecycler;
     let port = if lifecycler.port == 0 { bound.port() } else { lifecycler.port };
-    let is_shared = matches!(lifecycler.ring.kvstore.store, Some(Store::Etcd | Store::Gossip));
+    let is_shared =
+        matches!(lifecycler.ring.kvstore.store, Some(config::Store::Etcd | config::Store::Gossip));
     if is_shared && lifecycler.address.is_empty() && bound.ip().is_loopback() {
         tracing::warn!("ingesters of other hosts are told {bound}, where they reach nobody but themselves");
     }

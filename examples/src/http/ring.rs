@@ -173,7 +173,8 @@ fn wants_json(headers: &HeaderMap) -> bool {
 fn operation(params: &Params) -> Result<(&'static str, Operation), Failure> {
     match params.text("operation") {
         None | Some("write") => Ok(("write", Operation::WRITE)),
-        Some("read") => Ok(("read", Operation::READ)),
+        // Reads ask all that may hold a key, whatever their states.
+        Some("read") => Ok(("read", Operation::REPORTING)),
         Some(other) => Err(Failure::bad_request(format_args!(
             "parameter operation is {:?}, neither write nor read",
             Excerpt(other)

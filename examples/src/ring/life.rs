@@ -24,6 +24,8 @@ use crate::ingester::Ingester;
 
 /// How often the log is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often it is looked whether it may join.
+const LOOK_AT_START: Duration = Duration::from_millis(10);
 /// How long the store is given to take that the ingester has left, once it lingers no more.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -117,18 +119,26 @@ impl<F: Fs> Life<F> {
         Ok(Self { driver, hold, unregister, join_after, final_sleep: lifecycler.final_sleep })
     }
 
-    /// The log is replayed: it joins, after a while if it is to wait.
+    /// The log is replayed: it is back, or joins, after a while if it is to wait before that.
     pub fn recovered(&self, ingester: Ingester<F>) {
         // Told a second time it is the same one.
         let _ = self.hold.ingester.set(ingester);
         if self.join_after.is_zero() {
             return self.driver.recovered();
         }
+        // Whoever holds the driver keeps it alive.
         let (driver, wait) = (Arc::downgrade(&self.driver), self.join_after);
         tokio::spawn(async move {
-            tokio::time::sleep(wait).await;
-            if let Some(driver) = driver.upgrade() {
-                driver.recovered();
+            let mut waited = Duration::ZERO;
+            while let Some(driver) = driver.upgrade() {
+                let Status { phase, returning, .. } = driver.status();
+                let is_loaded = !matches!(phase, Phase::New | Phase::Loading);
+                if is_loaded && (returning || waited >= wait) {
+                    return driver.recovered();
+                }
+                drop(driver);
+                tokio::time::sleep(LOOK_AT_START).await;
+                waited += LOOK_AT_START;
             }
         });
     }

@@ -113,7 +113,16 @@ fn time(unix_ns: i64) -> String {
 pub async fn show_forever(cluster: Cluster, shows: bool, told: impl Fn(usize)) {
     let mut members = cluster.shared.watcher.members();
     let mut shown = Shown::default();
+    let mut lives = Lives::default();
     loop {
+        if let Some(gossip) = &cluster.shared.gossip
+            && let Some(many) = lives.grown_to(gossip.lives().await)
+        {
+            tracing::warn!(
+                lives = many,
+                "nodes of the ring tell each other of many that have ended, and hear nobody at some 3000"
+            );
+        }
         let ring = cluster.members().ring();
         let known = Arc::clone(&members.borrow_and_update());
         if shows {
@@ -124,6 +133,24 @@ pub async fn show_forever(cluster: Cluster, shows: bool, told: impl Fn(usize)) {
         if let Ok(Err(_)) = tokio::time::timeout(SHOW, members.changed()).await {
             return;
         }
+    }
+}
+
+/// How many lives of nodes were told of.
+#[derive(Debug, Default)]
+struct Lives(usize);
+
+impl Lives {
+    /// The store speaks of so many as the time to act.
+    const MANY: usize = 2_000;
+
+    /// So many, if they are a tenth more than were told of last.
+    fn grown_to(&mut self, lives: usize) -> Option<usize> {
+        let is_news = lives >= Self::MANY && lives >= self.0 + self.0 / 10;
+        is_news.then(|| {
+            self.0 = lives + 1;
+            lives
+        })
     }
 }
 
@@ -151,5 +178,18 @@ impl Shown {
             metrics::gauge!("forebay_ring_ownership_ratio", "instance" => instance.id.to_string()).set(share);
         }
         (self.owners, self.ring) = (owners, Some(Arc::clone(ring)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_lives_are_told_once_and_again_when_they_are_a_tenth_more() {
+        let mut lives = Lives::default();
+        let told =
+            [3, 1_999, 2_000, 2_000, 2_199, 2_300, 2_400, 2_600].map(|count| lives.grown_to(count).is_some());
+        assert_eq!(told, [false, false, true, false, false, true, false, true]);
     }
 }

@@ -42,6 +42,10 @@ pub(super) struct Ears {
 }
 
 impl Ears {
+    pub(super) fn store(&self) -> &GossipStore {
+        &self.store
+    }
+
     /// Waits until the others were heard: all of them, as the store has it. One that none has answered waits for the
     /// first of them and some rounds more; one that asks nobody is asked by those who know it, if there are any.
     pub(super) async fn hear(self, members: Members) {

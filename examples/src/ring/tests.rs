@@ -5,6 +5,7 @@ use std::path::Path;
 use forebay_agent::clock::Deadline;
 use forebay_circuit::Breaker;
 use forebay_ring::disk::MemoryDisk;
+use forebay_ring::lifecycle::Phase;
 use forebay_ring::store::{MemoryStore, Trouble};
 use forebay_tenant::{Limits, Overrides};
 use forebay_wal::aio::AsyncWal;
@@ -35,7 +36,7 @@ fn watch(store: &MemoryStore, autoforget: bool) -> Cluster {
         clock: Arc::new(|| Now { mono_ns: monotonic_ns(), unix_ns: 1 }),
         reporter: Arc::new(|_| {}),
     };
-    Cluster::watch(home, Options { replication_factor: 1, ..Options::default() }, autoforget).unwrap()
+    Cluster::watch(home, Options { replication_factor: 1, ..Options::default() }, autoforget, None).unwrap()
 }
 
 fn config(id: &str) -> Config {
@@ -108,6 +109,27 @@ async fn one_that_is_stopped_while_it_waits_to_join_leaves() {
     life.leave(Deadline::after(MINUTE)).await.unwrap();
     assert!(cluster.until(Duration::from_secs(1), |ring| ring.instance("a").is_none()).await);
     assert_eq!(state(&cluster, "a").as_deref(), Some("LEFT"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_one_that_joins_waits_to_join() {
+    let store = MemoryStore::default();
+    let cluster = cluster(&store);
+    let mut config = config("a");
+    config.ingester.lifecycler.join_after = MINUTE * 10;
+    let begin = async || {
+        let life = Life::begin(&cluster, &config, HERE).unwrap();
+        life.recovered(ingester(&SimFs::new(1)).await);
+        life
+    };
+    let life = begin().await;
+    assert!(!cluster.until_active("a", Some(HERE), MINUTE * 9).await);
+    assert!(cluster.until_active("a", Some(HERE), MINUTE * 2).await);
+    // As in a crash.
+    drop(life);
+    let life = begin().await;
+    cluster.until(MINUTE, |_| life.status().heartbeat_ns.is_some()).await;
+    assert!(cluster.until(MINUTE, |_| life.status().phase == Phase::Active).await);
 }
 
 #[tokio::test(start_paused = true)]
