@@ -1,7 +1,8 @@
-//! The push path on simulated disks, whole and from one seed: a distributor, three ingesters with a disk each, one
-//! store, one querier, on a paused clock. Disks lose what was not synced, operations of disk, object store and index
-//! fail, ingesters die in the middle of a push or of a flush and come back. Whatever happens, what was acknowledged is
-//! read back, each line once, and no index entry leads to nothing.
+//! The push path on simulated disks, whole and from one seed: a distributor, three ingesters with a disk each that live in
+//! a ring, one store, one querier, on a paused clock. Disks lose what was not synced, operations of disk, object store and
+//! index fail, ingesters die in the middle of a push or of a flush and come back, those whose log failed leave the ring, and
+//! the ring's store is away at times. Whatever happens, what was acknowledged is read back, each line once, and no index
+//! entry leads to nothing.
 //!
 //! `FOREBAY_SEEDS=1000 cargo test --release --test simulation` runs more seeds; a failure names its seed.
 

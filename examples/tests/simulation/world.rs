@@ -1,4 +1,4 @@
-//! Ingesters on simulated disks, what is pushed at them, and what must come back.
+//! Ingesters on simulated disks that live in a ring, what is pushed at them, and what must come back.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,11 +16,13 @@ use forebay_examples::distributor::{Distributor, Outcome};
 use forebay_examples::index::{Index, Span};
 use forebay_examples::ingester::Ingester;
 use forebay_examples::logql::{Logs, Metric, Query, RangeAggregation, RangeFunction};
-use forebay_examples::members::Members;
 use forebay_examples::pipeline::{distributor_options, ingester_options};
 use forebay_examples::push::{LabelSet, Line, Stream};
 use forebay_examples::query::{Grid, LogQuery, MetricQuery, Querier, reads};
+use forebay_examples::ring::{self, Cluster};
 use forebay_examples::storage::{Storage, path};
+use forebay_ring::disk::MemoryDisk;
+use forebay_ring::store::{MemoryStore, Trouble};
 use forebay_tenant::{Limits, Overrides};
 use forebay_wal::aio::AsyncWal;
 use forebay_wal::fs::sim::{Fault, SimFs, Survive};
@@ -64,15 +66,35 @@ impl Chance {
     }
 }
 
+/// An ingester's life in the ring, and who looks after its log. Dropped, both end as in a crash.
+struct Member {
+    _cluster: Cluster,
+    _life: ring::Life<SimFs>,
+    minds_log: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.minds_log.abort();
+    }
+}
+
 pub(crate) struct World {
     chance: Chance,
     config: Config,
     clock: Clock,
     overrides: Arc<Overrides>,
     shared: Arc<Shared>,
-    members: Members,
+    /// Where the records of the ring are.
+    ring: MemoryStore,
+    /// The ring as who sends and asks knows it.
+    cluster: Cluster,
     /// The current ones.
     ingesters: Vec<Arc<dyn IngesterClient>>,
+    /// How they live in the ring; `None` while one is started.
+    members: Vec<Option<Member>>,
+    /// Where their tokens are.
+    token_disks: Vec<MemoryDisk>,
     distributor: Distributor,
     disks: Vec<SimFs>,
     /// The current one of each ingester.
@@ -93,6 +115,7 @@ impl World {
         config.ingester.chunk_target_size = 2048;
         config.ingester.chunk_idle_period = Duration::from_secs(5);
         config.ingester.flush_check_period = Duration::from_millis(200);
+        config.ingester.lifecycler.tokens_file_path = Some("/tokens".into());
         // Little memory: chunks are stored while the log is replayed, and pushes are refused.
         config.ingester.memory_limit = if seed.is_multiple_of(3) { 16 << 10 } else { 1 << 20 };
         let clock = Clock::simulated(START_NS);
@@ -101,9 +124,12 @@ impl World {
             ingestion_burst_size_mb: 1e6,
             ..Limits::default()
         }));
-        let members = Members::fixed(copies, &IDS).unwrap();
+        let ring = MemoryStore::default();
+        let disk = Arc::new(MemoryDisk::default());
+        let cluster = Cluster::simulated(Arc::new(ring.clone()), disk, &config, clock).unwrap();
         let options = distributor_options(&config);
-        let distributor = Distributor::new(members.clone(), Arc::clone(&overrides), clock, options).unwrap();
+        let members = cluster.members().clone();
+        let distributor = Distributor::new(members, Arc::clone(&overrides), clock, options).unwrap();
         let disks: Vec<_> = (0..NODES as u64).map(|node| SimFs::new(seed ^ node)).collect();
         let lives = disks.iter().map(|disk| Life::new(disk.clone())).collect();
         let (acked, history) = (BTreeMap::new(), Vec::new());
@@ -114,8 +140,11 @@ impl World {
             clock,
             overrides,
             shared: Arc::default(),
-            members,
+            ring,
+            cluster,
             ingesters,
+            members: (0..NODES).map(|_| None).collect(),
+            token_disks: (0..NODES).map(|_| MemoryDisk::default()).collect(),
             distributor,
             disks,
             lives,
@@ -126,7 +155,16 @@ impl World {
         for node in 0..NODES {
             world.start(node).await;
         }
+        world.until_all_take_writes().await;
         world
+    }
+
+    /// Waits until the ring is as if nothing had been.
+    pub(crate) async fn until_all_take_writes(&self) {
+        self.ring.set_trouble(Trouble::None);
+        for id in IDS {
+            assert!(self.cluster.until_active(id, None, Duration::from_secs(60)).await, "{id} is not back");
+        }
     }
 
     /// The store as it is reached in `life`.
@@ -139,6 +177,11 @@ impl World {
 
     /// Starts ingester `node` on its disk.
     async fn start(&mut self, node: usize) {
+        let mut config = self.config.clone();
+        config.common.instance_id = IDS[node].to_owned();
+        let (ring, disk) = (Arc::new(self.ring.clone()), Arc::new(self.token_disks[node].clone()));
+        let cluster = Cluster::simulated(ring, disk, &config, self.clock).unwrap();
+        let life = ring::Life::begin(&cluster, &config, IDS[node]).unwrap();
         let options = || Options {
             segment_bytes: 8 << 10,
             max_log_bytes: Some(256 << 10),
@@ -153,8 +196,12 @@ impl World {
         let options = ingester_options(&self.config).unwrap();
         let storage = self.storage(&self.lives[node]);
         let ingester = Ingester::start(log, storage, Arc::clone(&self.overrides), self.clock, options);
-        let ingester: Arc<dyn IngesterClient> = Arc::new(ingester.await.unwrap());
-        self.members.serve(IDS[node], Arc::clone(&ingester));
+        let ingester = ingester.await.unwrap();
+        life.recovered(ingester.clone());
+        let minds_log = tokio::spawn(life.clone().mind_log());
+        self.members[node] = Some(Member { _cluster: cluster, _life: life, minds_log });
+        let ingester: Arc<dyn IngesterClient> = Arc::new(ingester);
+        self.cluster.members().serve(IDS[node], Arc::clone(&ingester));
         match self.ingesters.get_mut(node) {
             Some(before) => *before = ingester,
             None => self.ingesters.push(ingester),
@@ -169,6 +216,7 @@ impl World {
             _ => Survive::Seeded(self.chance.next()),
         };
         self.lives[node].end();
+        self.members[node] = None;
         self.disks[node] = self.disks[node].crash(survive);
         self.lives[node] = Life::new(self.disks[node].clone());
         self.start(node).await;
@@ -254,6 +302,14 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(self.chance.below(1000))).await;
                 self.crash(node).await;
             }
+            93..95 => {
+                // The ring's store is away, for long enough at times that all are silent.
+                let trouble = if self.chance.below(2) == 0 { Trouble::Fails } else { Trouble::Hangs };
+                self.ring.set_trouble(trouble);
+                tokio::time::sleep(Duration::from_secs(self.chance.below(100))).await;
+                self.push(1).await;
+                self.until_all_take_writes().await;
+            }
             _ => tokio::time::sleep(Duration::from_millis(self.chance.below(4000))).await,
         }
     }
@@ -295,7 +351,7 @@ impl World {
     pub(crate) async fn verify(&mut self) {
         self.stored().await;
         let querier = Querier::new(
-            self.members.clone(),
+            self.cluster.members().clone(),
             self.storage(&Life::new(SimFs::new(0))),
             distributor_options(&self.config).requirements,
         );
