@@ -345,8 +345,8 @@ impl Builder {
     /// A block is full by its raw bytes, or by entries too small to have many.
     fn head_is_full(&self) -> bool {
         let BuilderOptions { block_size, limits, .. } = self.options;
-        let least_bytes = if self.options.format == Format::Columnar { 64 } else { 4 };
-        let max_entries = (block_size / least_bytes).clamp(1, limits.max_entries_per_block.max(1));
+        let most = if self.options.format == Format::Columnar { block_size / 64 } else { block_size / 4 };
+        let max_entries = most.clamp(1, limits.max_entries_per_block.max(1));
         self.head.raw_bytes() >= block_size || self.head.len() >= max_entries || self.head.is_full()
     }
 
@@ -478,8 +478,8 @@ impl Builder {
     /// What is stored now, to be read without the builder.
     ///
     /// Takes a few reference counts for each block that overlaps the range, and one for each page of the open block,
-    /// and copies no entry: cheap enough under a lock. The first append after it copies the last page of each kind, 88 KiB
-    /// in all at most, if the snapshot still lives.
+    /// and copies the last entries, at most 3 KiB: cheap enough under a lock. An append soon after it copies the last page
+    /// of each kind, 88 KiB in all at most, if the snapshot still lives.
     pub fn snapshot(&self, range: impl Into<TimeRange>) -> Snapshot {
         let BuilderOptions { format, codec, limits, .. } = self.options;
         let range = range.into();

@@ -1,7 +1,8 @@
 //! The open block: entries in the order they came, with an index by time that is made only if they came out
 //! of order. Appending takes amortised constant time whatever the order; an exact duplicate of an entry that
 //! is in the block is recognised by its hash and dropped. An entry newer than all others is none, so as long as
-//! time moves on nothing is hashed. A clone shares all pages, and appending next to it copies one.
+//! time moves on nothing is hashed. A clone shares all pages but for the last few entries, and appending next to it copies
+//! one.
 
 mod seen;
 

@@ -1,5 +1,6 @@
-//! Items in pages that clones share: a clone copies no item, and what is pushed to it, or to what it was cloned from,
-//! copies one page. A part that is pushed at once lies in one page as a whole.
+//! Items in pages that clones share: a clone copies a kibibyte, and what is pushed to it, or to what it was cloned from,
+//! copies one page. A part that is pushed at once lies in one page as a whole. The last items wait outside of their page
+//! until they are some: whether somebody shares it is asked once for all of them.
 
 use std::sync::Arc;
 
@@ -7,6 +8,10 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub(crate) struct Pages<T, const BITS: u32> {
     pages: Vec<Arc<Page<T, BITS>>>,
+    /// The last items of the last page, behind those that are in it.
+    tail: Vec<T>,
+    /// How many of the last page are in it.
+    filled: usize,
     /// What all pages have taken.
     bytes: usize,
 }
@@ -25,7 +30,7 @@ impl<T: Copy, const BITS: u32> Clone for Page<T, BITS> {
 
 impl<T, const BITS: u32> Default for Pages<T, BITS> {
     fn default() -> Self {
-        Self { pages: Vec::new(), bytes: 0 }
+        Self { pages: Vec::new(), tail: Vec::new(), filled: 0, bytes: 0 }
     }
 }
 
@@ -35,6 +40,11 @@ impl<T: Copy, const BITS: u32> Pages<T, BITS> {
     const MAX_PAGES: usize = 1 << (u32::BITS - BITS);
     /// The first page of an idle stream is small.
     const LEAST: usize = Self::PAGE / 64;
+    /// Items that wait at most: a kibibyte, and less than a page.
+    const TAIL: usize = {
+        let kibibyte = (1 << 10) / size_of::<T>();
+        if kibibyte < Self::PAGE / 4 { kibibyte } else { Self::PAGE / 4 }
+    };
 
     /// Adds a part in amortised constant time for each item; its place. Parts of one item have the places 0, 1, 2 and
     /// so on.
@@ -45,24 +55,63 @@ impl<T: Copy, const BITS: u32> Pages<T, BITS> {
         if part.is_empty() {
             return 0;
         }
-        if self.pages.last().is_none_or(|page| page.0.len() + part.len() > Self::PAGE) {
-            let least = if self.pages.is_empty() { Self::LEAST } else { Self::PAGE };
-            let page = Vec::with_capacity(part.len().max(least));
-            self.bytes += page.capacity() * size_of::<T>();
-            self.pages.push(Arc::new(Page(page)));
+        let start = self.filled + self.tail.len();
+        if self.pages.is_empty()
+            || self.tail.len() + part.len() > Self::TAIL
+            || start + part.len() > Self::PAGE
+        {
+            return self.push_behind(part);
         }
-        let number = self.pages.len() - 1;
-        let page = self.pages.last_mut().expect("a page was pushed if there was none with room");
+        self.tail.extend_from_slice(part);
+        self.place(start)
+    }
+
+    /// The same where nothing may wait before it.
+    fn push_behind(&mut self, part: &[T]) -> u32 {
+        self.settle();
+        if self.pages.is_empty() || self.filled + part.len() > Self::PAGE {
+            self.pages.push(Arc::new(Page(Vec::new())));
+            self.filled = 0;
+        }
+        let start = self.filled;
+        if part.len() > Self::TAIL {
+            self.put(part);
+        } else {
+            self.tail.extend_from_slice(part);
+        }
+        self.place(start)
+    }
+
+    #[inline]
+    fn place(&self, start: usize) -> u32 {
+        let place = (self.pages.len() - 1) << BITS | start;
+        u32::try_from(place).expect("pages are full before their places do not fit")
+    }
+
+    /// Puts what waits where it belongs.
+    fn settle(&mut self) {
+        if !self.tail.is_empty() {
+            let mut tail = std::mem::take(&mut self.tail);
+            self.put(&tail);
+            tail.clear();
+            self.tail = tail;
+        }
+    }
+
+    /// Appends items to the last page, a copy of it if it is shared.
+    fn put(&mut self, part: &[T]) {
+        let least = if self.pages.len() == 1 { Self::LEAST } else { Self::PAGE };
+        let page = self.pages.last_mut().expect("a page was pushed for them");
         let before = page.0.capacity();
         let items = &mut Arc::make_mut(page).0;
-        let start = items.len();
-        if items.capacity() - start < part.len() {
-            items.reserve_exact((2 * before).min(Self::PAGE).max(start + part.len()) - start);
+        let end = items.len() + part.len();
+        if items.capacity() < end {
+            items.reserve_exact((2 * before).min(Self::PAGE).max(least).max(end) - items.len());
         }
         // A copy may have another capacity than its source.
         self.bytes = self.bytes - before * size_of::<T>() + items.capacity() * size_of::<T>();
         items.extend_from_slice(part);
-        u32::try_from(number << BITS | start).expect("pages are full before their places do not fit")
+        self.filled = items.len();
     }
 
     /// The part of that place and length.
@@ -72,13 +121,18 @@ impl<T: Copy, const BITS: u32> Pages<T, BITS> {
         if length == 0 {
             return Some(&[]);
         }
-        let start = place & (Self::PAGE - 1);
-        self.pages.get(place >> BITS)?.0.get(start..start + length)
+        let (number, start) = (place >> BITS, place & (Self::PAGE - 1));
+        let page = &self.pages.get(number)?.0;
+        if start < page.len() || number + 1 < self.pages.len() {
+            return page.get(start..start + length);
+        }
+        let start = start - page.len();
+        self.tail.get(start..start + length)
     }
 
     /// Every item in the order they were pushed in.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.pages.iter().flat_map(|page| &page.0)
+        self.pages.iter().flat_map(|page| &page.0).chain(&self.tail)
     }
 
     /// Whether another page would have places that do not fit.
@@ -88,6 +142,8 @@ impl<T: Copy, const BITS: u32> Pages<T, BITS> {
 
     /// Gives back the room for more.
     pub(crate) fn shrink(&mut self) {
+        self.settle();
+        self.tail = Vec::new();
         if let Some(Page(items)) = self.pages.last_mut().and_then(Arc::get_mut) {
             let before = items.capacity();
             items.shrink_to_fit();
@@ -99,7 +155,11 @@ impl<T: Copy, const BITS: u32> Pages<T, BITS> {
     pub(crate) fn memory_bytes(&self) -> usize {
         // A page that is shared has two counts before it.
         let shared = 2 * size_of::<usize>() + size_of::<Page<T, BITS>>();
-        self.bytes + self.pages.len() * shared + self.pages.capacity() * size_of::<Arc<Page<T, BITS>>>()
+        let tail = self.tail.capacity() * size_of::<T>();
+        self.bytes
+            + tail
+            + self.pages.len() * shared
+            + self.pages.capacity() * size_of::<Arc<Page<T, BITS>>>()
     }
 }
 
@@ -135,12 +195,18 @@ mod tests {
     #[test]
     fn what_is_pushed_after_a_clone_copies_one_page_and_is_not_seen_by_it() {
         let mut pages = Small::default();
-        (0..1000u32).for_each(|n| assert_eq!(pages.push(&[n.to_le_bytes()[0]]), n));
+        (0..900u32).for_each(|n| assert_eq!(pages.push(&[n.to_le_bytes()[0]]), n));
         let clone = pages.clone();
+        let shared =
+            |pages: &Small| pages.pages.iter().zip(&clone.pages).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
         pages.push(b"x");
-        assert_eq!((pages.iter().count(), clone.iter().count()), (1001, 1000));
-        let shared = pages.pages.iter().zip(&clone.pages).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
-        assert_eq!(shared, clone.pages.len() - 1);
+        assert_eq!((pages.iter().count(), clone.iter().count()), (901, 900));
+        assert_eq!(shared(&pages), clone.pages.len(), "one item waits");
+        // As many as the page has room for, but too many to wait.
+        assert_eq!(pages.push(&[b'y'; Small::TAIL + 1]), 901);
+        assert_eq!(shared(&pages), clone.pages.len() - 1);
+        assert_eq!((clone.iter().count(), clone.get(900, 1)), (900, None));
+        assert_eq!((pages.get(900, 1), pages.get(901, 1)), (Some(&b"x"[..]), Some(&b"y"[..])));
     }
 
     #[test]
