@@ -20,7 +20,9 @@ const CHUNK: usize = 1 << 16;
 const CHUNK_HEADER: usize = 8;
 
 thread_local! {
-    static ENCODER: RefCell<Encoder> = RefCell::new(Encoder::new());
+    /// And room for what it makes of one chunk.
+    static ENCODER: RefCell<(Encoder, Vec<u8>)> =
+        RefCell::new((Encoder::new(), vec![0; max_compress_len(CHUNK)]));
 }
 
 pub(crate) fn compress(plain: &[u8], out: &mut Vec<u8>) {
@@ -28,10 +30,9 @@ pub(crate) fn compress(plain: &[u8], out: &mut Vec<u8>) {
         return;
     }
     out.extend_from_slice(&IDENTIFIER);
-    ENCODER.with_borrow_mut(|encoder| {
-        let mut room = vec![0; max_compress_len(plain.len().min(CHUNK))];
+    ENCODER.with_borrow_mut(|(encoder, room)| {
         for data in plain.chunks(CHUNK) {
-            append_chunk(encoder, data, &mut room, out);
+            append_chunk(encoder, data, room, out);
         }
     });
 }

@@ -1,5 +1,7 @@
 //! From entries to the bytes of versions 3 and 4. The same entries in the same blocks make the same bytes.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 
 use super::decode::StoredBlock;
@@ -12,21 +14,34 @@ use crate::error::to_u64;
 use crate::head::Head;
 use crate::symbols::SymbolTable;
 
+/// Memory that a thread keeps from block to block for each form of one, in bytes.
+const KEPT: usize = 1 << 20;
+
+thread_local! {
+    /// A block as it is, and compressed.
+    static FORMS: RefCell<[Vec<u8>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+}
+
 /// Encodes and compresses the entries of a head. The block gets its number and offset when the chunk is put
 /// together.
 pub(crate) fn block(head: &Head, format: Format, codec: Codec) -> StoredBlock {
-    let mut payload = Vec::with_capacity(head.raw_bytes() + 16 * head.len());
-    for (timestamp_ns, line, pairs) in head.ranks() {
-        entry(&mut payload, format, timestamp_ns, line, pairs);
-    }
     let data = if codec == Codec::None {
-        payload
+        let mut plain = Vec::new();
+        entries(head, format, &mut plain);
+        plain.into()
     } else {
-        let mut data = Vec::with_capacity(payload.len() / 2);
-        codec.compress(&payload, &mut data);
-        // The block may wait for hours until its chunk is full.
-        data.shrink_to_fit();
-        data
+        FORMS.with_borrow_mut(|forms| {
+            let [plain, stored] = forms;
+            entries(head, format, plain);
+            codec.compress(plain, stored);
+            // No more than it takes: the block may wait for hours until its chunk is full.
+            let data = Bytes::copy_from_slice(stored);
+            forms.iter_mut().for_each(|form| {
+                form.clear();
+                form.shrink_to(KEPT);
+            });
+            data
+        })
     };
     let (min_ns, max_ns) = head.bounds().unwrap_or_default();
     let meta = BlockMeta {
@@ -37,7 +52,15 @@ pub(crate) fn block(head: &Head, format: Format, codec: Codec) -> StoredBlock {
         raw_bytes: Some(to_u64(head.raw_bytes())),
         size_bytes: to_u64(data.len()),
     };
-    StoredBlock { number: 0, meta, data: data.into() }
+    StoredBlock { number: 0, meta, data }
+}
+
+/// Appends all entries of a head.
+fn entries(head: &Head, format: Format, out: &mut Vec<u8>) {
+    out.reserve(head.raw_bytes() + 16 * head.len());
+    for (timestamp_ns, line, pairs) in head.ranks() {
+        entry(out, format, timestamp_ns, line, pairs);
+    }
 }
 
 /// Appends one entry.

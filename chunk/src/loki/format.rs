@@ -169,26 +169,35 @@ pub(crate) fn take_varint(input: &mut &[u8]) -> Option<i64> {
 
 /// Appends a LEB128 integer.
 #[inline]
-pub(crate) fn put_uvarint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_uvarint(out: &mut Vec<u8>, value: u64) {
     if value < 0x80 {
         out.push(low_byte(value));
         return;
     }
+    let length = uvarint_bytes(value);
+    // Every byte but the last says that there is another.
+    let more = 0x8080_8080_8080_8080 & (u64::MAX >> (64 - 8 * (length - 1).min(8)));
     let mut bytes = [0; 10];
-    let mut length = 0;
-    for byte in &mut bytes {
-        *byte = low_byte(value) | 0x80;
-        length += 1;
-        value >>= 7;
-        if value == 0 {
-            *byte &= 0x7F;
-            break;
-        }
+    if let Some(first) = bytes.first_chunk_mut::<8>() {
+        *first = (apart(value) | more).to_le_bytes();
+    }
+    if length > 8 {
+        let [.., ninth, tenth] = &mut bytes;
+        *ninth = low_byte(value >> 56) & 0x7F | if length > 9 { 0x80 } else { 0 };
+        *tenth = low_byte(value >> 63);
     }
     // All ten, which is a move of a known size, and then as many as there are.
     let end = out.len() + length;
     out.extend_from_slice(&bytes);
     out.truncate(end);
+}
+
+/// The low 56 bits by sevens, one in each byte: the inverse of [`sevens`].
+#[inline]
+fn apart(value: u64) -> u64 {
+    let word = (value & 0x0FFF_FFFF) | ((value & 0x00FF_FFFF_F000_0000) << 4);
+    let word = (word & 0x0000_3FFF_0000_3FFF) | ((word & 0x0FFF_C000_0FFF_C000) << 2);
+    (word & 0x007F_007F_007F_007F) | ((word & 0x3F80_3F80_3F80_3F80) << 1)
 }
 
 /// Appends a zigzag-coded integer.
@@ -198,9 +207,11 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, value: i64) {
 }
 
 /// The bytes that [`put_uvarint`] appends.
+#[inline]
 pub(crate) fn uvarint_bytes(value: u64) -> usize {
+    // A seventh of the bits, rounded up.
     let bits = 64 - (value | 1).leading_zeros();
-    usize::try_from(bits.div_ceil(7)).expect("at most ten")
+    ((bits * 9 + 64) / 64) as usize
 }
 
 fn low_byte(value: u64) -> u8 {
