@@ -15,22 +15,23 @@ pub(crate) fn packed_len(count: usize, width: u32) -> Option<usize> {
     Some(bits.div_ceil(8))
 }
 
-/// Appends numbers of at most `width` bits each, and zeros up to the next byte.
+/// Appends numbers of at most `width` bits each, and zeros up to the next byte. 64 bits are at most.
 pub(crate) fn pack(values: impl Iterator<Item = u64>, width: u32, out: &mut Vec<u8>) {
-    let (mut bits, mut held) = (0u128, 0u32);
+    // The bits that are not written yet, and how many: fewer than 64.
+    let (mut held, mut bits) = (0u64, 0u32);
     for value in values {
         debug_assert!(self::width(value) <= width, "{value} of {width} bits");
-        bits |= u128::from(value) << held;
-        held = held.saturating_add(width);
-        while held >= 8 {
-            out.push(bits.to_le_bytes()[0]);
-            bits >>= 8;
-            held = held.saturating_sub(8);
+        held |= value.wrapping_shl(bits);
+        bits = bits.wrapping_add(width);
+        if bits >= u64::BITS {
+            out.extend_from_slice(&held.to_le_bytes());
+            bits = bits.wrapping_sub(u64::BITS);
+            // What of it did not fit.
+            held = value.checked_shr(width.wrapping_sub(bits)).unwrap_or(0);
         }
     }
-    if held > 0 {
-        out.push(bits.to_le_bytes()[0]);
-    }
+    let bytes = usize::try_from(bits.div_ceil(8)).unwrap_or(0);
+    out.extend(held.to_le_bytes().into_iter().take(bytes));
 }
 
 /// Appends the `count` numbers of `width` bits in `packed`; nothing and false if it is not as long as they

@@ -27,8 +27,12 @@ pub(crate) fn encode(times: &[i64], out: &mut Vec<u8>) {
     let unit = unit(scale);
     let start = first.checked_div(unit).unwrap_or(first);
     // From the first time, in units: up to 64 bits.
-    let since: Vec<u64> =
-        times.iter().map(|time| time.abs_diff(first).checked_div(unit.unsigned_abs()).unwrap_or(0)).collect();
+    let since = times.iter().map(|time| time.abs_diff(first));
+    let since: Vec<u64> = match unit.unsigned_abs() {
+        // A division takes as long as all else here.
+        1 => since.collect(),
+        unit => since.map(|since| since.checked_div(unit).unwrap_or(0)).collect(),
+    };
     let gaps: Vec<u64> = since.iter().zip(since.iter().skip(1)).map(|(a, b)| b.saturating_sub(*a)).collect();
     let (mode, body) = constant(&gaps)
         .or_else(|| linear(&since, delta_bytes(&gaps)))
@@ -78,7 +82,12 @@ fn linear(since: &[u64], most: usize) -> Body {
 
 /// The heights of a line at 0, 1, 2…
 fn line(slope: i64) -> impl Iterator<Item = i128> {
-    (0i128..).map(move |row| i128::from(slope).saturating_mul(row) >> SLOPE_ROWS)
+    let mut height = 0i128;
+    std::iter::repeat_with(move || {
+        let at = height >> SLOPE_ROWS;
+        height = height.saturating_add(slope.into());
+        at
+    })
 }
 
 fn slope(since: &[u64]) -> Option<i64> {

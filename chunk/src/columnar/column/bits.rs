@@ -10,25 +10,7 @@ pub(crate) fn width_of(greatest: u64) -> u8 {
     (64 - greatest.leading_zeros()).to_le_bytes()[0]
 }
 
-/// Appends numbers, each below 2^`width`.
-pub(crate) fn pack(values: impl Iterator<Item = u64>, width: u8, out: &mut Vec<u8>) {
-    let width = u32::from(width);
-    let (mut pending, mut bits) = (0u128, 0u32);
-    for value in values {
-        pending |= u128::from(value) << bits;
-        bits += width;
-        while bits >= 8 {
-            out.push(pending.to_le_bytes()[0]);
-            pending >>= 8;
-            bits -= 8;
-        }
-    }
-    if bits > 0 {
-        out.push(pending.to_le_bytes()[0]);
-    }
-}
-
-/// The numbers of [`pack`], `count` of them. Missing bytes are zero.
+/// The numbers that [`pack`](crate::columnar::bits::pack) wrote, `count` of them. Missing bytes are zero.
 pub(crate) fn unpack(packed: &[u8], width: u8, count: usize) -> impl Iterator<Item = u64> {
     unpack_from(packed, width, 0, count)
 }
@@ -56,6 +38,7 @@ pub(crate) fn unpack_from(packed: &[u8], width: u8, first: usize, count: usize) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::columnar::bits::pack;
 
     #[test]
     fn every_width_packs_and_unpacks() {
@@ -64,7 +47,7 @@ mod tests {
             let values: Vec<u64> =
                 (1..=67u64).map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15) & mask).chain([mask, 0]).collect();
             let mut packed = Vec::new();
-            pack(values.iter().copied(), width, &mut packed);
+            pack(values.iter().copied(), width.into(), &mut packed);
             assert_eq!(Some(packed.len()), packed_bytes(values.len(), width));
             let back: Vec<_> = unpack(&packed, width, values.len()).collect();
             assert_eq!(back, values, "width {width}");

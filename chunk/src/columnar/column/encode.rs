@@ -1,8 +1,8 @@
 //! Writes columns, each in the encoding that is likely to be smallest.
 
-use super::bits::pack;
 use super::choose::{self, Distinct, MAX_DISTINCT, Numbers};
 use super::{ALONE, Encoding};
+use crate::columnar::bits::pack;
 use crate::columnar::class::{Class, POWERS, digits_of_code};
 use crate::columnar::planes;
 use crate::columnar::skeleton::Table;
@@ -99,7 +99,7 @@ impl<'a> Encoder<'a> {
                 self.distinct = distinct;
             }
             Numbers::For { base, width } => {
-                pack(values.iter().map(|value| value - base), width, &mut part);
+                pack(values.iter().map(|value| value - base), width.into(), &mut part);
                 self.placed(class, Encoding::For { base, width }, Kind::Bits, &mut part, rows);
             }
             Numbers::Delta => {
@@ -115,7 +115,7 @@ impl<'a> Encoder<'a> {
                 let steps = values.windows(2).map(|pair| {
                     pair[1].wrapping_sub(pair[0]).cast_signed().wrapping_sub(least).cast_unsigned()
                 });
-                pack(steps, width, &mut part);
+                pack(steps, width.into(), &mut part);
                 self.placed(class, Encoding::DeltaFor { first, least, width }, Kind::Bits, &mut part, rows);
             }
             Numbers::Planes { base, bytes } => {
@@ -189,11 +189,11 @@ impl<'a> Encoder<'a> {
     fn placed(&mut self, class: Class, encoding: Encoding, kind: Kind, part: &mut Vec<u8>, rows: usize) {
         let alone = part.len() >= LARGE;
         if alone {
-            self.streams.push(Kind::Column, part.clone());
+            self.streams.push(Kind::Column, std::mem::take(part));
         } else {
             self.streams.out(kind).extend_from_slice(part);
+            part.clear();
         }
-        part.clear();
         self.column(class, encoding, alone, rows);
     }
 
