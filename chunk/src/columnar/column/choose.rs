@@ -115,23 +115,25 @@ pub(crate) fn numbers(column: &[u64], is_time: bool, distinct: &mut Distinct) ->
         }
     };
 
-    let mut deltas = [0u32; 256];
-    let (mut delta_bytes, mut zeros) = (0u64, 0u64);
     let (mut least_delta, mut greatest_delta) = (i64::MAX, i64::MIN);
     for pair in column.windows(2) {
-        let delta = pair[1].wrapping_sub(pair[0]).cast_signed();
+        let delta = step(pair);
         least_delta = least_delta.min(delta);
         greatest_delta = greatest_delta.max(delta);
-        let zigzag = ((delta << 1) ^ (delta >> 63)).cast_unsigned();
+    }
+    let (mut delta_bytes, mut zeros, mut pairs) = (0u64, 0u64, 0u64);
+    for pair in sample(column).flat_map(|part| part.windows(2)) {
+        let zigzag = zigzag(step(pair));
         zeros += u64::from(zigzag == 0);
         delta_bytes += uvarint_bytes(zigzag) as u64;
-        deltas[usize::from(zigzag.to_le_bytes()[0])] += 1;
+        pairs += 1;
     }
     let first_bytes = uvarint_bytes(column.first().copied().unwrap_or(0)) as u64;
-    let beyond_first = delta_bytes - (rows - 1);
+    let of_all = |of_sample: u64| of_sample * (rows - 1) / pairs.max(1);
+    let beyond_first = of_all(delta_bytes - pairs);
     // Of a few values their entropy is not worth its price.
-    let first = if rows < FEW { rows } else { entropy_bits(&deltas) / 8 };
-    let delta_guess = first.min((rows - zeros) * 2) + beyond_first * 7 / 8;
+    let first = if rows < FEW { rows } else { of_all(low_bytes(column)) };
+    let delta_guess = first.min((rows - of_all(zeros)) * 2) + beyond_first * 7 / 8;
     consider(&mut best, Numbers::Delta, delta_guess + first_bytes + 2);
     if rows > 1 && least_delta <= greatest_delta {
         let width = width_of(greatest_delta.wrapping_sub(least_delta).cast_unsigned());
@@ -163,14 +165,45 @@ pub(crate) fn text_has_dictionary(distinct: &Distinct, all_bytes: u64, distinct_
     distinct_bytes * TEXT_EIGHTHS / 8 + distinct.ids_bytes() < all_bytes * TEXT_EIGHTHS / 8
 }
 
+/// The distance of two values that follow each other.
+fn step(pair: &[u64]) -> i64 {
+    match pair {
+        [before, after] => after.wrapping_sub(*before).cast_signed(),
+        _ => 0,
+    }
+}
+
+fn zigzag(step: i64) -> u64 {
+    ((step << 1) ^ (step >> 63)).cast_unsigned()
+}
+
+/// What the low bytes of the steps take.
+fn low_bytes(column: &[u64]) -> u64 {
+    let mut counts = [0u32; 256];
+    for pair in sample(column).flat_map(|part| part.windows(2)) {
+        counts[usize::from(zigzag(step(pair)).to_le_bytes()[0])] += 1;
+    }
+    entropy_bits(&counts) / 8
+}
+
+/// Columns of more values are judged by some of them.
+const SAMPLED: usize = 1024;
+
+/// All of a column, or of a long one a quarter, 16 values in a row and the next one.
+fn sample(column: &[u64]) -> impl Iterator<Item = &[u64]> {
+    let (stride, most) = if column.len() > SAMPLED { (64, 17) } else { (column.len().max(1), column.len()) };
+    column.chunks(stride).map(move |part| part.get(..most).unwrap_or(part))
+}
+
 fn plane_bytes(column: &[u64], base: u64, bytes: u8) -> u64 {
     let mut total = 0;
+    let all = sample(column).map(<[u64]>::len).sum::<usize>().max(1) as u64;
     for plane in 0..u32::from(bytes) {
         let mut counts = [0u32; 256];
-        for &value in column {
+        for &value in sample(column).flatten() {
             counts[usize::from(((value - base) >> (8 * plane)).to_le_bytes()[0])] += 1;
         }
-        total += entropy_bits(&counts) / 8;
+        total += entropy_bits(&counts) / 8 * column.len() as u64 / all;
     }
     total
 }
@@ -218,6 +251,25 @@ mod tests {
         };
         let column: Vec<u64> = (1..1000).map(noise).collect();
         assert!(matches!(chosen(&column), Numbers::For { width: 20, .. } | Numbers::Planes { bytes: 3, .. }));
+    }
+
+    /// Of a long column a quarter is looked at.
+    #[test]
+    fn a_long_column_is_written_as_a_short_one_like_it() {
+        let noise = |n: u64| n.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(n | 1);
+        let columns: [fn(u64, u64) -> u64; 4] = [
+            |n, noise| 1_000_000 + n * 1000 + noise % 200,
+            |_, noise| noise % 50_000,
+            |n, noise| ((n / 300) << 20) + noise % 4,
+            |_, noise| ((noise % 3) << 33) + (noise >> 8) % 251,
+        ];
+        for (number, value) in columns.into_iter().enumerate() {
+            let kind = |rows: u64| {
+                let column: Vec<u64> = (0..rows).map(|n| value(n, noise(n))).collect();
+                std::mem::discriminant(&chosen(&column))
+            };
+            assert_eq!(kind(SAMPLED as u64), kind(20_000), "column {number}");
+        }
     }
 
     #[test]
