@@ -35,6 +35,10 @@ pub(super) struct Gathering {
     prefix: Option<usize>,
     start: usize,
     filled: usize,
+    /// The string that it had last.
+    last: Option<u32>,
+    /// Nothing is left that another value could say of it.
+    settled: bool,
     constant: bool,
     /// The earlier slots that had the same value so far.
     same: u64,
@@ -143,35 +147,47 @@ impl Gathered {
             let value = if column.class.is_numeric() {
                 value
             } else {
-                u64::from(self.strings.add(spanned(line, value)))
+                let text = spanned(line, value);
+                let again = column.last.filter(|&last| self.strings.key(last) == text);
+                let string = again.unwrap_or_else(|| self.strings.add(text));
+                column.last = Some(string);
+                u64::from(string)
             };
             if let Some(place) = row.get_mut(slot) {
                 *place = value;
             }
-            if column.filled == 0 {
-                column.clock = Clock::start(column.class, value, time);
-            } else {
-                if column.constant {
-                    let first = self.values.get(column.start).copied();
-                    column.constant = first == Some(value);
-                }
-                if column.clock.as_ref().is_some_and(|clock| !clock.holds(value, time)) {
-                    column.clock = None;
-                }
-            }
-            let mut left = column.same;
-            while left != 0 {
-                let other = left.trailing_zeros();
-                left &= left - 1;
-                if row.get(other as usize) != Some(&value) {
-                    column.same &= !(1 << other);
-                }
+            if !column.settled {
+                column.watch(value, self.values.get(column.start).copied(), time, row);
             }
             if let Some(place) = self.values.get_mut(column.start + column.filled) {
                 *place = value;
                 column.filled += 1;
             }
         }
+    }
+}
+
+impl Gathering {
+    /// Sees what its next value leaves of all that it could be. `first` is the first one, and `row` has the values before
+    /// it in its line.
+    fn watch(&mut self, value: u64, first: Option<u64>, time: i64, row: &[u64; 256]) {
+        if self.filled == 0 {
+            self.clock = Clock::start(self.class, value, time);
+        } else {
+            self.constant &= first == Some(value);
+            if self.clock.as_ref().is_some_and(|clock| !clock.holds(value, time)) {
+                self.clock = None;
+            }
+        }
+        let mut left = self.same;
+        while left != 0 {
+            let other = left.trailing_zeros();
+            left &= left - 1;
+            if row.get(other as usize) != Some(&value) {
+                self.same &= !(1 << other);
+            }
+        }
+        self.settled = self.same == 0 && self.clock.is_none() && !self.constant;
     }
 }
 
@@ -253,6 +269,8 @@ fn assign(keys: &[&[u8]]) -> Gathered {
                         prefix,
                         start: 0,
                         filled: 0,
+                        last: None,
+                        settled: false,
                         constant: true,
                         same,
                         clock: None,
