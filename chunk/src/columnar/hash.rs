@@ -30,7 +30,7 @@ impl ContentHash {
     pub(crate) fn known(value: u128, entries: u64) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "each half is 64 bits")]
         let sums = [(value >> 64) as u64, value as u64];
-        Self { sums: sums.map(|sum| sum.checked_rem(MODULUS).unwrap_or(0)), entries, scratch: Vec::new() }
+        Self { sums: sums.map(reduced), entries, scratch: Vec::new() }
     }
 
     /// Adds the next entry.
@@ -66,6 +66,11 @@ impl ContentHash {
         let [high, low] = self.sums;
         u128::from(high) << 64 | u128::from(low)
     }
+}
+
+/// A number modulo the prime.
+fn reduced(number: u64) -> u64 {
+    add(number & MODULUS, number >> 61)
 }
 
 fn add(a: u64, b: u64) -> u64 {
@@ -151,6 +156,9 @@ mod tests {
     fn arithmetic_is_modulo_the_prime() {
         assert_eq!(multiply(MODULUS - 1, MODULUS - 1), 1);
         assert_eq!(add(MODULUS - 1, 1), 0);
+        for number in [0, 1, MODULUS - 1, MODULUS, MODULUS + 1, 7 << 61, u64::MAX - 7, u64::MAX] {
+            assert_eq!(reduced(number), number % MODULUS, "{number}");
+        }
         assert_eq!(power(3, 5), 243);
         assert_eq!(power(POINTS[0], MODULUS - 1), 1, "Fermat");
     }
