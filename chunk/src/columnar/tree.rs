@@ -249,7 +249,7 @@ impl Tree {
         };
         self.nodes.push(Node {
             head,
-            mask: window([u8::MAX; WINDOW].get(..literal.len()).unwrap_or(&[u8::MAX; WINDOW]), 0),
+            mask: MASKS.get(literal.len()).copied().unwrap_or([u64::MAX; WINDOW / 8]),
             start,
             bytes,
             slot,
@@ -269,13 +269,31 @@ impl Tree {
     }
 }
 
+/// For text of so many bytes, the bits of a window that count.
+#[expect(clippy::indexing_slicing, reason = "it is done while compiling")]
+static MASKS: [Window; WINDOW] = {
+    let mut all = [[0; WINDOW / 8]; WINDOW];
+    let mut bytes = 0;
+    while bytes < WINDOW {
+        let mut byte = 0;
+        while byte < bytes {
+            all[bytes][byte / 8] |= 0xFF << (byte % 8 * 8);
+            byte += 1;
+        }
+        bytes += 1;
+    }
+    all
+};
+
 /// The next bytes of a line, zeros behind its end.
 #[inline]
 fn window(line: &[u8], at: usize) -> Window {
     let rest = line.get(at..).unwrap_or_default();
     let chunk = rest.first_chunk::<WINDOW>().copied().unwrap_or_else(|| {
         let mut padded = [0; WINDOW];
-        padded.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        if let Some(start) = padded.get_mut(..rest.len()) {
+            start.copy_from_slice(rest);
+        }
         padded
     });
     let mut words = Window::default();

@@ -138,10 +138,11 @@ impl Rows {
                     number
                 }
                 None if lexer.cut(line, level, words) => {
-                    let before = self.skeletons.rows.len();
                     let number = self.skeletons.add(&lexer.key);
-                    known += usize::from(self.skeletons.rows.len() == before);
-                    if asks {
+                    let rows = self.skeletons.rows.get(number as usize).copied().unwrap_or(0);
+                    known += usize::from(rows > 1);
+                    // Of what is cut at fields much never comes again.
+                    if asks && (level == Level::Digits || rows == 2) {
                         tree.learn(&lexer.key, &lexer.extents, number);
                     }
                     self.values.extend_from_slice(&lexer.values);
