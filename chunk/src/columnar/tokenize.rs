@@ -8,9 +8,12 @@ mod words;
 
 use std::ops::Range;
 
+use memchr::memchr;
+
 use super::class::{Class, MAX_DIGITS, UUID_BYTES, digits_code, hex_value, scan_ip4, starts_with_uuid};
 use super::timestamp::{self, Stamp};
 
+use words::Field;
 pub(crate) use words::Words;
 
 /// Values of one line at most: a line of more is no line to tabulate.
@@ -409,21 +412,17 @@ impl Lexer {
                 }
                 continue;
             }
-            let rest = line.get(at..).unwrap_or_default();
-            let (mut end, mut seen) = (at, 0);
-            for kind in rest.iter().map(|&byte| kind(byte)).take_while(|kind| kind & FIELD_END == 0) {
-                seen |= kind;
-                end += 1;
-            }
             if kind_of_first & RUN != 0
                 && let Some(stamp) = self.time_at(line, at)
             {
                 at = self.stamp(line, stamp, at);
                 continue;
             }
-            let field = line.get(at..end).unwrap_or_default();
-            if self.is_value(field, seen) || words.are_frequent(field) {
-                at = self.digits(line, at, end);
+            let rest = line.get(at..).unwrap_or_default();
+            let Field { bytes, seen, is_frequent } = words.field(rest);
+            let end = at + bytes;
+            if is_frequent || self.is_value(rest.get(..bytes).unwrap_or_default(), seen) {
+                at = if seen & DIGIT == 0 { end } else { self.digits(line, at, end) };
             } else {
                 self.text(line, at, end, Extent::Field);
                 at = end;
@@ -434,9 +433,9 @@ impl Lexer {
     /// Behind a quotation mark: where to go on, behind the quoted text if that is one value.
     fn quoted(&mut self, line: &[u8], at: usize) -> usize {
         let rest = line.get(at..).unwrap_or_default();
-        let Some(length) = rest.iter().position(|&byte| byte == b'"') else { return at };
+        let Some(length) = memchr(b'"', rest) else { return at };
         let text = rest.get(..length).unwrap_or_default();
-        if text.contains(&b' ') && self.time_at(line, at).is_none() {
+        if memchr(b' ', text).is_some() && self.time_at(line, at).is_none() {
             self.text(line, at, at + length, Extent::Quoted);
             // The second quotation mark must not be taken for a first one.
             return at + length + 1;

@@ -5,6 +5,7 @@ use super::{DIGIT, FIELD_END, RUN, kind};
 
 /// How often words and fields occur.
 pub(crate) struct Words {
+    /// Nothing until some are counted.
     counts: Vec<u16>,
     /// How often is often.
     pub(crate) frequent: u16,
@@ -12,25 +13,44 @@ pub(crate) struct Words {
     pub(crate) whole: bool,
 }
 
+/// What a line has from some place up to the end of the field there.
+pub(super) struct Field {
+    pub(super) bytes: usize,
+    /// Which kinds of bytes.
+    pub(super) seen: u8,
+    /// Whether it is frequent, or all its words are.
+    pub(super) is_frequent: bool,
+}
+
 impl Words {
     const PLACES: usize = 1 << 15;
 
     pub(crate) fn new() -> Self {
-        Self { counts: vec![0; Self::PLACES], frequent: 1, whole: false }
+        Self { counts: Vec::new(), frequent: 1, whole: false }
     }
 
-    fn place(word: &[u8]) -> usize {
-        let (chunks, rest) = word.as_chunks::<8>();
-        let parts = chunks.iter().map(|chunk| u64::from_le_bytes(*chunk));
-        let rest = (!rest.is_empty()).then(|| tail(word, rest));
-        let hash = parts.chain(rest).fold(word.len() as u64, |hash, part| {
-            (hash.rotate_left(23) ^ part).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        });
+    /// The place of a word of so many bytes that some text starts with.
+    #[inline]
+    fn place(text: &[u8], bytes: usize) -> usize {
+        const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+        let mix = |hash: u64, part: u64| (hash.rotate_left(23) ^ part).wrapping_mul(FACTOR);
+        let mut hash = bytes as u64;
+        if let (1..8, Some(chunk)) = (bytes, text.first_chunk::<8>()) {
+            hash = mix(hash, u64::from_le_bytes(*chunk) & (u64::MAX >> (64 - 8 * bytes)));
+        } else {
+            let word = text.get(..bytes).unwrap_or_default();
+            let (chunks, rest) = word.as_chunks::<8>();
+            hash = chunks.iter().fold(hash, |hash, chunk| mix(hash, u64::from_le_bytes(*chunk)));
+            if !rest.is_empty() {
+                hash = mix(hash, tail(word, rest));
+            }
+        }
         usize::try_from((hash >> 32) % Self::PLACES as u64).unwrap_or(0)
     }
 
     /// Counts the words and fields of a line.
     pub(crate) fn count(&mut self, line: &[u8]) {
+        self.counts.resize(Self::PLACES, 0);
         let mut start = 0;
         for (at, &byte) in line.iter().enumerate() {
             if kind(byte) & FIELD_END != 0 {
@@ -61,20 +81,54 @@ impl Words {
     }
 
     fn add(&mut self, word: &[u8]) {
-        if let Some(count) = self.counts.get_mut(Self::place(word)) {
+        if let Some(count) = self.counts.get_mut(Self::place(word, word.len())) {
             *count = count.saturating_add(1);
         }
     }
 
-    fn has(&self, word: &[u8]) -> bool {
-        self.counts.get(Self::place(word)).is_some_and(|&count| count >= self.frequent)
+    /// Whether the word of so many bytes that some text starts with is frequent.
+    #[inline]
+    fn has(&self, text: &[u8], bytes: usize) -> bool {
+        self.counts.get(Self::place(text, bytes)).is_some_and(|&count| count >= self.frequent)
     }
 
-    pub(super) fn are_frequent(&self, field: &[u8]) -> bool {
-        if self.whole && !field.first().is_some_and(u8::is_ascii_digit) {
-            return self.has(field);
+    /// Looks at the field that some text starts with, once.
+    pub(super) fn field(&self, text: &[u8]) -> Field {
+        let by_words = !self.whole || text.first().is_some_and(u8::is_ascii_digit);
+        let (mut all, mut run, mut start, mut is_frequent) = (0, 0, 0, true);
+        let mut at = 0;
+        loop {
+            let kind = match text.get(at) {
+                Some(&byte) => kind(byte),
+                None => FIELD_END,
+            };
+            if kind & RUN != 0 {
+                run |= kind;
+                at += 1;
+                continue;
+            }
+            if run != 0 {
+                if by_words && is_frequent {
+                    let word = text.get(start..).unwrap_or_default();
+                    is_frequent = if run & DIGIT == 0 {
+                        self.has(word, at - start)
+                    } else {
+                        switches(word.get(..at - start).unwrap_or_default()) <= 2
+                    };
+                }
+                all |= run;
+                run = 0;
+            }
+            if kind & FIELD_END != 0 {
+                break;
+            }
+            at += 1;
+            start = at;
         }
-        all_runs(field, |run, seen| if seen & DIGIT != 0 { switches(run) <= 2 } else { self.has(run) })
+        if !by_words {
+            is_frequent = self.has(text, at);
+        }
+        Field { bytes: at, seen: all, is_frequent }
     }
 }
 
@@ -107,4 +161,60 @@ fn all_runs(text: &[u8], mut holds: impl FnMut(&[u8], u8) -> bool) -> bool {
 /// How often letters and digits take turns in a run.
 fn switches(run: &[u8]) -> usize {
     run.windows(2).filter(|pair| (kind(pair[0]) ^ kind(pair[1])) & DIGIT != 0).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What [`Words::field`] finds in one pass, found part by part.
+    fn by_parts(words: &Words, text: &[u8]) -> (usize, u8, bool) {
+        let bytes = text.iter().position(|&byte| kind(byte) & FIELD_END != 0).unwrap_or(text.len());
+        let field = &text[..bytes];
+        let seen = field.iter().fold(0, |seen, &byte| seen | kind(byte) & RUN);
+        let is_frequent =
+            if words.whole && !field.first().is_some_and(u8::is_ascii_digit) {
+                words.has(field, bytes)
+            } else {
+                all_runs(field, |run, seen| {
+                    if seen & DIGIT != 0 { switches(run) <= 2 } else { words.has(run, run.len()) }
+                })
+            };
+        (bytes, seen, is_frequent)
+    }
+
+    #[test]
+    fn a_field_is_what_its_parts_are() {
+        let lines = [
+            &b"GET /index.html HTTP/1.1"[..],
+            b"a=b1c2d3e, x9 -- 0042 7f6e5d4c3b2a (deadbeef)",
+            b"one.two-three/four_five six.seven-eightandmore nine",
+            b"\xC3\xA9t\xC3\xA9 \xFF\xFF",
+            b"x",
+        ];
+        let mut words = Words::new();
+        for line in lines {
+            words.count(line);
+        }
+        lines[..2].iter().for_each(|line| words.count(line));
+        for (whole, frequent) in [(false, 1), (false, 2), (true, 1), (true, 2)] {
+            (words.whole, words.frequent) = (whole, frequent);
+            for line in lines {
+                for at in 0..=line.len() {
+                    let found = words.field(&line[at..]);
+                    let found = (found.bytes, found.seen, found.is_frequent);
+                    assert_eq!(found, by_parts(&words, &line[at..]), "{}", line[at..].escape_ascii());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_has_one_place_whatever_is_behind_it() {
+        for length in 0..30 {
+            let text = b"abcdefghijklmnopqrstuvwxyz012345";
+            let alone = Words::place(&text[..length], length);
+            assert_eq!(Words::place(text, length), alone, "{length} bytes");
+        }
+    }
 }
