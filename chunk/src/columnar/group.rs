@@ -188,7 +188,12 @@ fn pack_rows<'a>(
     let of_lines = |part: &&Packed<'_>| !matches!(part.kind, Kind::Metadata | Kind::MetadataIds);
     let size = stored(packed.iter().filter(of_lines));
     // A sample shows less of what repeats than the whole: as whole lines they would take less than it says.
-    if is_fit && size.saturating_mul(4) < sampled(lines, raw_bytes, options).saturating_mul(3) {
+    let is_less = || {
+        size.saturating_mul(2) < sampled(lines, raw_bytes, GLANCE, 1)
+            || size.saturating_mul(4)
+                < sampled(lines, raw_bytes, SAMPLE, options.level.min(3)).saturating_mul(3)
+    };
+    if is_fit && is_less() {
         return packed;
     }
     raw::encode(lines.iter().copied(), whole);
@@ -212,21 +217,23 @@ fn stored<'a>(packed: impl Iterator<Item = &'a Packed<'a>>) -> usize {
     packed.map(Packed::size).fold(0, usize::saturating_add)
 }
 
-/// Lines that are compressed to guess what all of them would take.
+/// Bytes of lines that are compressed to guess what all of them would take: at a glance, which is mostly enough, and with
+/// more care.
+const GLANCE: usize = 16 << 10;
 const SAMPLE: usize = 64 << 10;
 
-/// About what whole lines would take, by some of them. To compress them all would take as long as the rest
+/// About what whole lines would take, by so many bytes of them. To compress them all would take as long as the rest
 /// of the work, and is seldom needed to know better.
-fn sampled(lines: &[&[u8]], raw_bytes: usize, options: &ColumnarOptions) -> usize {
+fn sampled(lines: &[&[u8]], raw_bytes: usize, bytes: usize, level: i32) -> usize {
     let quarter = lines.len().saturating_div(4);
-    let mut sample = Vec::with_capacity(SAMPLE);
+    let mut sample = Vec::with_capacity(bytes);
     for line in lines.iter().skip(quarter) {
-        if sample.len() >= SAMPLE {
+        // One line at least.
+        if !sample.is_empty() && sample.len().saturating_add(line.len()) > bytes {
             break;
         }
         sample.extend_from_slice(line);
     }
-    let level = options.level.min(3);
     let stored = codec::compress(&sample, level).map_or(sample.len(), |stored| stored.len());
     let scaled = stored.saturating_mul(raw_bytes).checked_div(sample.len());
     scaled.unwrap_or(0)
