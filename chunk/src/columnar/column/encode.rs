@@ -251,6 +251,16 @@ fn put_ids(distinct: &Distinct, out: &mut Vec<u8>) {
 /// The class that strings of digits have in common, and their values in it, unless it is `Digits`.
 fn plain_digits(codes: &[u64], values: &mut Vec<u64>) -> Class {
     values.clear();
+    let (least, greatest) = codes.iter().fold((u64::MAX, 0), |(a, b), &code| (a.min(code), b.max(code)));
+    // Codes of one width follow each other, so it takes two of them to know that all have one.
+    if let (Some((low, narrowest)), Some((_, widest))) = (digits_of_code(least), digits_of_code(greatest))
+        && narrowest == widest
+        && let Ok(width) = u8::try_from(widest)
+    {
+        values.extend(codes.iter().map(|code| code - (least - low)));
+        let is_padded = width > 1 && POWERS.get(widest - 1).is_some_and(|&power| low < power);
+        return if is_padded { Class::Padded(width) } else { Class::Number };
+    }
     let (mut padded, mut narrowest, mut widest) = (false, usize::MAX, 0);
     for &code in codes {
         let Some((value, width)) = digits_of_code(code) else { return Class::Digits };
@@ -263,5 +273,45 @@ fn plain_digits(codes: &[u64], values: &mut Vec<u64>) -> Class {
         (false, _) => Class::Number,
         (true, Ok(width)) if narrowest == widest => Class::Padded(width),
         _ => Class::Digits,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::columnar::class::digits_code;
+
+    /// As it is found one by one.
+    fn by_each(numbers: &[(u64, usize)]) -> Class {
+        let printed: Vec<String> = numbers.iter().map(|&(value, width)| format!("{value:0width$}")).collect();
+        let is_padded = printed.iter().any(|text| text.len() > 1 && text.starts_with('0'));
+        let widths: std::collections::BTreeSet<usize> = printed.iter().map(String::len).collect();
+        match (is_padded, widths.len()) {
+            (false, _) => Class::Number,
+            (true, 1) => Class::Padded(u8::try_from(printed[0].len()).unwrap_or(u8::MAX)),
+            _ => Class::Digits,
+        }
+    }
+
+    #[test]
+    fn numbers_of_one_width_are_told_by_two_of_them() {
+        for numbers in [
+            &[(7, 1), (0, 1)][..],
+            &[(7, 2), (42, 2)],
+            &[(10, 2), (99, 2), (42, 2)],
+            &[(0, 3), (999, 3), (100, 3)],
+            &[(10, 2), (100, 3), (7, 1)],
+            &[(10, 2), (7, 3)],
+            &[(0, 19), (9_999_999_999_999_999_999, 19)],
+            &[(1_000_000_000_000_000_000, 19), (9_999_999_999_999_999_999, 19)],
+        ] {
+            let codes: Vec<u64> = numbers.iter().map(|&(value, width)| digits_code(value, width)).collect();
+            let mut values = vec![5];
+            let class = plain_digits(&codes, &mut values);
+            assert_eq!(class, by_each(numbers), "{numbers:?}");
+            if class != Class::Digits {
+                assert!(values.iter().eq(numbers.iter().map(|(value, _)| value)), "{values:?}");
+            }
+        }
     }
 }
