@@ -55,13 +55,13 @@ impl Group {
     pub(crate) fn encode(head: &Head, symbols: &SymbolTable, profile: Profile, limits: &Limits) -> Self {
         let (mut times, mut lines) = (Vec::with_capacity(head.len()), Vec::with_capacity(head.len()));
         let mut pairs = Vec::with_capacity(if head.has_metadata() { head.len() } else { 0 });
-        for (time, line, of_row) in head.ranks() {
+        head.visit(|(time, line, of_row)| {
             times.push(time);
             lines.push(line);
             if head.has_metadata() {
                 pairs.push(of_row);
             }
-        }
+        });
         let mut hash = ContentHash::default();
         let no_pairs: &[SymbolPair] = &[];
         let all_pairs = pairs.iter().copied().chain(std::iter::repeat(no_pairs));

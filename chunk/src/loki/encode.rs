@@ -58,9 +58,7 @@ pub(crate) fn block(head: &Head, format: Format, codec: Codec) -> StoredBlock {
 /// Appends all entries of a head.
 fn entries(head: &Head, format: Format, out: &mut Vec<u8>) {
     out.reserve(head.raw_bytes() + 16 * head.len());
-    for (timestamp_ns, line, pairs) in head.ranks() {
-        entry(out, format, timestamp_ns, line, pairs);
-    }
+    head.visit(|(timestamp_ns, line, pairs)| entry(out, format, timestamp_ns, line, pairs));
 }
 
 /// Appends one entry.
