@@ -429,9 +429,9 @@ impl Builder {
     /// ratio of those, the open block and the symbols as if they did not compress.
     pub fn estimated_bytes(&self) -> usize {
         let Sizes { raw, stored } = self.encoded;
-        let sealed = match raw {
-            0 => self.sealed_raw_bytes,
-            _ => self.sealed_raw_bytes.saturating_mul(stored) / raw,
+        let sealed = match (self.sealed_raw_bytes, raw) {
+            (0, _) | (_, 0) => self.sealed_raw_bytes,
+            (sealed, _) => sealed.saturating_mul(stored) / raw,
         };
         self.interner.table().bytes() + stored + sealed + self.head.raw_bytes()
     }

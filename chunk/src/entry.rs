@@ -114,6 +114,7 @@ impl<'a> Metadata<'a> {
     }
 
     /// How many pairs there are.
+    #[inline]
     pub fn len(&self) -> usize {
         match self.0 {
             Pairs::Text(pairs) => pairs.len(),
