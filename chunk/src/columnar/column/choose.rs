@@ -44,10 +44,18 @@ impl Distinct {
         }
         self.round += 1;
         let mask = (1usize << bits) - 1;
+        let mut before = None;
         for (row, &value) in column.iter().enumerate() {
             // What is nearly all new so far will not repeat later.
             if row == HOPE && self.values.len() > HOPE * 7 / 8 {
                 return false;
+            }
+            if let Some((_, id)) = before.filter(|&(before, _)| before == value) {
+                self.ids.push(id);
+                if let Some(count) = self.counts.get_mut(usize::from(id)) {
+                    *count += 1;
+                }
+                continue;
             }
             let hash = self.hasher.hash_one(value) >> (64 - bits);
             let mut at = usize::try_from(hash).unwrap_or(0);
@@ -72,6 +80,7 @@ impl Distinct {
                 *count += 1;
             }
             self.ids.push(id);
+            before = Some((value, id));
         }
         true
     }
