@@ -4,6 +4,8 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use memchr::memchr;
+
 use super::class::{
     Class, MAX_DIGITS, UUID_BYTES, digits_code, hex_value, is_lower_hex, scan_ip4, starts_with_uuid,
 };
@@ -362,7 +364,7 @@ impl Node {
             }
             Slot::Text(Extent::Run) => text(run_end(rest)),
             Slot::Text(Extent::Field) => text(field_end(rest)),
-            Slot::Text(Extent::Quoted) => text(rest.iter().position(|&byte| byte == b'"')?),
+            Slot::Text(Extent::Quoted) => text(memchr(b'"', rest)?),
             Slot::Text(Extent::Other) => None,
         }
     }
