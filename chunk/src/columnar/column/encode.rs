@@ -19,6 +19,7 @@ pub(crate) struct Encoder<'a> {
     columns: usize,
     distinct: Distinct,
     numbers: Vec<u64>,
+    lengths: Vec<u32>,
     part: Vec<u8>,
 }
 
@@ -30,6 +31,7 @@ impl<'a> Encoder<'a> {
             columns: 0,
             distinct: Distinct::default(),
             numbers: Vec::new(),
+            lengths: Vec::new(),
             part: Vec::new(),
         }
     }
@@ -163,7 +165,11 @@ impl<'a> Encoder<'a> {
         } else {
             let length =
                 |&value: &u64| u32::try_from(string(value).len()).expect("a line is shorter than 2^32 bytes");
-            planes::put(values.iter().map(length), &mut part);
+            let mut lengths = std::mem::take(&mut self.lengths);
+            lengths.extend(values.iter().map(length));
+            planes::put(lengths.iter().copied(), &mut part);
+            lengths.clear();
+            self.lengths = lengths;
             values.iter().for_each(|&value| part.extend_from_slice(string(value)));
             let encoding = Encoding::Text { bytes: part.len() };
             self.placed(class, encoding, Kind::Text, &mut part, rows);
