@@ -179,21 +179,34 @@ fn common_back(a: &[u8], b: &[u8]) -> usize {
 /// Appends the first of `plain` as literals, then a match.
 #[inline]
 fn put_sequence(out: &mut Vec<u8>, plain: &[u8], literals: usize, offset: usize, length: usize) {
-    const FEW: usize = 16;
+    /// Literals whose number the token has.
+    const FEW: usize = 14;
     let length = length - MIN_MATCH;
-    out.push(nibble(literals) << 4 | nibble(length));
-    put_rest(out, literals);
-    let end = out.len() + literals;
+    let token = nibble(literals) << 4 | nibble(length);
+    let [low, high, ..] = offset.to_le_bytes();
     match plain.first_chunk::<FEW>() {
-        // All of them, which is a move of a known size, and then as many as there are.
+        // A move of a known size, and then as many bytes as there are.
         Some(few) if literals <= FEW => {
-            out.extend_from_slice(few);
+            let mut sequence = [0; 1 + FEW + 2];
+            let (first, rest) = sequence.split_at_mut(1);
+            first.fill(token);
+            if let Some(place) = rest.first_chunk_mut() {
+                *place = *few;
+            }
+            if let Some(place) = rest.get_mut(literals..).and_then(<[u8]>::first_chunk_mut) {
+                *place = [low, high];
+            }
+            let end = out.len() + 1 + literals + 2;
+            out.extend_from_slice(&sequence);
             out.truncate(end);
         }
-        _ => out.extend_from_slice(plain.get(..literals).unwrap_or_default()),
+        _ => {
+            out.push(token);
+            put_rest(out, literals);
+            out.extend_from_slice(plain.get(..literals).unwrap_or_default());
+            out.extend_from_slice(&[low, high]);
+        }
     }
-    let [low, high, ..] = offset.to_le_bytes();
-    out.extend_from_slice(&[low, high]);
     put_rest(out, length);
 }
 
