@@ -118,6 +118,9 @@ pub struct Builder {
     highest_ns: Option<i64>,
     /// The most that decoding the whole chunk can cost its reader.
     decoded_bound: u64,
+    /// What entries without metadata may still [take](cost) before the chunk has to be weighed again: all limits are that
+    /// far away.
+    room: usize,
     encoded: Sizes,
     sealed_raw_bytes: usize,
 }
@@ -176,6 +179,7 @@ impl Builder {
             bounds: None,
             highest_ns: None,
             decoded_bound: 0,
+            room: 0,
             encoded: Sizes::default(),
             sealed_raw_bytes: 0,
         })
@@ -225,9 +229,17 @@ impl Builder {
         store: impl FnOnce(&mut Head, i64, &[u8], &[SymbolPair]) -> bool,
     ) -> Result<Append, Error> {
         let Entry { timestamp_ns, line, metadata } = entry;
-        let decoded_bound = self.check(&entry)?;
+        let has_room = self.has_room(&entry);
+        let decoded_bound = if has_room {
+            self.check_order(timestamp_ns)?;
+            self.room -= cost(&entry);
+            self.decoded_with(&entry)
+        } else {
+            self.check(&entry)?
+        };
         self.pairs.clear();
         if !metadata.is_empty() {
+            self.room = 0;
             for (name, value) in metadata {
                 let pair =
                     SymbolPair { name: self.interner.intern(name), value: self.interner.intern(value) };
@@ -247,12 +259,42 @@ impl Builder {
         self.highest_ns = self.highest_ns.max(Some(timestamp_ns));
         if self.head_is_full() {
             self.seal();
+        } else if !has_room {
+            self.weigh();
         }
         Ok(Append::Stored)
     }
 
+    /// Whether this entry is far from every limit.
+    #[inline]
+    fn has_room(&self, entry: &Entry<'_>) -> bool {
+        let has_room = entry.metadata.is_empty()
+            && entry.line.len() <= self.options.limits.max_line_bytes
+            && cost(entry) <= self.room;
+        debug_assert!(!has_room || self.fits_target(entry) && self.fits_block(entry));
+        has_room
+    }
+
+    /// Finds out how far the limits are.
+    fn weigh(&mut self) {
+        let nothing = Entry::new(0, b"");
+        let Limits { max_decoded_bytes, .. } = self.options.limits;
+        let decoded = self.decoded_with(&nothing).saturating_add(self.work_bound(&nothing));
+        let decoded = usize::try_from(max_decoded_bytes.saturating_sub(decoded)).unwrap_or(usize::MAX);
+        let block = self.block_bound(self.head.encoded_bound(), &nothing);
+        let block = self.options.limits.block_bytes().saturating_sub(block);
+        let target = self.options.target_size.saturating_sub(self.estimated_bytes() + 1);
+        self.room = decoded.min(block).min(target);
+    }
+
+    /// Whether the open block may have it too.
+    fn fits_block(&self, entry: &Entry<'_>) -> bool {
+        self.block_bound(self.head.encoded_bound(), entry) <= self.options.limits.block_bytes()
+    }
+
     /// Refuses what a reader would refuse, and seals the block if this entry would make it so. Gives what decoding the
     /// chunk can cost with the entry.
+    #[inline]
     fn check(&mut self, entry: &Entry<'_>) -> Result<u64, Error> {
         let Limits { max_line_bytes, max_symbols, max_symbol_bytes, max_blocks, max_decoded_bytes, .. } =
             self.options.limits;
@@ -288,7 +330,7 @@ impl Builder {
         if value > max_decoded_bytes {
             return Err(Error::LimitExceeded { limit, value, max: max_decoded_bytes });
         }
-        let seals = !self.head.is_empty() && self.block_bound(self.head.encoded_bound(), entry) > max;
+        let seals = !self.head.is_empty() && !self.fits_block(entry);
         let blocks = self.blocks.len() + usize::from(seals) + 1;
         if blocks > max_blocks {
             return Err(Error::limit("max_blocks", blocks, max_blocks));
@@ -299,6 +341,7 @@ impl Builder {
         Ok(decoded)
     }
 
+    #[inline]
     fn check_order(&self, timestamp_ns: i64) -> Result<(), Error> {
         let (Some(highest_ns), Some(window)) = (self.highest_ns, self.options.out_of_order) else {
             return Ok(());
@@ -309,6 +352,7 @@ impl Builder {
     }
 
     /// The most bytes that a block decodes to if its entries take `bound` and one more is added.
+    #[inline]
     fn block_bound(&self, bound: usize, entry: &Entry<'_>) -> usize {
         match self.options.format {
             Format::Columnar => columnar_bound(bound, self.interner.table(), entry),
@@ -317,6 +361,7 @@ impl Builder {
     }
 
     /// The most that decoding the chunk can cost its reader if it gets this entry.
+    #[inline]
     fn decoded_with(&self, entry: &Entry<'_>) -> u64 {
         let bound = match self.options.format {
             // Besides its parts a line is made once, and its columns are opened.
@@ -331,6 +376,7 @@ impl Builder {
 
     /// The most that a reader of this entry and all before needs besides, at once or one after the other, for blocks that
     /// may overlap.
+    #[inline]
     fn work_bound(&self, entry: &Entry<'_>) -> u64 {
         if self.options.format != Format::Columnar {
             return 0;
@@ -343,6 +389,7 @@ impl Builder {
     }
 
     /// A block is full by its raw bytes, or by entries too small to have many.
+    #[inline]
     fn head_is_full(&self) -> bool {
         let BuilderOptions { block_size, limits, .. } = self.options;
         let most = if self.options.format == Format::Columnar { block_size / 64 } else { block_size / 4 };
@@ -354,6 +401,7 @@ impl Builder {
         if self.head.is_empty() {
             return;
         }
+        self.room = 0;
         let mut head = std::mem::take(&mut self.head);
         head.seal();
         self.sealed_raw_bytes += head.raw_bytes();
@@ -397,6 +445,7 @@ impl Builder {
             Stage::Encoded(_) => false,
         });
         let Some(slot) = slot else { return false };
+        self.room = 0;
         self.sealed_raw_bytes -= source.raw_bytes();
         self.encoded.raw += source.raw_bytes();
         self.encoded.stored += block.data().len();
@@ -407,11 +456,15 @@ impl Builder {
     /// Whether the chunk stays within its target with this entry, and within what one reader may decode. An
     /// empty chunk has space for anything.
     pub fn space_for(&self, entry: &Entry<'_>) -> bool {
+        self.has_room(entry) || self.is_empty() || self.fits_target(entry)
+    }
+
+    fn fits_target(&self, entry: &Entry<'_>) -> bool {
         let more = entry.line.len() + metadata_bytes(entry);
         let BuilderOptions { target_size, limits, .. } = self.options;
         let fits = self.estimated_bytes() + more < target_size;
         let decoded = self.decoded_with(entry).saturating_add(self.work_bound(entry));
-        self.is_empty() || fits && decoded <= limits.max_decoded_bytes
+        fits && decoded <= limits.max_decoded_bytes
     }
 
     /// Whether the chunk has reached its target.
@@ -518,6 +571,12 @@ impl Builder {
     }
 }
 
+/// More than any bound or estimate grows by an entry without metadata, in bytes.
+#[inline]
+fn cost(entry: &Entry<'_>) -> usize {
+    (entry.line.len().saturating_add(16)).saturating_mul(64)
+}
+
 /// The most that the numbers around a line take in a block.
 const ENTRY_BYTES: usize = 40;
 
@@ -528,11 +587,13 @@ fn encoded_bound(entry: &Entry<'_>) -> usize {
 }
 
 /// The most bytes that a block of Loki's decodes to if its entries take `bound` and one more is added.
+#[inline]
 pub(crate) fn loki_bound(bound: usize, entry: &Entry<'_>) -> usize {
     bound + encoded_bound(entry)
 }
 
 /// The same of a columnar one, whose symbols these are.
+#[inline]
 pub(crate) fn columnar_bound(bound: usize, symbols: &SymbolTable, entry: &Entry<'_>) -> usize {
     // Lines in parts take no more than twice their length. A group has the symbols that it needs, once or in columns
     // of four times their length.

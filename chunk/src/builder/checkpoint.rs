@@ -197,6 +197,7 @@ impl Builder {
             return Err(Error::LimitExceeded { limit, value, max });
         }
         self.decoded_bound = value;
+        self.room = 0;
         Ok(())
     }
 
