@@ -403,12 +403,18 @@ impl Lexer {
 
     fn fields(&mut self, line: &[u8], words: &Words) {
         let mut at = 0;
+        // The second quotation mark of what was not one value: it must not be taken for a first one.
+        let mut closing = None;
         while let Some(&first) = line.get(at) {
             let kind_of_first = kind(first);
             if kind_of_first & FIELD_END != 0 {
-                at += 1;
-                if first == b'"' {
-                    at = self.quoted(line, at);
+                if first == b'"' && closing != Some(at) {
+                    let end =
+                        memchr(b'"', line.get(at + 1..).unwrap_or_default()).map(|bytes| at + 1 + bytes);
+                    at = self.quoted(line, at + 1, end);
+                    closing = end;
+                } else {
+                    at += 1;
                 }
                 continue;
             }
@@ -430,17 +436,14 @@ impl Lexer {
         }
     }
 
-    /// Behind a quotation mark: where to go on, behind the quoted text if that is one value.
-    fn quoted(&mut self, line: &[u8], at: usize) -> usize {
-        let rest = line.get(at..).unwrap_or_default();
-        let Some(length) = memchr(b'"', rest) else { return at };
-        let text = rest.get(..length).unwrap_or_default();
-        if memchr(b' ', text).is_some() && self.time_at(line, at).is_none() {
-            self.text(line, at, at + length, Extent::Quoted);
-            // The second quotation mark must not be taken for a first one.
-            return at + length + 1;
+    /// Behind a quotation mark: where to go on, which is the second one, at `end`, if the quoted text is one value.
+    fn quoted(&mut self, line: &[u8], at: usize, end: Option<usize>) -> usize {
+        let Some((text, end)) = end.and_then(|end| Some((line.get(at..end)?, end))) else { return at };
+        if memchr(b' ', text).is_none() || self.time_at(line, at).is_some() {
+            return at;
         }
-        at
+        self.text(line, at, end, Extent::Quoted);
+        end
     }
 
     fn time_at(&mut self, line: &[u8], at: usize) -> Option<Stamp> {

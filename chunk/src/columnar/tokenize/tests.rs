@@ -68,6 +68,8 @@ fn fields_of_rare_words_are_values_and_frequent_words_are_not() {
         ),
         ("GET /static/img/logo.png HTTP/1.1", "GET {text} HTTP/{digits}.{digits}"),
         (r#""Mozilla/5.0 (X11)" "-""#, r#""{text}" "-""#),
+        (r#""-" "Mozilla/5.0 (X11)" 5"#, r#""-" "{text}" {digits}"#),
+        (r#"a="b" c="d e" f="5 s"#, r#"{text}="{text}" {text}="{text}" {text}="{digits} {text}"#),
         (r#"{"user":"alice","n":5}"#, r#"{"user":"{text}","{text}":{digits}}"#),
         (r#"{"ts":"2026-01-02T03:04:05.123Z"}"#, r#"{"{text}":"{time 8}Z"}"#),
     ] {
