@@ -23,6 +23,8 @@ const NONE: u32 = u32::MAX;
 const PATIENCE: usize = 64;
 /// Nodes that are looked at before one is taken for new: that it is there twice costs less.
 const LEARNT: usize = 16;
+/// Lines after which it is known whether a tree recognises any.
+const TRIAL: usize = 256;
 /// Nodes of a tree at most.
 const MAX_NODES: usize = 1 << 16;
 
@@ -37,6 +39,9 @@ pub(crate) struct Tree {
     padded: Vec<u8>,
     /// The first of the nodes that skeletons begin with, plus one.
     root: u32,
+    /// Lines that it was asked for, and those of them that it recognised.
+    asked: usize,
+    found: usize,
 }
 
 /// Where to go on if a line turns out to be another one: with the other nodes of the same text.
@@ -103,6 +108,12 @@ struct Seen {
 }
 
 impl Tree {
+    /// Whether it recognises enough of the lines that it is asked for. Otherwise to ask and to teach it take longer than
+    /// they save.
+    pub(crate) fn is_worth_asking(&self) -> bool {
+        self.asked < TRIAL || self.found > self.asked / 4
+    }
+
     /// The skeleton of a line that is like one of those before; its values are appended then.
     pub(crate) fn find(&mut self, line: &[u8], values: &mut Vec<u64>) -> Option<u32> {
         let start = values.len();
@@ -110,6 +121,8 @@ impl Tree {
         self.padded.extend_from_slice(line);
         self.padded.extend_from_slice(&[0; WINDOW]);
         let found = self.walk(line, values);
+        self.asked = self.asked.saturating_add(1);
+        self.found = self.found.saturating_add(usize::from(found.is_some()));
         if found.is_none() {
             values.truncate(start);
         }
@@ -117,7 +130,7 @@ impl Tree {
     }
 
     fn walk(&mut self, line: &[u8], values: &mut Vec<u64>) -> Option<u32> {
-        let Self { nodes, literals, times, choices, padded, root } = self;
+        let Self { nodes, literals, times, choices, padded, root, .. } = self;
         choices.clear();
         let (mut at, mut parent, mut patience) = (0usize, NONE, PATIENCE);
         let mut number = root.wrapping_sub(1);

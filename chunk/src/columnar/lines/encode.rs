@@ -78,10 +78,9 @@ pub(crate) fn encode(
 const COARSER: [(bool, usize); 3] = [(false, 64), (true, 16), (true, 3)];
 /// Lines that are looked at at most to learn which words are frequent, and which way to cut lines fits them.
 const SAMPLE: usize = 64;
-/// Lines after which it is known whether a tree recognises any.
-const TRIAL: usize = 256;
-/// Lines after which it is known whether cutting at digits is of any use.
-const HOPE: usize = 512;
+/// Lines after which it is known whether cutting at digits is of any use, and more than how many of them are like one
+/// before then.
+const HOPE: [(usize, usize); 2] = [(256, 50), (512, 256)];
 
 /// Cuts all lines, those that few others are like then a second time; `None` if they have more values than a group may.
 fn cut(lines: &[&[u8]], relex: bool) -> Option<Rows> {
@@ -93,11 +92,18 @@ fn cut(lines: &[&[u8]], relex: bool) -> Option<Rows> {
     };
     let mut lexer = Lexer::default();
     let mut words = Words::new();
-    let (first, others) = (0..lines.len().min(HOPE), HOPE..lines.len());
     let mut tree = Tree::default();
-    let known = rows.cut(lines, first, Level::Digits, &mut tree, &mut lexer, &words)?;
-    if !relex || known > HOPE / 2 || others.is_empty() {
-        rows.cut(lines, others, Level::Digits, &mut tree, &mut lexer, &words)?;
+    let (mut done, mut known, mut hopeless) = (0, 0, false);
+    for (end, least) in HOPE.map(|(end, least)| (end.min(lines.len()), least)) {
+        known += rows.cut(lines, done..end, Level::Digits, &mut tree, &mut lexer, &words)?;
+        done = end;
+        hopeless = relex && known <= least && end < lines.len();
+        if hopeless {
+            break;
+        }
+    }
+    if !hopeless {
+        rows.cut(lines, done..lines.len(), Level::Digits, &mut tree, &mut lexer, &words)?;
     }
     if !relex {
         return Some(rows);
@@ -122,17 +128,14 @@ impl Rows {
         lexer: &mut Lexer,
         words: &Words,
     ) -> Option<usize> {
-        let (mut known, mut found_by_tree, mut asked) = (0, 0, 0);
+        let mut known = 0;
         for row in which {
             let line = lines.get(row)?;
             let start = u32::try_from(self.values.len()).ok()?;
-            // Where it knows few lines, to ask and to teach it take longer than they save.
-            let asks = line.len() <= LONGEST && (asked < TRIAL || found_by_tree > asked / 4);
-            asked += usize::from(asks);
+            let asks = line.len() <= LONGEST && tree.is_worth_asking();
             let found = if asks { tree.find(line, &mut self.values) } else { None };
             let number = match found {
                 Some(number) => {
-                    found_by_tree += 1;
                     known += 1;
                     self.skeletons.count(number);
                     number
@@ -307,7 +310,7 @@ mod tests {
     fn lines_of_many_kinds_in_turn_are_all_cut_where_digits_are() {
         const KINDS: usize = 200;
         let lines: Vec<String> =
-            (0..4 * HOPE).map(|n| format!("kind{} took {n}", "y".repeat(n % KINDS))).collect();
+            (0..2048).map(|n| format!("kind{} took {n}", "y".repeat(n % KINDS))).collect();
         let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
         let rows = cut(&lines, true).unwrap();
         assert_eq!(rows.skeletons.keys().count(), KINDS);
