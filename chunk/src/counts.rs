@@ -14,6 +14,7 @@ use crate::columnar::lines::Work;
 use crate::columnar::rows::Rows;
 use crate::damage::{CorruptionPolicy, Damage, DamageKind};
 use crate::error::to_u64;
+use crate::iter::partition;
 use crate::merge::key_of;
 use crate::range::{Direction, TimeRange};
 
@@ -47,7 +48,8 @@ impl Chunk {
     /// groups](crate::columnar::Index::open) only these are counted.
     ///
     /// A block that lies in the range and in one step as a whole counts by what the index says of it. Of other columnar
-    /// ones only the times are decompressed, and Loki's as a whole. Where a block ends in the nanosecond that another one
+    /// ones only the times are decompressed, and where their form allows it only those are looked at that tell where a step
+    /// ends: that all of them ascend is believed then, as a read of the entries does not. Loki's are decompressed as a whole. Where a block ends in the nanosecond that another one
     /// starts in, the blocks of that nanosecond are read to compare their entries, once for each such nanosecond. Takes
     /// memory for the times of a block, 16 bytes for each step of each, and about 20 for each entry that is compared.
     /// [`Limits::max_decoded_bytes`](crate::Limits) holds for all of it together.
@@ -153,12 +155,13 @@ impl Counting<'_> {
         match block {
             Block::Columnar(group) => {
                 let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-                let mut rows = Rows::new(group, self.chunk.limits(), left, Work::default())?;
-                let read = rows.read_times(group);
-                // What was read in vain has cost the same.
-                self.left = self.left.saturating_sub(to_u64(rows.cost().memory));
-                read?;
-                self.times(rows.times());
+                let rows = Rows::new(group, self.chunk.limits(), left, Work::default())?;
+                let times = rows.stored_times(group);
+                // It costs as much as if all times were made, also where they are read in vain.
+                let cost = rows.cost().memory.saturating_add(rows.times_bytes());
+                self.left = self.left.saturating_sub(to_u64(cost));
+                let times = times?;
+                self.times(rows.row_count(), |row| times.at(row));
             }
             Block::Loki(_) => {
                 let mut entries = self.chunk.entries_of(block, self.left);
@@ -168,24 +171,28 @@ impl Counting<'_> {
                 }
                 self.left = self.left.saturating_sub(entries.spent_bytes());
                 damage.extend_from_slice(entries.damage());
-                self.times(&times);
+                self.times(times.len(), |row| times.get(row).copied().unwrap_or_default());
             }
         }
         Ok(())
     }
 
-    /// Counts times, which ascend.
-    fn times(&mut self, times: &[i64]) {
+    /// Counts so many times, which ascend.
+    fn times(&mut self, count: usize, at: impl Fn(usize) -> i64) {
         let (Some(first), Some(last)) = (self.range.first(), self.range.last()) else { return };
-        let start = times.partition_point(|time| *time < first);
-        let end = times.partition_point(|time| *time <= last);
-        let mut rest = times.get(start..end).unwrap_or_default();
-        while let Some(&time) = rest.first() {
+        let mut row = partition(0, count, |row| at(row) < first);
+        let end = partition(row, count, |row| at(row) <= last);
+        while row < end {
+            let time = at(row);
             let start_ns = self.start_of(time);
             let next = (i128::from(time).div_euclid(self.step_ns) + 1) * self.step_ns;
-            let entries = count_below(rest, next);
+            // If the step reaches beyond the last time there is, all of them are in it.
+            let entries = match i64::try_from(next) {
+                Ok(next) => count_while(row, end, |row| at(row) < next),
+                Err(_) => end - row,
+            };
             self.steps.push(StepCount { start_ns, entries: to_u64(entries) });
-            rest = rest.get(entries..).unwrap_or_default();
+            row += entries;
         }
     }
 
@@ -210,15 +217,13 @@ impl Counting<'_> {
     }
 }
 
-/// How many of these times, which ascend, come before the end of a step. Steps may be short, so the end is looked for from
-/// the start on, in strides that double.
-fn count_below(times: &[i64], end: i128) -> usize {
-    let is_below = |time: &i64| i128::from(*time) < end;
+/// How many rows from `first` on come before the end of a step, of which the first does. Steps may be short, so the end is
+/// looked for from the start on, in strides that double.
+fn count_while(first: usize, end: usize, is_before: impl Fn(usize) -> bool) -> usize {
     let mut stride = 1;
-    while times.get(stride).is_some_and(is_below) {
+    while first + stride < end && is_before(first + stride) {
         stride *= 2;
     }
-    let low = stride / 2;
-    let window = times.get(low..times.len().min(stride + 1)).unwrap_or_default();
-    low + window.partition_point(is_below)
+    // Of what does not ascend at least one row is counted.
+    (partition(first + stride / 2, end.min(first + stride + 1), is_before) - first).max(1)
 }

@@ -12,7 +12,7 @@ use crate::block::{Block, Body, Source};
 use crate::chunk::BlockMeta;
 use crate::columnar::group::Group;
 use crate::columnar::lines::Work;
-use crate::columnar::rows::{Cost, Rows};
+use crate::columnar::rows::{Cost, Plain, Rows};
 use crate::cursor;
 use crate::damage::{CorruptionPolicy, Damage, DamageKind};
 use crate::entry::Entry;
@@ -298,7 +298,11 @@ impl EntryIter {
             }
         };
         position.pass(last, to_u64(same));
-        Ok(Some(Batch { body: &cursor.body, symbols, ranks, direction: *direction }))
+        let plain = match &cursor.body {
+            Body::Columnar(rows) => rows.plain(ranks.clone()),
+            _ => None,
+        };
+        Ok(Some(Batch { body: &cursor.body, symbols, ranks, plain, direction: *direction }))
     }
 
     /// The time of what [`next`](Self::next) gives. Nothing is passed over where a cursor was: for reads from the start.
@@ -548,6 +552,8 @@ pub struct Batch<'a> {
     body: &'a Body,
     symbols: &'a SymbolTable,
     ranks: Range<usize>,
+    /// All of these entries, where they are made and have no metadata.
+    plain: Option<Plain<'a>>,
     direction: Direction,
 }
 
@@ -556,6 +562,9 @@ impl<'a> Iterator for Batch<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(plain) = &mut self.plain {
+            return plain.next(self.direction);
+        }
         let rank = match self.direction {
             Direction::Forward => self.ranks.next(),
             Direction::Backward => self.ranks.next_back(),
@@ -564,7 +573,10 @@ impl<'a> Iterator for Batch<'a> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.ranks.size_hint()
+        match &self.plain {
+            Some(plain) => plain.size_hint(),
+            None => self.ranks.size_hint(),
+        }
     }
 }
 
@@ -630,7 +642,7 @@ impl Cursor {
 }
 
 /// The first of `start..end` for which `before` is false, if it is true for all before that one.
-fn partition(start: usize, end: usize, before: impl Fn(usize) -> bool) -> usize {
+pub(crate) fn partition(start: usize, end: usize, before: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut high) = (start, end);
     while low < high {
         let middle = low + (high - low) / 2;

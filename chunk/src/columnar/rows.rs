@@ -3,16 +3,18 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use std::iter::Zip;
 use std::ops::Range;
+use std::slice;
 
 use super::fault::Fault;
 use super::group::Group;
-use super::lines::{Decoder, Work};
+use super::lines::{Decoder, Made, Work};
 use super::metadata::RowMetadata;
 use super::pick;
 use super::raw::RawLines;
 use super::stream::{Kind, Streams};
-use super::time;
+use super::time::{self, Times};
 use crate::entry::{Entry, Metadata};
 use crate::range::Direction;
 use crate::{Error, Limits};
@@ -103,15 +105,27 @@ impl Rows {
         let stream = self.streams.get(Kind::Time).map_err(|fault| fault.into_error(group.number))?;
         let times = time::decode(stream, group.number, self.count, bounds);
         if times.is_err() {
-            self.vain = self.vain.saturating_add(self.count.saturating_mul(size_of::<i64>()));
+            self.vain = self.vain.saturating_add(self.times_bytes());
         }
         self.times = times?;
         Ok(())
     }
 
-    /// The times of all rows, once they are read.
-    pub(crate) fn times(&self) -> &[i64] {
-        &self.times
+    /// The times of all rows as they are stored.
+    pub(crate) fn stored_times(&self, group: &Group) -> Result<Times<'_>, Error> {
+        let bounds = (group.meta.min_ns, group.meta.max_ns);
+        let stream = self.streams.get(Kind::Time).map_err(|fault| fault.into_error(group.number))?;
+        time::open(stream, group.number, self.count, bounds)
+    }
+
+    /// How many rows the group has, wanted or not.
+    pub(crate) fn row_count(&self) -> usize {
+        self.count
+    }
+
+    /// What the times of all rows take, once they are read.
+    pub(crate) fn times_bytes(&self) -> usize {
+        self.count.saturating_mul(size_of::<i64>())
     }
 
     /// Makes lines and metadata of the first of these rows ready, or backward of the last, and says how many are. They
@@ -251,6 +265,19 @@ impl Rows {
         Some(Entry { timestamp_ns, line, metadata })
     }
 
+    /// These rows, if they were made one behind the other and have no metadata.
+    pub(crate) fn plain(&self, rows: Range<usize>) -> Option<Plain<'_>> {
+        let has_metadata = self.metadata.as_ref().is_some_and(|metadata| !metadata.is_empty());
+        if self.picked.is_some() || has_metadata || !matches!(self.lines, Some(Lines::Split(_))) {
+            return None;
+        }
+        let times = self.times.get(rows.clone())?;
+        let Made { text, lines } = &self.work.made;
+        let first = self.made_from?;
+        let lines = lines.get(rows.start.checked_sub(first)?..rows.end.checked_sub(first)?)?;
+        Some(Plain { rows: times.iter().zip(lines), text })
+    }
+
     /// What its lines were made in, for the next group.
     pub(crate) fn into_work(self) -> Work {
         self.work
@@ -272,6 +299,30 @@ impl Rows {
             .into_iter()
             .fold(0, usize::saturating_add);
         Cost { stored, decoded, memory }
+    }
+}
+
+/// Rows that are made: their times and lines.
+#[derive(Debug, Clone)]
+pub(crate) struct Plain<'a> {
+    rows: Zip<slice::Iter<'a, i64>, slice::Iter<'a, (u32, u32)>>,
+    text: &'a [u8],
+}
+
+impl<'a> Plain<'a> {
+    /// The next of them, or backward the last.
+    #[inline]
+    pub(crate) fn next(&mut self, direction: Direction) -> Option<Entry<'a>> {
+        let (&timestamp_ns, &(start, bytes)) = match direction {
+            Direction::Forward => self.rows.next(),
+            Direction::Backward => self.rows.next_back(),
+        }?;
+        let line = self.text.get(start as usize..).and_then(|text| text.get(..bytes as usize));
+        Some(Entry { timestamp_ns, line: line.unwrap_or_default(), metadata: Metadata::EMPTY })
+    }
+
+    pub(crate) fn size_hint(&self) -> (usize, Option<usize>) {
+        self.rows.size_hint()
     }
 }
 

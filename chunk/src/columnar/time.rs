@@ -4,6 +4,7 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::bits;
+use super::column::unpack_from;
 use super::stream::Kind;
 use crate::loki::format::{Reader, put_uvarint, put_varint};
 use crate::{Error, Section};
@@ -157,13 +158,110 @@ fn frame_width(frame: &[u64]) -> (u32, u32) {
     best
 }
 
-/// The times of a group of `rows` rows, which the directory says to be from `min_ns` to `max_ns`.
-pub(crate) fn decode(
-    bytes: &[u8],
-    group: usize,
-    rows: usize,
+/// The times of a group of `rows` rows, which the directory says to be from `min_ns` to `max_ns`. It is checked that they
+/// ascend.
+pub(crate) fn decode(bytes: &[u8], group: usize, rows: usize, bounds: (i64, i64)) -> Result<Vec<i64>, Error> {
+    let (times, reader) = parse(bytes, group, rows)?;
+    let all =
+        times.all(rows).ok_or_else(|| reader.corrupt("times that do not ascend, or of more than 64 bits"))?;
+    check_bounds(&reader, (all.first().copied(), all.last().copied()), bounds)?;
+    Ok(all)
+}
+
+/// The same without a look at each: whether they ascend is not known then, only that the first and the last are those.
+pub(crate) fn open(bytes: &[u8], group: usize, rows: usize, bounds: (i64, i64)) -> Result<Times<'_>, Error> {
+    let (times, reader) = parse(bytes, group, rows)?;
+    let ends = rows.checked_sub(1).map(|last| (times.at(0), times.at(last)));
+    check_bounds(&reader, (ends.map(|ends| ends.0), ends.map(|ends| ends.1)), bounds)?;
+    Ok(times)
+}
+
+fn check_bounds(
+    reader: &Reader<'_>,
+    found: (Option<i64>, Option<i64>),
     (min_ns, max_ns): (i64, i64),
-) -> Result<Vec<i64>, Error> {
+) -> Result<(), Error> {
+    if found == (Some(min_ns), Some(max_ns)) {
+        return Ok(());
+    }
+    Err(reader.corrupt(format!("times from {found:?}, the directory says {min_ns} to {max_ns} ns")))
+}
+
+/// The times of some rows as they are stored.
+#[derive(Debug)]
+pub(crate) struct Times<'a> {
+    /// The first time, in units.
+    start: i64,
+    /// Nanoseconds of a unit.
+    unit: i64,
+    since: Since<'a>,
+}
+
+/// How many units after the first time each row is.
+#[derive(Debug)]
+enum Since<'a> {
+    Even { gap: u64 },
+    Line { slope: i64, least: i64, width: u8, packed: &'a [u8] },
+    List(Vec<u64>),
+}
+
+impl Times<'_> {
+    /// The time of a row. Nothing in particular for one that is not there, or where it has more than 64 bits.
+    #[inline]
+    pub(crate) fn at(&self, row: usize) -> i64 {
+        let number = row as u64;
+        self.time(match &self.since {
+            Since::Even { gap } => gap.wrapping_mul(number),
+            Since::Line { slope, least, width, packed } => {
+                let height = slope.wrapping_mul(number.cast_signed()) >> SLOPE_ROWS;
+                let above = unpack_from(packed, *width, row, 1).next().unwrap_or(0);
+                above.wrapping_add_signed(height.wrapping_add(*least))
+            }
+            Since::List(since) => since.get(row).copied().unwrap_or(0),
+        })
+    }
+
+    #[inline]
+    fn time(&self, since: u64) -> i64 {
+        self.start.wrapping_add_unsigned(since).wrapping_mul(self.unit)
+    }
+
+    /// All times; `None` if they do not ascend, or have more than 64 bits.
+    fn all(&self, rows: usize) -> Option<Vec<i64>> {
+        let mut times = Vec::with_capacity(rows);
+        // As long as they ascend in units, none of them has more than 64 bits if neither the first nor the last has.
+        let (mut last, mut ascend) = (0u64, true);
+        let mut next = |since: u64| {
+            ascend &= since >= last;
+            last = since;
+            self.time(since)
+        };
+        match &self.since {
+            Since::Even { gap } => {
+                gap.checked_mul(rows.saturating_sub(1) as u64)?;
+                times.extend((0u64..).take(rows).map(|row| next(gap.wrapping_mul(row))));
+            }
+            Since::Line { slope, least, width, packed } => {
+                let (mut height, mut over) = (0i64, false);
+                times.extend(unpack_from(packed, *width, 0, rows).map(|above| {
+                    let base = (height >> SLOPE_ROWS).wrapping_add(*least);
+                    let (since, is_over) = above.overflowing_add_signed(base);
+                    over |= is_over;
+                    height = height.wrapping_add(*slope);
+                    next(since)
+                }));
+                ascend &= !over;
+            }
+            Since::List(since) => times.extend(since.iter().map(|&since| next(since))),
+        }
+        self.start.checked_mul(self.unit)?;
+        self.start.checked_add_unsigned(last)?.checked_mul(self.unit)?;
+        ascend.then_some(times)
+    }
+}
+
+/// Reads all but the numbers of the rows that are stored so that each can be read alone.
+fn parse(bytes: &[u8], group: usize, rows: usize) -> Result<(Times<'_>, Reader<'_>), Error> {
     let mut reader = Reader::new(bytes, 0, Section::Values { group, kind: Kind::Time.byte() });
     let [scale, mode] = reader.array()?;
     if scale != 0 && !SCALES.contains(&scale) {
@@ -171,66 +269,37 @@ pub(crate) fn decode(
     }
     let start = reader.varint()?;
     let since = match mode {
-        CONSTANT => read_constant(&mut reader, rows),
-        LINEAR => read_linear(&mut reader, rows),
-        DELTA => read_delta(&mut reader, rows),
-        _ => Err(reader.corrupt(format!("times in mode {mode}"))),
-    }?;
+        CONSTANT => Since::Even { gap: reader.uvarint()? },
+        LINEAR => read_linear(&mut reader, rows)?,
+        DELTA => Since::List(read_delta(&mut reader, rows)?),
+        _ => return Err(reader.corrupt(format!("times in mode {mode}"))),
+    };
     if !reader.is_empty() {
         return Err(reader.corrupt(format!("{} bytes behind the times", reader.rest().len())));
     }
-    let unit = unit(scale);
-    // If neither the first nor the last time has more than 64 bits, none has.
-    let greatest = since.iter().copied().max().unwrap_or(0);
-    let ends = [Some(start), start.checked_add_unsigned(greatest)];
-    if ends.iter().any(|time| time.and_then(|time| time.checked_mul(unit)).is_none()) {
-        return Err(reader.corrupt("a time of more than 64 bits"));
-    }
-    let time = |since: u64| start.wrapping_add_unsigned(since).wrapping_mul(unit);
-    let times: Vec<i64> = since.into_iter().map(time).collect();
-    let bounds = (times.first().copied(), times.last().copied());
-    if !times.is_sorted() || bounds != (Some(min_ns), Some(max_ns)) {
-        let what = format!("times from {bounds:?}, the directory says {min_ns} to {max_ns} ns");
-        return Err(reader.corrupt(what));
-    }
-    Ok(times)
+    Ok((Times { start, unit: unit(scale), since }, reader))
 }
 
-fn read_constant(reader: &mut Reader<'_>, rows: usize) -> Result<Vec<u64>, Error> {
-    let gap = reader.uvarint()?;
-    let since: Option<Vec<u64>> = (0u64..).take(rows).map(|row| gap.checked_mul(row)).collect();
-    since.ok_or_else(|| reader.corrupt(format!("{rows} gaps of {gap}")))
-}
-
-fn read_linear(reader: &mut Reader<'_>, rows: usize) -> Result<Vec<u64>, Error> {
-    let (slope, least) = (reader.varint()?, i128::from(reader.varint()?));
+fn read_linear<'a>(reader: &mut Reader<'a>, rows: usize) -> Result<Since<'a>, Error> {
+    let (slope, least) = (reader.varint()?, reader.varint()?);
     let [width] = reader.array()?;
     let at = reader.clone();
     let corrupt = || at.corrupt(format!("{rows} times of {width} bits above a line"));
-    let width = u32::from(width);
-    let packed = bits::packed_len(rows, width).filter(|_| width <= 64).ok_or_else(corrupt)?;
+    let packed = bits::packed_len(rows, width.into()).filter(|_| width <= 64).ok_or_else(corrupt)?;
     let packed = reader.bytes(packed)?;
+    if i32::try_from(least).is_ok() && slope.unsigned_abs() < 1 << 40 && rows < 1 << 22 {
+        // Nothing of it needs more than 64 bits then, but what is packed may.
+        return Ok(Since::Line { slope, least, width, packed });
+    }
     let mut since = Vec::new();
-    if !bits::unpack(packed, width, rows, &mut since) {
+    if !bits::unpack(packed, width.into(), rows, &mut since) {
         return Err(corrupt());
     }
-    if let (Ok(least), true) = (i32::try_from(least), slope.unsigned_abs() < 1 << 40 && rows < 1 << 22) {
-        // Nothing of it needs more than 64 bits then, but what is packed may.
-        let (mut height, mut high) = (0i64, false);
-        for since in &mut since {
-            let above = (height >> SLOPE_ROWS).wrapping_add(least.into());
-            let time = since.checked_add_signed(above);
-            high |= time.is_none();
-            *since = time.unwrap_or(0);
-            height = height.wrapping_add(slope);
-        }
-        return if high { Err(corrupt()) } else { Ok(since) };
-    }
     for (since, at) in since.iter_mut().zip(line(slope)) {
-        let time = least.checked_add(at).and_then(|base| base.checked_add(i128::from(*since)));
+        let time = i128::from(least).checked_add(at).and_then(|base| base.checked_add(i128::from(*since)));
         *since = time.and_then(|time| u64::try_from(time).ok()).ok_or_else(corrupt)?;
     }
-    Ok(since)
+    Ok(Since::List(since))
 }
 
 fn read_delta(reader: &mut Reader<'_>, rows: usize) -> Result<Vec<u64>, Error> {
@@ -280,7 +349,11 @@ mod tests {
     }
 
     fn back(bytes: &[u8], times: &[i64]) -> Result<Vec<i64>, Error> {
-        decode(bytes, 0, times.len(), (times[0], times[times.len() - 1]))
+        let bounds = (times[0], times[times.len() - 1]);
+        let found = decode(bytes, 0, times.len(), bounds)?;
+        let alone = open(bytes, 0, times.len(), bounds).unwrap();
+        assert!((0..times.len()).all(|row| alone.at(row) == found[row]), "one by one");
+        Ok(found)
     }
 
     /// As the 64 bits of splitmix64.

@@ -13,9 +13,9 @@ use super::work::{bytes_of, taken};
 #[derive(Debug, Default)]
 pub(crate) struct Made {
     /// Kept as it is from one piece to the next: only what lines name means anything.
-    pub(super) text: Vec<u8>,
+    pub(in crate::columnar) text: Vec<u8>,
     /// Where each line starts, and its bytes.
-    pub(super) lines: Vec<(u32, u32)>,
+    pub(in crate::columnar) lines: Vec<(u32, u32)>,
 }
 
 impl Made {
