@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::block::{Block, Source};
 use crate::columnar;
-use crate::columnar::filter::{Filter, inner_words};
+use crate::columnar::filter::Filter;
 use crate::columnar::footer::Identity;
 use crate::columnar::group::Group;
 use crate::columnar::hash::ContentHash;
@@ -125,7 +125,7 @@ impl Chunk {
     /// The entries of a range of time whose lines a filter wants: those that a read of all and a
     /// [test](LineFilter::matches) of each give.
     ///
-    /// Loki's blocks are decompressed and searched. Of a columnar one the word filter is asked, then skeletons and the
+    /// Loki's blocks are decompressed and searched. Of a columnar one its filter of letters is asked, then skeletons and the
     /// columns that the text may lie in; lines are made only where these leave it open, and where they are wanted.
     /// What is not read is not checked: a block that holds no wanted line may be damaged, and is not reported; and a word
     /// filter is believed, which only [`verify`](Self::verify) holds against the lines. When a block is entered all of it is searched, and four bytes are held for each entry that is found.
@@ -199,8 +199,8 @@ impl Chunk {
     }
 
     /// Checks all that can be checked: every checksum, also of what a read of the entries does not need, every entry,
-    /// and of a columnar chunk that each group has the content hash and the raw size that it says, and all words of its
-    /// lines in its word filter, and the whole its hash.
+    /// and of a columnar chunk that each group has the content hash and the raw size that it says, and all letters of
+    /// its lines in its filter, and the whole its hash.
     ///
     /// # Errors
     ///
@@ -249,8 +249,7 @@ impl Chunk {
         let streams = group.streams(usize::try_from(left).unwrap_or(usize::MAX))?;
         let filter = Filter::open(&streams).map_err(|fault| fault.into_error(group.number))?;
         let left = left.saturating_sub(to_u64(streams.opened().1));
-        let lacks =
-            |line: &[u8]| filter.is_some_and(|filter| inner_words(line).any(|word| !filter.may_hold(word)));
+        let lacks = |line: &[u8]| filter.is_some_and(|filter| !filter.may_hold(line));
         let offset = usize::try_from(group.meta.offset).unwrap_or(usize::MAX);
         let mut entries = self.entries_of(&Block::Columnar(group.clone()), left);
         let (mut hash, mut raw_bytes) = (ContentHash::default(), 0u64);
@@ -258,7 +257,8 @@ impl Chunk {
             let Some(batch) = entries.next_batch()? else { break left.saturating_sub(entries.spent_bytes()) };
             for entry in batch {
                 if lacks(entry.line) {
-                    let what = format!("no word filter of the line of time {}", entry.timestamp_ns);
+                    let what =
+                        format!("a filter without the letters of the line of time {}", entry.timestamp_ns);
                     return Err(Error::corrupt(Section::Group(group.number), offset, what));
                 }
                 hash.push(&entry);

@@ -1,131 +1,124 @@
-//! Which words occur in a group, so that a search for another one need not look: a split block Bloom filter
-//! (Putze, Sanders and Singler's blocked filter, in the layout of Parquet's: blocks of 256 bits, eight of them
-//! set for a word) of ten bits a word, wrong once in some hundred times and only by saying that one occurs.
+//! Which letters follow each other in the lines of a group, so that a search for text that is nowhere need not look: all
+//! threes of letters that occur, a bit for each at a place that its hash says. Places are shared, so one three in some
+//! three that do not occur seems to; of a word of seven letters there are five.
 //!
-//! A word is a run of ASCII letters and bytes beyond ASCII, as long as it goes, of 3 to 64 bytes, that no digit is in
-//! front of and that is not made of hex digits alone. So it is never part of a value that is a number: all words are in
-//! literal text, in text of columns and in lines without a skeleton, each of which is there once where lines repeat it.
+//! Letters are those of ASCII, large or small, and bytes beyond it. A run of them may be part of a value that is a number
+//! where it is made of hex digits, with an `x` in front or not, and where it is the name of a month or a day. Of other runs
+//! all threes are in literal text, in text of columns and in lines without a skeleton, each of which is there once where
+//! lines repeat it.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use hashbrown::HashTable;
-use xxhash_rust::xxh3::xxh3_64;
-
 use super::fault::Fault;
 use super::stream::{Kind, Streams};
-use crate::loki::format::{put_uvarint, take_uvarint};
 
-const BLOCK: usize = 32;
-const BITS_PER_WORD: usize = 10;
+/// Bits for each three that occurs, if there is room for them.
+const BITS: usize = 2;
 /// A filter takes at most one in this many of the group's bytes.
-const SHARE: usize = 25;
+const SHARE: usize = 50;
 /// About what a stream takes besides its bytes.
 const OVERHEAD: usize = 16;
-const SHORTEST: usize = 3;
-const LONGEST: usize = 64;
-/// One odd number for each of the eight bits, from Parquet's format.
-const SALTS: [u32; 8] =
-    [0x47B6_137B, 0x4497_4D91, 0x8824_AD5B, 0xA2B7_289D, 0x7054_95C7, 0x2DF1_424B, 0x9EFC_4947, 0x5C6B_FB31];
+/// Threes that can be told apart: five bits of each letter.
+const THREES: usize = 1 << 15;
+/// Lines that have more of them than this have almost all that is searched for.
+const MOST: usize = THREES / 4;
 /// Names in times, which are columns of numbers.
 const NAMES: [&[u8; 3]; 19] = [
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec", b"Mon",
     b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun",
 ];
 
-/// Whether a byte belongs to a word.
+/// Whether a byte belongs to a run of letters.
 pub(crate) const fn is_letter(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte >= 0x80
 }
 
-/// The words of some text that a filter may know. One at an end of the text may be part of a longer one.
-pub(crate) fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut at = 0usize;
-    std::iter::from_fn(move || {
-        loop {
-            let rest = text.get(at..).filter(|rest| !rest.is_empty())?;
-            let before = at.checked_sub(1).and_then(|before| text.get(before));
-            let bytes = rest.iter().position(|&byte| !is_in_word(byte)).unwrap_or(rest.len());
-            at = at.saturating_add(bytes).saturating_add(1);
-            let word = rest.get(..bytes).unwrap_or_default();
-            if is_word(word) && !before.is_some_and(u8::is_ascii_digit) {
-                return Some(word);
-            }
-        }
-    })
+/// The threes of some text that no number has.
+pub(crate) fn threes(text: &[u8]) -> impl Iterator<Item = u16> {
+    let runs = text.split(|byte| !is_letter(*byte));
+    runs.filter_map(word_of).flat_map(|word| word.windows(3).map(three))
 }
 
-/// The words of some text that are words of whatever it is in: those that do not reach to its ends.
-pub(crate) fn inner_words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let is_other = |byte: &u8| !is_in_word(*byte);
-    let (first, last) = (text.iter().position(is_other), text.iter().rposition(is_other));
-    // With what is around them: a digit in front of a word counts.
-    let inner = first.zip(last).and_then(|(first, last)| text.get(first..=last));
-    words(inner.unwrap_or_default())
+/// What of a run of letters cannot be part of a number.
+fn word_of(run: &[u8]) -> Option<&[u8]> {
+    let word = run.strip_prefix(b"x").or_else(|| run.strip_prefix(b"X")).unwrap_or(run);
+    let is_number =
+        word.iter().all(u8::is_ascii_hexdigit) || NAMES.iter().any(|name| name.eq_ignore_ascii_case(word));
+    (!is_number).then_some(word)
 }
 
-/// Whether a run of letters is a word.
-fn is_word(letters: &[u8]) -> bool {
-    (SHORTEST..=LONGEST).contains(&letters.len()) && !letters.iter().all(u8::is_ascii_hexdigit)
+/// The number of three letters.
+fn three(letters: &[u8]) -> u16 {
+    letters.iter().fold(0, |three, &letter| three << 5 | u16::from(letter & 31))
 }
 
-/// The words of a group, while they are collected.
-pub(crate) struct Words {
-    hashes: Hashes,
-    seen: Seen,
-    /// More than so many are of no use.
-    most: usize,
+/// The bit of a three in so many bytes.
+fn place(three: u16, bytes: usize) -> (usize, u8) {
+    let hash = u32::from(three).wrapping_mul(0x9E37_79B1);
+    let place = u64::from(hash).wrapping_mul((bytes as u64).wrapping_mul(8)) >> 32;
+    (usize::try_from(place / 8).unwrap_or(usize::MAX), 1 << (place % 8))
 }
 
-fn most(bytes: usize) -> usize {
-    (bytes / SHARE).saturating_mul(8) / BITS_PER_WORD
+/// The threes of a group, while they are collected.
+pub(crate) struct Words(Box<[u64; THREES / 64]>);
+
+impl Default for Words {
+    fn default() -> Self {
+        Self(Box::new([0; THREES / 64]))
+    }
 }
 
 impl Words {
-    /// None yet, of a group that takes at most so many bytes.
-    pub(crate) fn new(bytes: usize) -> Self {
-        Self { hashes: Hashes::default(), seen: Seen::default(), most: most(bytes) }
-    }
-
-    /// Adds the words of some text. Linear in its bytes, until there are too many words.
+    /// Adds those of some text. Linear in its bytes.
     pub(crate) fn add(&mut self, text: &[u8]) {
-        if self.hashes.len() > self.most {
-            return;
-        }
-        for word in words(text) {
-            if !self.seen.has(word) {
-                self.hashes.add(xxh3_64(word));
+        let (mut three, mut letters) = (0u16, 0u32);
+        for &byte in text {
+            let number = number_of(byte);
+            // Of the last two letters and this one.
+            three = (three << 5 | u16::from(number & 31)) & 0x7FFF;
+            letters = if number == OTHER { 0 } else { letters.saturating_add(1) };
+            if letters >= 3
+                && let Some(word) = self.0.get_mut(usize::from(three >> 6))
+            {
+                *word |= 1 << (three & 63);
             }
         }
     }
 
-    /// Writes the filter of a group that takes `stored` bytes without it, unless it would be too large.
+    /// Writes the filter of a group that takes `stored` bytes without it, unless it would be of no use in its share of them.
     pub(crate) fn write(&self, stored: usize, out: &mut Streams) {
-        let blocks = self.hashes.len().saturating_mul(BITS_PER_WORD).div_ceil(BLOCK.saturating_mul(8));
-        let bytes = blocks.saturating_mul(BLOCK).saturating_add(OVERHEAD);
-        if blocks == 0 || self.hashes.len() > self.most || bytes > stored / SHARE {
+        let count =
+            self.0.iter().fold(0usize, |count, word| count.saturating_add(word.count_ones() as usize));
+        let most = (stored / SHARE).saturating_sub(OVERHEAD);
+        let bytes = count.saturating_mul(BITS).div_ceil(8).min(most);
+        if count == 0 || count > MOST || bytes.saturating_mul(8) < count {
             return;
         }
-        let mut bits = vec![[0u32; 8]; blocks];
-        for &hash in self.hashes.hashes() {
-            if let Some(block) = bits.get_mut(place(hash, blocks)) {
-                for (lane, bit) in block.iter_mut().zip(bits_of(hash)) {
-                    *lane |= bit;
-                }
+        let mut bits = vec![0u8; bytes];
+        for three in (0..=0x7FFFu16).filter(|three| {
+            self.0.get(usize::from(three >> 6)).is_some_and(|word| word >> (three & 63) & 1 == 1)
+        }) {
+            let (byte, bit) = place(three, bytes);
+            if let Some(byte) = bits.get_mut(byte) {
+                *byte |= bit;
             }
         }
-        let out = out.out(Kind::Filter);
-        put_uvarint(out, blocks as u64);
-        bits.iter().flatten().for_each(|lane| out.extend_from_slice(&lane.to_le_bytes()));
+        out.out(Kind::Filter).extend_from_slice(&bits);
     }
 }
 
-/// Which bytes belong to words, without asking.
+/// That of what is no letter.
+const OTHER: u8 = 32;
+
+/// The numbers of letters in threes.
 #[expect(clippy::indexing_slicing, reason = "a byte is below 256, and it is done while compiling")]
-const IN_WORD: [bool; 256] = {
-    let mut all = [false; 256];
+const NUMBERS: [u8; 256] = {
+    let mut all = [OTHER; 256];
     let mut byte = 0u8;
     loop {
-        all[byte as usize] = is_letter(byte);
+        if is_letter(byte) {
+            all[byte as usize] = byte & 31;
+        }
         if byte == u8::MAX {
             break all;
         }
@@ -134,138 +127,50 @@ const IN_WORD: [bool; 256] = {
 };
 
 #[inline]
-fn is_in_word(byte: u8) -> bool {
-    IN_WORD.get(usize::from(byte)).copied().unwrap_or(false)
-}
-
-/// Some of the words that were there before: lines have the same ones again and again.
-struct Seen(Vec<(u64, u64, usize)>);
-
-impl Default for Seen {
-    fn default() -> Self {
-        Self(vec![(0, 0, 0); Self::PLACES])
-    }
-}
-
-impl Seen {
-    const PLACES: usize = 1 << 10;
-
-    /// Whether it is known that a word was there before; afterwards it is. Its first and last bytes have to tell it from
-    /// all others, so it is not known of long ones.
-    fn has(&mut self, token: &[u8]) -> bool {
-        let end = |chunk: Option<&[u8; 8]>| chunk.map(|chunk| u64::from_le_bytes(*chunk));
-        let known = match end(token.first_chunk()).zip(end(token.last_chunk())) {
-            Some((first, last)) if token.len() <= 16 => (first, last, token.len()),
-            Some(_) => return false,
-            None => {
-                let all = token.iter().fold(0, |all, &byte| all << 8 | u64::from(byte));
-                (all, 0, token.len())
-            }
-        };
-        let mixed = (known.0 ^ known.1.rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let place = usize::try_from(mixed >> 54).ok().and_then(|place| self.0.get_mut(place));
-        place.is_some_and(|place| std::mem::replace(place, known) == known)
-    }
-}
-
-/// Distinct hashes.
-#[derive(Default)]
-struct Hashes(HashTable<u64>);
-
-impl Hashes {
-    /// Adds one; whether it was not there.
-    fn add(&mut self, hash: u64) -> bool {
-        match self.0.entry(hash, |other| *other == hash, |other| *other) {
-            hashbrown::hash_table::Entry::Occupied(_) => false,
-            hashbrown::hash_table::Entry::Vacant(place) => {
-                place.insert(hash);
-                true
-            }
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn hashes(&self) -> impl Iterator<Item = &u64> {
-        self.0.iter()
-    }
-}
-
-/// The block of a word: the upper half of its hash says how far in.
-fn place(hash: u64, blocks: usize) -> usize {
-    let place = u128::from(hash >> 32).saturating_mul(blocks as u128) >> 32;
-    usize::try_from(place).unwrap_or(usize::MAX)
-}
-
-/// Its bit in each lane of the block.
-fn bits_of(hash: u64) -> [u32; 8] {
-    let low = u32::try_from(hash & 0xFFFF_FFFF).unwrap_or_default();
-    SALTS.map(|salt| 1 << (low.wrapping_mul(salt) >> 27))
+fn number_of(byte: u8) -> u8 {
+    NUMBERS.get(usize::from(byte)).copied().unwrap_or(OTHER)
 }
 
 /// A filter that was read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Filter<'a> {
-    blocks: &'a [u8],
+    bits: &'a [u8],
 }
 
 impl<'a> Filter<'a> {
     /// The filter of a group, if it has one.
     pub(crate) fn open(streams: &'a Streams) -> Result<Option<Self>, Fault> {
-        let whole = streams.get(Kind::Filter)?;
-        if whole.is_empty() {
-            return Ok(None);
-        }
-        let mut rest = whole;
-        let blocks = take_uvarint(&mut rest).and_then(|blocks| usize::try_from(blocks).ok());
-        if blocks.is_none_or(|blocks| blocks == 0 || blocks.checked_mul(BLOCK) != Some(rest.len())) {
-            return Err(Fault::corrupt(
-                Kind::Filter,
-                0,
-                format!("{blocks:?} blocks in {} bytes", rest.len()),
-            ));
-        }
-        Ok(Some(Self { blocks: rest }))
+        let bits = streams.get(Kind::Filter)?;
+        Ok((!bits.is_empty()).then_some(Self { bits }))
     }
 
-    /// Whether a line may have this whole word, and no digit in front of it. True for what a filter cannot know.
-    pub(crate) fn may_hold(&self, word: &[u8]) -> bool {
-        let known = is_word(word)
-            && word.iter().all(|&byte| is_letter(byte))
-            && !NAMES.iter().any(|name| *name == word);
-        if !known {
-            return true;
-        }
-        let hash = xxh3_64(word);
-        let number = place(hash, self.blocks.len().checked_div(BLOCK).unwrap_or(0));
-        let Some(block) = self.blocks.chunks_exact(BLOCK).nth(number) else { return true };
-        let lanes = block.chunks_exact(4).filter_map(|lane| lane.first_chunk::<4>());
-        lanes.zip(bits_of(hash)).all(|(lane, bit)| u32::from_le_bytes(*lane) & bit != 0)
+    /// Whether a line may have this text. True for what a filter cannot know.
+    pub(crate) fn may_hold(&self, text: &[u8]) -> bool {
+        threes(text).all(|three| {
+            let (byte, bit) = place(three, self.bits.len());
+            self.bits.get(byte).is_none_or(|byte| byte & bit != 0)
+        })
     }
 }
 
 #[cfg(test)]
-#[expect(clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
+#[expect(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
     fn built(lines: &[String], stored: usize) -> Streams {
-        let mut words = Words::new(1 << 20);
+        let mut words = Words::default();
         lines.iter().for_each(|line| words.add(line.as_bytes()));
         let mut streams = Streams::default();
         words.write(stored, &mut streams);
         streams
     }
 
-    /// A number of letters.
+    /// A number as six letters.
     fn name(n: usize) -> String {
-        [n / 676, n / 26 % 26, n % 26]
-            .iter()
-            .map(|&n| char::from(b'a' + u8::try_from(n).unwrap()))
-            .chain(['z'])
-            .collect()
+        let mixed = n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
+        let letter = |place: u32| char::from(b'a' + u8::try_from(mixed / 26usize.pow(place) % 26).unwrap());
+        (0..6).map(letter).collect()
     }
 
     fn lines() -> Vec<String> {
@@ -273,49 +178,59 @@ mod tests {
     }
 
     #[test]
-    fn every_word_is_held_and_few_others() {
+    fn all_text_is_held_whole_or_in_part_and_in_any_case_and_little_else() {
         let streams = built(&lines(), 1 << 20);
         let filter = Filter::open(&streams).unwrap().unwrap();
         for line in lines() {
-            assert!(words(line.as_bytes()).count() == 2);
-            assert!(words(line.as_bytes()).all(|word| filter.may_hold(word)), "{line}");
+            let line = line.as_bytes();
+            assert!(threes(line).count() >= 6);
+            for start in 0..line.len() {
+                assert!(filter.may_hold(&line[start..]) && filter.may_hold(&line[..start]));
+                assert!(filter.may_hold(&line[start..].to_ascii_uppercase()));
+            }
         }
         let wrong = (1000..11_000).filter(|n| filter.may_hold(name(*n).as_bytes())).count();
-        assert!(wrong < 300, "{wrong} of 10,000");
+        assert!(wrong < 1000, "{wrong} of 10,000");
     }
 
     #[test]
-    fn words_are_runs_of_letters_that_no_value_of_digits_has() {
-        let found: Vec<_> = words(b"took 5ms: user_name, x-deadbeef 0xquit (t\xC3\xA4st) is").collect();
-        assert_eq!(found, [&b"took"[..], b"user", b"name", b"t\xC3\xA4st"]);
+    fn what_may_be_part_of_a_number_is_not_known() {
+        for text in [
+            &b""[..],
+            b"no",
+            b"a b c",
+            b"deadbeef",
+            b"0xDeadBeef",
+            b"xfeed",
+            b"14 Jun",
+            b"mar",
+            b"x1y2",
+            b"5ms",
+        ] {
+            assert_eq!(threes(text).count(), 0, "{}", text.escape_ascii());
+        }
+        for (text, count) in [
+            (&b"xquit"[..], 2),
+            (b"sixty", 3),
+            (b"june", 2),
+            (b"feeds", 3),
+            (b"t\xC3\xA4st", 3),
+            (b"abc-def-ghi", 1),
+        ] {
+            assert_eq!(threes(text).count(), count, "{}", text.escape_ascii());
+        }
     }
 
     #[test]
-    fn a_filter_that_would_be_large_is_not_written() {
-        // 1000 words take 1250 bytes.
-        assert!((1250..1300).contains(&built(&lines(), 1320 * SHARE).len(Kind::Filter)));
-        assert_eq!(built(&lines(), 1200 * SHARE).len(Kind::Filter), 0);
+    fn a_filter_takes_its_share_and_no_more() {
+        let count = built(&lines(), 1 << 20).len(Kind::Filter) * 4;
+        assert!((1000..3000).contains(&count), "{count}");
+        for (share, expected) in
+            [(count, count / 4), (count / 6, count / 6), (count / 8 + 1, count / 8 + 1), (count / 9, 0)]
+        {
+            let found = built(&lines(), (share + OVERHEAD) * SHARE).len(Kind::Filter);
+            assert_eq!(found, expected, "{share} bytes for {count}");
+        }
         assert!(Filter::open(&built(&[], 1 << 20)).unwrap().is_none());
-    }
-
-    #[test]
-    fn what_a_filter_cannot_know_may_be_held() {
-        let streams = built(&lines(), 1 << 20);
-        let filter = Filter::open(&streams).unwrap().unwrap();
-        let long = [b'x'; LONGEST + 1];
-        for word in [&b""[..], b"zz", b"two words", b"deadbeef", b"Jun", b"x1y2", &long] {
-            assert!(filter.may_hold(word));
-        }
-        assert!(!filter.may_hold(&[b'x'; LONGEST]));
-    }
-
-    #[test]
-    fn a_filter_that_lies_about_its_size_is_refused() {
-        let mut streams = built(&lines(), 1 << 20);
-        let whole = streams.out(Kind::Filter).clone();
-        for length in 1..whole.len() {
-            *streams.out(Kind::Filter) = whole.get(..length).unwrap().to_vec();
-            assert!(Filter::open(&streams).is_err());
-        }
     }
 }

@@ -75,7 +75,7 @@ impl Group {
         let options = profile.options();
         let [mut split, mut whole, mut filter] = [(); 3].map(|()| Streams::default());
         let mut packed = pack(&streams, &options);
-        let mut words = Words::new(head.raw_bytes());
+        let mut words = Words::default();
         packed.extend(pack_rows(
             &lines, &times, &metadata, &options, limits, &mut split, &mut whole, &mut words,
         ));

@@ -1,4 +1,4 @@
-//! A group of which only the rows are wanted whose lines pass a filter. The word filter, skeletons and columns are asked
+//! A group of which only the rows are wanted whose lines pass a filter. The filter of letters, skeletons and columns are asked
 //! first, and the times are read only if there is hope; lines are made where nothing else can tell.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
@@ -6,13 +6,13 @@
 use std::ops::Range;
 
 use super::fault::Fault;
-use super::filter::{Filter, inner_words};
+use super::filter::{Filter, threes};
 use super::group::Group;
 use super::lines::{Answer, Decoder, Made};
 use super::rows::{Lines, Rows};
 use super::stream::Streams;
 use crate::Error;
-use crate::filter::{Case, Condition, LineFilter, Needle};
+use crate::filter::{LineFilter, Needle};
 use crate::range::{Direction, TimeRange};
 
 /// Rows that are made at once at most.
@@ -124,25 +124,16 @@ fn range_of(times: &[i64], range: TimeRange) -> Range<usize> {
     start..times.partition_point(|time| *time <= last).max(start)
 }
 
-/// Whether the words of a group say that no line is wanted. A word filter that cannot be read says nothing: that costs
+/// Whether the letters of a group say that no line is wanted. A filter of them that cannot be read says nothing: that costs
 /// time, and no lines.
 fn rules_out(streams: &Streams, filter: &LineFilter) -> bool {
     let conditions = || filter.conditions().iter().filter(|condition| !condition.is_negated);
-    if !conditions()
-        .any(|condition| condition.needles.iter().all(|needle| whole_words(needle).next().is_some()))
-    {
+    let is_known = |needle: &Needle| threes(needle.text()).next().is_some();
+    if !conditions().any(|condition| condition.needles.iter().all(is_known)) {
         return false;
     }
     let Ok(Some(known)) = Filter::open(streams) else { return false };
-    let lacks = |needle: &Needle| whole_words(needle).any(|word| !known.may_hold(word));
-    let fails = |condition: &Condition| condition.needles.iter().all(lacks);
-    conditions().any(fails)
-}
-
-/// Words that each line has that has the text. They are known as they are written, so there are none where case does not
-/// count.
-fn whole_words(needle: &Needle) -> impl Iterator<Item = &[u8]> {
-    inner_words(if needle.case() == Case::Exact { needle.text() } else { &[] })
+    conditions().any(|condition| condition.needles.iter().all(|needle| !known.may_hold(needle.text())))
 }
 
 /// The first of some rows, or backward the last.

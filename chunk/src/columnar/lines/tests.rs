@@ -54,7 +54,7 @@ fn round_trip(lines: &[&[u8]]) -> Option<Streams> {
     let times: Vec<i64> =
         (0..).map(|n| 1_772_884_800_000_000_000 + n * 1_000_000_000).take(lines.len()).collect();
     let mut streams = Streams::default();
-    if !encode(lines, &times, &options(), &mut streams, &mut Words::new(0)) {
+    if !encode(lines, &times, &options(), &mut streams, &mut Words::default()) {
         assert_eq!(streams.written().count(), 0);
         return None;
     }
