@@ -7,6 +7,7 @@ mod cells;
 mod choose;
 mod decode;
 mod encode;
+mod peek;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,8 @@ pub(crate) fn unpack(packed: &[u8], width: u8, count: usize) -> impl Iterator<It
 /// The same from number `first` on.
 pub(crate) fn unpack_from(packed: &[u8], width: u8, first: usize, count: usize) -> impl Iterator<Item = u64> {
     let mask = if width >= 64 { u64::MAX } else { (1 << width) - 1 };
+    // Others are in eight bytes, wherever they start in the first.
+    let is_wide = width > 57;
     (first..first + count).map(move |index| {
         let bit = index * usize::from(width);
         let (at, shift) = (bit / 8, bit % 8);
@@ -26,7 +28,8 @@ pub(crate) fn unpack_from(packed: &[u8], width: u8, first: usize, count: usize) 
             None => packed.iter().skip(at).take(8).rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
         };
         let mut value = word >> shift;
-        if usize::from(width) + shift > 64
+        if is_wide
+            && usize::from(width) + shift > 64
             && let Some(&byte) = packed.get(at + 8)
         {
             value |= u64::from(byte) << (64 - shift);

@@ -32,23 +32,39 @@ impl Cells {
 
     /// The pieces of some text, if all of them are short.
     pub(crate) fn of(text: &[u8], pieces: &[(u32, u32)], longest: usize) -> Option<Self> {
+        let mut pieces = pieces.iter();
+        Self::fill(pieces.len(), longest, || {
+            let &(start, length) = pieces.next()?;
+            Some((text.get(start as usize..)?, length as usize))
+        })
+    }
+
+    /// So many texts, if all of them are short: `next` gives some text that starts with each, and its length.
+    pub(crate) fn fill<'a>(
+        count: usize,
+        longest: usize,
+        next: impl FnMut() -> Option<(&'a [u8], usize)>,
+    ) -> Option<Self> {
         if longest >= WIDE {
             return None;
         }
         let size = size_for(longest);
-        let mut bytes = vec![0; pieces.len().checked_mul(size)?];
-        for (cell, &(start, length)) in bytes.chunks_exact_mut(size).zip(pieces) {
-            let text = text.get(start as usize..)?;
-            match text.first_chunk::<WIDE>().and_then(|chunk| chunk.get(..size)) {
-                // With what is behind it.
-                Some(chunk) => cell.copy_from_slice(chunk),
-                None => {
-                    let piece = text.get(..length as usize)?;
-                    cell.get_mut(..piece.len())?.copy_from_slice(piece);
-                }
-            }
-            *cell.last_mut()? = u8::try_from(length).ok()?;
+        let mut bytes = vec![0; count.checked_mul(size)?];
+        match size {
+            NARROW => fill::<NARROW>(&mut bytes, next),
+            _ => fill::<WIDE>(&mut bytes, next),
+        }?;
+        Some(Self { size, bytes })
+    }
+
+    /// Numbers in print, if all of them are short and the class has them.
+    pub(crate) fn printed(class: Class, values: &[u64], longest: usize) -> Option<Self> {
+        if longest >= WIDE {
+            return None;
         }
+        let size = size_for(longest);
+        let mut bytes = vec![0; values.len().checked_mul(size)?];
+        print(class, values, &mut bytes).ok()?;
         Some(Self { size, bytes })
     }
 
@@ -66,6 +82,25 @@ impl Cells {
         let length = cell.last().copied().map_or(0, usize::from);
         cell.get(..length).unwrap_or_default()
     }
+}
+
+fn fill<'a, const N: usize>(
+    cells: &mut [u8],
+    mut next: impl FnMut() -> Option<(&'a [u8], usize)>,
+) -> Option<()> {
+    for cell in cells.as_chunks_mut::<N>().0 {
+        let (text, length) = next()?;
+        match text.first_chunk::<N>() {
+            // With what is behind it.
+            Some(chunk) => *cell = *chunk,
+            None => {
+                let piece = text.get(..length)?;
+                cell.get_mut(..piece.len())?.copy_from_slice(piece);
+            }
+        }
+        *cell.last_mut()? = u8::try_from(length).ok()?;
+    }
+    Some(())
 }
 
 /// Numbers of a column, and how they are read.

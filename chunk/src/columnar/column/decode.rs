@@ -61,12 +61,6 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    fn push(&mut self, piece: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(piece);
-        self.piece_from(start);
-    }
-
     /// Makes what was appended from `start` on a piece.
     fn piece_from(&mut self, start: usize) {
         let bytes = self.bytes.len().saturating_sub(start);
@@ -114,6 +108,17 @@ impl Column {
     }
 }
 
+impl Column {
+    /// The distinct values, as they are stored.
+    pub(crate) fn distinct_part<'a>(&self, streams: &'a Streams) -> Result<&'a [u8], Fault> {
+        match self.encoding {
+            Encoding::Const { .. } | Encoding::Dict { .. } => self.distinct.of(streams, Kind::Values),
+            Encoding::FixedDict { .. } => self.distinct.of(streams, Kind::Bits),
+            _ => Ok(&[]),
+        }
+    }
+}
+
 impl Place {
     fn of(self, streams: &Streams, kind: Kind) -> Result<&[u8], Fault> {
         let whole = match self.alone {
@@ -132,39 +137,28 @@ pub(crate) fn decode(column: &Column, streams: &Streams, max: usize) -> Result<(
     if memory > max {
         return Err(Fault::limit("max_block_bytes", memory, max));
     }
-    let numbers = |numbers: Numbers, greatest: Option<u64>| {
-        let longest = match (class, greatest) {
-            (Class::Number, Some(greatest)) => decimal_digits(greatest),
-            // Codes ascend with the number of digits.
-            (Class::Digits, Some(greatest)) => {
-                digits_of_code(greatest).map_or(MAX_DIGITS, |(_, digits)| digits)
-            }
-            _ => width_of_class(class),
-        };
-        (Values::Numbers(numbers), longest)
-    };
+    let numbers = |numbers: Numbers, greatest| (Values::Numbers(numbers), longest_of(class, greatest));
     Ok(match column.encoding {
-        Encoding::Const { bytes } => {
-            (Values::Const(column.distinct.of(streams, Kind::Values)?.to_vec()), bytes)
-        }
+        Encoding::Const { bytes } => (Values::Const(column.distinct_part(streams)?.to_vec()), bytes),
         Encoding::Dict { distinct, .. } => {
             let ids = ids(column, streams, distinct)?;
-            let bytes = column.distinct.of(streams, Kind::Values)?;
-            words(ids, dictionary(column, streams, distinct)?, Some(bytes), rows)
+            let bytes = column.distinct_part(streams)?;
+            let longest = longest_of_dictionary(column, bytes, distinct)?;
+            let cells =
+                if has_cells(distinct, rows) { cells_of_dictionary(bytes, distinct, longest) } else { None };
+            let words = cells.map_or_else(|| Words::Pieces(dictionary(bytes, distinct)), Words::Cells);
+            (Values::Dict { ids, words }, longest)
         }
         Encoding::FixedDict { distinct } => {
             let ids = ids(column, streams, distinct)?;
-            words(ids, fixed(class, column.distinct.of(streams, Kind::Bits)?), None, rows)
+            words(ids, fixed(class, column.distinct_part(streams)?), rows)
         }
         Encoding::Text { .. } => (text(column, streams)?, 0),
         Encoding::For { base, width } => match printed(class, base, width, rows) {
             Some((cells, longest)) => {
                 (Values::Dict { ids: Ids::Packed(width), words: Words::Cells(cells) }, longest)
             }
-            None => {
-                let span = if width >= 64 { u64::MAX } else { (1u64 << width).wrapping_sub(1) };
-                numbers(Numbers::Packed { base, width }, base.checked_add(span))
-            }
+            None => numbers(Numbers::Packed { base, width }, greatest(base, width.into())),
         },
         Encoding::Delta { .. } => {
             let values = deltas(column, streams)?;
@@ -184,10 +178,7 @@ pub(crate) fn decode(column: &Column, streams: &Streams, max: usize) -> Result<(
             numbers(Numbers::List(values), greatest)
         }
         Encoding::Planes { base, bytes } => {
-            let span = 1u64
-                .checked_shl(u32::from(bytes).saturating_mul(8))
-                .map_or(u64::MAX, |all| all.wrapping_sub(1));
-            numbers(Numbers::Planes { base }, base.checked_add(span))
+            numbers(Numbers::Planes { base }, greatest(base, u32::from(bytes).saturating_mul(8)))
         }
         Encoding::Fixed => (Values::Fixed { width: class.text_bytes() }, class.text_bytes()),
         Encoding::RowTime { exponent, delta } => {
@@ -198,25 +189,31 @@ pub(crate) fn decode(column: &Column, streams: &Streams, max: usize) -> Result<(
     })
 }
 
+/// The greatest number of so many bits above a base, if it does not wrap.
+fn greatest(base: u64, bits: u32) -> Option<u64> {
+    base.checked_add(1u64.checked_shl(bits).map_or(u64::MAX, |all| all.wrapping_sub(1)))
+}
+
+/// Bytes of the longest text of a number up to `greatest`; where that is not known, of any of the class.
+fn longest_of(class: Class, greatest: Option<u64>) -> usize {
+    match (class, greatest) {
+        (Class::Number, Some(greatest)) => decimal_digits(greatest),
+        // Codes ascend with the number of digits.
+        (Class::Digits, Some(greatest)) => digits_of_code(greatest).map_or(MAX_DIGITS, |(_, digits)| digits),
+        _ => width_of_class(class),
+    }
+}
+
 fn has_cells(distinct: usize, rows: usize) -> bool {
     distinct.saturating_mul(ROWS_PER_CELL) <= rows
 }
 
-/// A dictionary of pieces, of `bytes` or of what the text has itself.
-fn words(ids: Ids, mut text: Text, bytes: Option<&[u8]>, rows: usize) -> (Values, usize) {
+/// A dictionary of these pieces.
+fn words(ids: Ids, text: Text, rows: usize) -> (Values, usize) {
     let longest = text.longest();
-    let from = bytes.unwrap_or(&text.bytes);
-    let cells =
-        if has_cells(text.pieces.len(), rows) { Cells::of(from, &text.pieces, longest) } else { None };
-    let words = match cells {
-        Some(cells) => Words::Cells(cells),
-        None => {
-            if let Some(bytes) = bytes {
-                text.bytes.extend_from_slice(bytes);
-            }
-            Words::Pieces(text)
-        }
-    };
+    let has_cells = has_cells(text.pieces.len(), rows);
+    let cells = if has_cells { Cells::of(&text.bytes, &text.pieces, longest) } else { None };
+    let words = cells.map_or(Words::Pieces(text), Words::Cells);
     (Values::Dict { ids, words }, longest)
 }
 
@@ -229,15 +226,10 @@ fn printed_count(width: u8, rows: usize) -> Option<usize> {
 /// All numbers of so many bits above `base` in print, and the length of the longest, if they are few.
 fn printed(class: Class, base: u64, width: u8, rows: usize) -> Option<(Cells, usize)> {
     let count = printed_count(width, rows)?;
-    let mut text = Text::default();
-    let mut print = [0; 40];
-    for value in (0..count as u64).map(|value| base.wrapping_add(value)) {
-        let bytes = class.print(value, &mut print);
-        // What does not print may not be there: then it is found out row by row.
-        text.push(print.get(..bytes).filter(|print| !print.is_empty())?);
-    }
-    let longest = text.longest();
-    Some((Cells::of(&text.bytes, &text.pieces, longest)?, longest))
+    let longest = longest_of(class, Some(greatest(base, width.into())?));
+    let values: Vec<u64> = (0..count as u64).map(|value| base.wrapping_add(value)).collect();
+    // What does not print may not be there: then it is found out row by row.
+    Some((Cells::printed(class, &values, longest)?, longest))
 }
 
 fn ids(column: &Column, streams: &Streams, distinct: usize) -> Result<Ids, Fault> {
@@ -258,26 +250,55 @@ fn ids(column: &Column, streams: &Streams, distinct: usize) -> Result<Ids, Fault
     Ok(ids)
 }
 
-/// The pieces of a dictionary; their bytes are those of the stream.
-fn dictionary(column: &Column, streams: &Streams, distinct: usize) -> Result<Text, Fault> {
-    let whole = column.distinct.of(streams, Kind::Values)?;
-    let mut rest = whole;
-    let mut pieces = Vec::with_capacity(distinct.min(whole.len()));
-    let at = |rest: &[u8]| column.distinct.start.saturating_add(whole.len().saturating_sub(rest.len()));
-    let corrupt = |rest: &[u8]| Fault::corrupt(Kind::Values, at(rest), "a dictionary is cut short");
+/// The length of the longest value of a dictionary, which has as many as it says and nothing behind them.
+fn longest_of_dictionary(column: &Column, whole: &[u8], distinct: usize) -> Result<usize, Fault> {
+    let (mut rest, mut longest) = (whole, 0usize);
+    let corrupt = |rest: &[u8], what| {
+        let at = column.distinct.start.saturating_add(whole.len().saturating_sub(rest.len()));
+        Fault::corrupt(Kind::Values, at, what)
+    };
     for _ in 0..distinct {
-        let length = take_uvarint(&mut rest).and_then(|length| usize::try_from(length).ok());
-        let (piece, after) =
-            length.and_then(|length| rest.split_at_checked(length)).ok_or_else(|| corrupt(rest))?;
-        let start = whole.len().saturating_sub(rest.len());
-        let [start, length] = [start, piece.len()].map(|number| u32::try_from(number).unwrap_or(u32::MAX));
-        pieces.push((start, length));
-        rest = after;
+        let Some(piece) = take_piece(&mut rest) else {
+            return Err(corrupt(rest, "a dictionary is cut short"));
+        };
+        longest = longest.max(piece.len());
     }
     if !rest.is_empty() {
-        return Err(Fault::corrupt(Kind::Values, at(rest), "bytes behind the last value of a dictionary"));
+        return Err(corrupt(rest, "bytes behind the last value of a dictionary"));
     }
-    Ok(Text { bytes: Vec::new(), pieces })
+    Ok(longest)
+}
+
+/// A length, and as many bytes.
+#[inline]
+pub(super) fn take_piece<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(take_uvarint(rest)?).ok()?;
+    let (piece, after) = rest.split_at_checked(length)?;
+    *rest = after;
+    Some(piece)
+}
+
+/// The values of a dictionary, which were looked at.
+fn dictionary(whole: &[u8], distinct: usize) -> Text {
+    let (mut rest, mut pieces) = (whole, Vec::with_capacity(distinct));
+    for _ in 0..distinct {
+        let Some(piece) = take_piece(&mut rest) else { break };
+        let start = whole.len().saturating_sub(rest.len()).saturating_sub(piece.len());
+        let [start, length] = [start, piece.len()].map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+        pieces.push((start, length));
+    }
+    Text { bytes: whole.to_vec(), pieces }
+}
+
+/// The same in cells, if all of them are short.
+fn cells_of_dictionary(whole: &[u8], distinct: usize, longest: usize) -> Option<Cells> {
+    let mut rest = whole;
+    Cells::fill(distinct, longest, || {
+        let length = usize::try_from(take_uvarint(&mut rest)?).ok()?;
+        let text = rest;
+        rest = rest.get(length..)?;
+        Some((text, length))
+    })
 }
 
 fn text(column: &Column, streams: &Streams) -> Result<Values, Fault> {
@@ -288,15 +309,24 @@ fn text(column: &Column, streams: &Streams) -> Result<Values, Fault> {
     let Some((lengths, text)) = whole.split_at_checked(start) else {
         return Err(corrupt("the lengths of values are cut short"));
     };
-    let Some(lengths) = planes::numbers(lengths).filter(|lengths| lengths.len() == column.rows) else {
-        return Err(corrupt("the lengths of values are no planes"));
-    };
     let mut end = 0u32;
-    let mut pieces = Vec::with_capacity(lengths.len());
-    for length in lengths {
+    let mut pieces = Vec::with_capacity(column.rows.min(lengths.len()));
+    let mut push = |length: u32| {
         pieces.push((end, length));
-        end = end.checked_add(length).ok_or_else(|| corrupt("values of more than 2^32 bytes"))?;
-    }
+        end = end.checked_add(length)?;
+        Some(())
+    };
+    let are_added = match lengths {
+        [1, lengths @ ..] if column.rows > 0 && lengths.len() == column.rows => {
+            lengths.iter().try_for_each(|&length| push(length.into()))
+        }
+        _ => {
+            let numbers = planes::numbers(lengths).filter(|lengths| lengths.len() == column.rows);
+            let numbers = numbers.ok_or_else(|| corrupt("the lengths of values are no planes"))?;
+            numbers.into_iter().try_for_each(push)
+        }
+    };
+    are_added.ok_or_else(|| corrupt("values of more than 2^32 bytes"))?;
     if end as usize != text.len() {
         return Err(corrupt("the lengths of values are not those of the text"));
     }
@@ -389,6 +419,6 @@ pub(crate) fn print_cells(class: Class, values: &[u64], cells: &mut [u8]) -> Res
 }
 
 #[cold]
-fn unprintable(class: Class, value: u64) -> Fault {
+pub(super) fn unprintable(class: Class, value: u64) -> Fault {
     Fault::corrupt(Kind::Columns, 0, format!("{class:?} has no value {value}"))
 }

@@ -27,10 +27,16 @@ fn numbers(columns: &[(Class, Vec<u64>)]) -> Vec<(Class, Encoding, Vec<u64>)> {
 /// The values of a column as text.
 fn texts(column: &Column, streams: &Streams) -> Vec<String> {
     let (values, _) = decode(column, streams, MAX).unwrap();
-    let mut text = Vec::new();
+    let (mut text, mut peeked) = (Vec::new(), Vec::new());
     (0..column.rows)
         .map(|number| {
             assert_eq!(values.text(column, streams, number, &mut text), Ok(true));
+            match column.peek(streams, number, &mut peeked).unwrap() {
+                Some(_) => assert_eq!(peeked, text),
+                None => {
+                    assert!(matches!(column.encoding, Encoding::Delta { .. } | Encoding::DeltaFor { .. }))
+                }
+            }
             String::from_utf8(text.clone()).unwrap()
         })
         .collect()

@@ -38,6 +38,8 @@ pub(crate) struct Decoder {
     pub(super) memory: usize,
     /// And all columns.
     most: usize,
+    /// The most room that a line takes.
+    most_room: usize,
     pub(super) limits: Limits,
 }
 
@@ -64,6 +66,7 @@ impl Decoder {
             raw: None,
             memory: 0,
             most: 0,
+            most_room: templates.list().iter().map(|template| template.room).max().unwrap_or(0),
             limits: *limits,
             templates,
         };
@@ -208,7 +211,7 @@ impl Decoder {
             Direction::Forward => rows.start..rows.start.saturating_add(count),
             Direction::Backward => rows.end.saturating_sub(count)..rows.end,
         };
-        let rows = self.fitting(rows, direction);
+        let rows = if self.fits(rows.clone()) { rows } else { self.fitting(rows, direction) };
         let Some(of_row) = self.of_row.get(rows.clone()) else {
             let what = format!("rows {rows:?} of {}", self.of_row.len());
             return Err(Fault::corrupt(Kind::SkeletonIds, 0, what));
@@ -242,6 +245,11 @@ impl Decoder {
     /// costs to begin with one does not count.
     pub(crate) fn piece_rows(&self) -> usize {
         self.templates.list().len().saturating_mul(16).clamp(512, 2048)
+    }
+
+    /// Whether all of these rows are small enough to be made at once, as far as the longest skeleton tells.
+    fn fits(&self, rows: Range<usize>) -> bool {
+        self.most_room.saturating_mul(rows.len()) <= MAX_ROOM
     }
 
     /// The first of these rows, or backward the last, that are small enough to be made at once.
@@ -301,7 +309,7 @@ impl Decoder {
     }
 }
 
-fn open_column(
+pub(super) fn open_column(
     number: usize,
     columns: &[Column],
     open: &mut [Option<Open>],

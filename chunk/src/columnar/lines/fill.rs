@@ -196,16 +196,22 @@ impl<'a> Sources<'a> {
             }
         }
         starts.clear();
-        let (mut sum, max) = (0usize, self.limits.max_line_bytes);
-        for row in 0..rows.len() {
-            let more = more.get(row).map_or(0, |more| *more as usize);
-            let bytes = sure.saturating_add(more);
-            if bytes > max {
-                return Err(Fault::limit("max_line_bytes", bytes, max));
-            }
-            sum = sum.saturating_add(bytes);
-            starts.push(*end);
-            *end = end.saturating_add(room).saturating_add(more);
+        let max = self.limits.max_line_bytes;
+        let longest = more.iter().fold(0, |longest, more| longest.max(*more)) as usize;
+        if sure.saturating_add(longest) > max {
+            return Err(Fault::limit("max_line_bytes", sure.saturating_add(longest), max));
+        }
+        let sum =
+            more.iter().fold(sure.saturating_mul(rows.len()), |sum, more| sum.saturating_add(*more as usize));
+        let mut next = |more: usize| {
+            let start = *end;
+            *end = start.saturating_add(room).saturating_add(more);
+            start
+        };
+        if more.is_empty() {
+            starts.extend((0..rows.len()).map(|_| next(0)));
+        } else {
+            starts.extend(more.iter().map(|more| next(*more as usize)));
         }
         self.check_block(sum, 0)?;
         self.check_block(*end, MAX_ROOM.saturating_mul(2))?;

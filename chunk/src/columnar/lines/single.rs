@@ -2,12 +2,15 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::decode::{Decoder, MAX_ROOM};
+use super::decode::{Decoder, MAX_ROOM, open_column};
 use super::piece::Made;
 use super::template::Step;
 use crate::columnar::column::Values;
 use crate::columnar::fault::Fault;
 use crate::columnar::stream::{Kind, Streams};
+
+/// What it takes to look a value up, besides those that are passed over.
+const PEEK: usize = 8;
 
 /// How many values of each column come before a row.
 #[derive(Debug, Default)]
@@ -17,6 +20,8 @@ struct Counts {
     /// Of the others: how many have each skeleton, and which skeletons these are.
     seen: Vec<u32>,
     kinds: Vec<u16>,
+    /// Of each column that is not open: what was passed over to look values up.
+    passed: Vec<usize>,
 }
 
 impl Decoder {
@@ -24,7 +29,7 @@ impl Decoder {
     /// last. `times` are those of all rows of the group.
     ///
     /// Linear in the bytes of the lines, in the rows from the first to the last and before it to a mark, and in the values
-    /// of columns that are read for the first time.
+    /// of columns that are opened: those of which many values are passed over to look some up.
     pub(crate) fn make_single(
         &mut self,
         streams: &Streams,
@@ -36,6 +41,7 @@ impl Decoder {
         made.text.clear();
         let mut counts = Counts::default();
         counts.seen.resize(self.templates.list().len().saturating_add(1), 0);
+        counts.passed.resize(self.columns.len(), 0);
         let (mut at, mut value, mut slots) = (None, Vec::new(), Vec::new());
         for (done, &row) in rows.iter().enumerate() {
             let row = row as usize;
@@ -93,7 +99,7 @@ impl Decoder {
 
     /// Adds the values of the rows that were passed.
     fn fold(&self, counts: &mut Counts) {
-        let Counts { values, seen, kinds } = counts;
+        let Counts { values, seen, kinds, .. } = counts;
         for kind in kinds.drain(..) {
             let rows = seen.get_mut(usize::from(kind)).map_or(0, std::mem::take);
             let mut add = |column: usize| {
@@ -126,33 +132,45 @@ impl Decoder {
         value: &mut Vec<u8>,
         slots: &mut Vec<(usize, usize)>,
     ) -> Result<(), Fault> {
-        let Some(template) = self.templates.list().get(template).copied() else { return Ok(()) };
-        self.open(&template, streams)?;
+        let Self { templates, columns, open, memory, limits, .. } = self;
+        let Some(template) = templates.list().get(template) else { return Ok(()) };
         slots.clear();
-        for step in self.templates.steps(&template) {
-            let literal = self.templates.literal(step).get(..step.bytes as usize).unwrap_or_default();
+        for step in templates.steps(template) {
+            let literal = templates.literal(step).get(..step.bytes as usize).unwrap_or_default();
             made.text.extend_from_slice(literal);
             let Some(number) = step.column().map(|column| column as usize) else { continue };
-            let (Some(column), Some(Some(open))) = (self.columns.get(number), self.open.get(number)) else {
-                continue;
-            };
+            let Some(column) = columns.get(number) else { continue };
             let ordinal = counts.take(number);
             let start = made.text.len();
+            let is_closed = matches!(open.get(number), Some(None));
+            let passed =
+                counts.passed.get_mut(number).filter(|passed| is_closed && **passed < column.rows / 2);
+            let peeked = match passed {
+                Some(passed) => column.peek(streams, ordinal, value)?.inspect(|more| {
+                    *passed = passed.saturating_add(*more).saturating_add(PEEK);
+                }),
+                None => None,
+            };
+            if peeked.is_none() {
+                open_column(number, columns, open, memory, streams)?;
+            }
             let unprintable =
                 |value| Fault::corrupt(Kind::Columns, 0, format!("{:?} has no value {value}", column.class));
-            match &open.values {
-                Values::Same(other) => {
+            match open.get(number).and_then(Option::as_ref).map(|open| &open.values) {
+                _ if peeked.is_some() => made.text.extend_from_slice(value),
+                None => {}
+                Some(Values::Same(other)) => {
                     let (from, end) = slots.get(*other).copied().unwrap_or_default();
                     made.text.extend_from_within(from..end);
                 }
-                Values::RowTime { unit_ns, delta } => {
+                Some(Values::RowTime { unit_ns, delta }) => {
                     let units = time.div_euclid(*unit_ns).wrapping_add(*delta).cast_unsigned();
                     let mut room = [0; 40];
                     let width = column.class.print(units, &mut room);
                     let text = room.get(..width).filter(|text| !text.is_empty());
                     made.text.extend_from_slice(text.ok_or_else(|| unprintable(units))?);
                 }
-                values => {
+                Some(values) => {
                     if !values.text(column, streams, ordinal, value)? {
                         return Err(unprintable(ordinal as u64));
                     }
@@ -160,8 +178,8 @@ impl Decoder {
                 }
             }
             slots.push((start, made.text.len()));
-            if made.text.len() > self.limits.block_bytes().saturating_add(MAX_ROOM) {
-                return Err(Fault::limit("max_block_bytes", made.text.len(), self.limits.block_bytes()));
+            if made.text.len() > limits.block_bytes().saturating_add(MAX_ROOM) {
+                return Err(Fault::limit("max_block_bytes", made.text.len(), limits.block_bytes()));
             }
         }
         Ok(())
