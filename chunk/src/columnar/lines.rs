@@ -16,7 +16,13 @@ mod template;
 mod tests;
 mod work;
 
-pub(crate) use {decode::Decoder, encode::encode, piece::Made, search::Answer, work::Work};
+pub(crate) use {
+    decode::Decoder,
+    encode::encode,
+    piece::Made,
+    search::{Answer, Search},
+    work::Work,
+};
 
 /// Skeletons of a group at most: numbers take two bytes, and 0 is a line without one.
 const MAX_SKELETONS: usize = 4095;

@@ -8,9 +8,9 @@ use std::ops::Range;
 use super::fault::Fault;
 use super::filter::{Filter, threes};
 use super::group::Group;
-use super::lines::{Answer, Decoder, Made};
+use super::lines::{Answer, Decoder, Made, Search};
 use super::rows::{Lines, Rows};
-use super::stream::Streams;
+use super::stream::{Kind, Streams};
 use crate::Error;
 use crate::filter::{LineFilter, Needle};
 use crate::range::{Direction, TimeRange};
@@ -19,6 +19,14 @@ use crate::range::{Direction, TimeRange};
 const PIECE: usize = 512;
 /// One in so many rows has to be wanted for all between to be made.
 const SPARSE: usize = 4;
+
+/// Whether a line may be wanted.
+enum Hope {
+    None,
+    /// All lines are stored as they are.
+    Whole,
+    Split(Search),
+}
 
 impl Rows {
     /// Leaves only those rows that are in a range of time and have lines that a filter wants; times are read if there is
@@ -29,20 +37,19 @@ impl Rows {
             return Ok(());
         }
         let fault = |fault: Fault| fault.into_error(group.number);
-        if let Err(failed) = self.open_lines() {
-            // Of rows, at least, it had begun to know which skeletons they have.
-            self.vain = self.vain.saturating_add(self.count.saturating_mul(size_of::<u64>()));
-            return Err(fault(failed));
-        }
-        let search = match &mut self.lines {
-            Some(Lines::Split(lines)) => {
-                let search = lines.search(&self.streams, filter).map_err(fault)?;
-                if !lines.is_hopeful(&search) {
-                    return Ok(());
-                }
-                Some(search)
+        let is_whole = range.contains(group.meta.min_ns) && range.contains(group.meta.max_ns);
+        // Pages that hold other rows too are not worth to be looked through.
+        let has_hope =
+            if is_whole { may_be_raw(&self.streams, filter).map_err(fault)? } else { self.has_raw() };
+        let search = match self.search(filter, has_hope) {
+            Ok(Hope::None) => return Ok(()),
+            Ok(Hope::Whole) => None,
+            Ok(Hope::Split(search)) => Some(search),
+            Err(failed) => {
+                // Of rows, at least, it had begun to know which skeletons they have.
+                self.vain = self.vain.saturating_add(self.times_bytes());
+                return Err(fault(failed));
             }
-            _ => None,
         };
         self.read_times(group)?;
         let wanted = range_of(&self.times, range);
@@ -62,6 +69,32 @@ impl Rows {
         };
         self.picked = Some(picked.map_err(fault)?);
         Ok(())
+    }
+
+    fn has_raw(&self) -> bool {
+        self.streams.len(Kind::RawLengths) > 0
+    }
+
+    /// Asks skeletons and columns, if there are some. `has_hope` says whether a line without a skeleton may be wanted.
+    fn search(&mut self, filter: &LineFilter, has_hope: bool) -> Result<Hope, Fault> {
+        if !self.are_split() {
+            if !has_hope {
+                return Ok(Hope::None);
+            }
+            self.open_lines()?;
+            return Ok(Hope::Whole);
+        }
+        let lines = Decoder::outline(&self.streams, &self.limits)?;
+        let Lines::Split(lines) = self.lines.insert(Lines::Split(Box::new(lines))) else {
+            return Ok(Hope::None);
+        };
+        let places = lines.places(&self.streams, filter)?;
+        if !has_hope && !lines.is_hopeful_at_all(&places) {
+            return Ok(Hope::None);
+        }
+        lines.count(&self.streams, self.count)?;
+        let search = lines.search(&self.streams, filter, places, has_hope)?;
+        Ok(if lines.is_hopeful(&search) { Hope::Split(search) } else { Hope::None })
     }
 
     /// Those of these rows, in order, whose lines the filter wants; where it is not known, they are made and looked at.
@@ -107,14 +140,22 @@ impl Rows {
     fn test_whole(&mut self, rows: Range<usize>, filter: &LineFilter) -> Result<Vec<u32>, Fault> {
         let Some(Lines::Raw(lines)) = &self.lines else { return Ok(Vec::new()) };
         self.tested = self.tested.saturating_add(rows.len());
-        let mut wanted = Vec::new();
-        for row in rows {
-            if filter.matches(lines.line(&self.streams, row)?) {
-                wanted.extend(u32::try_from(row));
-            }
-        }
-        Ok(wanted)
+        let wanted = lines.wanted(&self.streams, rows, filter)?;
+        Ok(wanted.into_iter().filter_map(|row| u32::try_from(row).ok()).collect())
     }
+}
+
+/// Whether a line without a skeleton may be wanted, by the pages that they are in.
+fn may_be_raw(streams: &Streams, filter: &LineFilter) -> Result<bool, Fault> {
+    for page in 0..streams.lens(Kind::RawLines).len() {
+        let page = streams.nth(Kind::RawLines, page)?;
+        let mut conditions = filter.conditions().iter().filter(|condition| !condition.is_negated);
+        if conditions.all(|condition| condition.needles.iter().any(|needle| needle.is_in(page))) {
+            return Ok(true);
+        }
+    }
+    // Empty lines are in no page.
+    Ok(streams.len(Kind::RawLengths) > 0 && filter.matches(&[]))
 }
 
 /// The rows of a range of time.

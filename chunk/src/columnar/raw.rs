@@ -4,10 +4,13 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use std::ops::Range;
+
 use super::fault::Fault;
 use super::planes;
 use super::stream::{Kind, Streams};
 use crate::Limits;
+use crate::filter::{Case, LineFilter, Needle};
 
 /// A page ends with the first line that reaches this size: as much as one of Loki's blocks holds.
 const PAGE: usize = 256 << 10;
@@ -95,6 +98,75 @@ impl RawLines {
     }
 }
 
+impl RawLines {
+    /// The numbers of those of these lines that a filter wants, in order.
+    ///
+    /// Linear in their bytes for each text. Where all of them have to have one of some texts, they are looked through at once,
+    /// and only those that have one are looked at.
+    pub(crate) fn wanted(
+        &self,
+        streams: &Streams,
+        numbers: Range<usize>,
+        filter: &LineFilter,
+    ) -> Result<Vec<usize>, Fault> {
+        let needed = filter.conditions().iter().find(|condition| {
+            let is_plain = |needle: &Needle| needle.case() == Case::Exact && !needle.text().is_empty();
+            !condition.is_negated && condition.needles.iter().all(is_plain)
+        });
+        let some = match needed {
+            Some(condition) => self.with_any(streams, numbers, &condition.needles)?,
+            None => numbers.collect(),
+        };
+        let mut wanted = Vec::new();
+        for number in some {
+            if filter.matches(self.line(streams, number)?) {
+                wanted.push(number);
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Those of these lines that have one of these texts, none of which is empty.
+    fn with_any(
+        &self,
+        streams: &Streams,
+        numbers: Range<usize>,
+        needles: &[Needle],
+    ) -> Result<Vec<usize>, Fault> {
+        let (first, end) = (self.start(numbers.start), self.start(numbers.end));
+        let mut found = Vec::new();
+        let mut before = 0usize;
+        for (page, &page_end) in self.pages.iter().enumerate() {
+            let page_end = page_end as usize;
+            let page_start = std::mem::replace(&mut before, page_end);
+            if page_end <= first || page_start >= end {
+                continue;
+            }
+            let bytes = streams.nth(Kind::RawLines, page)?;
+            let bytes = bytes.get(..end.min(page_end).saturating_sub(page_start)).unwrap_or_default();
+            for needle in needles {
+                let mut at = first.saturating_sub(page_start);
+                while let Some(hit) = bytes.get(at..).and_then(|rest| needle.find(rest)) {
+                    let start = page_start.saturating_add(at).saturating_add(hit);
+                    // The line that its first byte is in: the first that ends behind it. If it does not end in it, nor does what
+                    // starts later in it.
+                    let number = self.ends.partition_point(|end| *end as usize <= start);
+                    let line_end = self.start(number.saturating_add(1));
+                    if start.saturating_add(needle.text().len()) <= line_end {
+                        found.push(number);
+                    }
+                    at = line_end.saturating_sub(page_start);
+                }
+            }
+        }
+        if needles.len() > 1 {
+            found.sort_unstable();
+            found.dedup();
+        }
+        Ok(found)
+    }
+}
+
 /// The sums of all numbers up to each, if they stay below 2^32.
 fn running(numbers: impl Iterator<Item = Option<u32>>) -> Option<Vec<u32>> {
     let mut sum = 0u32;
@@ -130,6 +202,31 @@ mod tests {
             let streams = written(&lines);
             assert_eq!(read(&streams, lines.len()), Ok(lines.clone()));
             assert_eq!(read(&streams, lines.len().wrapping_sub(1)).is_err(), !lines.is_empty());
+        }
+    }
+
+    #[test]
+    fn lines_that_have_a_text_are_found_where_it_does_not_go_on_in_the_next_line() {
+        let mut lines: Vec<Vec<u8>> =
+            (0..5000usize).map(|n| format!("{n} {}", "ab".repeat(n % 90)).into()).collect();
+        lines.extend([b"aab".to_vec(), Vec::new(), b"b1".to_vec(), b"1ba".to_vec(), b"b1b".to_vec()]);
+        let streams = written(&lines);
+        assert!(streams.lens(Kind::RawLines).len() > 1);
+        let raw = RawLines::open(&streams, lines.len(), &Limits::default()).unwrap();
+        let filters = [
+            LineFilter::new().any_of(["b1"]),
+            LineFilter::new().any_of(["11", "aab", "99"]),
+            LineFilter::new().any_of(["aba"]).none_of(["1", "2"]),
+            LineFilter::new().any_of([""]),
+            LineFilter::new().any_of_in_any_case(["BAB"]).any_of(["7"]),
+            LineFilter::new().none_of(["a"]),
+        ];
+        for filter in filters {
+            for numbers in [0..lines.len(), 17..4000, 4999..5003, 20..20] {
+                let expected: Vec<usize> =
+                    numbers.clone().filter(|number| filter.matches(lines.get(*number).unwrap())).collect();
+                assert_eq!(raw.wanted(&streams, numbers, &filter), Ok(expected), "{filter:?}");
+            }
         }
     }
 

@@ -200,12 +200,17 @@ impl Rows {
         }
     }
 
+    /// Whether some lines have a skeleton.
+    pub(super) fn are_split(&self) -> bool {
+        self.streams.len(Kind::SkeletonIds) > 0
+    }
+
     pub(super) fn open_lines(&mut self) -> Result<(), Fault> {
         if self.lines.is_some() {
             return Ok(());
         }
         let rows = self.count;
-        if self.streams.len(Kind::SkeletonIds) > 0 {
+        if self.are_split() {
             let lines = Decoder::new(&self.streams, rows, &self.limits)?;
             self.lines = Some(Lines::Split(Box::new(lines)));
             return Ok(());

@@ -109,6 +109,19 @@ impl Column {
 }
 
 impl Column {
+    /// Bytes of the longest text that a value may have, where that is known without opening it.
+    pub(crate) fn longest(&self) -> Option<usize> {
+        let of = |greatest| longest_of(self.class, greatest);
+        match self.encoding {
+            Encoding::Const { bytes } => Some(bytes),
+            Encoding::Dict { .. } | Encoding::Text { .. } | Encoding::Same { .. } => None,
+            Encoding::For { base, width } => Some(of(greatest(base, width.into()))),
+            Encoding::Planes { base, bytes } => Some(of(greatest(base, u32::from(bytes).saturating_mul(8)))),
+            Encoding::Delta { .. } | Encoding::DeltaFor { .. } | Encoding::RowTime { .. } => Some(of(None)),
+            Encoding::Fixed | Encoding::FixedDict { .. } => Some(self.class.text_bytes()),
+        }
+    }
+
     /// The distinct values, as they are stored.
     pub(crate) fn distinct_part<'a>(&self, streams: &'a Streams) -> Result<&'a [u8], Fault> {
         match self.encoding {

@@ -54,11 +54,17 @@ pub(super) struct Open {
 impl Decoder {
     /// Reads the skeletons, and which row has which. Columns and raw lines are not read yet.
     pub(crate) fn new(streams: &Streams, rows: usize, limits: &Limits) -> Result<Self, Fault> {
+        let mut decoder = Self::outline(streams, limits)?;
+        decoder.count(streams, rows)?;
+        Ok(decoder)
+    }
+
+    /// Reads the skeletons alone.
+    pub(crate) fn outline(streams: &Streams, limits: &Limits) -> Result<Self, Fault> {
         let columns = column::table(streams)?;
         let templates = Templates::read(streams, &columns, limits.block_bytes())?;
-        let of_row = read_ids(streams.get(Kind::SkeletonIds)?, rows, templates.list().len())?;
         let mut decoder = Self {
-            of_row,
+            of_row: Vec::new(),
             open: columns.iter().map(|_| None).collect(),
             columns,
             marks: Vec::new(),
@@ -70,8 +76,14 @@ impl Decoder {
             limits: *limits,
             templates,
         };
-        decoder.place()?;
+        decoder.check_memory(0)?;
         Ok(decoder)
+    }
+
+    /// Reads which row has which skeleton, and holds the columns against that: before any of them is opened.
+    pub(crate) fn count(&mut self, streams: &Streams, rows: usize) -> Result<(), Fault> {
+        self.of_row = read_ids(streams.get(Kind::SkeletonIds)?, rows, self.templates.list().len())?;
+        self.place()
     }
 
     /// How many columns there are.

@@ -23,6 +23,11 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
+    /// Whether texts that lie one behind the other may be looked through at once.
+    fn is_anywhere(&self) -> bool {
+        self.spot == Spot::Inside && self.needle.case() == Case::Exact
+    }
+
     #[inline]
     fn is_met(&self, value: &[u8]) -> bool {
         let (length, case) = (self.text.len(), self.needle.case());
@@ -101,7 +106,20 @@ pub(super) fn ask(
         }
         Values::Dict { ids, words } => {
             let met: Vec<bool> = match words {
-                Words::Cells(cells) => texts(cells.bytes(), cells.size()).map(|t| wanted.is_met(t)).collect(),
+                Words::Cells(cells) => {
+                    let (bytes, size) = (cells.bytes(), cells.size());
+                    if wanted.is_anywhere() {
+                        let mut met = vec![false; bytes.len().checked_div(size).unwrap_or(0)];
+                        in_cells(bytes, size, wanted.needle, |number| {
+                            if let Some(met) = met.get_mut(number) {
+                                *met = true;
+                            }
+                        });
+                        met
+                    } else {
+                        texts(bytes, size).map(|text| wanted.is_met(text)).collect()
+                    }
+                }
                 Words::Pieces(text) => {
                     pieces(&text.bytes, &text.pieces).map(|piece| wanted.is_met(piece)).collect()
                 }
@@ -138,8 +156,11 @@ pub(super) fn ask(
                 numbers.read(part, column.rows, first, count, &mut list);
                 let cells = cells.get_mut(..list.len().saturating_mul(size)).unwrap_or_default();
                 print_cells(column.class, &list, cells)?;
-                for (number, _) in (first..).zip(texts(cells, size)).filter(|(_, text)| wanted.is_met(text)) {
-                    bits.insert(number);
+                if wanted.is_anywhere() {
+                    in_cells(cells, size, wanted.needle, |number| bits.insert(first.saturating_add(number)));
+                } else {
+                    let met = (first..).zip(texts(cells, size)).filter(|(_, text)| wanted.is_met(text));
+                    met.for_each(|(number, _)| bits.insert(number));
                 }
                 first = first.saturating_add(count);
             }
@@ -156,6 +177,26 @@ pub(super) fn ask(
         }
         Values::RowTime { .. } | Values::Same(_) => Met::Unknown,
     })
+}
+
+/// Shows the numbers of the cells whose text has the needle in it. All of them are looked through at once; what is behind a
+/// text in its cell counts for nothing.
+fn in_cells(cells: &[u8], size: usize, needle: &Needle, mut show: impl FnMut(usize)) {
+    let mut number = 0usize;
+    loop {
+        let start = number.saturating_mul(size);
+        let Some(found) = cells.get(start..).and_then(|rest| needle.find(rest)) else { return };
+        let at = start.saturating_add(found);
+        number = at.checked_div(size).unwrap_or(usize::MAX);
+        let start = number.saturating_mul(size);
+        let cell = cells.get(start..start.saturating_add(size)).unwrap_or_default();
+        let end = at.saturating_sub(start).saturating_add(needle.text().len());
+        if cell.last().is_some_and(|length| end <= usize::from(*length)) {
+            show(number);
+        }
+        // What starts behind it in the same cell ends behind it too.
+        number = number.saturating_add(1);
+    }
 }
 
 /// The text of each cell.
@@ -225,6 +266,21 @@ mod tests {
             let expected = texts.iter().map(|text| text.windows(needle.len()).any(|window| window == needle));
             prop_assert_eq!(found, Bits::of(expected));
         }
+    }
+
+    #[test]
+    fn what_is_behind_a_text_in_its_cell_is_not_in_it() {
+        let cells = [*b"abcabca\x03", *b"xxabcaa\x05", *b"bcabcbc\x07", *b"cxxxxxx\x07"].concat();
+        let found = |text: &[u8]| {
+            let mut found = Vec::new();
+            in_cells(&cells, 8, &Needle::new(text, Case::Exact), |number| found.push(number));
+            found
+        };
+        assert_eq!(found(b"abc"), [0, 1, 2]);
+        assert_eq!(found(b"bca"), [2]);
+        assert_eq!(found(b"c"), [0, 1, 2, 3]);
+        assert_eq!(found(b"\x05bc"), Vec::<usize>::new());
+        assert_eq!(found(b"xxxxxx"), [3]);
     }
 
     /// It went on a byte later each time: a thousand compares for each of these bytes, and no end to it in larger ones.

@@ -28,6 +28,8 @@ pub(super) enum Spot {
 pub(super) struct Demand {
     /// The slot, counted over those of its skeleton.
     pub(super) slot: usize,
+    /// The column that its values are of; of a slot that repeats another one, the column of that.
+    pub(super) column: u32,
     pub(super) spot: Spot,
     pub(super) bytes: Range<usize>,
 }
@@ -52,14 +54,26 @@ const MAX_DEMANDS: usize = 16;
 #[derive(Clone, Copy)]
 enum Part<'a> {
     Literal(&'a [u8]),
-    Slot(Class),
+    /// Its class, and its column.
+    Slot(Class, u32),
+}
+
+/// What text is looked for, and where it may lie as a whole: for each column, whether in one of its values, and whether in
+/// a literal.
+pub(super) struct Sought<'a> {
+    pub(super) needle: &'a Needle,
+    pub(super) in_columns: Vec<bool>,
+    pub(super) in_literals: bool,
 }
 
 /// Looks for text in skeletons.
 pub(super) struct Placing<'a> {
     templates: &'a Templates,
     columns: &'a [Column],
+    sought: Sought<'a>,
     parts: Vec<Part<'a>>,
+    /// Classes and columns of the slots.
+    slots: Vec<(Class, u32)>,
     /// Places that may still be tried, in all skeletons.
     patience: usize,
     text: &'a [u8],
@@ -74,14 +88,16 @@ pub(super) struct Placing<'a> {
 struct TooMany;
 
 impl<'a> Placing<'a> {
-    pub(super) fn new(templates: &'a Templates, columns: &'a [Column], needle: &'a Needle) -> Self {
+    pub(super) fn new(templates: &'a Templates, columns: &'a [Column], sought: Sought<'a>) -> Self {
         Self {
             templates,
             columns,
             parts: Vec::new(),
+            slots: Vec::new(),
             patience: 1 << 18,
-            text: needle.text(),
-            case: needle.case(),
+            text: sought.needle.text(),
+            case: sought.needle.case(),
+            sought,
             starts: vec![None; 16 << 8],
             demands: Vec::new(),
             ways: Vec::new(),
@@ -94,22 +110,20 @@ impl<'a> Placing<'a> {
             return Places::Everywhere;
         }
         self.parts.clear();
-        let mut classes = Vec::new();
+        self.slots.clear();
         for step in self.templates.steps(template) {
             let literal = self.templates.literal(step).get(..step.bytes as usize).unwrap_or_default();
             if !literal.is_empty() {
                 self.parts.push(Part::Literal(literal));
             }
-            if let Some(column) = step.column().and_then(|column| self.columns.get(column as usize)) {
-                // What these are made of is believed to be of no class: they may have any text.
-                let class = match column.encoding {
-                    Encoding::Const { .. } | Encoding::Dict { .. } => Class::Text,
-                    Encoding::Same { slot } => classes.get(slot).copied().unwrap_or(Class::Text),
-                    _ => column.class,
-                };
-                classes.push(class);
-                self.parts.push(Part::Slot(class));
-            }
+            let Some(number) = step.column() else { continue };
+            let Some(column) = self.columns.get(number as usize) else { continue };
+            let (class, number) = match column.encoding {
+                Encoding::Same { slot } => self.slots.get(slot).copied().unwrap_or((Class::Text, number)),
+                _ => (class_of(column), number),
+            };
+            self.slots.push((class, number));
+            self.parts.push(Part::Slot(class, number));
         }
         self.ways.clear();
         self.demands.clear();
@@ -121,8 +135,8 @@ impl<'a> Placing<'a> {
                     Ok(false) => Ok(()),
                     Err(error) => Err(error),
                 },
-                Some(&Part::Slot(class)) => {
-                    let found = self.in_slot(class, at, slot);
+                Some(&Part::Slot(class, column)) => {
+                    let found = self.in_slot(class, column, at, slot);
                     slot = slot.saturating_add(1);
                     found
                 }
@@ -139,9 +153,11 @@ impl<'a> Placing<'a> {
     }
 
     /// The text starts in a literal. Whether it ends there too.
-    fn in_literal(&mut self, literal: &[u8], at: usize, slot: usize) -> Result<bool, TooMany> {
+    fn in_literal(&mut self, literal: &'a [u8], at: usize, slot: usize) -> Result<bool, TooMany> {
         let Some(&first) = self.text.first() else { return Ok(true) };
-        let mut rest = literal;
+        // If it is in no literal as a whole it may only start in the last bytes of one.
+        let most = if self.sought.in_literals { literal.len() } else { self.text.len().saturating_sub(1) };
+        let mut rest = literal.get(literal.len().saturating_sub(most)..).unwrap_or_default();
         loop {
             let found = match self.case {
                 Case::Exact => memchr(first, rest),
@@ -161,22 +177,36 @@ impl<'a> Placing<'a> {
     }
 
     /// It starts in a slot.
-    fn in_slot(&mut self, class: Class, at: usize, slot: usize) -> Result<(), TooMany> {
-        let (text, case) = (self.text, self.case);
+    fn in_slot(&mut self, class: Class, column: u32, at: usize, slot: usize) -> Result<(), TooMany> {
+        if self.sought.in_columns.get(column as usize) == Some(&true) {
+            let bytes = 0..self.text.len();
+            self.ways.push(vec![Demand { slot, column, spot: Spot::Inside, bytes }]);
+        }
+        // Whatever is behind the slot goes on with the text.
+        let next = match self.parts.get(at.saturating_add(1)) {
+            None => return Ok(()),
+            Some(Part::Literal(literal)) => literal.first().copied(),
+            Some(Part::Slot(..)) => None,
+        };
         if !self.may_start(class) {
             return Ok(());
         }
-        if may_hold(class, Spot::Inside, text, case) {
-            self.ways.push(vec![Demand { slot, spot: Spot::Inside, bytes: 0..text.len() }]);
-        }
-        for end in 1..text.len() {
+        let (text, case) = (self.text, self.case);
+        let mut end = 1usize;
+        while let Some(rest) = text.get(end..).filter(|rest| !rest.is_empty()) {
+            if let Some(next) = next {
+                let next = if case == Case::Any { next.to_ascii_lowercase() } else { next };
+                let Some(skipped) = memchr(next, rest) else { break };
+                end = end.saturating_add(skipped);
+            }
             self.spend()?;
             let bytes = 0..end;
             if may_hold(class, Spot::End, text.get(bytes.clone()).unwrap_or_default(), case) {
-                self.demands.push(Demand { slot, spot: Spot::End, bytes });
+                self.demands.push(Demand { slot, column, spot: Spot::End, bytes });
                 self.walk(at.saturating_add(1), slot.saturating_add(1), end)?;
                 self.demands.pop();
             }
+            end = end.saturating_add(1);
         }
         Ok(())
     }
@@ -200,7 +230,9 @@ impl<'a> Placing<'a> {
             let left = self.text.len().saturating_sub(from);
             match self.parts.get(at).copied() {
                 None => return Ok(false),
-                Some(Part::Slot(class)) => return self.through(class, at, slot, from).map(|()| false),
+                Some(Part::Slot(class, column)) => {
+                    return self.through((class, column), at, slot, from).map(|()| false);
+                }
                 Some(Part::Literal(literal)) => {
                     let length = literal.len().min(left);
                     let end = from.saturating_add(length);
@@ -217,7 +249,13 @@ impl<'a> Placing<'a> {
     }
 
     /// The bytes from `from` on have to come from the start of a slot on.
-    fn through(&mut self, class: Class, at: usize, slot: usize, from: usize) -> Result<(), TooMany> {
+    fn through(
+        &mut self,
+        (class, column): (Class, u32),
+        at: usize,
+        slot: usize,
+        from: usize,
+    ) -> Result<(), TooMany> {
         if self.demands.len() >= MAX_DEMANDS {
             return Err(TooMany);
         }
@@ -225,13 +263,13 @@ impl<'a> Placing<'a> {
         for end in from..text.len() {
             self.spend()?;
             if may_hold(class, Spot::Whole, text.get(from..end).unwrap_or_default(), case) {
-                self.demands.push(Demand { slot, spot: Spot::Whole, bytes: from..end });
+                self.demands.push(Demand { slot, column, spot: Spot::Whole, bytes: from..end });
                 self.walk(at.saturating_add(1), slot.saturating_add(1), end)?;
                 self.demands.pop();
             }
         }
         if may_hold(class, Spot::Start, text.get(from..).unwrap_or_default(), case) {
-            self.demands.push(Demand { slot, spot: Spot::Start, bytes: from..text.len() });
+            self.demands.push(Demand { slot, column, spot: Spot::Start, bytes: from..text.len() });
             self.found()?;
             self.demands.pop();
         }
@@ -258,6 +296,14 @@ impl<'a> Placing<'a> {
     fn spend(&mut self) -> Result<(), TooMany> {
         self.patience = self.patience.checked_sub(1).ok_or(TooMany)?;
         Ok(())
+    }
+}
+
+/// The class that the values of a column are believed to be of. Texts that are written as they are may be any.
+pub(super) fn class_of(column: &Column) -> Class {
+    match column.encoding {
+        Encoding::Const { .. } | Encoding::Dict { .. } => Class::Text,
+        _ => column.class,
     }
 }
 

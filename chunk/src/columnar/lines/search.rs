@@ -9,12 +9,12 @@ use foldhash::fast::RandomState;
 
 use super::decode::Decoder;
 use super::demand::{Bits, Met, Wanted, ask, effort};
-use super::place::{Demand, Places, Placing, Spot};
-use super::template::Step;
+use super::place::{Demand, Places, Placing, Sought, Spot, class_of, may_hold};
+use super::template::{Step, Template};
 use crate::columnar::column::{Column, Encoding};
 use crate::columnar::fault::Fault;
-use crate::columnar::stream::Streams;
-use crate::filter::{Condition, LineFilter, Needle};
+use crate::columnar::stream::{Kind, Streams};
+use crate::filter::{LineFilter, Needle};
 
 type Map<K, V> = hashbrown::HashMap<K, V, RandomState>;
 
@@ -27,6 +27,10 @@ pub(crate) enum Answer {
     Maybe,
 }
 
+/// For each condition of a filter, whether it is negated, and for each of its texts where it may lie in the lines of each
+/// skeleton.
+pub(crate) struct Found(Vec<(bool, Vec<Vec<Places>>)>);
+
 /// What columns and skeletons say of a filter.
 #[derive(Debug)]
 pub(crate) struct Search {
@@ -38,6 +42,8 @@ pub(crate) struct Search {
     places: Map<u32, u32>,
     /// For each skeleton, places in `columns`: the slots that have values of these, in order.
     slots: Vec<Vec<u32>>,
+    /// Whether lines without a skeleton may be wanted.
+    has_raw: bool,
 }
 
 #[derive(Debug)]
@@ -98,8 +104,9 @@ struct Asked<'a> {
     streams: &'a Streams,
     /// Bytes of columns that may still be looked at.
     effort: usize,
-    /// Of the needle at hand: what a column says of a demand.
+    /// Of the needle at hand: what a column says of a demand; and of all of it inside of a value, by column.
     known: Map<(u32, Spot, Range<usize>), Known>,
+    inside: Vec<Option<Known>>,
     search: Search,
 }
 
@@ -112,8 +119,69 @@ enum Known {
 }
 
 impl Decoder {
-    /// Asks skeletons and columns for what a filter wants. Columns are opened as far as their values may decide.
-    pub(crate) fn search(&mut self, streams: &Streams, filter: &LineFilter) -> Result<Search, Fault> {
+    /// Whether skeletons and columns leave it open that a line has what a filter wants, as far as can be told without a look at
+    /// which row has which. Lines without a skeleton are not asked.
+    pub(crate) fn is_hopeful_at_all(&self, places: &Found) -> bool {
+        let is_lost = |template: usize| {
+            places.0.iter().any(|(is_negated, places)| {
+                !is_negated && places.iter().all(|of| matches!(of.get(template), Some(Places::Nowhere)))
+            })
+        };
+        (0..self.templates.list().len()).any(|template| !is_lost(template))
+    }
+
+    /// Where the texts of a filter may lie, by skeletons and what is written in columns.
+    pub(crate) fn places(&self, streams: &Streams, filter: &LineFilter) -> Result<Found, Fault> {
+        let mut found = Vec::with_capacity(filter.conditions().len());
+        for condition in filter.conditions() {
+            let mut places = Vec::with_capacity(condition.needles.len());
+            for needle in &condition.needles {
+                let sought = self.sought(streams, needle)?;
+                let mut placing = Placing::new(&self.templates, &self.columns, sought);
+                places.push(self.templates.list().iter().map(|template| placing.of(template)).collect());
+            }
+            found.push((condition.is_negated, places));
+        }
+        Ok(Found(found))
+    }
+
+    /// Whether a text may be in the values of each column, and in literals, by their bytes as they are written. No column is
+    /// opened for it.
+    fn sought<'a>(&self, streams: &Streams, needle: &'a Needle) -> Result<Sought<'a>, Fault> {
+        let text = needle.text();
+        let in_literals = needle.is_in(streams.get(Kind::Skeletons)?);
+        let mut in_columns = Vec::with_capacity(self.columns.len());
+        // Most texts are in none of the values; if one is, it is worth to know in which.
+        let mut in_values = None;
+        for column in &self.columns {
+            in_columns.push(match column.encoding {
+                Encoding::Const { .. } | Encoding::Dict { .. } => {
+                    let in_some = match in_values {
+                        Some(known) => known,
+                        None => *in_values.insert(needle.is_in(streams.get(Kind::Values)?)),
+                    };
+                    in_some && needle.is_in(column.distinct_part(streams)?)
+                }
+                Encoding::Text { .. } => needle.is_in(column.part(streams)?),
+                Encoding::Same { .. } => false,
+                _ => {
+                    column.longest().is_none_or(|longest| text.len() <= longest)
+                        && may_hold(class_of(column), Spot::Inside, text, needle.case())
+                }
+            });
+        }
+        Ok(Sought { needle, in_columns, in_literals })
+    }
+
+    /// Asks columns for what a filter wants, whose texts may lie there. They are opened as far as their values may decide.
+    /// `has_raw` says whether lines without a skeleton may be wanted.
+    pub(crate) fn search(
+        &mut self,
+        streams: &Streams,
+        filter: &LineFilter,
+        places: Found,
+        has_raw: bool,
+    ) -> Result<Search, Fault> {
         let templates = self.templates.list().len();
         let search = Search {
             verdicts: (0..templates).map(|_| Verdict::Conditions(Vec::new())).collect(),
@@ -121,11 +189,12 @@ impl Decoder {
             columns: Vec::new(),
             places: Map::default(),
             slots: Vec::new(),
+            has_raw,
         };
         let effort = streams.plain_bytes().saturating_mul(4).saturating_add(1 << 20);
-        let mut asked = Asked { streams, effort, known: Map::default(), search };
-        for condition in filter.conditions() {
-            let states = self.states(condition, &mut asked)?;
+        let mut asked = Asked { streams, effort, known: Map::default(), inside: Vec::new(), search };
+        for (condition, (is_negated, places)) in filter.conditions().iter().zip(places.0) {
+            let states = self.states(&condition.needles, is_negated, places, &mut asked)?;
             for (verdict, state) in asked.search.verdicts.iter_mut().zip(states) {
                 let Verdict::Conditions(states) = verdict else { continue };
                 match state.known() {
@@ -146,16 +215,19 @@ impl Decoder {
     }
 
     /// What a condition comes to for each skeleton.
-    fn states(&mut self, condition: &Condition, asked: &mut Asked<'_>) -> Result<Vec<State>, Fault> {
-        let is_negated = condition.is_negated;
+    fn states(
+        &mut self,
+        needles: &[Needle],
+        is_negated: bool,
+        places: Vec<Vec<Places>>,
+        asked: &mut Asked<'_>,
+    ) -> Result<Vec<State>, Fault> {
         let new = || State { otherwise: Answer::No, ways: Vec::new(), is_negated };
         let mut states: Vec<State> = (0..self.templates.list().len()).map(|_| new()).collect();
-        for needle in &condition.needles {
+        for (needle, places) in needles.iter().zip(places) {
             asked.known.clear();
-            // Places are found for all skeletons first, since columns are opened for them then.
-            let mut placing = Placing::new(&self.templates, &self.columns, needle);
-            let places: Vec<Places> =
-                self.templates.list().iter().map(|template| placing.of(template)).collect();
+            asked.inside.clear();
+            asked.inside.resize(self.columns.len(), None);
             for (template, (state, places)) in states.iter_mut().zip(places).enumerate() {
                 if state.otherwise == Answer::Yes {
                     continue;
@@ -165,9 +237,9 @@ impl Decoder {
                     Places::Everywhere => state.otherwise = Answer::Yes,
                     Places::Unknown => state.otherwise = Answer::Maybe,
                     Places::Slots(ways) => {
-                        let slots = self.slots(template);
+                        let template = self.templates.list().get(template).copied().unwrap_or_default();
                         for way in ways {
-                            self.add(state, &slots, &way, needle, asked)?;
+                            self.add(state, &template, &way, needle, asked)?;
                         }
                     }
                 }
@@ -180,21 +252,20 @@ impl Decoder {
     fn add(
         &mut self,
         state: &mut State,
-        slots: &[(u32, u32)],
+        template: &Template,
         demands: &[Demand],
         needle: &Needle,
         asked: &mut Asked<'_>,
     ) -> Result<(), Fault> {
         let mut way = Way { tests: Vec::new(), is_sure: true };
         for demand in demands {
-            let Some(&(column, nth)) = slots.get(demand.slot) else { return Ok(()) };
-            match self.known(column, demand, needle, asked)? {
+            match self.known(demand, needle, asked)? {
                 Known::None => return Ok(()),
                 Known::All => {}
                 Known::Unknown => way.is_sure = false,
                 Known::Set(set) => {
-                    let column = asked.search.place(column);
-                    way.tests.push(Test { column, nth, set });
+                    let column = asked.search.place(demand.column);
+                    way.tests.push(Test { column, nth: self.nth(template, demand), set });
                 }
             }
         }
@@ -207,37 +278,32 @@ impl Decoder {
         Ok(())
     }
 
-    /// The column of each slot of a skeleton, and how many slots before it have values of the same. A slot that repeats
-    /// another one has its values.
-    fn slots(&self, template: usize) -> Vec<(u32, u32)> {
-        let steps = self.templates.list().get(template).map_or(&[][..], |found| self.templates.steps(found));
-        let mut taken = Map::<u32, u32>::default();
-        let mut slots = Vec::<(u32, u32)>::new();
-        for column in steps.iter().filter_map(Step::column) {
-            let repeated = match self.columns.get(column as usize).map(|column| column.encoding) {
-                Some(Encoding::Same { slot }) => slots.get(slot).copied(),
-                _ => None,
-            };
-            let next = taken.entry(column).or_default();
-            slots.push(repeated.unwrap_or((column, *next)));
-            *next = next.saturating_add(1);
-        }
-        slots
+    /// How many slots of a skeleton before the one of a demand have values of the same column. A slot that repeats another one
+    /// has its value.
+    fn nth(&self, template: &Template, demand: &Demand) -> u32 {
+        let columns = || self.templates.steps(template).iter().filter_map(Step::column);
+        let encoding = |column: u32| self.columns.get(column as usize).map(|column| column.encoding);
+        let slot = match columns().nth(demand.slot).and_then(encoding) {
+            Some(Encoding::Same { slot }) => slot,
+            _ => demand.slot,
+        };
+        let before = columns().take(slot).filter(|column| *column == demand.column).count();
+        u32::try_from(before).unwrap_or(u32::MAX)
     }
 
     /// What a column says of a demand.
-    fn known(
-        &mut self,
-        column: u32,
-        demand: &Demand,
-        needle: &Needle,
-        asked: &mut Asked<'_>,
-    ) -> Result<Known, Fault> {
-        let key = (column, demand.spot, demand.bytes.clone());
-        if let Some(known) = asked.known.get(&key) {
-            return Ok(*known);
+    fn known(&mut self, demand: &Demand, needle: &Needle, asked: &mut Asked<'_>) -> Result<Known, Fault> {
+        let number = demand.column as usize;
+        let is_inside = demand.spot == Spot::Inside;
+        let key = (demand.column, demand.spot, demand.bytes.clone());
+        let before = if is_inside {
+            asked.inside.get(number).copied().flatten()
+        } else {
+            asked.known.get(&key).copied()
+        };
+        if let Some(known) = before {
+            return Ok(known);
         }
-        let number = column as usize;
         let Some(of) = self.columns.get(number).cloned() else { return Ok(Known::Unknown) };
         let known = match asked.effort.checked_sub(effort(&of, asked.streams)?) {
             None => Known::Unknown,
@@ -247,7 +313,12 @@ impl Decoder {
                 self.asked(&of, number, demand, needle, asked)?
             }
         };
-        asked.known.insert(key, known);
+        match asked.inside.get_mut(number).filter(|_| is_inside) {
+            Some(place) => *place = Some(known),
+            None => {
+                asked.known.insert(key, known);
+            }
+        }
         Ok(known)
     }
 
@@ -289,7 +360,7 @@ impl Decoder {
     /// Whether there may be a row that is wanted.
     pub(crate) fn is_hopeful(&self, search: &Search) -> bool {
         self.of_row.iter().any(|&skeleton| match usize::from(skeleton).checked_sub(1) {
-            None => true,
+            None => search.has_raw,
             Some(template) => !matches!(search.verdicts.get(template), Some(Verdict::Known(Answer::No))),
         })
     }
@@ -309,21 +380,30 @@ impl Decoder {
         let marks = self.marks.chunks_exact(width).nth(mark).unwrap_or_default();
         let value_of = |column: usize| marks.get(column).copied().unwrap_or(0);
         let mut counts: Vec<u32> = search.columns.iter().map(|column| value_of(*column as usize)).collect();
-        let mut raw = value_of(self.columns.len()) as usize;
         let first = mark.saturating_mul(self.step);
-        let mut tested = 0usize;
-        if self.of_row.get(rows.clone()).unwrap_or_default().contains(&0) {
+        let is_raw = |skeleton: &&u16| **skeleton == 0;
+        let raw_in =
+            |rows: Range<usize>| self.of_row.get(rows).unwrap_or_default().iter().filter(is_raw).count();
+        let raw = (value_of(self.columns.len()) as usize).saturating_add(raw_in(first..rows.start));
+        let raw = raw..raw.saturating_add(if search.has_raw { raw_in(rows.clone()) } else { 0 });
+        let tested = raw.len();
+        let mut wanted = Vec::new();
+        if tested > 0 {
             self.open_raw(streams)?;
+            if let Some(lines) = &self.raw {
+                wanted = lines.wanted(streams, raw.clone(), filter)?;
+            }
         }
+        let mut wanted = wanted.into_iter().peekable();
+        let mut raw = raw.start;
         for (row, &skeleton) in (first..rows.end).zip(self.of_row.get(first..).unwrap_or_default()) {
             let is_asked = row >= rows.start;
             let Some(template) = usize::from(skeleton).checked_sub(1) else {
-                if let Some(lines) = self.raw.as_ref().filter(|_| is_asked) {
-                    let is_wanted = filter.matches(lines.line(streams, raw)?);
+                if is_asked {
+                    let is_wanted = wanted.next_if_eq(&raw).is_some();
                     show(row, if is_wanted { Answer::Yes } else { Answer::No });
-                    tested = tested.saturating_add(1);
+                    raw = raw.saturating_add(1);
                 }
-                raw = raw.saturating_add(1);
                 continue;
             };
             if is_asked {
