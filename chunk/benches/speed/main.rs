@@ -3,7 +3,7 @@
 //! `cargo bench -p forebay-chunk` runs all with criterion, `-- decode/json` some of it. With `FOREBAY_LINES=DIR[:DIR]` the
 //! `*.log` of these directories are sets too. `-- --table [ROUNDS]` prints a table in a few seconds: contenders take
 //! turns, and the least time of each counts; `-- --sizes` its first part, and `-- --answers [ROUNDS]` one of what queries
-//! cost. `-- --once build|decode|window|filter|counts SET CONTENDER [TIMES]` does one thing so many times, for a profiler.
+//! cost. `-- --once WHAT SET CONTENDER [TIMES]` does one thing so many times, for a profiler.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -48,14 +48,22 @@ fn once(what: &str, set: &str, contender: &str, times: usize) {
     let contender = Contender::all().into_iter().find(|known| known.name() == contender);
     let contender = contender.expect("a contender of that name");
     let stored = contender.build(&set);
+    let rare: Vec<_> = match what {
+        "rare" | "scan" => query::rare(&set).iter().map(query::wanting).collect(),
+        _ => Vec::new(),
+    };
     for _ in 0..times {
         match what {
             "build" => drop(black_box(contender.build(&set))),
             "decode" => _ = black_box(contender.read(&stored)),
             "window" => _ = black_box(query::window(&stored)),
             "filter" => _ = black_box(query::filter(&stored, &query::wanting(ABSENT[0].1))),
+            "filter-part" => _ = black_box(query::filter(&stored, &query::wanting(ABSENT[1].1))),
+            "filter-digits" => _ = black_box(query::filter(&stored, &query::wanting(ABSENT[2].1))),
+            "rare" => rare.iter().for_each(|rare| _ = black_box(query::filter(&stored, rare))),
+            "scan" => rare.iter().for_each(|rare| _ = black_box(query::scan(&stored, rare))),
             "counts" => _ = black_box(query::counts(&stored, 1)),
-            _ => panic!("build, decode, window, filter or counts"),
+            _ => panic!("build, decode, window, filter, filter-part, filter-digits, rare, scan or counts"),
         }
     }
     eprintln!("{} bytes of {}, {times} times", stored.bytes(), set.raw_bytes());
