@@ -14,7 +14,7 @@ mod tests;
 
 use super::class::Class;
 
-pub(crate) use bits::unpack_from;
+pub(crate) use bits::{unpack_each, unpack_from};
 pub(crate) use cells::{Cells, NARROW, WIDE, size_for, width_of_class};
 pub(crate) use decode::{Ids, Values, Words, decode, print_cells};
 pub(crate) use encode::Encoder;

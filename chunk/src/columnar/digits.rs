@@ -2,8 +2,12 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use super::class::SMALL;
+
 /// 10^8: eight digits.
 const EIGHT: u64 = 100_000_000;
+/// 10^16: twice as many.
+const SIXTEEN: u64 = EIGHT * EIGHT;
 /// The zero that makes a digit of a number, in each byte.
 const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
 
@@ -61,7 +65,8 @@ fn four(value: u64) -> Option<u32> {
     usize::try_from(value).ok().and_then(|value| FOURS.get(value)).map(|digits| u32::from_le_bytes(*digits))
 }
 
-/// Prints a number below 10^16 without leading zeros to at least 16 bytes, and gives its width. Bytes behind it change.
+/// Prints a number without leading zeros, and gives its width: to at least 16 bytes if it is below 10^16, and to 32 otherwise.
+/// Bytes behind it change.
 #[inline]
 pub(super) fn put_number(value: u64, out: &mut [u8]) -> usize {
     if let Some(digits) = four(value) {
@@ -71,6 +76,9 @@ pub(super) fn put_number(value: u64, out: &mut [u8]) -> usize {
             .wrapping_add(usize::from(value >= 1000));
         put_eight(u64::from(digits) >> bits(4usize.wrapping_sub(width)), 0, out);
         return width;
+    }
+    if value >= SIXTEEN {
+        return put_long_number(value, out);
     }
     let (high, low) = if value < EIGHT { (value, None) } else { (value / EIGHT, Some(value % EIGHT)) };
     let digits = eight(high);
@@ -83,7 +91,8 @@ pub(super) fn put_number(value: u64, out: &mut [u8]) -> usize {
     width.wrapping_add(8)
 }
 
-/// Prints a number below 10^`width`, with zeros in front, to at least 16 bytes. `width` is at most 16.
+/// Prints a number below 10^`width`, with zeros in front: to at least 16 bytes if `width` is at most that, and to 32
+/// otherwise.
 #[inline]
 pub(super) fn put_padded(value: u64, width: usize, out: &mut [u8]) {
     if width <= 4
@@ -91,11 +100,56 @@ pub(super) fn put_padded(value: u64, width: usize, out: &mut [u8]) {
     {
         return put_eight(u64::from(digits) >> bits(4usize.wrapping_sub(width)), 0, out);
     }
+    if width > 16 {
+        return put_long_padded(value, width, out);
+    }
     if width <= 8 {
         return put_eight((eight(value) | ZEROS) >> bits(8usize.wrapping_sub(width)), 0, out);
     }
     put_eight((eight(value / EIGHT) | ZEROS) >> bits(16usize.wrapping_sub(width)), 0, out);
     put_eight(eight(value % EIGHT) | ZEROS, width.wrapping_sub(8), out);
+}
+
+/// The last sixteen of more digits.
+#[inline]
+fn put_sixteen(value: u64, out: &mut [u8]) {
+    put_eight(eight(value / EIGHT) | ZEROS, 0, out);
+    put_eight(eight(value % EIGHT) | ZEROS, 8, out);
+}
+
+#[inline(never)]
+fn put_long_number(value: u64, out: &mut [u8]) -> usize {
+    // At most 1844.
+    let high = value / SIXTEEN;
+    let width = 1usize
+        .wrapping_add(usize::from(high >= 10))
+        .wrapping_add(usize::from(high >= 100))
+        .wrapping_add(usize::from(high >= 1000));
+    put_long_padded(value, width.wrapping_add(16), out);
+    width.wrapping_add(16)
+}
+
+#[inline(never)]
+fn put_long_padded(value: u64, width: usize, out: &mut [u8]) {
+    let high = width.wrapping_sub(16);
+    put_eight(u64::from(four(value / SIXTEEN).unwrap_or(0)) >> bits(4usize.wrapping_sub(high)), 0, out);
+    put_sixteen(value % SIXTEEN, out.get_mut(high..).unwrap_or_default());
+}
+
+/// Prints an IPv4 address to at least 16 bytes, and gives its width. Bytes behind it change.
+#[inline]
+pub(super) fn put_ip4(address: u32, out: &mut [u8]) -> usize {
+    let mut at = 0usize;
+    for byte in address.to_be_bytes() {
+        let [first, second, third, width] = SMALL.get(usize::from(byte)).copied().unwrap_or_default();
+        let digits = u32::from_le_bytes([first, second, third, 0]);
+        let text = digits | u32::from(b'.') << (u32::from(width).wrapping_mul(8) & 31);
+        if let Some(place) = out.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<4>) {
+            *place = text.to_le_bytes();
+        }
+        at = at.wrapping_add(usize::from(width)).wrapping_add(1);
+    }
+    at.wrapping_sub(1)
 }
 
 /// The eight hex digits of a number, in lower or upper case.
@@ -131,6 +185,31 @@ mod tests {
         let near = powers.flat_map(|power| [power - 1, power, power + 1, power * 7, power * 9 + 1]);
         let spread = (0..20_000u64).map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (n % 50));
         near.chain(spread).chain(0..10_100).map(|number| number % 10u64.pow(16))
+    }
+
+    #[test]
+    fn long_numbers_print_as_the_standard_library_prints_them() {
+        for number in numbers().map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15)).chain([SIXTEEN, u64::MAX]) {
+            let mut out = [b'x'; 32];
+            let width = put_number(number, &mut out);
+            assert_eq!(std::str::from_utf8(&out[..width]), Ok(&number.to_string()[..]));
+            for width in 17..=19 {
+                let number = number % 10u64.pow(u32::try_from(width).unwrap());
+                put_padded(number, width, &mut out);
+                assert_eq!(std::str::from_utf8(&out[..width]), Ok(&format!("{number:0width$}")[..]));
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_print_as_the_standard_library_prints_them() {
+        for number in numbers().map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32).chain([0, 0xFFFF_FFFF]) {
+            let address = u32::try_from(number).unwrap();
+            let mut out = [b'x'; 16];
+            let width = put_ip4(address, &mut out);
+            let expected = std::net::Ipv4Addr::from(address).to_string();
+            assert_eq!(std::str::from_utf8(&out[..width]), Ok(&expected[..]));
+        }
     }
 
     #[test]

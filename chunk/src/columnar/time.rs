@@ -4,7 +4,7 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::bits;
-use super::column::unpack_from;
+use super::column::{unpack_each, unpack_from};
 use super::stream::Kind;
 use crate::loki::format::{Reader, put_uvarint, put_varint};
 use crate::{Error, Section};
@@ -242,14 +242,18 @@ impl Times<'_> {
                 times.extend((0u64..).take(rows).map(|row| next(gap.wrapping_mul(row))));
             }
             Since::Line { slope, least, width, packed } => {
+                times.resize(rows, 0);
+                let mut places = times.iter_mut();
                 let (mut height, mut over) = (0i64, false);
-                times.extend(unpack_from(packed, *width, 0, rows).map(|above| {
+                unpack_each(packed, *width, 0, rows, |above| {
                     let base = (height >> SLOPE_ROWS).wrapping_add(*least);
                     let (since, is_over) = above.overflowing_add_signed(base);
                     over |= is_over;
                     height = height.wrapping_add(*slope);
-                    next(since)
-                }));
+                    if let Some(place) = places.next() {
+                        *place = next(since);
+                    }
+                });
                 ascend &= !over;
             }
             Since::List(since) => times.extend(since.iter().map(|&since| next(since))),

@@ -5,6 +5,8 @@ mod calendar;
 mod print;
 mod scan;
 
+use super::class::PAIRS;
+
 use calendar::{DAY, LAST_YEAR, LEAP_YEAR, civil, days_before};
 use print::Printer;
 pub(crate) use scan::{after_digits, after_letters, of_format};
@@ -116,32 +118,18 @@ impl Format {
         1_000_000_000 / power(self.layout().digits)
     }
 
-    /// [`print`](Self::print), where `out` has the `width` bytes that `before` prints as: of times within one
-    /// second only the fraction is written, within a day only what is behind the date.
-    #[inline]
-    pub(crate) fn print_after(self, value: u64, before: u64, width: usize, out: &mut [u8; 40]) -> usize {
+    /// Where the time of the day is in what it prints.
+    pub(crate) fn clock(self) -> Clock {
         let layout = self.layout();
-        let scale = power(layout.digits);
-        if width > 0 && scale > 1 && value / scale == before / scale {
-            let at = width.saturating_sub(usize::from(layout.digits));
-            Printer { out, at }.fraction(value % scale, layout.digits);
-            return width;
-        }
-        let (seconds, day) = (value / scale, value / scale / DAY);
-        if width > 0 && day == before / scale / DAY {
-            // Between the date and the fraction, or the year.
-            let clock = if layout.clock == 0 { 6 } else { 8 };
-            let fraction = if layout.digits == 0 { 0 } else { usize::from(layout.digits) + 1 };
-            let year = if layout.year { 5 } else { 0 };
-            let mut line = Printer { out, at: width.saturating_sub(clock + fraction + year) };
-            line.clock(seconds % DAY, layout.clock);
-            if layout.digits > 0 {
-                line.byte(layout.point);
-                line.fraction(value % scale, layout.digits);
-            }
-            return width;
-        }
-        self.print(value, out)
+        let fraction = if layout.digits == 0 { 0 } else { usize::from(layout.digits) + 1 };
+        let year = if layout.year { 5 } else { 0 };
+        let clock = if layout.clock == 0 { 6 } else { 8 };
+        Clock { from_end: clock + fraction + year, between: layout.clock }
+    }
+
+    /// Units of a day.
+    pub(crate) fn units_of_day(self) -> u64 {
+        DAY * power(self.layout().digits)
     }
 
     /// Prints a value and gives the width, or 0 where no time has that value.
@@ -175,6 +163,39 @@ impl Format {
             line.year(year);
         }
         line.at
+    }
+}
+
+/// Hours, minutes and seconds in a time that is printed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    from_end: usize,
+    between: u8,
+}
+
+impl Clock {
+    /// Prints the second of a day over that of a time of `width` bytes.
+    #[inline]
+    pub(crate) fn print(self, second: u64, width: usize, out: &mut [u8; 40]) {
+        let two = |value: u64| {
+            let pair = usize::try_from(value).ok().and_then(|value| PAIRS.get(value));
+            u64::from(u16::from_le_bytes(pair.copied().unwrap_or_default()))
+        };
+        let (minute, second) = (second / 60, second % 60);
+        let (hour, minute) = (two(minute / 60), two(minute % 60));
+        let at = width.saturating_sub(self.from_end);
+        let between = u64::from(self.between);
+        if self.between == 0 {
+            let text = hour | minute << 16 | two(second) << 32;
+            if let Some(place) = out.get_mut(at..at + 6) {
+                place.copy_from_slice(&text.to_le_bytes()[..6]);
+            }
+        } else {
+            let text = hour | between << 16 | minute << 24 | between << 40 | two(second) << 48;
+            if let Some(place) = out.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<8>) {
+                *place = text.to_le_bytes();
+            }
+        }
     }
 }
 

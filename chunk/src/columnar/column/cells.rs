@@ -3,9 +3,9 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::bits::unpack_from;
+use super::bits::unpack_each;
 use crate::columnar::class::{Class, MAX_DIGITS, POWERS, digits_of_code};
-use crate::columnar::digits::{put_hex, put_number, put_padded};
+use crate::columnar::digits::{put_hex, put_ip4, put_number, put_padded};
 use crate::columnar::timestamp;
 
 /// The sizes of cells. The last byte of each is the length of its text.
@@ -124,7 +124,13 @@ impl Numbers {
         out.clear();
         match self {
             Self::Packed { base, width } => {
-                out.extend(unpack_from(part, *width, first, count).map(|value| value.wrapping_add(*base)));
+                out.resize(count, *base);
+                let mut places = out.iter_mut();
+                unpack_each(part, *width, first, count, |value| {
+                    if let Some(place) = places.next() {
+                        *place = place.wrapping_add(value);
+                    }
+                });
             }
             Self::Planes { base } => {
                 out.resize(count, *base);
@@ -168,22 +174,17 @@ pub(crate) fn print(class: Class, values: &[u64], cells: &mut [u8]) -> Result<()
 fn print_sized<const N: usize>(class: Class, values: &[u64], cells: &mut [u8]) -> Result<(), u64> {
     let rows = values.iter().zip(cells.as_chunks_mut::<N>().0);
     match class {
-        Class::Number => {
-            each(
-                rows,
-                |value, cell| {
-                    if value < POWERS[16] { put_number(value, cell) } else { long(class, value, cell) }
-                },
-            )
-        }
+        Class::Number => each(rows, |value, cell| {
+            if value < POWERS[16] || N >= WIDE { put_number(value, cell) } else { long(class, value, cell) }
+        }),
         Class::Digits => each(rows, |value, cell| match digits_of_code(value) {
-            Some((value, width)) if width <= NARROW => {
+            Some((value, width)) if width <= NARROW || N >= WIDE => {
                 put_padded(value, width, cell);
                 width
             }
             _ => long(class, value, cell),
         }),
-        Class::Padded(width) if usize::from(width) <= NARROW => {
+        Class::Padded(width) if usize::from(width) <= NARROW || N >= WIDE => {
             let width = usize::from(width);
             let limit = POWERS.get(width).copied().unwrap_or(u64::MAX);
             each(rows, |value, cell| {
@@ -193,6 +194,9 @@ fn print_sized<const N: usize>(class: Class, values: &[u64], cells: &mut [u8]) -
                 put_padded(value, width, cell);
                 width
             })
+        }
+        Class::Ip4 => {
+            each(rows, |value, cell| u32::try_from(value).map_or(0, |address| put_ip4(address, cell)))
         }
         Class::Hex(width) | Class::HexUpper(width) => {
             let (width, upper) = (usize::from(width), matches!(class, Class::HexUpper(_)));
@@ -230,18 +234,27 @@ fn print_times<'a, const N: usize>(
 ) -> Result<(), u64> {
     let digits = format.fraction_digits();
     let scale = 1_000_000_000u64.checked_div(format.unit_ns()).unwrap_or(1);
-    // What is printed so far: a time in units, and the second that it is in.
-    let (mut before, mut second, mut width, mut room) = (0u64, 0u64, 0usize, [0; 40]);
+    let (clock, units_of_day) = (format.clock(), format.units_of_day());
+    // What is printed so far: a time in units, and the second and the day that it is in.
+    let (mut before, mut second, mut day, mut width, mut room) = (0u64, 0u64, 0u64, 0usize, [0; 40]);
     each(rows, |value, cell| {
-        let fraction = value.wrapping_sub(second);
-        if width == 0 || fraction >= scale {
-            width = format.print_after(value, before, width, &mut room);
-            (before, second) = (value, value.wrapping_sub(value.checked_rem(scale).unwrap_or(0)));
+        if width == 0 || value.wrapping_sub(day) >= units_of_day {
+            width = format.print(value, &mut room);
+            day = value.wrapping_sub(value.checked_rem(units_of_day).unwrap_or(0));
+            second = value.wrapping_sub(value.checked_rem(scale).unwrap_or(0));
         } else if value != before {
-            let at = width.saturating_sub(digits);
-            put_padded(fraction, digits, room.get_mut(at..).unwrap_or_default());
-            before = value;
+            if value.wrapping_sub(second) >= scale {
+                let since = value.wrapping_sub(day);
+                let seconds = if scale == 1 { since } else { since.checked_div(scale).unwrap_or(0) };
+                clock.print(seconds, width, &mut room);
+                second = day.wrapping_add(seconds.wrapping_mul(scale));
+            }
+            if digits > 0 {
+                let at = width.saturating_sub(digits);
+                put_padded(value.wrapping_sub(second), digits, room.get_mut(at..).unwrap_or_default());
+            }
         }
+        before = value;
         if let Some(text) = room.first_chunk::<N>() {
             *cell = *text;
         }

@@ -10,7 +10,7 @@ use super::piece::{Ordinals, Piece};
 use super::put::Chosen;
 use super::work::{bytes_of, taken};
 use crate::columnar::class::Class;
-use crate::columnar::column::{Cells, Column, Ids, Values, WIDE, Words, print_cells, size_for, unpack_from};
+use crate::columnar::column::{Cells, Column, Ids, Values, WIDE, Words, print_cells, size_for, unpack_each};
 use crate::columnar::fault::Fault;
 use crate::columnar::stream::Kind;
 
@@ -153,8 +153,13 @@ impl<'a> Sources<'a> {
             Values::Fixed { width } => scratch.print_fixed(column.class, part, before, count, *width),
             Values::Dict { ids: Ids::Packed(width), .. } => {
                 let at = scratch.ids.len();
-                let ids = unpack_from(part, *width, before, count);
-                scratch.ids.extend(ids.map(|id| u16::try_from(id).unwrap_or(u16::MAX)));
+                scratch.ids.resize(at.saturating_add(count), 0);
+                let mut places = scratch.ids.get_mut(at..).unwrap_or_default().iter_mut();
+                unpack_each(part, *width, before, count, |id| {
+                    if let (Some(place), Ok(id)) = (places.next(), u16::try_from(id)) {
+                        *place = id;
+                    }
+                });
                 Printed { at }
             }
             _ => return Ok(Printed::default()),

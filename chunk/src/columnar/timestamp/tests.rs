@@ -116,3 +116,19 @@ fn a_day_of_two_digits_is_padded_like_the_one_before() {
     assert_eq!(after_letters(b"Dec  4 20:32:37", 0, &mut zero).unwrap().format.number(), 1);
     assert_eq!(after_letters(b"Dec 14 20:32:37", 0, &mut zero).unwrap().format.number(), 1);
 }
+
+#[test]
+fn another_time_of_the_day_prints_over_the_one_before() {
+    for number in 1..=26 {
+        let format = Format::from_number(number).unwrap();
+        let day = if format.layout().date == Date::None { 0 } else { 77 * format.units_of_day() };
+        let scale = power(format.layout().digits);
+        let (mut out, mut expected) = ([0; 40], [0; 40]);
+        let width = format.print(day, &mut out);
+        for second in (0..DAY).step_by(59).chain([DAY - 1]) {
+            format.clock().print(second, width, &mut out);
+            assert_eq!(format.print(day + second * scale, &mut expected), width);
+            assert_eq!(out[..width], expected[..width], "format {number}");
+        }
+    }
+}
