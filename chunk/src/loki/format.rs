@@ -102,12 +102,16 @@ impl fmt::Display for Format {
 }
 
 /// Takes a LEB128 integer of at most 64 bits off the front, or nothing.
-#[inline]
+#[inline(always)]
 pub(crate) fn take_uvarint(input: &mut &[u8]) -> Option<u64> {
     match **input {
         [byte @ ..0x80, ref rest @ ..] => {
             *input = rest;
             Some(byte.into())
+        }
+        [first, second @ ..0x80, ref rest @ ..] => {
+            *input = rest;
+            Some(u64::from(first & 0x7F) | u64::from(second) << 7)
         }
         _ => take_long_uvarint(input),
     }
