@@ -11,7 +11,7 @@ use super::put::{Chosen, Direct, InPieces, InRow, Lookup, Target, put, put_in_ce
 use super::slots::{Scratch, Slot, SlotIds, Text};
 use super::template::{Step, Template, Templates};
 use crate::Limits;
-use crate::columnar::column::{Column, NARROW, WIDE};
+use crate::columnar::column::{Column, NARROW, Values, WIDE, size_for};
 use crate::columnar::fault::Fault;
 use crate::columnar::raw::RawLines;
 use crate::columnar::stream::Streams;
@@ -53,7 +53,19 @@ impl<'a> Sources<'a> {
                 template.and_then(|at| self.templates.list().get(at)).map_or(0, |template| template.room);
             room.saturating_add(of_row.saturating_mul(piece.rows_of(kind).len()))
         });
-        made.text.reserve(room.min(MAX_ROOM).saturating_sub(made.text.len()));
+        if made.text.capacity() < room.min(MAX_ROOM) {
+            // Nothing of it is needed any more. The next piece may take a little more.
+            made.text = Vec::with_capacity(room.saturating_add(room / 4).min(MAX_ROOM));
+        }
+        let cells = piece.used().fold(0usize, |cells, (column, count)| {
+            let size = match self.open.get(column as usize).and_then(Option::as_ref) {
+                Some(Open { values: Values::Numbers(_), longest }) => size_for(*longest),
+                Some(Open { values: Values::RowTime { .. }, .. }) => WIDE,
+                _ => 0,
+            };
+            cells.saturating_add(size.saturating_mul(count))
+        });
+        scratch.cells.reserve(cells.min(MAX_ROOM).saturating_sub(scratch.cells.len()));
         let mut raw = 0usize;
         let mut slots = Vec::new();
         for kind in 0..piece.kinds().len() {

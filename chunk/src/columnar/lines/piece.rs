@@ -190,6 +190,11 @@ impl Piece {
         self.uses.get(column).map_or(0, |uses| uses.count as usize)
     }
 
+    /// The columns that the rows take values of, and how many.
+    pub(super) fn used(&self) -> impl Iterator<Item = (u32, usize)> {
+        self.used.iter().map(|&column| (column, self.count_of(column as usize)))
+    }
+
     /// How many values of a column come before the piece.
     pub(super) fn before(&self, column: usize) -> usize {
         self.next.get(column).map_or(0, |next| *next as usize)
