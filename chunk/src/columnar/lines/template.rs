@@ -62,7 +62,8 @@ impl Templates {
     pub(super) fn read(streams: &Streams, columns: &[Column], max: usize) -> Result<Self, Fault> {
         let whole = streams.get(Kind::Skeletons)?;
         let found = Self::default();
-        let mut parser = Parser { whole: whole.len(), rest: whole, columns, found, slots: Vec::new(), max };
+        let slots = Vec::new();
+        let mut parser = Parser { whole: whole.len(), rest: whole, columns, found, slots, max, taken: 0 };
         // Where no line has a skeleton, there may be no stream of them.
         let count = if whole.is_empty() { 0 } else { parser.size()? };
         if count > MAX_SKELETONS {
@@ -114,6 +115,19 @@ impl Templates {
     }
 }
 
+/// Appends some text, which `rest` starts with. If it is short it is copied with what is behind it, which is then taken back.
+#[inline]
+fn extend(literals: &mut Vec<u8>, text: &[u8], rest: &[u8]) {
+    match rest.first_chunk::<WIDE>().filter(|_| text.len() <= WIDE) {
+        Some(chunk) => {
+            let end = literals.len().saturating_add(text.len());
+            literals.extend_from_slice(chunk);
+            literals.truncate(end);
+        }
+        None => literals.extend_from_slice(text),
+    }
+}
+
 struct Parser<'a> {
     whole: usize,
     rest: &'a [u8],
@@ -122,6 +136,8 @@ struct Parser<'a> {
     /// The steps of the slots of the skeleton at hand, and whether each repeats another one.
     slots: Vec<(usize, bool)>,
     max: usize,
+    /// Bytes of memory that were taken.
+    taken: usize,
 }
 
 impl Parser<'_> {
@@ -129,6 +145,7 @@ impl Parser<'_> {
         Fault::corrupt(Kind::Skeletons, self.whole.saturating_sub(self.rest.len()), what)
     }
 
+    #[inline]
     fn size(&mut self) -> Result<usize, Fault> {
         let value = take_uvarint(&mut self.rest).and_then(|value| u32::try_from(value).ok());
         value.map(|value| value as usize).ok_or_else(|| self.corrupt("no size of 32 bits"))
@@ -176,10 +193,10 @@ impl Parser<'_> {
             if let Some(literal) = literal.take() {
                 self.push(Some(literal), None)?;
             }
-            self.check(text.len())?;
+            self.take(text.len())?;
             let start = u32::try_from(self.found.literals.len());
             literal = start.ok().zip(u32::try_from(bytes).ok());
-            self.found.literals.extend_from_slice(text);
+            extend(&mut self.found.literals, text, self.rest);
             template.literal_bytes = template.literal_bytes.saturating_add(bytes);
             self.rest = after;
         }
@@ -188,20 +205,26 @@ impl Parser<'_> {
         }
         template.end = self.found.steps.len();
         template.room = template.room.saturating_add(template.literal_bytes);
+        self.take(size_of::<Template>())?;
         self.found.list.push(template);
         Ok(())
     }
 
     fn push(&mut self, literal: Option<(u32, u32)>, column: Option<u32>) -> Result<(), Fault> {
         let (start, bytes) = literal.unwrap_or_default();
-        self.check(size_of::<Step>())?;
+        self.take(size_of::<Step>())?;
         self.found.steps.push(Step { start, bytes, column: column.unwrap_or(Step::NONE), repeated: false });
         Ok(())
     }
 
     /// Refuses to take more memory before it is taken.
-    fn check(&self, more: usize) -> Result<(), Fault> {
-        let memory = self.found.memory().saturating_add(more);
-        if memory > self.max { Err(Fault::limit("max_block_bytes", memory, self.max)) } else { Ok(()) }
+    #[inline]
+    fn take(&mut self, more: usize) -> Result<(), Fault> {
+        self.taken = self.taken.saturating_add(more);
+        if self.taken > self.max {
+            Err(Fault::limit("max_block_bytes", self.taken, self.max))
+        } else {
+            Ok(())
+        }
     }
 }
