@@ -365,8 +365,8 @@ impl Decoder {
         })
     }
 
-    /// Shows what is known of each of these rows, in order. Of one without a skeleton that is what the filter says of
-    /// its line; how many those are is given.
+    /// Shows what is known of each of these rows that may be wanted, in order. Of one without a skeleton that is what the filter
+    /// says of its line; how many those are is given.
     pub(crate) fn answer(
         &mut self,
         search: &Search,
@@ -396,7 +396,15 @@ impl Decoder {
         }
         let mut wanted = wanted.into_iter().peekable();
         let mut raw = raw.start;
+        let is_idle =
+            |skeleton: u16| usize::from(skeleton).checked_sub(1).is_some_and(|at| search.is_idle(at));
+        let idle: Vec<bool> = (0..=self.templates.list().len())
+            .map(|skeleton| u16::try_from(skeleton).is_ok_and(is_idle))
+            .collect();
         for (row, &skeleton) in (first..rows.end).zip(self.of_row.get(first..).unwrap_or_default()) {
+            if idle.get(usize::from(skeleton)) == Some(&true) {
+                continue;
+            }
             let is_asked = row >= rows.start;
             let Some(template) = usize::from(skeleton).checked_sub(1) else {
                 if is_asked {
@@ -427,6 +435,12 @@ impl Search {
             columns.push(column);
             u32::try_from(columns.len().saturating_sub(1)).unwrap_or(u32::MAX)
         })
+    }
+
+    /// Whether no line of a skeleton is wanted, and none has values that are counted.
+    fn is_idle(&self, template: usize) -> bool {
+        matches!(self.verdicts.get(template), Some(Verdict::Known(Answer::No)))
+            && self.slots.get(template).is_none_or(Vec::is_empty)
     }
 
     /// What is known of a line of a skeleton, where so many values of each column come before it.
