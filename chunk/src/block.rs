@@ -17,6 +17,7 @@ use crate::loki::encode;
 use crate::loki::entries::Entries;
 use crate::loki::format::Format;
 use crate::range::Direction;
+use crate::shared::DecodedBlock;
 use crate::symbols::SymbolTable;
 use crate::{Codec, Error, Limits};
 
@@ -93,6 +94,8 @@ impl Source {
 #[derive(Debug)]
 pub(crate) enum Body {
     Loki(Entries),
+    /// Decoded for several readers; those of these ranks, if not all are wanted.
+    Shared(DecodedBlock, Option<Vec<u32>>),
     Columnar(Box<Rows>),
     Memory(Arc<Head>),
     /// Those of these ranks.
@@ -103,6 +106,7 @@ impl Body {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Loki(entries) => entries.len(),
+            Self::Shared(block, picked) => picked.as_ref().map_or(block.entries().len(), Vec::len),
             Self::Columnar(rows) => rows.len(),
             Self::Memory(head) => head.len(),
             Self::Picked(_, ranks) => ranks.len(),
@@ -112,6 +116,7 @@ impl Body {
     pub(crate) fn timestamp(&self, rank: usize) -> Option<i64> {
         match self {
             Self::Loki(entries) => entries.timestamp(rank),
+            Self::Shared(block, picked) => block.entries().timestamp(nth(picked.as_deref(), rank)?),
             Self::Columnar(rows) => rows.timestamp(rank),
             Self::Memory(head) => head.timestamp(rank),
             Self::Picked(head, ranks) => head.timestamp(*ranks.get(rank)? as usize),
@@ -138,7 +143,7 @@ impl Body {
     /// says how many of them are.
     pub(crate) fn prepare(&mut self, ranks: Range<usize>, direction: Direction) -> Result<usize, Error> {
         match self {
-            Self::Loki(_) | Self::Memory(_) | Self::Picked(..) => Ok(ranks.len()),
+            Self::Loki(_) | Self::Shared(..) | Self::Memory(_) | Self::Picked(..) => Ok(ranks.len()),
             Self::Columnar(rows) => rows.prepare(ranks, direction),
         }
     }
@@ -148,6 +153,7 @@ impl Body {
     pub(crate) fn entry<'a>(&'a self, rank: usize, symbols: &'a SymbolTable) -> Option<Entry<'a>> {
         match self {
             Self::Loki(entries) => entries.entry(rank, symbols),
+            Self::Shared(block, picked) => block.entries().entry(nth(picked.as_deref(), rank)?, symbols),
             Self::Columnar(rows) => rows.entry(rank),
             Self::Memory(head) => head.entry(rank, symbols),
             Self::Picked(head, ranks) => head.entry(*ranks.get(rank)? as usize, symbols),
@@ -157,8 +163,13 @@ impl Body {
     /// What a block that is opened bit by bit has cost so far.
     pub(crate) fn cost(&self) -> Cost {
         match self {
-            Self::Loki(_) | Self::Memory(_) | Self::Picked(..) => Cost::default(),
+            Self::Loki(_) | Self::Shared(..) | Self::Memory(_) | Self::Picked(..) => Cost::default(),
             Self::Columnar(rows) => rows.cost(),
         }
     }
+}
+
+/// The rank of the one that is picked at a place.
+fn nth(picked: Option<&[u32]>, place: usize) -> Option<usize> {
+    picked.map_or(Some(place), |picked| Some(*picked.get(place)? as usize))
 }

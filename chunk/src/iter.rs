@@ -23,6 +23,7 @@ use crate::loki::decode::StoredBlock;
 use crate::loki::entries::{Context, Entries};
 use crate::loki::format::Format;
 use crate::range::{Direction, TimeRange};
+use crate::shared::{BlockCache, BlockId, DecodedBlock};
 use crate::symbols::SymbolTable;
 use crate::{Codec, Error, Limits};
 
@@ -42,11 +43,13 @@ pub struct ReadStats {
     pub blocks_skipped: u64,
     /// Blocks that were decompressed, be it in part.
     pub blocks_decoded: u64,
+    /// Blocks that came decoded out of a [`BlockCache`](crate::BlockCache).
+    pub blocks_shared: u64,
     /// Those of them that are columnar and were found to have no line that a filter wants without a look at any.
     pub blocks_pruned: u64,
     /// Lines that were looked at to find out whether a filter wants them.
     pub lines_tested: u64,
-    /// Their stored size in bytes.
+    /// Stored size of the blocks that were decompressed, in bytes.
     pub stored_bytes: u64,
     /// Their decompressed size in bytes.
     pub decoded_bytes: u64,
@@ -77,6 +80,8 @@ pub struct EntryIter {
     direction: Direction,
     /// What lines are wanted, if not all are.
     filter: Option<LineFilter>,
+    /// Where decoded blocks are kept.
+    cache: Option<Arc<dyn BlockCache>>,
     slots: Vec<Slot>,
     /// The next key of every slot but the current one, least first.
     heap: BinaryHeap<Reverse<Key>>,
@@ -142,6 +147,7 @@ impl EntryIter {
             range,
             direction,
             filter: None,
+            cache: None,
             slots: Vec::new(),
             heap: BinaryHeap::new(),
             current: None,
@@ -189,6 +195,18 @@ impl EntryIter {
     /// Only those entries whose lines are wanted. Before the first one is read.
     pub(crate) fn wanted(self, filter: &LineFilter) -> Self {
         Self { filter: Some(filter.clone()).filter(|filter| !filter.is_empty()), ..self }
+    }
+
+    /// Takes blocks out of a cache that are decoded, and leaves those there that it has to decode. To be called before
+    /// the first entry is read.
+    ///
+    /// The read gives the same entries and has the same errors, whatever the cache gives: a block counts for
+    /// [`Limits::max_decoded_bytes`] in either case, and one that is not the one that was asked for is decoded anew. For
+    /// Loki's formats, whose blocks are decompressed as a whole; of a columnar one a read opens only the columns that its
+    /// lines need, so there is no block that the next read would have the same use for.
+    #[must_use]
+    pub fn through(self, cache: Arc<dyn BlockCache>) -> Self {
+        Self { cache: Some(cache), ..self }
     }
 
     /// Where the read is: behind the last entry that was handed out. [`Chunk::resume`](crate::Chunk::resume) and
@@ -386,7 +404,7 @@ impl EntryIter {
             match body {
                 Body::Loki(entries) => self.spare = Some(entries),
                 Body::Columnar(rows) => self.spare_work = Some(rows.into_work()),
-                Body::Memory(_) | Body::Picked(..) => {}
+                Body::Shared(..) | Body::Memory(_) | Body::Picked(..) => {}
             }
         }
     }
@@ -410,7 +428,10 @@ impl EntryIter {
             Source::Memory(head) => (self.pick(head), None),
             Source::Stored(block) => {
                 let body = match &block {
-                    Block::Loki(block) => self.decode(block).map(Body::Loki),
+                    Block::Loki(block) => match self.cache.clone() {
+                        None => self.decode(block).map(Body::Loki),
+                        Some(cache) => self.share(block, &*cache),
+                    },
                     Block::Columnar(group) => {
                         self.open_group(group).map(|rows| Body::Columnar(Box::new(rows)))
                     }
@@ -532,6 +553,47 @@ impl EntryIter {
             entries.keep(filter);
         }
         Ok(entries)
+    }
+
+    /// As [`decode`](Self::decode), unless the cache has the block.
+    fn share(&mut self, block: &StoredBlock, cache: &dyn BlockCache) -> Result<Body, Error> {
+        let Reading { format, codec, limits, .. } = self.reading;
+        let budget = self.budget();
+        let context = Context { format, codec, symbols: &self.symbols, limits: &limits, budget };
+        let id = BlockId::of(block, &context);
+        let (mut taken, mut was_decoded) = (0usize, false);
+        let mut decode = || {
+            let mut entries = Entries::default();
+            let decoded = entries.decode(block, context);
+            (taken, was_decoded) = (taken.saturating_add(entries.memory_bytes()), true);
+            decoded.map(|()| DecodedBlock::new(id, entries))
+        };
+        let mut shared = cache.get_or_decode(id, &mut decode);
+        if shared.as_ref().is_ok_and(|shared| shared.id() != id) {
+            shared = decode();
+        }
+        if let (Ok(shared), false) = (&shared, was_decoded) {
+            let payload = shared.entries().payload_bytes();
+            if payload > budget {
+                return Err(Error::limit("max_decoded_bytes", payload, budget));
+            }
+            taken = shared.entries().memory_bytes();
+        }
+        // What was decoded in vain has cost the same.
+        self.spent = self.spent.saturating_add(to_u64(taken));
+        let shared = shared?;
+        if was_decoded {
+            self.stats.blocks_decoded += 1;
+            self.stats.stored_bytes += to_u64(block.data.len());
+            self.stats.decoded_bytes += to_u64(shared.entries().payload_bytes());
+        } else {
+            self.stats.blocks_shared += 1;
+        }
+        let picked = self.filter.as_ref().map(|filter| shared.entries().wanted(filter));
+        if picked.is_some() {
+            self.stats.lines_tested += to_u64(shared.entries().len());
+        }
+        Ok(Body::Shared(shared, picked))
     }
 
     fn key(&self, timestamp: i64, slot: usize) -> Key {

@@ -71,6 +71,8 @@
 //!   builder written as a [checkpoint](Builder::checkpoint) and restored makes the same chunk.
 //! - **Search.** A [filtered](Chunk::filter) read gives what a test of each line gives, however little of a columnar chunk
 //!   it reads for it. [Counts](Chunk::counts) by steps of time are those of a read, and say where entries may be twice.
+//! - **Sharing.** A read [through a cache](EntryIter::through) takes Loki blocks that another one decoded, and gives the same
+//!   entries and errors whatever is in the cache.
 //! - **Change.** [`Chunk::rewrite`] leaves blocks that keep all entries byte for byte as they are; [`merge`](fn@merge) drops what
 //!   several sources have, and nothing else; [`Chunk::recompress`] gives a chunk of the same content hash or an error.
 //! - **Honesty.** No byte of a file is believed unchecked. A read gives the lines that were written, or an
@@ -131,6 +133,7 @@ mod pages;
 mod range;
 mod recompress;
 mod rewrite;
+mod shared;
 mod symbols;
 
 pub use builder::{Append, Builder, BuilderOptions, EncodedBlock, EncodedChunk, PendingBlock, Snapshot};
@@ -150,3 +153,4 @@ pub use loki::format::Format;
 pub use merge::{Merged, merge};
 pub use range::{Direction, TimeRange};
 pub use rewrite::Rewritten;
+pub use shared::{BlockCache, BlockId, DecodedBlock};

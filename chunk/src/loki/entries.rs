@@ -40,6 +40,10 @@ impl Payload {
             Self::Shared(bytes) => bytes,
         }
     }
+
+    fn line(&self, row: &Row) -> Option<&[u8]> {
+        self.bytes().get(usize::try_from(row.line.0).ok()?..usize::try_from(row.line.1).ok()?)
+    }
 }
 
 /// What an entry costs its reader besides its bytes.
@@ -135,10 +139,24 @@ impl Entries {
     /// Forgets the entries whose lines a filter does not want.
     pub(crate) fn keep(&mut self, filter: &LineFilter) {
         let Self { payload, rows } = self;
-        let bytes = payload.bytes();
-        let line =
-            |row: &Row| bytes.get(usize::try_from(row.line.0).ok()?..usize::try_from(row.line.1).ok()?);
-        rows.retain(|row| line(row).is_some_and(|line| filter.matches(line)));
+        rows.retain(|row| payload.line(row).is_some_and(|line| filter.matches(line)));
+    }
+
+    /// The ranks of the entries whose lines a filter wants.
+    pub(crate) fn wanted(&self, filter: &LineFilter) -> Vec<u32> {
+        let wanted = |row: &Row| self.payload.line(row).is_some_and(|line| filter.matches(line));
+        (0u32..).zip(&self.rows).filter(|(_, row)| wanted(row)).map(|(rank, _)| rank).collect()
+    }
+
+    /// Lets go of what the bytes were decoded from, and of room for more.
+    pub(crate) fn settle(&mut self) {
+        let mut payload = match std::mem::take(&mut self.payload) {
+            Payload::Owned(payload) => payload,
+            Payload::Shared(bytes) => bytes.to_vec(),
+        };
+        payload.shrink_to_fit();
+        self.payload = Payload::Owned(payload);
+        self.rows.shrink_to_fit();
     }
 
     pub(crate) fn len(&self) -> usize {
