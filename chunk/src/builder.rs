@@ -116,6 +116,9 @@ pub struct Builder {
     bounds: Option<(i64, i64)>,
     /// The newest time of the stream, in this chunk or one before.
     highest_ns: Option<i64>,
+    /// The newest time of the blocks that are sealed.
+    sealed_newest_ns: Option<i64>,
+    may_repeat: bool,
     /// The most that decoding the whole chunk can cost its reader.
     decoded_bound: u64,
     /// What entries without metadata may still [take](cost) before the chunk has to be weighed again: all limits are that
@@ -178,6 +181,8 @@ impl Builder {
             raw_bytes: 0,
             bounds: None,
             highest_ns: None,
+            sealed_newest_ns: None,
+            may_repeat: false,
             decoded_bound: 0,
             room: 0,
             encoded: Sizes::default(),
@@ -197,6 +202,12 @@ impl Builder {
     /// stream has to know.
     pub fn highest_ns(&self) -> Option<i64> {
         self.highest_ns
+    }
+
+    /// Whether an entry may be in the chunk twice: one came that is no newer than all of the blocks before its own. As long
+    /// as that is not so, whoever drops exact duplicates finds as many entries as [`entries`](Self::entries) says.
+    pub fn may_repeat(&self) -> bool {
+        self.may_repeat
     }
 
     /// Adds an entry, in amortised constant time whatever its timestamp.
@@ -220,6 +231,7 @@ impl Builder {
             head.push(timestamp_ns, line, pairs);
             true
         });
+        self.may_repeat = true;
         stored.map(|_| ())
     }
 
@@ -250,6 +262,7 @@ impl Builder {
             return Ok(Append::Duplicate);
         }
         self.entries += 1;
+        self.may_repeat |= self.sealed_newest_ns.is_some_and(|newest_ns| timestamp_ns <= newest_ns);
         self.decoded_bound = decoded_bound;
         self.raw_bytes += to_u64(entry.raw_bytes());
         self.bounds = match self.bounds {
@@ -404,6 +417,7 @@ impl Builder {
         self.room = 0;
         let mut head = std::mem::take(&mut self.head);
         head.seal();
+        self.sealed_newest_ns = self.sealed_newest_ns.max(head.bounds().map(|(_, newest_ns)| newest_ns));
         self.sealed_raw_bytes += head.raw_bytes();
         self.blocks.push(Stage::Sealed { head: Arc::new(head), taken: false });
     }

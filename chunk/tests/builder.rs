@@ -110,6 +110,25 @@ fn a_snapshot_that_is_kept_changes_nothing_of_what_a_block_takes() {
 }
 
 #[test]
+fn an_entry_may_be_there_twice_once_one_is_no_newer_than_a_block_before_its_own() {
+    for (late, may_repeat) in [(4, false), (3, true), (1, true)] {
+        let mut builder = builder(BuilderOptions::default());
+        for time in [2, 1, 3] {
+            append(&mut builder, time, "late, and in the same block");
+        }
+        assert!(!builder.may_repeat());
+        assert!(builder.cut().is_some());
+        append(&mut builder, 5, "newer than all of the block before");
+        append(&mut builder, late, "late");
+        assert_eq!(builder.may_repeat(), may_repeat, "{late}");
+        let mut checkpoint = Vec::new();
+        builder.checkpoint(&mut checkpoint);
+        let restored = Builder::restore(&checkpoint, BuilderOptions::default()).unwrap();
+        assert!(restored.may_repeat(), "of what was not appended it is not known");
+    }
+}
+
+#[test]
 fn nothing_stored_makes_no_chunk() {
     let mut builder = builder(small());
     assert!(builder.cut().is_none());

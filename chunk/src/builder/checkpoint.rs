@@ -135,6 +135,8 @@ impl Builder {
 
     /// Counts the entries of a block that was not appended.
     fn count(&mut self, entries: u64, raw_bytes: u64, bounds: Option<(i64, i64)>) {
+        // What is in a block that was not appended may be there twice.
+        self.may_repeat |= entries > 0;
         self.entries = self.entries.saturating_add(entries);
         self.raw_bytes = self.raw_bytes.saturating_add(raw_bytes);
         let bounds = self.bounds.into_iter().chain(bounds);

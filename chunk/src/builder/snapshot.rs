@@ -62,6 +62,26 @@ impl Snapshot {
         self.resume_in(range, cursor).wanted(filter)
     }
 
+    /// What its blocks take in memory, in bytes. The builder has the same blocks until it drops them, and pages of the
+    /// open block are shared with it, so that this is no more than what would be left of the builder if it were gone.
+    pub fn memory_bytes(&self) -> usize {
+        let sizes = self.sources.iter().map(|source| match source {
+            Source::Stored(block) => block.data().len(),
+            Source::Memory(head) => head.memory_bytes(),
+        });
+        sizes.sum()
+    }
+
+    /// The part of [`memory_bytes`](Self::memory_bytes) of blocks that are not compressed: the builder drops these when
+    /// what they were compressed to is [attached](crate::Builder::attach).
+    pub fn plain_bytes(&self) -> usize {
+        let sizes = self.sources.iter().map(|source| match source {
+            Source::Stored(_) => 0,
+            Source::Memory(head) => head.memory_bytes(),
+        });
+        sizes.sum()
+    }
+
     /// Times of the oldest and the newest entry of its blocks; `None` if there are none. Blocks reach beyond
     /// the range that the snapshot was taken of.
     pub fn bounds(&self) -> Option<(i64, i64)> {
