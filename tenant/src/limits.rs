@@ -74,6 +74,11 @@ pub struct Limits {
     /// Most bytes that a query may read; 0 is no limit. Default 0.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::units::serialize_size"))]
     pub max_query_bytes_read: u64,
+    /// Length of time that a part of a query is of at the most; 0 is no limit. Default 1 hour.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::units::serialize_duration"))]
+    pub split_queries_by_interval: Duration,
+    /// Most parts of a query that are worked on at the same time; 0 is no limit. Default 32.
+    pub max_query_parallelism: usize,
     /// Most queries that may follow lines as they come at the same time; 0 is no limit. Default 10.
     pub max_concurrent_tail_requests: usize,
 
@@ -137,6 +142,8 @@ impl Default for Limits {
             max_query_series: 500,
             query_timeout: Duration::from_mins(1),
             max_query_bytes_read: 0,
+            split_queries_by_interval: Duration::from_hours(1),
+            max_query_parallelism: 32,
             max_concurrent_tail_requests: 10,
             retention_period: Duration::ZERO,
             retention_stream: Vec::new(),

@@ -36,6 +36,8 @@ max_query_lookback: 12h
 max_query_series: 20
 query_timeout: 5m
 max_query_bytes_read: 1GB
+split_queries_by_interval: 15m
+max_query_parallelism: 8
 max_concurrent_tail_requests: 3
 retention_period: 31d
 retention_stream:
@@ -77,6 +79,8 @@ fn full() -> Limits {
         max_query_series: 20,
         query_timeout: Duration::from_secs(300),
         max_query_bytes_read: 1 << 30,
+        split_queries_by_interval: Duration::from_secs(900),
+        max_query_parallelism: 8,
         max_concurrent_tail_requests: 3,
         retention_period: 31 * DAY,
         retention_stream: vec![
@@ -112,7 +116,8 @@ const USED: &str = "
     creation_grace_period max_line_size max_line_size_truncate max_line_size_truncate_identifier
     allow_structured_metadata max_structured_metadata_size max_structured_metadata_entries_count
     max_streams_per_user max_global_streams_per_user max_entries_limit_per_query max_query_length max_query_lookback
-    max_query_series query_timeout max_query_bytes_read max_concurrent_tail_requests retention_period retention_stream
+    max_query_series query_timeout max_query_bytes_read split_queries_by_interval max_query_parallelism
+    max_concurrent_tail_requests retention_period retention_stream
 ";
 
 /// Those of the query path, and of parts of ingestion that are not here.
@@ -124,11 +129,11 @@ const RECOGNISED: &str = "
     policy_stream_mapping policy_override_limits ingestion_partitions_tenant_shard_size deletion_mode
     metric_aggregation_enabled pattern_persistence_enabled pattern_persistence_granularity
     pattern_rate_threshold max_chunks_per_query 
-    max_query_range max_query_parallelism tsdb_max_query_parallelism tsdb_max_bytes_per_shard
+    max_query_range tsdb_max_query_parallelism tsdb_max_bytes_per_shard
     tsdb_sharding_strategy tsdb_precompute_chunks cardinality_limit max_streams_matchers_per_query
     max_cache_freshness_per_query
     max_metadata_cache_freshness max_stats_cache_freshness max_queriers_per_tenant max_query_capacity
-    query_ready_index_num_days split_queries_by_interval
+    query_ready_index_num_days
     split_metadata_queries_by_interval split_recent_metadata_queries_by_interval
     recent_metadata_query_window split_instant_metric_queries_by_interval
     engine_results_cache_time_bucket_interval split_ingester_queries_by_interval min_sharding_lookback
