@@ -146,8 +146,8 @@ pub struct Ingester {
     /// Chunks encoded at the same time. Default 2.
     pub concurrent_flushes: usize,
     /// Memory for lines; 0 is a quarter of what the machine and its control groups allow, divided among child
-    /// processes. Lines that were stored while a query under way still has to read them from memory are not counted:
-    /// long queries of all streams, under way while memory is short, can take as much again each. Default 0.
+    /// processes. Lines that were stored while a query under way still has to read them from memory count until it has:
+    /// long queries of all streams, under way while memory is short, can have pushes refused meanwhile. Default 0.
     #[serde(serialize_with = "size")]
     pub memory_limit: u64,
 }

@@ -5,6 +5,7 @@
 //! what a crash takes from memory the log gives back. I4: nothing is compressed, synced or read from disk while a
 //! stream is locked.
 
+mod account;
 mod flush;
 mod read;
 mod stream;
@@ -35,6 +36,7 @@ use crate::wire::{Health, Pushed, Refused};
 
 pub use read::ReadError;
 
+use account::Account;
 use flush::Ticket;
 use stream::{Expected, Stream};
 use tail::Listeners;
@@ -56,7 +58,7 @@ pub struct Options {
     pub flush: FlushPolicy,
     /// How often that is looked at.
     pub flush_check: Duration,
-    /// Memory for lines; beyond it pushes are refused. What readers still hold of chunks that are stored is not counted.
+    /// Memory for lines; beyond it pushes are refused. What only readers still hold of chunks that were stored counts too.
     pub memory_limit: usize,
     /// Replication factor, for the share of a tenant's global stream limit.
     pub replication_factor: usize,
@@ -158,7 +160,7 @@ struct Shared<F: Fs> {
     tenants: Tenants,
     /// Healthy ingesters, as far as this one knows.
     peers: AtomicUsize,
-    memory: AtomicUsize,
+    memory: Arc<Account>,
     /// Where the log stood when records that are not in memory yet were begun.
     applying: Mutex<BTreeMap<u64, usize>>,
     closed: AtomicBool,
@@ -196,7 +198,7 @@ impl<F: Fs> Ingester<F> {
             storage,
             tenants: Tenants::default(),
             peers: AtomicUsize::new(1),
-            memory: AtomicUsize::new(0),
+            memory: Arc::default(),
             applying: Mutex::default(),
             closed: AtomicBool::new(false),
             wake: Notify::new(),
@@ -246,7 +248,7 @@ impl<F: Fs> Ingester<F> {
         let shared = &self.shared;
         Health {
             streams: shared.tenants.len() as u64,
-            memory_bytes: shared.memory.load(Ordering::Relaxed) as u64,
+            memory_bytes: shared.memory.bytes() as u64,
             wal_bytes: shared.log.wal().usage().log_bytes,
             failure: self.log_failure().unwrap_or_default(),
         }
@@ -291,7 +293,7 @@ impl<F: Fs> Ingester<F> {
                 shared.apply(&parsed, &streams, record.lsn);
                 records += 1;
             }
-            while shared.memory.load(Ordering::Relaxed) > shared.options.memory_limit / 2 {
+            while shared.memory.bytes() > shared.options.memory_limit / 2 {
                 shared.relieve(shared.options.memory_limit / 4);
                 shared.drained().await;
             }
@@ -354,7 +356,7 @@ impl<F: Fs> Shared<F> {
         if self.closed.load(Ordering::Acquire) {
             return Err(PushError::Unavailable { reason: "it is stopping".to_owned() });
         }
-        let (used, limit) = (self.memory.load(Ordering::Relaxed), self.options.memory_limit);
+        let (used, limit) = (self.memory.bytes(), self.options.memory_limit);
         if used > limit {
             self.wake.notify_one();
             return Err(PushError::Busy {
@@ -370,7 +372,7 @@ impl<F: Fs> Shared<F> {
         for (section, stream) in record.sections().zip(streams) {
             let Some(stream) = stream else { continue };
             let applied = stream.apply(&section, lsn, &self.options.chunks, monotonic_ns());
-            self.account(applied.memory);
+            self.memory.change(applied.memory);
             // Only now: who begins to listen and then asks for what is there must not miss it in between.
             self.listeners.tell(record.tenant(), &stream.labels, &section, &applied.repeats);
             for ticket in applied.full {
@@ -381,15 +383,9 @@ impl<F: Fs> Shared<F> {
                 let _ = self.blocks.send(Arc::clone(stream));
             }
         }
-        if self.memory.load(Ordering::Relaxed) > self.options.memory_limit / 5 * 4 {
+        if self.memory.bytes() > self.options.memory_limit / 5 * 4 {
             self.wake.notify_one();
         }
-    }
-
-    fn account(&self, change: isize) {
-        // Adding what wraps round is subtracting.
-        let before = self.memory.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
-        metrics::gauge!("forebay_ingester_memory_bytes").set(before.wrapping_add_signed(change) as f64);
     }
 }
 

@@ -90,7 +90,7 @@ pub(super) async fn encode_blocks<F: Fs>(
             while let Some(block) = stream.next_block() {
                 let block = offload(move || block.encode()).await;
                 let Some(shared) = shared.upgrade() else { return };
-                shared.account(stream.attach(block));
+                shared.memory.change(stream.attach(block));
             }
         }
     };
@@ -198,7 +198,7 @@ pub(super) async fn watch<F: Fs>(shared: Weak<Shared<F>>) {
 
 impl<F: Fs> Shared<F> {
     pub(super) fn enqueue(&self, stream: &Arc<Stream>, closed: Closed) {
-        self.account(closed.memory);
+        self.memory.change(closed.memory);
         let queued = self.queued.fetch_add(1, Ordering::AcqRel) + 1;
         metrics::gauge!("forebay_ingester_flush_queue_length").set(queued as f64);
         let sent = self.tickets.send(Ticket { stream: Arc::clone(stream), closed });
@@ -213,8 +213,7 @@ impl<F: Fs> Shared<F> {
         }
         for Done { stream, leaving, reason } in done {
             metrics::counter!("forebay_chunks_flushed_total", "reason" => reason.as_str()).increment(1);
-            let memory = stream.forget(leaving);
-            self.account(-memory.cast_signed());
+            self.memory.change(stream.forget(leaving));
             tracing::trace!(stream = %stream.labels, reason = reason.as_str(), "left memory");
         }
         let queued = self.queued.fetch_sub(done.len(), Ordering::AcqRel) - done.len();
@@ -252,7 +251,7 @@ impl<F: Fs> Shared<F> {
             }
         }
         let (high, low) = MEMORY_PRESSURE_PERCENT;
-        if self.memory.load(Ordering::Relaxed) > self.options.memory_limit / 100 * high {
+        if self.memory.bytes() > self.options.memory_limit / 100 * high {
             self.relieve(self.options.memory_limit / 100 * low);
         }
         self.unpin(&streams);

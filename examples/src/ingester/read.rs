@@ -1,12 +1,15 @@
 //! Reading what is in memory, without holding a stream's lock while it is decoded. An answer is made part by part, as
 //! it is read: nothing goes on for somebody who has gone.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use forebay_chunk::{Direction, Snapshot, TimeRange};
+use forebay_chunk::{Direction, TimeRange};
 use forebay_wal::fs::Fs;
 use futures_util::{Stream, stream};
 
 use super::Ingester;
+use super::account::Read;
 use crate::index::Span;
 use crate::labels::Labels;
 use crate::logql::{Logs, Matcher};
@@ -48,9 +51,10 @@ impl<F: Fs> Ingester<F> {
         let logs = select.logs()?;
         let span = Span { from_ns: select.from_ns, through_ns: select.through_ns };
         let streams = self.shared.tenants.matching(&select.tenant, &logs.matchers, range(span));
+        let account = Arc::clone(&self.shared.memory);
         let reading = offload(move || {
-            let held = |stream: std::sync::Arc<super::stream::Stream>| {
-                (stream.labels.clone(), stream.snapshots(range(span)))
+            let held = |stream: Arc<super::stream::Stream>| {
+                (stream.labels.clone(), stream.snapshots(range(span), &account))
             };
             Reading::new(select, logs, span, streams.into_iter().map(held).collect())
         })
@@ -89,7 +93,7 @@ fn range(span: Span) -> TimeRange {
 }
 
 /// What is held of a stream.
-type Held = (Labels, Vec<Snapshot>);
+type Held = (Labels, Vec<Read>);
 
 /// An answer under way.
 struct Reading {
@@ -106,9 +110,17 @@ enum State {
     /// Without a limit no order between streams is needed: one after the other needs the least memory.
     Each(Option<Merge>),
     /// The first lines of all, group by group.
-    First { best: Best, group: Option<(Merge, Vec<Found>)> },
+    First { best: Best, group: Option<Group> },
     /// Those lines, to be sent.
     Chosen(std::vec::IntoIter<Selected>),
+}
+
+/// Streams whose blocks are open at the same time.
+struct Group {
+    merge: Merge,
+    found: Vec<Found>,
+    /// What the merge reads, held until it is done.
+    _reads: Vec<Read>,
 }
 
 impl Reading {
@@ -136,9 +148,9 @@ impl Reading {
         let mut paused = false;
         while !paused && !part.is_full() {
             if open.is_none() {
-                let Some((_, snapshots)) = self.streams.get(self.begun) else { break };
+                let Some((_, reads)) = self.streams.get(self.begun) else { break };
                 let mut merge = Merge::new(direction, want, self.logs.clone());
-                add(&mut merge, 0, snapshots, self.span, direction);
+                add(&mut merge, 0, reads, self.span, direction);
                 *open = Some(merge);
                 self.begun += 1;
             }
@@ -181,18 +193,22 @@ impl Reading {
             let open = best.open(self.span).filter(|_| !next.is_empty());
             let Some(open) = open else {
                 let best = std::mem::replace(best, Best::new(direction, 0));
+                self.streams.iter_mut().for_each(|(_, reads)| reads.clear());
                 self.state = State::Chosen(self.sections(best.into_entries()).into_iter());
                 return Ok(Selected::default());
             };
             let mut merge = Merge::new(direction, want, self.logs.clone());
+            let mut reads = Vec::new();
             for number in next.clone() {
                 let stream = u32::try_from(number).expect("fewer than 2^32 streams fit memory");
-                add(&mut merge, stream, &std::mem::take(&mut self.streams[number].1), open, direction);
+                let own = std::mem::take(&mut self.streams[number].1);
+                add(&mut merge, stream, &own, open, direction);
+                reads.extend(own);
             }
             self.begun = next.end;
-            *group = Some((merge, Vec::new()));
+            *group = Some(Group { merge, found: Vec::new(), _reads: reads });
         }
-        let Some((merge, found)) = group else { return Ok(Selected::default()) };
+        let Some(Group { merge, found, .. }) = group else { return Ok(Selected::default()) };
         let limit = usize::try_from(self.select.limit).unwrap_or(usize::MAX);
         merge.allow(PART_ROWS);
         let mut paused = false;
@@ -247,9 +263,9 @@ fn want(select: &Select) -> Want {
     if select.identities { Want::Times } else { Want::Lines }
 }
 
-fn add(merge: &mut Merge, number: u32, snapshots: &[Snapshot], span: Span, direction: Direction) {
-    for snapshot in snapshots {
-        merge.add(number, Source::Chunk(Box::new(snapshot.entries_in(range(span), direction))));
+fn add(merge: &mut Merge, number: u32, reads: &[Read], span: Span, direction: Direction) {
+    for read in reads {
+        merge.add(number, Source::Chunk(Box::new(read.snapshot.entries_in(range(span), direction))));
     }
 }
 

@@ -11,6 +11,7 @@ use forebay_chunk::{
 use forebay_wal::Lsn;
 use parking_lot::Mutex;
 
+use super::account::{Account, Read, Readers};
 use crate::labels::Labels;
 use crate::record::Section;
 
@@ -60,6 +61,7 @@ struct Open {
     first_lsn: Lsn,
     opened_ns: u64,
     memory: usize,
+    readers: Arc<Readers>,
 }
 
 /// A chunk on its way to the store, readable until it is found there.
@@ -69,6 +71,7 @@ pub(super) struct Leaving {
     volume: Volume,
     first_lsn: Lsn,
     memory: usize,
+    readers: Arc<Readers>,
 }
 
 /// How much there is of a stream.
@@ -158,8 +161,13 @@ impl Stream {
     pub(super) fn attach(&self, block: EncodedBlock) -> isize {
         let mut state = self.state.lock();
         let Some(open) = &mut state.open else { return 0 };
-        open.builder.attach(block);
-        open.measure()
+        let size = block.size_bytes();
+        if !open.builder.attach(block) {
+            return 0;
+        }
+        let change = open.measure();
+        let plain = size.saturating_add_signed(change.saturating_neg());
+        change + open.readers.dropped(plain)
     }
 
     /// Closes the chunk where `policy` says so.
@@ -183,10 +191,10 @@ impl Stream {
         self.state.lock().close(reason)
     }
 
-    /// Lets go of a chunk that is stored and indexed; the bytes that are free now.
-    pub(super) fn forget(&self, leaving: &Arc<Leaving>) -> usize {
+    /// Lets go of a chunk that is stored and indexed; the change of the bytes in memory, of which readers may hold some.
+    pub(super) fn forget(&self, leaving: &Arc<Leaving>) -> isize {
         self.state.lock().leaving.retain(|other| !Arc::ptr_eq(other, leaving));
-        leaving.memory
+        leaving.readers.left() - leaving.memory.cast_signed()
     }
 
     /// The first record of the log that the stream still needs.
@@ -210,11 +218,14 @@ impl Stream {
             && state.appended_ns <= idle_before_ns
     }
 
-    /// What can be read of `range`: chunks on their way out, then the open one.
-    pub(super) fn snapshots(&self, range: TimeRange) -> Vec<Snapshot> {
+    /// What can be read of `range`: chunks on their way out, then the open one. What is held of it when they are gone
+    /// stays in `account`.
+    pub(super) fn snapshots(&self, range: TimeRange, account: &Arc<Account>) -> Vec<Read> {
         let state = self.state.lock();
-        let leaving = state.leaving.iter().map(|leaving| leaving.snapshot.clone());
-        leaving.chain(state.open.iter().map(|open| open.builder.snapshot(range))).collect()
+        let leaving =
+            state.leaving.iter().map(|leaving| leaving.readers.enter(leaving.snapshot.clone(), account));
+        let open = state.open.iter().map(|open| open.readers.enter(open.builder.snapshot(range), account));
+        leaving.chain(open).collect()
     }
 
     /// How much its chunks that may have entries in `range` hold.
@@ -273,9 +284,9 @@ impl State {
     fn close(&mut self, reason: FlushReason) -> Option<Closed> {
         let mut open = self.open.take()?;
         let change = open.measure();
-        let Open { builder, first_lsn, memory, .. } = open;
+        let Open { builder, first_lsn, memory, readers, .. } = open;
         let (snapshot, volume) = (builder.snapshot(..), Volume::of(&builder));
-        let leaving = Arc::new(Leaving { snapshot, volume, first_lsn, memory });
+        let leaving = Arc::new(Leaving { snapshot, volume, first_lsn, memory, readers });
         self.leaving.push(Arc::clone(&leaving));
         Some(Closed { builder, leaving, reason, memory: change })
     }
@@ -285,7 +296,7 @@ impl Open {
     fn new(options: &BuilderOptions, first_lsn: Lsn, opened_ns: u64) -> Self {
         let builder =
             Builder::new(*options).expect("the options were checked when the pipeline was configured");
-        Self { builder, full: VecDeque::new(), first_lsn, opened_ns, memory: 0 }
+        Self { builder, full: VecDeque::new(), first_lsn, opened_ns, memory: 0, readers: Arc::default() }
     }
 
     /// Brings `memory` up to date; the change.

@@ -203,3 +203,34 @@ async fn a_listener_that_does_not_read_misses_lines_and_is_told_which_until_it_i
     drop(slow);
     assert_eq!(ingester.shared.listeners.len(), 0);
 }
+
+/// Chunks that were stored left the account although a reader still had all of their blocks.
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_counts_as_long_as_somebody_still_reads_it_from_memory() {
+    let ingester = ingester(SimFs::new(1)).await;
+    let select = |limit| {
+        let crate::wire::Tail { tenant, matchers, filters } = tail("t", r#"{app=~".+"}"#);
+        crate::wire::Select { tenant, matchers, filters, limit, through_ns: i64::MAX, ..Default::default() }
+    };
+    let empty = ingester.health().memory_bytes;
+    for limit in [0, 10] {
+        for line in 0..50 {
+            ingester.push(record(&format!("{line}{}", "x".repeat(4000)))).await.unwrap();
+        }
+        let held = ingester.health().memory_bytes;
+        assert!(held > empty + 200_000, "{held}");
+        let [mut read, unread] =
+            [ingester.select(select(limit)).await.unwrap(), ingester.select(select(limit)).await.unwrap()]
+                .map(Box::pin);
+        ingester.flush().await;
+        let pinned = ingester.health().memory_bytes;
+        assert!(pinned > empty + 200_000 && pinned <= held, "{pinned} of {held}");
+        while let Some(part) = read.next().await {
+            part.unwrap();
+        }
+        drop(read);
+        assert_eq!(ingester.health().memory_bytes, pinned, "the other has read nothing yet");
+        drop(unread);
+        assert_eq!(ingester.health().memory_bytes, empty);
+    }
+}
