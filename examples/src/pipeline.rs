@@ -33,7 +33,7 @@ use crate::index::{Index, RedbIndex};
 use crate::ingester::Ingester;
 use crate::query::Querier;
 use crate::ring::{self, Cluster, Life, show_forever};
-use crate::rpc::{RemoteIndex, index_server, ingester_server};
+use crate::rpc::{RemoteIndex, index_server, ingester_server, server};
 use crate::storage::Storage;
 
 use open::{make_dir, sync_dir};
@@ -343,11 +343,7 @@ async fn serve_grpc(
     index: Option<Arc<dyn Index>>,
     stopped: watch::Receiver<bool>,
 ) {
-    let served = tonic::transport::Server::builder()
-        .layer(forebay_tracing_ctx::TraceServerLayer::new())
-        .tcp_nodelay(true)
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(8 << 20)
+    let served = server()
         .add_optional_service(ingester.map(|(id, own)| ingester_server(&id, own)))
         .add_optional_service(index.map(index_server))
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopping(stopped));

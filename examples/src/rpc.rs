@@ -6,10 +6,11 @@ mod ingester;
 
 use std::time::Duration;
 
-use forebay_tracing_ctx::TraceClientLayer;
 use forebay_tracing_ctx::layer::TraceClient;
-use tonic::transport::{Channel, Endpoint};
+use forebay_tracing_ctx::{TraceClientLayer, TraceServerLayer};
+use tonic::transport::{Channel, Endpoint, Server};
 use tower::Layer;
+use tower::layer::util::{Identity, Stack};
 
 pub use index::{RemoteIndex, index_server};
 pub use ingester::{RemoteIngester, ingester_server};
@@ -32,6 +33,17 @@ fn connect(addr: &str) -> anyhow::Result<Traced> {
         // window of its stream alone.
         .initial_connection_window_size(1 << 30);
     Ok(TraceClientLayer::new().layer(endpoint.connect_lazy()))
+}
+
+/// Takes as many calls at the same time on a connection as there are: one that waited for others to end could wait for
+/// ever, as whoever follows lines does so for hours. How many there may be is for those to bound who make them.
+pub fn server() -> Server<Stack<TraceServerLayer, Identity>> {
+    Server::builder()
+        .layer(TraceServerLayer::new())
+        .tcp_nodelay(true)
+        .max_concurrent_streams(None)
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(8 << 20)
 }
 
 /// What `build.rs` makes.

@@ -33,6 +33,10 @@ const SEND_PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of a message that is received; nothing is asked for in one.
 const MOST_RECEIVED: usize = 4096;
 
+/// How many may follow lines in a process, whoever they are: what waits for each of them takes memory, here and in the
+/// ingesters, and tenants are as many as somebody makes up.
+const MOST_TAILS: usize = 1000;
+
 /// How many follow lines, by tenant. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Tails(Arc<Open>);
@@ -54,13 +58,17 @@ struct Counted {
 impl Tails {
     fn enter(&self, tenant: &str, limit: usize) -> Result<Counted, Failure> {
         let mut tails = self.0.by_tenant.lock();
-        let count = tails.entry(tenant.to_owned()).or_default();
-        if *count >= limit {
+        let count = tails.get(tenant).copied().unwrap_or_default();
+        if count >= limit {
             let message =
                 format!("max concurrent tail requests limit exceeded ({limit}): close another first");
             return Err(Failure::new(StatusCode::TOO_MANY_REQUESTS, message));
         }
-        *count += 1;
+        if tails.values().sum::<usize>() >= MOST_TAILS {
+            let message = format!("{MOST_TAILS} requests follow lines here already: ask another querier");
+            return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, message));
+        }
+        tails.insert(tenant.to_owned(), count + 1);
         self.0.count.send_modify(|count| *count += 1);
         metrics::gauge!("forebay_tails").increment(1.0);
         Ok(Counted { tails: self.clone(), tenant: tenant.to_owned() })
@@ -187,4 +195,22 @@ async fn until<T>(mut value: watch::Receiver<T>, wanted: impl FnMut(&T) -> bool)
 
 fn close(code: u16, reason: String) -> Message {
     Message::Close(Some(CloseFrame { code, reason: reason.into() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_follow_lines_and_no_more_whoever_they_are() {
+        let tails = Tails::default();
+        let mut open: Vec<Counted> =
+            (0..MOST_TAILS).map(|n| tails.enter(&(n / 10).to_string(), 10).unwrap()).collect();
+        assert_eq!(tails.enter("0", 10).unwrap_err().status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(tails.enter("another", 10).unwrap_err().status, StatusCode::SERVICE_UNAVAILABLE);
+        open.pop();
+        open.push(tails.enter("another", 10).unwrap());
+        drop(open);
+        assert!(tails.0.by_tenant.lock().is_empty());
+    }
 }

@@ -165,8 +165,8 @@ impl Service for Local {
     }
 }
 
-/// An ingester in another process. A connection has room for so many calls at a time (200 is usual), and those that
-/// read may last: they have connections of their own, so that no push waits for one of them to end.
+/// An ingester in another process. Calls that read may last, and what they send may wait to be read: they have connections
+/// of their own, so that no push waits for one of them.
 #[derive(Debug, Clone)]
 pub struct RemoteIngester {
     client: Connection,
@@ -247,7 +247,70 @@ impl IngesterClient for RemoteIngester {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::future::join_all;
+    use futures_util::stream;
+    use tokio::net::TcpListener;
+    use tokio_stream::wrappers::TcpListenerStream;
+
     use super::*;
+
+    /// Has nothing to say to anybody who listens.
+    struct Silent;
+
+    #[async_trait]
+    impl IngesterClient for Silent {
+        async fn push(&self, _: Bytes) -> Result<wire::Pushed, PushError> {
+            Ok(wire::Pushed::default())
+        }
+
+        async fn select(&self, _: wire::Select) -> Result<Parts, ReadFailed> {
+            Ok(stream::pending().boxed())
+        }
+
+        async fn tail(&self, _: wire::Tail) -> Result<Tailing, ReadFailed> {
+            Ok(stream::pending().boxed())
+        }
+
+        async fn series(&self, _: &str, _: &[Matcher], _: Span) -> Result<Vec<Labels>, ReadFailed> {
+            Ok(Vec::new())
+        }
+
+        async fn volume(
+            &self,
+            _: &str,
+            _: &[Matcher],
+            _: Span,
+        ) -> Result<Vec<wire::StreamVolume>, ReadFailed> {
+            Ok(Vec::new())
+        }
+
+        async fn flush(&self) -> Result<(), ReadFailed> {
+            Ok(())
+        }
+
+        async fn health(&self) -> Result<wire::Health, ReadFailed> {
+            Ok(wire::Health::default())
+        }
+    }
+
+    /// With 200 calls a connection, as is usual, the next one waited for one of them to end.
+    #[tokio::test]
+    async fn any_number_of_tails_and_reads_is_begun_whoever_goes_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let served = super::super::server()
+            .add_service(ingester_server("a", Arc::new(Silent)))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        let server = tokio::spawn(served);
+        let client = RemoteIngester::new("a", &addr).unwrap();
+        let tails = (0..500).map(|n| client.tail(wire::Tail { tenant: n.to_string(), ..Default::default() }));
+        let tails = join_all(tails).await;
+        assert!(tails.iter().all(Result::is_ok));
+        let reads = join_all((0..500).map(|_| client.select(wire::Select::default()))).await;
+        assert!(reads.iter().all(Result::is_ok));
+        client.push(Bytes::new()).await.unwrap();
+        server.abort();
+    }
 
     #[test]
     fn a_push_is_refused_from_afar_as_it_is_at_home() {

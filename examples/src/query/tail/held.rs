@@ -1,6 +1,6 @@
 //! Lines that came and are not sent yet, in order of time, each once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use super::{Answered, Batch, nanoseconds};
@@ -34,7 +34,9 @@ pub(super) struct Held {
     /// When those that wait are due, and their place, as they came.
     due: VecDeque<(u64, (i64, u64))>,
     came: u64,
-    seen: HashMap<Place, Vec<Identity>, foldhash::quality::RandomState>,
+    seen: HashSet<(Place, Identity), foldhash::quality::RandomState>,
+    /// How many of them there are of each place.
+    places: HashMap<Place, u32, foldhash::quality::RandomState>,
     /// What `seen` holds, as it came.
     remembered: VecDeque<(u64, Place, Identity)>,
     dropped: BTreeSet<Place>,
@@ -50,7 +52,8 @@ impl Held {
             bytes: 0,
             due: VecDeque::new(),
             came: 0,
-            seen: HashMap::default(),
+            seen: HashSet::default(),
+            places: HashMap::default(),
             remembered: VecDeque::new(),
             dropped: BTreeSet::new(),
             dropped_due_ns: None,
@@ -122,7 +125,7 @@ impl Held {
         if self.dropped_due_ns.is_some_and(|due_ns| due_ns <= now_ns) {
             self.dropped_due_ns = None;
             let dropped = std::mem::take(&mut self.dropped).into_iter();
-            batch.dropped = dropped.filter(|place| !self.seen.contains_key(place)).collect();
+            batch.dropped = dropped.filter(|place| !self.places.contains_key(place)).collect();
         }
         (!batch.entries.is_empty() || !batch.dropped.is_empty()).then_some(batch)
     }
@@ -142,11 +145,10 @@ impl Held {
     /// Whether it is new.
     fn remember(&mut self, labels: &Labels, found: &Found, now_ns: u64) -> bool {
         let place = (labels.clone(), found.timestamp_ns);
-        let identities = self.seen.entry(place.clone()).or_default();
-        if identities.contains(&found.identity) {
+        if !self.seen.insert((place.clone(), found.identity)) {
             return false;
         }
-        identities.push(found.identity);
+        *self.places.entry(place.clone()).or_default() += 1;
         self.remembered.push_back((now_ns, place, found.identity));
         true
     }
@@ -156,12 +158,13 @@ impl Held {
             || self.remembered.front().is_some_and(|(at, ..)| at.saturating_add(SEEN_FOR_NS) < now_ns)
         {
             let Some((_, place, identity)) = self.remembered.pop_front() else { return };
-            if let Some(identities) = self.seen.get_mut(&place) {
-                identities.retain(|other| *other != identity);
-                if identities.is_empty() {
-                    self.seen.remove(&place);
+            if let Some(count) = self.places.get_mut(&place) {
+                *count -= 1;
+                if *count == 0 {
+                    self.places.remove(&place);
                 }
             }
+            self.seen.remove(&(place, identity));
         }
     }
 }
@@ -214,7 +217,30 @@ mod tests {
         assert_eq!(times(held.take(u64::MAX)), [1, 1]);
         held.add(labels(), found(1), now + SEEN_FOR_NS + 2 * SECOND);
         assert_eq!(times(held.take(u64::MAX)), [1]);
-        assert_eq!((held.remembered.len(), held.seen.len()), (1, 1));
+        assert_eq!((held.remembered.len(), held.seen.len(), held.places.len()), (1, 1, 1));
+    }
+
+    /// They were searched one by one, with each line that came.
+    #[test]
+    fn lines_of_one_time_are_told_apart_and_forgotten_one_by_one() {
+        let mut held = Held::new(Duration::ZERO);
+        let same = |identity| Found { identity, ..found(1) };
+        let most = MOST_SEEN as u128 - 1;
+        for round in 0..2 {
+            for identity in 0..most {
+                held.add(labels(), same(identity), 0);
+                assert_eq!(held.take(0).is_some(), round == 0);
+            }
+        }
+        held.miss(labels(), 1, 0);
+        held.add(labels(), same(most), 0);
+        held.add(labels(), same(most + 1), 0);
+        assert_eq!(held.places.values().copied().collect::<Vec<_>>(), [u32::try_from(MOST_SEEN).unwrap()]);
+        assert!(!held.seen.contains(&((labels(), 1), 0)) && held.seen.contains(&((labels(), 1), 1)));
+        let batch = held.take(u64::MAX).unwrap();
+        assert_eq!((batch.entries.len(), batch.dropped.len()), (2, 0));
+        held.add(Labels::from_sorted(&[("app", "b")]), found(1), 2 * SEEN_FOR_NS);
+        assert_eq!((held.remembered.len(), held.seen.len(), held.places.len()), (1, 1, 1));
     }
 
     #[test]
