@@ -166,6 +166,12 @@ pub struct Wal {
 /// Answering.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Querier {
+    /// Parts of queries that read chunks at the same time, of all queries together; the others wait for their turn.
+    /// Default 4.
+    pub max_concurrent: usize,
+    /// Memory for blocks of chunks that were decoded, for the next query that reads them; 0 keeps none. Default 128 MiB.
+    #[serde(serialize_with = "size")]
+    pub block_cache_bytes: u64,
     /// How long somebody may follow lines as they come before being asked to begin anew. Default 1 h.
     #[serde(serialize_with = "duration")]
     pub tail_max_duration: Duration,
@@ -273,7 +279,11 @@ impl Default for Config {
                 concurrent_flushes: 2,
                 memory_limit: 0,
             },
-            querier: Querier { tail_max_duration: Duration::from_hours(1) },
+            querier: Querier {
+                max_concurrent: 4,
+                block_cache_bytes: 128 * MIB,
+                tail_max_duration: Duration::from_hours(1),
+            },
             frontend: Frontend { log_queries_longer_than: Some(Duration::from_secs(5)) },
             compactor: Compactor {
                 retention_enabled: false,
@@ -438,6 +448,7 @@ ingester: {lifecycler: {ring: {kvstore: {store: file}}}}
             ("ingester: {chunk_encoding: lz4}", "none, gzip"),
             ("distributor: {require: most}", "quorum"),
             ("ingester: {chunk_block_size: 0}", "at least"),
+            ("querier: {max_concurrent: 0}", "at least 1"),
             ("ingester: {lifecycler: {ring: {kvstore: {store: consul}}}}", "memory, file, etcd or gossip"),
             (
                 "ingester: {lifecycler: {ring: {kvstore: {etcd: {endpoints: [nowhere]}}}}}",

@@ -40,7 +40,7 @@ use open::{make_dir, sync_dir};
 #[cfg(test)]
 pub(crate) use options::MAX_OPEN;
 use options::compactor_options;
-pub use options::{distributor_options, ingester_options};
+pub use options::{distributor_options, ingester_options, querier_options};
 use runtime_config::{reload, watch_overrides};
 
 /// How long an ingester that has left waits at least before it goes, so that whoever asks hears that it needs no asking
@@ -163,7 +163,8 @@ pub async fn start(
             members.serve(&config.common.instance_id, Arc::clone(own));
         }
         if has(Target::Querier) {
-            querier = Some(Querier::new(members.clone(), storage.clone(), options.requirements.clone()));
+            let (members, requirements) = (members.clone(), options.requirements.clone());
+            querier = Some(Querier::new(members, storage.clone(), requirements, querier_options(&config)));
         }
         if has(Target::Distributor) {
             distributor = Some(Distributor::new(members.clone(), Arc::clone(&overrides), clock, options)?);

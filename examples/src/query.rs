@@ -7,22 +7,27 @@ mod aggregate;
 pub mod answer;
 mod ask;
 pub mod best;
+mod cache;
 mod heads;
+mod lines;
 pub mod merge;
 mod metric;
 mod reading;
+mod split;
 pub mod stages;
 mod steps;
 mod tail;
 mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use forebay_agent::clock::monotonic_ns;
 use forebay_chunk::Direction;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use crate::client::IngesterClient;
 use crate::distributor::Requirements;
@@ -34,15 +39,14 @@ use crate::record::RecordError;
 use crate::storage::{Storage, StorageError};
 use crate::wire::{Filter, LabelMatcher, Select, StreamVolume};
 
-use best::{Best, GROUP};
+use cache::Blocks;
 use heads::{Allowance, Heads};
-use merge::{Found, Holds, Merge, Source, SourceError, Want};
-use reading::Reading;
+use merge::{Found, Holds, SourceError};
 use stages::Stages;
-use windows::Windows;
 
 pub use aggregate::Points;
 pub use metric::{MetricQuery, Series, reads};
+pub use split::Split;
 pub use steps::{Grid, MAX_POINTS};
 pub use tail::{Batch, Tail, TailQuery};
 
@@ -80,6 +84,12 @@ pub enum ExecuteError {
     /// An ingester of another version answered.
     #[error("ingester answered with streams out of order: is it of an older version?")]
     Order,
+    /// A part of the query ended without an answer, as the process stops or by a mistake of it.
+    #[error("a part of the query was not answered: {why}")]
+    Part {
+        /// What is known of it.
+        why: String,
+    },
     /// The lines among which the answer is looked for are more than a query may read.
     #[error(
         "the query would read too many bytes (query: {bytes}, limit: {limit}): select fewer streams or less time"
@@ -117,6 +127,8 @@ pub struct LogQuery {
     pub limit: usize,
     /// Most bytes that may be read, of chunks before compression and of lines in memory.
     pub max_bytes: u64,
+    /// In what parts it is worked on.
+    pub split: Split,
 }
 
 /// An entry of an answer and the stream it belongs to.
@@ -165,7 +177,18 @@ impl Volume {
 pub struct Querier {
     members: Members,
     storage: Storage,
-    requirements: Requirements,
+    requirements: Arc<Requirements>,
+    blocks: Blocks,
+    turns: Arc<Semaphore>,
+}
+
+/// What all queries of a process may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Parts of queries that read chunks at the same time.
+    pub max_concurrent: NonZeroUsize,
+    /// Bytes of decoded blocks that are kept.
+    pub block_cache_bytes: u64,
 }
 
 /// What is looked for, and in what order.
@@ -196,68 +219,15 @@ struct Located {
 impl Querier {
     /// A querier over the ingesters in `members` and `storage`. What a push required decides how many ingesters may
     /// stay silent.
-    pub fn new(members: Members, storage: Storage, requirements: Requirements) -> Self {
-        Self { members, storage, requirements }
-    }
-
-    /// The lines that `query` asks for.
-    ///
-    /// # Errors
-    /// [`ExecuteError`]; there are no partial answers.
-    pub async fn lines(&self, tenant: &str, query: LogQuery) -> Result<Lines, ExecuteError> {
-        let mut stages = Stages::default();
-        let LogQuery { logs, span, direction, limit, max_bytes } = query;
-        let what = What::Lines { limit: limit as u64 };
-        let asked = Asked { logs: &logs, span, direction, what, max_bytes };
-        let Located { heads, chunks } = self.locate(tenant, asked, &mut stages).await?;
-        let started = monotonic_ns();
-        let mut sent = heads.all().await?;
-        stages.ingesters_ns += stages::since(started);
-        let streams: BTreeSet<Labels> = sent.keys().chain(chunks.keys()).cloned().collect();
-        let streams: Vec<Labels> = streams.into_iter().collect();
-        let mut best = Best::new(direction, limit);
-        let mut windows = Windows::new(direction, span, chunks.values().flatten());
-        while windows.rest().is_some_and(|rest| best.open(rest).is_some())
-            && let Some(window) = windows.next()
-        {
-            for (group, base) in streams.chunks(GROUP).zip((0_u32..).step_by(GROUP)) {
-                let Some(open) = best.open(window) else { break };
-                let merge = Merge::new(direction, Want::Lines, logs.clone());
-                let (mut reading, mut any) = (Reading::new(self, tenant, merge, open), false);
-                for (labels, number) in group.iter().zip(base..) {
-                    let stored = chunks.get(labels).into_iter().flatten();
-                    let within: Vec<_> = stored
-                        .filter(|chunk| open.overlaps(chunk))
-                        .map(|chunk| (number, chunk.clone()))
-                        .collect();
-                    any |= !within.is_empty();
-                    reading.store(within);
-                    // What was sent is read in the first window, whatever time it is of.
-                    for parts in sent.remove(labels).into_iter().flatten() {
-                        any = true;
-                        reading.add(number, Source::Selected { parts, ended: true });
-                    }
-                }
-                let mut found = Vec::new();
-                while any && found.len() < limit {
-                    let batch = reading.take(limit - found.len(), &mut stages).await?;
-                    if batch.is_empty() {
-                        break;
-                    }
-                    found.extend(batch);
-                }
-                if !found.is_empty() {
-                    best.take(found);
-                }
-            }
+    pub fn new(members: Members, storage: Storage, requirements: Requirements, options: Options) -> Self {
+        let Options { max_concurrent, block_cache_bytes } = options;
+        Self {
+            members,
+            storage,
+            requirements: Arc::new(requirements),
+            blocks: Blocks::new(block_cache_bytes),
+            turns: Arc::new(Semaphore::new(max_concurrent.get().min(Semaphore::MAX_PERMITS))),
         }
-        let entries: Vec<Answered> = best
-            .into_entries()
-            .into_iter()
-            .map(|found| Answered { stream: found.stream as usize, found })
-            .collect();
-        stages.lines_answered = entries.len() as u64;
-        Ok(Lines { streams, entries, stages })
     }
 
     /// The labels of the streams that match any of `selectors`; all streams where there is none.

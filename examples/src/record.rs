@@ -396,6 +396,12 @@ pub struct OwnedEntries {
 }
 
 impl OwnedEntries {
+    /// The time of the next entry.
+    pub fn next_ns(&self) -> Option<i64> {
+        let delta = varint::read_signed(&mut self.bytes.get(self.at..)?).filter(|_| self.left > 0)?;
+        Some(self.last_ns.wrapping_add(delta))
+    }
+
     /// The next entry, and the bytes that it is a part of.
     pub fn read(&mut self) -> Option<(Entry<'_>, &Bytes)> {
         let Self { bytes, at, left, last_ns } = self;

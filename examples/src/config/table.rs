@@ -157,10 +157,11 @@ static WAL: Table<Set> = Table::new(&[
 ]);
 
 static QUERIER: Table<Set> = Table::new(&[
+    ("block_cache_bytes", Used(|c, n, _| scalar(&mut c.querier.block_cache_bytes, n, Node::size))),
     ("engine", Recognised),
     ("engine_v2", Recognised),
     ("extra_query_delay", Recognised),
-    ("max_concurrent", Recognised),
+    ("max_concurrent", Used(|c, n, _| scalar(&mut c.querier.max_concurrent, n, positive_count))),
     ("multi_tenant_queries_enabled", Recognised),
     ("per_request_limits_enabled", Recognised),
     ("query_ingester_only", Recognised),

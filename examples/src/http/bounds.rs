@@ -1,6 +1,7 @@
 //! What one query of a tenant may ask for, under Loki's names, checked before work starts where that can be known. A
 //! limit of 0 is none.
 
+use std::num::{NonZeroI64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use forebay_tenant::Limits;
 
 use super::{Failure, Parts};
 use crate::index::Span;
+use crate::query::Split;
 
 /// Lines in an answer where the request does not say.
 const DEFAULT_ENTRIES: usize = 100;
@@ -92,6 +94,13 @@ impl Bounds {
         }
     }
 
+    /// In what parts it is worked on.
+    pub(super) fn split(&self) -> Split {
+        let interval_ns = NonZeroI64::new(nanoseconds(self.0.split_queries_by_interval));
+        let parallelism = NonZeroUsize::new(self.0.max_query_parallelism).unwrap_or(NonZeroUsize::MAX);
+        Split { interval_ns, parallelism }
+    }
+
     /// Most queries that may follow lines at the same time.
     pub(super) fn max_tails(&self) -> usize {
         match self.0.max_concurrent_tail_requests {
@@ -169,12 +178,20 @@ mod tests {
             l.max_query_length = Duration::ZERO;
             l.max_entries_limit_per_query = 0;
             l.max_query_series = 0;
+            l.split_queries_by_interval = Duration::ZERO;
+            l.max_query_parallelism = 0;
             l.query_timeout = Duration::ZERO;
         });
         assert_eq!(bounds.span(0, i64::MIN, i64::MAX).unwrap(), (i64::MIN, i64::MAX));
         assert_eq!((bounds.entries(None).unwrap(), bounds.entries(Some(1 << 40)).unwrap()), (100, 1 << 40));
         assert_eq!((bounds.max_bytes(), bounds.max_series()), (u64::MAX, usize::MAX));
+        assert_eq!(bounds.split(), Split { interval_ns: None, parallelism: NonZeroUsize::MAX });
         assert_eq!(bounds.in_time(tokio::task::yield_now()).await.unwrap(), ());
+    }
+
+    #[test]
+    fn a_query_is_split_as_loki_splits_it_where_nothing_else_is_said() {
+        assert_eq!(bounds(|_| ()).split(), Split::default());
     }
 
     #[test]

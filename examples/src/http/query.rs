@@ -83,7 +83,7 @@ async fn numbers(
 ) -> Result<Series, Failure> {
     let span = limits.read(parts.clock.wall_ns(), reads(&metric, grid))?;
     let (max_series, max_bytes) = (limits.max_series(), limits.max_bytes());
-    let query = MetricQuery { metric, grid, span, max_series, max_bytes };
+    let query = MetricQuery { metric, grid, span, max_series, max_bytes, split: limits.split() };
     let asked = Asked::new(parts, tenant, text);
     let series = asked.answer(limits.in_time(querier(parts)?.metric(tenant, &query)), |s| &s.stages).await?;
     Ok(if grid.len() == 1 { series.ranked(&query.metric) } else { series })
@@ -113,7 +113,8 @@ async fn lines(
         }
     };
     let categorize = categorizes(headers);
-    let query = LogQuery { logs, span, direction, limit, max_bytes: limits.max_bytes() };
+    let (max_bytes, split) = (limits.max_bytes(), limits.split());
+    let query = LogQuery { logs, span, direction, limit, max_bytes, split };
     let asked = Asked::new(parts, tenant, params.query()?);
     let lines = asked.answer(limits.in_time(querier(parts)?.lines(tenant, query)), |l| &l.stages).await?;
     Ok(answer::json(answer::streams(&lines, categorize)))

@@ -130,6 +130,7 @@ pub(super) async fn tail(
         limit,
         delay: Duration::from_secs(seconds as u64),
         max_bytes: limits.max_bytes(),
+        split: limits.split(),
     };
     let begun = querier(&parts)?.tail(tenant.as_str(), query);
     let tail = limits.in_time(begun).await?.map_err(failed)?;

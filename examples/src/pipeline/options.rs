@@ -1,5 +1,6 @@
 //! From the configuration, in its users' words, to what each part wants to know.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -8,7 +9,7 @@ use forebay_ring::quorum;
 
 use crate::config::Config;
 use crate::distributor::Requirements;
-use crate::{compactor, distributor, ingester, memory};
+use crate::{compactor, distributor, ingester, memory, query};
 
 /// Pushes that an ingester may be sent at the same time.
 const MAX_CALLS: usize = 4096;
@@ -64,6 +65,15 @@ pub fn distributor_options(config: &Config) -> distributor::Options {
         // An ingester that was only full must not be missed for a minute.
         circuit: forebay_circuit::Options { max_open_for: MAX_OPEN, ..forebay_circuit::Options::default() },
         chunk_limits: forebay_chunk::Limits::default(),
+    }
+}
+
+/// The options of a querier under `config`.
+pub fn querier_options(config: &Config) -> query::Options {
+    let settings = &config.querier;
+    query::Options {
+        max_concurrent: NonZeroUsize::new(settings.max_concurrent).unwrap_or(NonZeroUsize::MIN),
+        block_cache_bytes: settings.block_cache_bytes,
     }
 }
 

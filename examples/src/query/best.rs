@@ -32,10 +32,25 @@ impl Best {
             return Some(span);
         }
         let last_ns = self.entries.last()?.timestamp_ns;
+        match self.direction {
+            Direction::Forward => self.up_to(last_ns.checked_sub(1)?, span),
+            Direction::Backward => self.up_to(last_ns.checked_add(1)?, span),
+        }
+    }
+
+    /// The same for an entry of any stream.
+    pub fn open_to_any(&self, span: Span) -> Option<Span> {
+        if self.entries.len() < self.limit {
+            return Some(span);
+        }
+        self.up_to(self.entries.last()?.timestamp_ns, span)
+    }
+
+    fn up_to(&self, last_ns: i64, span: Span) -> Option<Span> {
         let Span { from_ns, through_ns } = span;
         let open = match self.direction {
-            Direction::Forward => Span { from_ns, through_ns: through_ns.min(last_ns.checked_sub(1)?) },
-            Direction::Backward => Span { from_ns: from_ns.max(last_ns.checked_add(1)?), through_ns },
+            Direction::Forward => Span { from_ns, through_ns: through_ns.min(last_ns) },
+            Direction::Backward => Span { from_ns: from_ns.max(last_ns), through_ns },
         };
         (open.from_ns <= open.through_ns).then_some(open)
     }
@@ -81,20 +96,30 @@ mod tests {
                 Found { stream, timestamp_ns, identity: 0, line_bytes: 0, line: Bytes::new(), metadata: Vec::new() }
             };
             let numbered = |found: Found, identity| Found { identity, ..found };
-            let streams = (0..).zip(&times).map(|(n, times)| {
-                (0..).zip(times).map(|(i, t)| numbered(found(n, *t), i)).collect::<Vec<_>>()
-            });
-            let mut best = Best::new(direction, limit);
-            let mut all = Vec::new();
-            for mut stream in streams {
+            let streams: Vec<Vec<Found>> = (0..).zip(&times).map(|(n, times)| {
+                let mut stream: Vec<Found> = (0..).zip(times).map(|(i, t)| numbered(found(n, *t), i)).collect();
                 stream.sort_by_key(|found| order(direction, found.timestamp_ns));
-                all.extend(stream.iter().cloned());
+                stream
+            }).collect();
+            let within = |open: Span| move |found: &Found| {
+                found.timestamp_ns >= open.from_ns && found.timestamp_ns <= open.through_ns
+            };
+            let mut best = Best::new(direction, limit);
+            let mut all: Vec<Found> = streams.concat();
+            for stream in streams.clone() {
                 let Some(open) = best.open(Span::ALL) else { continue };
-                let within = |found: &Found| found.timestamp_ns >= open.from_ns && found.timestamp_ns <= open.through_ns;
-                best.take(stream.into_iter().filter(within).take(limit).collect());
+                best.take(stream.into_iter().filter(within(open)).take(limit).collect());
+            }
+            // From the last stream to the first one, none may be left out for having a higher number.
+            let mut any = Best::new(direction, limit);
+            for stream in streams.into_iter().rev() {
+                if let Some(open) = any.open_to_any(Span::ALL) {
+                    any.take(stream.into_iter().filter(within(open)).take(limit).collect());
+                }
             }
             all.sort_by_key(|found| (order(direction, found.timestamp_ns), found.stream));
             all.truncate(limit);
+            prop_assert_eq!(any.into_entries(), all.clone());
             prop_assert_eq!(best.into_entries(), all);
         }
     }

@@ -67,6 +67,12 @@ impl Heads {
         Ok(next.map(|(labels, _)| labels).min().cloned())
     }
 
+    /// The time of the first entry that any of them has of `labels`, where each goes on by time.
+    pub(super) fn first_ns(&self, labels: &Labels) -> Option<i64> {
+        let next = self.heads.iter().filter_map(|head| head.sections.front());
+        next.filter(|(own, _)| own == labels).filter_map(|(_, section)| section.next_ns()).min()
+    }
+
     /// Those that go on with `labels`, as far as is known without reading.
     pub(super) fn with(&self, labels: &Labels) -> Vec<usize> {
         let goes_on = |head: &Head| head.sections.front().is_some_and(|(next, _)| next == labels);

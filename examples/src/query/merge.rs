@@ -1,5 +1,6 @@
 //! Entries of many sources in one order of time, each once.
 //!
+//! Entries of one time come by stream, and those of one stream in the order in which their sources were added.
 //! Invariant: of the entries of one stream with the same timestamp and the same identity, one comes out, whatever
 //! number of replicas, retries and replays they came from.
 
@@ -99,6 +100,11 @@ pub struct Section {
 }
 
 impl Section {
+    /// The time of the next entry.
+    pub fn next_ns(&self) -> Option<i64> {
+        self.entries.next_ns()
+    }
+
     /// The entries `entries` of a record.
     pub fn new(entries: OwnedEntries, holds: Holds) -> Self {
         Self { entries, holds }
@@ -210,8 +216,8 @@ pub struct Merge {
     cursors: Vec<Option<Cursor>>,
     /// Those whose next entry is not read yet.
     unread: Vec<usize>,
-    /// Order of time, then the order in which sources were added.
-    heap: BinaryHeap<Reverse<(i64, usize)>>,
+    /// Order of time, then of streams, then the order in which sources were added.
+    heap: BinaryHeap<Reverse<(i64, u32, usize)>>,
     seen_at: i64,
     seen: HashSet<(u32, Identity), foldhash::fast::RandomState>,
 }
@@ -315,7 +321,7 @@ impl Merge {
             if let Some(wait) = self.read_all()? {
                 return Ok(wait);
             }
-            let Some(&Reverse((order, number))) = self.heap.peek() else { return Ok(Step::Done) };
+            let Some(&Reverse((order, _, number))) = self.heap.peek() else { return Ok(Step::Done) };
             if bound.is_some_and(|bound| order >= bound) {
                 return Ok(Step::Done);
             }
@@ -342,7 +348,7 @@ impl Merge {
             match self.reader.advance(cursor)? {
                 Moved::On => {
                     let order = order(self.direction, cursor.current.timestamp_ns);
-                    self.heap.push(Reverse((order, number)));
+                    self.heap.push(Reverse((order, cursor.current.stream, number)));
                 }
                 Moved::Ended => self.cursors[number] = None,
                 Moved::Starved => return Ok(Some(Step::Starved(number))),

@@ -1,20 +1,29 @@
 //! Metric queries: the lines of each stream are summed up window by window, and the series aggregated as they come. What
-//! is held is the answer, and of what it is made of the blocks of one stream and a part of what each ingester sends.
+//! is held is the answer, the windows of a few streams, and of what they are made of a part of what each ingester sends and
+//! the blocks of the parts of the query that are worked on. What ingesters send is read stream by stream, together with
+//! what is stored of the same time; all that is older is read in parts, at the same time.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use forebay_agent::clock::monotonic_ns;
 use forebay_chunk::Direction;
+use parking_lot::Mutex;
 
 use super::aggregate::{Aggregation, Points};
 use super::merge::{Merge, Want};
 use super::reading::Reading;
+use super::split::{self, Part, Split};
 use super::stages::{self, Stages};
 use super::steps::{Grid, Steps};
 use super::{Asked, ExecuteError, Located, Querier, What};
-use crate::index::Span;
+use crate::index::{ChunkRef, Span};
 use crate::labels::Labels;
 use crate::logql::{Metric, Operator, RangeAggregation, VectorAggregation};
+
+/// Streams whose windows are filled at the same time.
+const STREAMS: usize = 32;
 
 /// The points of a metric query.
 #[derive(Debug, Clone)]
@@ -29,6 +38,8 @@ pub struct MetricQuery {
     pub max_series: usize,
     /// Most bytes that may be read, of chunks before compression and of lines in memory.
     pub max_bytes: u64,
+    /// In what parts it is worked on.
+    pub split: Split,
 }
 
 /// The answer to a [`MetricQuery`].
@@ -76,7 +87,7 @@ impl Querier {
         Ok(Series { grid: *grid, series: plain.series.into_iter().collect(), stages })
     }
 
-    /// Gives `take` the labels and points of each stream that has any.
+    /// Gives `take` the labels and points of each stream that has any, in the order of labels.
     async fn of_streams(
         &self,
         tenant: &str,
@@ -84,40 +95,100 @@ impl Querier {
         stages: &mut Stages,
         mut take: impl FnMut(Labels, Points) -> Result<(), ExecuteError>,
     ) -> Result<(), ExecuteError> {
-        let grid = query.grid;
-        let RangeAggregation { function, logs, range_ns, offset_ns } = query.metric.range();
-        let span = query.span;
-        let what = What::Times { sized: function.is_of_bytes() };
-        let (direction, max_bytes) = (Direction::Forward, query.max_bytes);
+        let MetricQuery { span, split, max_bytes, .. } = *query;
+        let RangeAggregation { function, logs, range_ns, .. } = query.metric.range();
+        let (what, direction) = (What::Times { sized: function.is_of_bytes() }, Direction::Forward);
         let asked = Asked { logs, span, direction, what, max_bytes };
         let Located { mut heads, mut chunks } = self.locate(tenant, asked, stages).await?;
+        let tenant: Arc<str> = tenant.into();
         loop {
-            let started = monotonic_ns();
-            let sent = heads.first().await?;
-            stages.ingesters_ns += stages::since(started);
-            let Some(labels) = sent.into_iter().chain(chunks.keys().next().cloned()).min() else { break };
-            let merge = Merge::new(direction, Want::Times, logs.clone());
-            let mut reading = Reading::new(self, tenant, merge, span);
-            reading.store(chunks.remove(&labels).into_iter().flatten().map(|chunk| (0, chunk)));
-            reading.follow(&mut heads, labels.clone());
-            let mut steps = Steps::new(grid, *range_ns);
-            loop {
-                let batch = reading.take(usize::MAX, stages).await?;
-                if batch.is_empty() {
-                    break;
+            let (mut streams, mut parts) = (Vec::new(), Vec::new());
+            while streams.len() < STREAMS {
+                let started = monotonic_ns();
+                let sent = heads.first().await?;
+                stages.ingesters_ns += stages::since(started);
+                let next = sent.into_iter().chain(chunks.keys().next().cloned()).min();
+                let Some(labels) = next else { break };
+                let stored: Vec<ChunkRef> = chunks.remove(&labels).unwrap_or_default();
+                let sums = Arc::new(Sums::new(query));
+                let (alone, mixed) = apart(span, heads.first_ns(&labels));
+                if let Some(alone) = alone {
+                    let stored: Vec<_> = stored.iter().map(|chunk| (0, chunk)).collect();
+                    let own = split::parts(direction, alone, split.interval_ns, NonZeroUsize::MIN, &stored);
+                    parts.extend(own.map(|part| (Arc::clone(&sums), part)));
                 }
-                for found in batch {
-                    let value = if function.is_of_bytes() { found.line_bytes } else { 1 };
-                    steps.add(found.timestamp_ns.saturating_add(*offset_ns), value);
+                if let Some(mixed) = mixed {
+                    let merge = Merge::new(direction, Want::Times, logs.clone());
+                    let mut reading = Reading::new(self, &tenant, merge, mixed);
+                    reading.store(stored.into_iter().map(|chunk| (0, chunk)));
+                    reading.follow(&mut heads, labels.clone());
+                    sums.add_all(&mut reading, stages).await?;
                 }
+                streams.push((labels, sums));
             }
-            let points: Points =
-                steps.sums().map(|(number, sum)| (number, function.value(sum, *range_ns))).collect();
-            if !points.is_empty() {
-                take(labels, points)?;
+            if streams.is_empty() {
+                return Ok(());
+            }
+            let read = |(sums, Part { span, chunks }): (Arc<Sums>, Part)| {
+                let (querier, tenant, logs) = (self.clone(), Arc::clone(&tenant), logs.clone());
+                async move {
+                    let _turn = querier.turn().await;
+                    let mut stages = Stages::default();
+                    let merge = Merge::new(direction, Want::Times, logs);
+                    let mut reading = Reading::new(&querier, &tenant, merge, span);
+                    reading.store(chunks);
+                    sums.add_all(&mut reading, &mut stages).await?;
+                    Ok::<_, ExecuteError>(stages)
+                }
+            };
+            stages.add(&split::run(split.parallelism, parts, read).await?);
+            for (labels, sums) in streams {
+                let steps = sums.steps.lock();
+                let value = |(number, sum)| (number, function.value(sum, *range_ns));
+                let points: Points = steps.sums().map(value).collect();
+                if !points.is_empty() {
+                    take(labels, points)?;
+                }
             }
         }
-        Ok(())
+    }
+}
+
+/// The part of `span` before the first entry that ingesters have, which the store has alone, and the rest.
+fn apart(span: Span, first_ns: Option<i64>) -> (Option<Span>, Option<Span>) {
+    let Some(first_ns) = first_ns else { return (Some(span), None) };
+    let seam_ns = first_ns.clamp(span.from_ns, span.through_ns);
+    let alone = (seam_ns > span.from_ns).then(|| Span { through_ns: seam_ns - 1, ..span });
+    (alone, Some(Span { from_ns: seam_ns, ..span }))
+}
+
+/// The windows of a stream. Parts of the stream add to them in any order: what lies in a window is summed up, wherever
+/// time was cut.
+struct Sums {
+    steps: Mutex<Steps>,
+    offset_ns: i64,
+    of_bytes: bool,
+}
+
+impl Sums {
+    fn new(query: &MetricQuery) -> Self {
+        let RangeAggregation { function, range_ns, offset_ns, .. } = query.metric.range();
+        let steps = Mutex::new(Steps::new(query.grid, *range_ns));
+        Self { steps, offset_ns: *offset_ns, of_bytes: function.is_of_bytes() }
+    }
+
+    async fn add_all(&self, reading: &mut Reading<'_>, stages: &mut Stages) -> Result<(), ExecuteError> {
+        loop {
+            let batch = reading.take(usize::MAX, stages).await?;
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let mut steps = self.steps.lock();
+            for found in batch {
+                let value = if self.of_bytes { found.line_bytes } else { 1 };
+                steps.add(found.timestamp_ns.saturating_add(self.offset_ns), value);
+            }
+        }
     }
 }
 

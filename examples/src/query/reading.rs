@@ -52,12 +52,16 @@ impl<'a> Reading<'a> {
     pub(super) fn store(&mut self, chunks: impl IntoIterator<Item = (u32, ChunkRef)>) {
         let (span, direction) = (self.span, self.merge.direction());
         let edge = |chunk: &ChunkRef| match direction {
-            Direction::Forward => chunk.from_ns.max(span.from_ns),
-            Direction::Backward => chunk.through_ns.min(span.through_ns),
+            Direction::Forward => (chunk.from_ns.max(span.from_ns), chunk.from_ns),
+            Direction::Backward => (chunk.through_ns.min(span.through_ns), chunk.through_ns),
         };
         let within = chunks.into_iter().filter(|(_, chunk)| span.overlaps(chunk));
-        self.waiting.extend(within.map(|(stream, chunk)| (order(direction, edge(&chunk)), stream, chunk)));
-        self.waiting.make_contiguous().sort_by(|a, b| (a.0, &a.2.key).cmp(&(b.0, &b.2.key)));
+        self.waiting.extend(within.map(|(stream, chunk)| (order(direction, edge(&chunk).0), stream, chunk)));
+        // What begins before the span comes in the order in which it would come of a longer one.
+        self.waiting.make_contiguous().sort_by(|(a, _, one), (b, _, other)| {
+            let begins = |chunk: &ChunkRef| order(direction, edge(chunk).1);
+            (a, begins(one), &one.key).cmp(&(b, begins(other), &other.key))
+        });
     }
 
     /// Adds what an ingester sent.
@@ -103,6 +107,23 @@ impl<'a> Reading<'a> {
                 Step::Paused | Step::Found(_) => {}
             }
         }
+    }
+
+    /// The first entries: `limit` of them, if there are as many.
+    pub(super) async fn first(
+        &mut self,
+        limit: usize,
+        stages: &mut Stages,
+    ) -> Result<Vec<Found>, ExecuteError> {
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let batch = self.take(limit - found.len(), stages).await?;
+            if batch.is_empty() {
+                break;
+            }
+            found.extend(batch);
+        }
+        Ok(found)
     }
 
     async fn feed(&mut self, source: usize, stages: &mut Stages) -> Result<(), ExecuteError> {
@@ -174,10 +195,14 @@ impl Querier {
         let Some(object) = self.storage.get(tenant, chunk).await? else { return Ok(None) };
         let downloaded = monotonic_ns();
         let bytes = object.len() as u64;
-        let reference = chunk.clone();
+        let (reference, cache) = (chunk.clone(), self.blocks.of(&chunk.key));
         let entries = offload(move || {
             let range = TimeRange::from(span.from_ns..=span.through_ns);
-            storage::open(&reference, object).map(|chunk| chunk.entries(range, direction))
+            let entries = storage::open(&reference, object)?.entries(range, direction);
+            Ok::<_, StorageError>(match cache {
+                Some(cache) => entries.through(cache),
+                None => entries,
+            })
         })
         .await?;
         let download_ns = downloaded.saturating_sub(started);

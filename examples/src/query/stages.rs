@@ -45,6 +45,20 @@ impl Stages {
         self.duplicates += work.duplicates;
     }
 
+    /// Books what a part of the query cost.
+    pub(super) fn add(&mut self, part: &Self) {
+        self.ingesters_ns += part.ingesters_ns;
+        self.index_lookup_ns += part.index_lookup_ns;
+        self.chunk_download_ns += part.chunk_download_ns;
+        self.chunk_decode_ns += part.chunk_decode_ns;
+        self.processing_ns += part.processing_ns;
+        self.bytes += part.bytes;
+        self.chunks += part.chunks;
+        self.lines += part.lines;
+        self.duplicates += part.duplicates;
+        self.lines_answered += part.lines_answered;
+    }
+
     /// Tells the metrics.
     pub fn record(&self) {
         for (stage, ns) in self.times() {

@@ -17,7 +17,7 @@ use futures_util::stream::{BoxStream, SelectAll};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::merge::{Holds, Section};
-use super::{Answered, ExecuteError, LogQuery, Querier};
+use super::{Answered, ExecuteError, LogQuery, Querier, Split};
 use crate::client::{IngesterClient, ReadFailed, Tailing};
 use crate::index::Span;
 use crate::labels::Labels;
@@ -43,6 +43,8 @@ pub struct TailQuery {
     pub delay: Duration,
     /// Most bytes that may be read of what is there already.
     pub max_bytes: u64,
+    /// In what parts that is read.
+    pub split: Split,
 }
 
 /// Lines that came.
@@ -85,7 +87,7 @@ impl Querier {
     /// # Errors
     /// [`ExecuteError`]
     pub async fn tail(&self, tenant: &str, query: TailQuery) -> Result<Tail, ExecuteError> {
-        let TailQuery { logs, span, limit, delay, max_bytes } = query;
+        let TailQuery { logs, span, limit, delay, max_bytes, split } = query;
         let tail = wire::Tail {
             tenant: tenant.to_owned(),
             matchers: logs.matchers.iter().map(LabelMatcher::from).collect(),
@@ -108,7 +110,7 @@ impl Querier {
         for (_, (lines, client)) in begun {
             all.follow(client, lines);
         }
-        let query = LogQuery { logs, span, direction: Direction::Backward, limit, max_bytes };
+        let query = LogQuery { logs, span, direction: Direction::Backward, limit, max_bytes, split };
         let there = self.lines(tenant, query).await?;
         for Answered { stream, found } in there.entries.into_iter().rev() {
             all.held.add_due(there.streams[stream].clone(), found);
@@ -220,7 +222,8 @@ mod tests {
         let Query::Logs(logs) = Query::parse(r#"{app="a"}"#).unwrap() else {
             unreachable!("it asks for lines")
         };
-        let query = TailQuery { logs, span: Span::ALL, limit: 1, delay: Duration::ZERO, max_bytes: u64::MAX };
+        let (span, max_bytes, split) = (Span::ALL, u64::MAX, Split::default());
+        let query = TailQuery { logs, span, limit: 1, delay: Duration::ZERO, max_bytes, split };
         let mut tail = querier.tail("t", query).await.unwrap();
         let failure = tail.events.next().await.unwrap();
         tail.take(failure);

@@ -1,3 +1,5 @@
+mod split;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -123,7 +125,8 @@ fn querier_on(storage: Storage, copies: u8, ingesters: Vec<Arc<dyn IngesterClien
         members.serve(id, client);
     }
     let requirements = Requirements { default: Require::Quorum, tenants: BTreeMap::default() };
-    Querier::new(members, storage, requirements)
+    let options = Options { max_concurrent: NonZeroUsize::new(4).unwrap(), block_cache_bytes: 1 << 20 };
+    Querier::new(members, storage, requirements, options)
 }
 
 /// `count_over_time` of everything at time 0 and after.
@@ -132,7 +135,14 @@ fn count(max_bytes: u64) -> MetricQuery {
         unreachable!("it is a metric query")
     };
     let grid = Grid::instant(360_000_000_000_000 - 1);
-    MetricQuery { span: reads(&metric, grid), metric, grid, max_series: 10, max_bytes }
+    let (span, split) = (reads(&metric, grid), Split::default());
+    MetricQuery { span, metric, grid, max_series: 10, max_bytes, split }
+}
+
+/// The newest `limit` lines of all.
+fn newest(logs: Logs, limit: usize) -> LogQuery {
+    let (direction, max_bytes, split) = (Direction::Backward, u64::MAX, Split::default());
+    LogQuery { logs, span: Span::ALL, direction, limit, max_bytes, split }
 }
 
 fn value(series: &Series) -> f64 {
@@ -194,7 +204,7 @@ async fn a_query_of_lines_ends_as_soon_as_it_is_beyond_its_bytes() {
     let Query::Logs(logs) = Query::parse(r#"{app=~".+"}"#).unwrap() else {
         unreachable!("it asks for lines")
     };
-    let query = LogQuery { logs, span: Span::ALL, direction: Direction::Backward, limit: 1, max_bytes: 1000 };
+    let query = LogQuery { max_bytes: 1000, ..newest(logs, 1) };
     let refused = querier(2, vec![client(), client()]).lines("t", query).await.unwrap_err();
     assert!(matches!(refused, ExecuteError::TooManyBytes { bytes: 1100, limit: 1000 }), "{refused}");
 }
@@ -242,8 +252,7 @@ async fn the_first_lines_of_many_streams_are_found_from_either_end_whatever_the_
                 expected.reverse();
             }
             expected.truncate(250);
-            let span = Span::ALL;
-            let query = LogQuery { logs: logs.clone(), span, direction, limit: 250, max_bytes: u64::MAX };
+            let query = LogQuery { direction, ..newest(logs.clone(), 250) };
             let lines = querier.lines("t", query).await.unwrap();
             let found: Vec<i64> = lines.entries.iter().map(|entry| entry.found.timestamp_ns).collect();
             assert_eq!(found, expected);
@@ -316,9 +325,7 @@ async fn the_newest_line_is_found_without_reading_all_chunks() {
     let Query::Logs(logs) = Query::parse(r#"{app=~".+"} |= "hit""#).unwrap() else {
         panic!("lines are asked for")
     };
-    let (span, direction) = (Span::ALL, Direction::Backward);
-    let query = LogQuery { logs, span, direction, limit: 1, max_bytes: u64::MAX };
-    let lines = querier.lines("t", query).await.unwrap();
+    let lines = querier.lines("t", newest(logs, 1)).await.unwrap();
     assert_eq!(lines.entries.len(), 1);
     assert!(lines.stages.bytes <= stored / 5, "{} bytes of {stored} were read", lines.stages.bytes);
 }
@@ -353,8 +360,7 @@ async fn the_first_lines_are_the_same_wherever_they_are_and_come_once() {
                 expected.reverse();
             }
             expected.truncate(limit);
-            let query =
-                LogQuery { logs: logs.clone(), span: Span::ALL, direction, limit, max_bytes: u64::MAX };
+            let query = LogQuery { direction, ..newest(logs.clone(), limit) };
             let lines = querier.lines("t", query).await.unwrap();
             let found = lines.entries.iter().map(|entry| entry.found.timestamp_ns / SECOND);
             assert_eq!(found.collect::<Vec<_>>(), expected, "{text} {direction:?} {limit}");

@@ -16,9 +16,9 @@ use forebay_examples::distributor::{Distributor, Outcome};
 use forebay_examples::index::{Index, Span};
 use forebay_examples::ingester::Ingester;
 use forebay_examples::logql::{Logs, Metric, Query, RangeAggregation, RangeFunction};
-use forebay_examples::pipeline::{distributor_options, ingester_options};
+use forebay_examples::pipeline::{distributor_options, ingester_options, querier_options};
 use forebay_examples::push::{LabelSet, Line, Stream};
-use forebay_examples::query::{Grid, LogQuery, MetricQuery, Querier, reads};
+use forebay_examples::query::{Grid, LogQuery, MetricQuery, Querier, Split, reads};
 use forebay_examples::ring::{self, Cluster};
 use forebay_examples::storage::{Storage, path};
 use forebay_ring::disk::MemoryDisk;
@@ -354,6 +354,7 @@ impl World {
             self.cluster.members().clone(),
             self.storage(&Life::new(SimFs::new(0))),
             distributor_options(&self.config).requirements,
+            querier_options(&self.config),
         );
         let Query::Logs(logs) = Query::parse(r#"{app=~".+"}"#).unwrap() else { panic!("it selects lines") };
         let span = Span { from_ns: START_NS, through_ns: START_NS + self.next };
@@ -363,6 +364,7 @@ impl World {
             direction: Direction::Forward,
             limit: usize::MAX,
             max_bytes: u64::MAX,
+            split: Split::default(),
         };
         let lines = querier.lines(TENANT, query).await.unwrap();
         let mut found: BTreeMap<i64, String> = BTreeMap::new();
@@ -389,6 +391,7 @@ impl World {
             grid,
             max_series: usize::MAX,
             max_bytes: u64::MAX,
+            split: Split::default(),
         };
         let counted = querier.metric(TENANT, &query).await.unwrap();
         counted.series.iter().flat_map(|(_, points)| points.iter().map(|(_, count)| count)).sum()

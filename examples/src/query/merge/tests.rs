@@ -86,8 +86,8 @@ proptest! {
         }
         merge.allow(0);
         let found = all_fed(merge, rows, &mut feeds);
-        let times: Vec<i64> = found.iter().map(|(_, (t, ..))| if back { -t } else { *t }).collect();
-        prop_assert!(times.is_sorted());
+        let places = found.iter().map(|(stream, (t, ..))| (if back { -t } else { *t }, *stream));
+        prop_assert!(places.is_sorted());
         let expected: BTreeSet<(u32, Line)> =
             sources.iter().flat_map(|(s, lines, _)| lines.iter().map(|l| (*s, l.clone()))).collect();
         prop_assert_eq!(found.len(), expected.len());
