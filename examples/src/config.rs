@@ -38,6 +38,8 @@ pub struct Config {
     pub querier: Querier,
     /// Before the answering.
     pub frontend: Frontend,
+    /// How queries over a range are answered.
+    pub query_range: QueryRange,
     /// Deleting.
     pub compactor: Compactor,
     /// How processes tell each other of the ring, where that is `gossip`.
@@ -186,6 +188,14 @@ pub struct Frontend {
     pub log_queries_longer_than: Option<Duration>,
 }
 
+/// How queries over a range are answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QueryRange {
+    /// Whether the points of a metric query are at multiples of its step, before its start and its end if need be. Where
+    /// they are at whole seconds, chunks are counted by seconds and need not be read. Default no.
+    pub align_queries_with_step: bool,
+}
+
 /// Deleting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Compactor {
@@ -285,6 +295,7 @@ impl Default for Config {
                 tail_max_duration: Duration::from_hours(1),
             },
             frontend: Frontend { log_queries_longer_than: Some(Duration::from_secs(5)) },
+            query_range: QueryRange { align_queries_with_step: false },
             compactor: Compactor {
                 retention_enabled: false,
                 compaction_interval: Duration::from_mins(10),
@@ -400,7 +411,7 @@ common: {path_prefix: /loki, replication_factor: 3, ring: {kvstore: {store: inme
 schema_config: {configs: [{from: 2024-04-01, store: tsdb, schema: v13}]}
 ingester: {chunk_encoding: gzip, wal: {dir: /wal, enabled: true}, chunk_idle_period: 1h}
 limits_config: {ingestion_rate_mb: 8, query_timeout: 1m}
-query_range: {align_queries_with_step: true}
+query_range: {align_queries_with_step: true, cache_results: true}
 ";
         let (config, warnings) = Config::parse(text).unwrap();
         assert!(config.auth_enabled);
@@ -408,6 +419,7 @@ query_range: {align_queries_with_step: true}
         assert_eq!(config.common.replication_factor, 3);
         assert_eq!(config.ingester.lifecycler.ring.kvstore.store, Some(Store::Memory));
         assert_eq!(config.ingester.chunk_encoding, Codec::Gzip);
+        assert!(config.query_range.align_queries_with_step);
         assert!(warnings.len() >= 5, "{warnings:?}");
         assert!(warnings.iter().any(|w| w.to_string().contains("recognised, not used")));
     }

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 
 use crate::labels::Labels;
 use crate::logql::Matcher;
+use crate::tally::Tally;
 
 pub use self::memory::MemoryIndex;
 pub use self::redb::RedbIndex;
@@ -38,6 +39,8 @@ pub struct ChunkRef {
     pub stored_bytes: u64,
     /// When it was written, nanoseconds since 1970.
     pub ingested_at_ns: i64,
+    /// Its lines by seconds, where it has none twice.
+    pub tally: Option<Tally>,
 }
 
 /// A closed range of nanoseconds since 1970.

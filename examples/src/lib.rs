@@ -54,5 +54,6 @@ pub mod ring;
 pub mod rpc;
 pub mod storage;
 pub mod supervisor;
+pub mod tally;
 pub mod varint;
 pub mod wire;

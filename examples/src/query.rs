@@ -17,6 +17,7 @@ mod split;
 pub mod stages;
 mod steps;
 mod tail;
+mod tallied;
 mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +38,7 @@ use crate::logql::{Logs, Matcher};
 use crate::members::Members;
 use crate::record::RecordError;
 use crate::storage::{Storage, StorageError};
-use crate::wire::{Filter, LabelMatcher, Select, StreamVolume};
+use crate::wire::{Filter, LabelMatcher, Select, StreamVolume, WireError};
 
 use cache::Blocks;
 use heads::{Allowance, Heads};
@@ -81,6 +82,9 @@ pub enum ExecuteError {
     /// An ingester of another version answered.
     #[error("ingester answered with no record")]
     Record(#[from] RecordError),
+    /// An ingester or an index of another version answered.
+    #[error(transparent)]
+    Wire(#[from] WireError),
     /// An ingester of another version answered.
     #[error("ingester answered with streams out of order: is it of an older version?")]
     Order,
@@ -208,6 +212,27 @@ enum What {
     Lines { limit: u64 },
     /// When each line was, and of how many bytes.
     Times { sized: bool },
+    /// What is known of chunks without reading them.
+    Tallies,
+}
+
+impl Asked<'_> {
+    fn select(&self, tenant: &str) -> Select {
+        let Self { logs, span, direction, what, .. } = *self;
+        Select {
+            tenant: tenant.to_owned(),
+            matchers: logs.matchers.iter().map(LabelMatcher::from).collect(),
+            filters: logs.filters.iter().map(Filter::from).collect(),
+            from_ns: span.from_ns,
+            through_ns: span.through_ns,
+            backward: direction == Direction::Backward,
+            limit: if let What::Lines { limit } = what { limit } else { 0 },
+            identities: matches!(what, What::Times { .. }),
+            sizes: what == What::Times { sized: true },
+            tallies: what == What::Tallies,
+            streams: Vec::new(),
+        }
+    }
 }
 
 /// Where the entries of one query are.
@@ -320,23 +345,18 @@ impl Querier {
         Ok(volume)
     }
 
+    /// Where the entries are that are asked for; with `only`, those of these streams.
     async fn locate(
         &self,
         tenant: &str,
-        Asked { logs, span, direction, what, max_bytes }: Asked<'_>,
+        asked: Asked<'_>,
+        only: Option<&Arc<BTreeSet<Labels>>>,
         stages: &mut Stages,
     ) -> Result<Located, ExecuteError> {
-        let select = Select {
-            tenant: tenant.to_owned(),
-            matchers: logs.matchers.iter().map(LabelMatcher::from).collect(),
-            filters: logs.filters.iter().map(Filter::from).collect(),
-            from_ns: span.from_ns,
-            through_ns: span.through_ns,
-            backward: direction == Direction::Backward,
-            limit: if let What::Lines { limit } = what { limit } else { 0 },
-            identities: matches!(what, What::Times { .. }),
-            sizes: what == What::Times { sized: true },
-        };
+        let Asked { logs, span, what, max_bytes, .. } = asked;
+        let named = only.into_iter().flat_map(|only| only.iter());
+        let streams = named.map(|labels| Bytes::copy_from_slice(labels.as_bytes())).collect();
+        let select = Select { streams, ..asked.select(tenant) };
         // Each has taken hold of what it will send when it answers, so that the index may be asked.
         let started = monotonic_ns();
         let ask = |client: Arc<dyn IngesterClient>| {
@@ -346,7 +366,8 @@ impl Querier {
         let (answers, patience) = self.begin(tenant, ask).await?;
         stages.ingesters_ns += stages::since(started);
         let started = monotonic_ns();
-        let found = self.storage.index().chunks(tenant, &logs.matchers, span).await?;
+        let mut found = self.storage.index().chunks(tenant, &logs.matchers, span).await?;
+        found.retain(|chunk| only.is_none_or(|only| only.contains(&chunk.labels)));
         stages.index_lookup_ns += stages::since(started);
         stages.chunks += found.len() as u64;
         let mut allowance = Allowance { bytes: 0, limit: max_bytes };
@@ -358,8 +379,10 @@ impl Querier {
         let holds = match what {
             What::Lines { .. } => Holds::Lines,
             What::Times { sized } => Holds::Identities { sized },
+            What::Tallies => unreachable!("nothing is located to be counted by tallies"),
         };
-        Ok(Located { heads: Heads::new(answers, holds, patience, allowance), chunks })
+        let heads = Heads::new(answers, holds, only.cloned(), patience, allowance);
+        Ok(Located { heads, chunks })
     }
 }
 

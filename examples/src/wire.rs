@@ -7,6 +7,7 @@ use prost::Message;
 use crate::index::{ChunkRef, Span};
 use crate::labels::Labels;
 use crate::logql::{LineFilter, Logs, MatchOp, Matcher};
+use crate::tally;
 
 /// A message that decodes but makes no sense.
 #[non_exhaustive]
@@ -106,6 +107,12 @@ pub struct Select {
     /// Send behind each identity the bytes of the line, in 8 bytes, little-endian.
     #[prost(bool, tag = "9")]
     pub sizes: bool,
+    /// Send what is known of the chunks of each stream without reading them, and no entries.
+    #[prost(bool, tag = "10")]
+    pub tallies: bool,
+    /// Of the streams that match, only those with these canonical labels; all where there are none.
+    #[prost(bytes = "bytes", repeated, tag = "11")]
+    pub streams: Vec<Bytes>,
 }
 
 /// A part of the answer to [`Select`]: a record with sections in time order, the streams of all parts in the order of
@@ -118,6 +125,45 @@ pub struct Selected {
     /// Bytes of lines that were read for it.
     #[prost(uint64, tag = "2")]
     pub read_bytes: u64,
+    /// What was asked for in place of entries.
+    #[prost(message, repeated, tag = "3")]
+    pub tallied: Vec<Tallied>,
+}
+
+/// What is known of the chunks of a stream.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Tallied {
+    /// Canonical labels.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub labels: Bytes,
+    /// The chunks.
+    #[prost(message, repeated, tag = "2")]
+    pub pieces: Vec<Piece>,
+}
+
+/// A chunk in memory.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Piece {
+    /// First timestamp.
+    #[prost(sint64, tag = "1")]
+    pub from_ns: i64,
+    /// Last timestamp.
+    #[prost(sint64, tag = "2")]
+    pub through_ns: i64,
+    /// Its lines by seconds, where it has none twice.
+    #[prost(message, optional, tag = "3")]
+    pub tally: Option<Tally>,
+}
+
+/// See [`tally::Tally`].
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Tally {
+    /// Tells the chunk from every other one.
+    #[prost(fixed64, tag = "1")]
+    pub id: u64,
+    /// As [`tally::encode`] writes them.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub runs: Bytes,
 }
 
 /// Which lines somebody wants to see as they come.
@@ -291,6 +337,9 @@ pub struct Chunk {
     /// When it was written.
     #[prost(sint64, tag = "9")]
     pub ingested_at_ns: i64,
+    /// Its lines by seconds, where it has none twice.
+    #[prost(message, optional, tag = "10")]
+    pub tally: Option<Tally>,
 }
 
 /// How an ingester is.
@@ -339,7 +388,30 @@ impl From<&ChunkRef> for Chunk {
             raw_bytes: chunk.raw_bytes,
             stored_bytes: chunk.stored_bytes,
             ingested_at_ns: chunk.ingested_at_ns,
+            tally: chunk.tally.as_ref().map(Tally::from),
         }
+    }
+}
+
+impl From<&tally::Tally> for Tally {
+    fn from(tally: &tally::Tally) -> Self {
+        Self { id: tally.id, runs: tally::encode(&tally.runs) }
+    }
+}
+
+impl TryFrom<Tally> for tally::Tally {
+    type Error = WireError;
+
+    fn try_from(tally: Tally) -> Result<Self, WireError> {
+        let runs = tally::decode(&tally.runs).ok_or_else(|| WireError("a tally that is none".to_owned()))?;
+        Ok(Self { id: tally.id, runs })
+    }
+}
+
+impl Piece {
+    /// A chunk from one time to another.
+    pub fn new(from_ns: i64, through_ns: i64, tally: Option<&tally::Tally>) -> Self {
+        Self { from_ns, through_ns, tally: tally.map(Tally::from) }
     }
 }
 
@@ -357,6 +429,7 @@ impl TryFrom<Chunk> for ChunkRef {
             raw_bytes: chunk.raw_bytes,
             stored_bytes: chunk.stored_bytes,
             ingested_at_ns: chunk.ingested_at_ns,
+            tally: chunk.tally.map(tally::Tally::try_from).transpose()?,
         })
     }
 }

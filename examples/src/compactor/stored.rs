@@ -44,6 +44,7 @@ impl Stored {
             raw_bytes: opened.chunk.raw_bytes().unwrap_or(0),
             stored_bytes,
             ingested_at_ns,
+            tally: None,
         })
     }
 }

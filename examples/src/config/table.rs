@@ -43,7 +43,7 @@ pub(super) static ROOT: Table<Set> = Table::new(&[
     ("pattern_ingester", Recognised),
     ("profiling", Recognised),
     ("querier", Used(|c, n, w| n.fields(&QUERIER, w, |set, n, w| set(c, n, w)))),
-    ("query_range", Recognised),
+    ("query_range", Used(|c, n, w| n.fields(&QUERY_RANGE, w, |set, n, w| set(c, n, w)))),
     ("query_scheduler", Recognised),
     ("ruler", Recognised),
     ("ruler_storage", Recognised),
@@ -195,6 +195,33 @@ static FRONTEND: Table<Set> = Table::new(&[
     ("support_parquet_encoding", Recognised),
     ("tail_proxy_url", Recognised),
     ("tail_tls_config", Recognised),
+]);
+
+static QUERY_RANGE: Table<Set> = Table::new(&[
+    (
+        "align_queries_with_step",
+        Used(|c, n, _| scalar(&mut c.query_range.align_queries_with_step, n, Node::bool)),
+    ),
+    ("cache_index_stats_results", Recognised),
+    ("cache_instant_metric_results", Recognised),
+    ("cache_label_results", Recognised),
+    ("cache_results", Recognised),
+    ("cache_series_results", Recognised),
+    ("cache_volume_results", Recognised),
+    ("index_stats_results_cache", Recognised),
+    ("instant_metric_query_split_align", Recognised),
+    ("instant_metric_results_cache", Recognised),
+    ("label_results_cache", Recognised),
+    ("max_retries", Recognised),
+    ("min_sharding_lookback", Recognised),
+    ("parallelise_shardable_queries", Recognised),
+    ("required_query_response_format", Recognised),
+    ("results_cache", Recognised),
+    ("series_results_cache", Recognised),
+    ("shard_aggregations", Recognised),
+    ("split_queries_by_day", Recognised),
+    ("split_queries_by_interval", Recognised),
+    ("volume_results_cache", Recognised),
 ]);
 
 static COMPACTOR: Table<Set> = Table::new(&[

@@ -36,6 +36,10 @@ pub(super) async fn range(
                 Some(step_ns) => step_ns,
                 None => default_step_ns(start_ns, end_ns),
             };
+            let (start_ns, end_ns) = match parts.config.query_range.align_queries_with_step {
+                true => (aligned(start_ns, step_ns), aligned(end_ns, step_ns)),
+                false => (start_ns, end_ns),
+            };
             let points = (i128::from(end_ns) - i128::from(start_ns)) / i128::from(step_ns) + 1;
             if points > i128::from(MAX_POINTS) {
                 let message =
@@ -222,6 +226,11 @@ pub(super) fn failed(error: ExecuteError) -> Failure {
     let error = anyhow::Error::new(error);
     tracing::warn!(error = %format_args!("{error:#}"), "query failed");
     Failure::new(status, format!("{error:#}"))
+}
+
+/// The last multiple of a step, or the first there is, up to a time.
+fn aligned(at_ns: i64, step_ns: i64) -> i64 {
+    at_ns.saturating_sub(at_ns.rem_euclid(step_ns))
 }
 
 /// Loki's default: 250 points, no finer than a second.

@@ -19,6 +19,7 @@ fn chunk(key: &str, pairs: &[(&str, &str)], from_ns: i64, through_ns: i64) -> Ch
         raw_bytes: 2,
         stored_bytes: 3,
         ingested_at_ns: 4,
+        tally: None,
     }
 }
 

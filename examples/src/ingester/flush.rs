@@ -155,6 +155,7 @@ fn encode(ticket: Ticket, wall_ns: i64) -> (Option<NewChunk>, Done) {
                 raw_bytes: chunk.raw_bytes,
                 stored_bytes: size(&object.bytes),
                 ingested_at_ns: wall_ns,
+                tally: leaving.tally().cloned(),
             },
             object: object.bytes,
         }

@@ -1,15 +1,17 @@
 //! Reading what is in memory, without holding a stream's lock while it is decoded. An answer is made part by part, as
 //! it is read: nothing goes on for somebody who has gone.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use forebay_chunk::{Direction, TimeRange};
 use forebay_wal::fs::Fs;
-use futures_util::{Stream, stream};
+use futures_util::stream;
 
 use super::Ingester;
 use super::account::Read;
+use super::stream::Stream;
 use crate::index::Span;
 use crate::labels::Labels;
 use crate::logql::{Logs, Matcher};
@@ -17,12 +19,14 @@ use crate::offload::offload;
 use crate::query::best::{Best, GROUP};
 use crate::query::merge::{Found, Merge, Source, SourceError, Step, Want, identity_bytes};
 use crate::record::Writer;
-use crate::wire::{Select, Selected, StreamVolume, WireError};
+use crate::wire::{Select, Selected, StreamVolume, Tallied, WireError};
 
 /// Bytes of a part of an answer before the next one is begun.
 const PART_BYTES: usize = 1 << 20;
 /// What an entry takes beside its line and metadata.
 const ENTRY_BYTES: usize = 16;
+/// Streams of a part that tells of chunks.
+const PART_STREAMS: usize = 512;
 /// Rows that are looked at for one part.
 const PART_ROWS: u64 = 1 << 18;
 
@@ -47,15 +51,21 @@ impl<F: Fs> Ingester<F> {
     pub async fn select(
         &self,
         select: Select,
-    ) -> Result<impl Stream<Item = Result<Selected, ReadError>> + Send + use<F>, ReadError> {
+    ) -> Result<impl futures_util::Stream<Item = Result<Selected, ReadError>> + Send + use<F>, ReadError>
+    {
         let logs = select.logs()?;
         let span = Span { from_ns: select.from_ns, through_ns: select.through_ns };
-        let streams = self.shared.tenants.matching(&select.tenant, &logs.matchers, range(span));
+        let mut streams = self.shared.tenants.matching(&select.tenant, &logs.matchers, range(span));
+        if !select.streams.is_empty() {
+            let only: HashSet<&[u8]> = select.streams.iter().map(|labels| &labels[..]).collect();
+            streams.retain(|stream| only.contains(stream.labels.as_bytes()));
+        }
         let account = Arc::clone(&self.shared.memory);
         let reading = offload(move || {
-            let held = |stream: Arc<super::stream::Stream>| {
-                (stream.labels.clone(), stream.snapshots(range(span), &account))
-            };
+            let held = |stream: Arc<Stream>| (stream.labels.clone(), stream.snapshots(range(span), &account));
+            if select.tallies {
+                return Reading::of_tallies(select, logs, span, &streams);
+            }
             Reading::new(select, logs, span, streams.into_iter().map(held).collect())
         })
         .await;
@@ -130,6 +140,20 @@ impl Reading {
             limit => State::First { best: Best::new(direction(&select), limit), group: None },
         };
         Self { select, logs, span, streams, begun: 0, state }
+    }
+
+    /// What is known of the chunks of `streams`, as they are now.
+    fn of_tallies(select: Select, logs: Logs, span: Span, streams: &[Arc<Stream>]) -> Self {
+        let tallied = |stream: &Arc<Stream>| Tallied {
+            labels: Bytes::copy_from_slice(stream.labels.as_bytes()),
+            pieces: stream.pieces(range(span)),
+        };
+        let part = |streams: &[Arc<Stream>]| Selected {
+            tallied: streams.iter().map(tallied).collect(),
+            ..Selected::default()
+        };
+        let parts: Vec<Selected> = streams.chunks(PART_STREAMS).map(part).collect();
+        Self { select, logs, span, streams: Vec::new(), begun: 0, state: State::Chosen(parts.into_iter()) }
     }
 
     /// The next part; one may be empty, and say only what was read.
@@ -224,7 +248,7 @@ impl Reading {
             best.take(std::mem::take(found));
             *group = None;
         }
-        Ok(Selected { record: Bytes::new(), read_bytes })
+        Ok(Selected { read_bytes, ..Selected::default() })
     }
 
     /// The lines that were chosen, by stream.
@@ -312,6 +336,6 @@ impl Part {
     fn finish(self, read_bytes: u64) -> Selected {
         let push = self.writer.finish();
         let record = if push.sections().is_empty() { Bytes::new() } else { push.all() };
-        Selected { record, read_bytes }
+        Selected { record, read_bytes, ..Selected::default() }
     }
 }

@@ -8,12 +8,15 @@ use forebay_chunk::{
     Append, Builder, BuilderOptions, ChunkState, EncodedBlock, Entry, FlushPolicy, FlushReason, PendingBlock,
     Snapshot, TimeRange,
 };
+use forebay_tracing_ctx::random_u64;
 use forebay_wal::Lsn;
 use parking_lot::Mutex;
 
 use super::account::{Account, Read, Readers};
 use crate::labels::Labels;
 use crate::record::Section;
+use crate::tally::{Tally, Tallying};
+use crate::wire::Piece;
 
 /// A stream of one tenant.
 #[derive(Debug)]
@@ -62,6 +65,8 @@ struct Open {
     opened_ns: u64,
     memory: usize,
     readers: Arc<Readers>,
+    id: u64,
+    tallying: Tallying,
 }
 
 /// A chunk on its way to the store, readable until it is found there.
@@ -72,6 +77,7 @@ pub(super) struct Leaving {
     first_lsn: Lsn,
     memory: usize,
     readers: Arc<Readers>,
+    tally: Option<Tally>,
 }
 
 /// How much there is of a stream.
@@ -242,12 +248,29 @@ impl Stream {
         })
     }
 
+    /// The chunks that may have entries in `range`, by what is known of them without reading.
+    pub(super) fn pieces(&self, range: TimeRange) -> Vec<Piece> {
+        let state = self.state.lock();
+        let leaving = state.leaving.iter().map(|leaving| (leaving.snapshot.bounds(), leaving.tally.clone()));
+        let open = state.open.iter().map(|open| (open.builder.bounds(), open.tally()));
+        let all = leaving.chain(open).filter_map(|(bounds, tally)| Some((bounds?, tally)));
+        let within = all.filter(|((min, max), _)| range.overlaps(*min, *max));
+        within.map(|((from_ns, through_ns), tally)| Piece::new(from_ns, through_ns, tally.as_ref())).collect()
+    }
+
     /// Whether any entry may lie in `range`.
     pub(super) fn overlaps(&self, range: TimeRange) -> bool {
         let state = self.state.lock();
         let open = state.open.iter().filter_map(|open| open.builder.bounds());
         let leaving = state.leaving.iter().filter_map(|leaving| leaving.snapshot.bounds());
         open.chain(leaving).any(|(min, max)| range.overlaps(min, max))
+    }
+}
+
+impl Leaving {
+    /// Its lines by seconds, where none may be there twice.
+    pub(super) fn tally(&self) -> Option<&Tally> {
+        self.tally.as_ref()
     }
 }
 
@@ -268,7 +291,7 @@ impl State {
     ) -> Append {
         let open = self.open.get_or_insert_with(|| Open::new(options, lsn, now_ns));
         open.first_lsn = open.first_lsn.min(lsn);
-        open.builder.append(entry).unwrap_or_else(|_| {
+        let stored = open.builder.append(entry).unwrap_or_else(|_| {
             // The entry does not fit this chunk (too many symbols, say): it opens the next one, where it fits
             // since validation bounds each line.
             applied.full.extend(self.close(FlushReason::Full));
@@ -278,15 +301,20 @@ impl State {
             }
             self.open = Some(open);
             Append::Stored
-        })
+        });
+        if let (Append::Stored, Some(open)) = (stored, &mut self.open) {
+            open.tallying.add(entry.timestamp_ns, entry.line.len());
+        }
+        stored
     }
 
     fn close(&mut self, reason: FlushReason) -> Option<Closed> {
         let mut open = self.open.take()?;
         let change = open.measure();
+        let tally = open.tally();
         let Open { builder, first_lsn, memory, readers, .. } = open;
         let (snapshot, volume) = (builder.snapshot(..), Volume::of(&builder));
-        let leaving = Arc::new(Leaving { snapshot, volume, first_lsn, memory, readers });
+        let leaving = Arc::new(Leaving { snapshot, volume, first_lsn, memory, readers, tally });
         self.leaving.push(Arc::clone(&leaving));
         Some(Closed { builder, leaving, reason, memory: change })
     }
@@ -296,7 +324,21 @@ impl Open {
     fn new(options: &BuilderOptions, first_lsn: Lsn, opened_ns: u64) -> Self {
         let builder =
             Builder::new(*options).expect("the options were checked when the pipeline was configured");
-        Self { builder, full: VecDeque::new(), first_lsn, opened_ns, memory: 0, readers: Arc::default() }
+        Self {
+            builder,
+            full: VecDeque::new(),
+            first_lsn,
+            opened_ns,
+            memory: 0,
+            readers: Arc::default(),
+            id: random_u64(),
+            tallying: Tallying::default(),
+        }
+    }
+
+    /// The lines by seconds, where none may be there twice.
+    fn tally(&self) -> Option<Tally> {
+        if self.builder.may_repeat() { None } else { self.tallying.tally(self.id, self.builder.entries()) }
     }
 
     /// Brings `memory` up to date; the change.

@@ -1,7 +1,7 @@
 //! What the ingesters answer, read part by part. Where each line counts it is read stream by stream too, so that little
 //! of it is held at a time; where the first lines are wanted, each ingester sends no more than those.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
@@ -34,6 +34,8 @@ impl Allowance {
 pub(super) struct Heads {
     heads: Vec<Head>,
     holds: Holds,
+    /// Streams beside which nothing is wanted, whatever is sent.
+    only: Option<Arc<BTreeSet<Labels>>>,
     patience: Patience,
     pub(super) allowance: Allowance,
 }
@@ -51,11 +53,12 @@ impl Heads {
     pub(super) fn new(
         answers: Vec<(Arc<str>, Parts)>,
         holds: Holds,
+        only: Option<Arc<BTreeSet<Labels>>>,
         patience: Patience,
         allowance: Allowance,
     ) -> Self {
         let head = |(id, parts)| Head { id, parts: Some(parts), sections: VecDeque::new(), last: None };
-        Self { heads: answers.into_iter().map(head).collect(), holds, patience, allowance }
+        Self { heads: answers.into_iter().map(head).collect(), holds, only, patience, allowance }
     }
 
     /// The first stream that any of them has more of.
@@ -125,7 +128,7 @@ impl Heads {
     /// Reads on until head `number` has a section or has ended. One that breaks off has failed, and what it sent
     /// before is as good as what others send.
     async fn fill(&mut self, number: usize) -> Result<(), ExecuteError> {
-        let Self { heads, holds, patience, allowance } = self;
+        let Self { heads, holds, only, patience, allowance } = self;
         let head = &mut heads[number];
         while head.sections.is_empty()
             && let Some(parts) = &mut head.parts
@@ -148,7 +151,9 @@ impl Heads {
                     return Err(ExecuteError::Order);
                 }
                 head.last = Some(labels.clone());
-                head.sections.push_back((labels, section));
+                if only.as_ref().is_none_or(|only| only.contains(&labels)) {
+                    head.sections.push_back((labels, section));
+                }
             }
         }
         Ok(())

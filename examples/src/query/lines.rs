@@ -39,7 +39,7 @@ impl Querier {
         let LogQuery { logs, span, direction, limit, max_bytes, split } = query;
         let what = What::Lines { limit: limit as u64 };
         let asked = Asked { logs: &logs, span, direction, what, max_bytes };
-        let Located { heads, chunks } = self.locate(tenant, asked, &mut stages).await?;
+        let Located { heads, chunks } = self.locate(tenant, asked, None, &mut stages).await?;
         let started = monotonic_ns();
         let mut sent = heads.all().await?;
         stages.ingesters_ns += stages::since(started);

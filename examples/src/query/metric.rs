@@ -1,9 +1,10 @@
 //! Metric queries: the lines of each stream are summed up window by window, and the series aggregated as they come. What
 //! is held is the answer, the windows of a few streams, and of what they are made of a part of what each ingester sends and
-//! the blocks of the parts of the query that are worked on. What ingesters send is read stream by stream, together with
-//! what is stored of the same time; all that is older is read in parts, at the same time.
+//! the blocks of the parts of the query that are worked on. Streams that can be counted without it are not read. Of others,
+//! what ingesters send is read stream by stream, together with what is stored of the same time; all that is older is read
+//! in parts, at the same time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use super::reading::Reading;
 use super::split::{self, Part, Split};
 use super::stages::{self, Stages};
 use super::steps::{Grid, Steps};
+use super::tallied::{self, Counted};
 use super::{Asked, ExecuteError, Located, Querier, What};
 use crate::index::{ChunkRef, Span};
 use crate::labels::Labels;
@@ -70,11 +72,34 @@ impl Querier {
         let MetricQuery { metric, grid, max_series, .. } = query;
         let mut aggregations = aggregations(metric, *grid);
         let mut plain = Collected { series: BTreeMap::new(), max_series: *max_series };
-        self.of_streams(tenant, query, &mut stages, |labels, points| match aggregations.first_mut() {
+        let mut take = |labels: Labels, points: Points| match aggregations.first_mut() {
+            _ if points.is_empty() => Ok(()),
             Some(innermost) => innermost.add(&labels, &points),
             None => plain.add(labels, points),
-        })
-        .await?;
+        };
+        match self.counted(tenant, query, &mut stages).await? {
+            None => self.of_streams(tenant, query, None, &mut stages, take).await?,
+            Some(Counted { tallies, rest }) => {
+                let mut counted = tallies.into_iter().peekable();
+                if !rest.is_empty() {
+                    // All in the order of their labels, as if all were read: sums of fractions depend on it.
+                    let rest = Arc::new(rest);
+                    self.of_streams(tenant, query, Some(&rest), &mut stages, |labels, points| {
+                        while let Some((before, known)) = counted.next_if(|(before, _)| *before < labels) {
+                            take(before, tallied::points(query, &known))?;
+                        }
+                        take(labels, points)
+                    })
+                    .await?;
+                }
+                for (number, (labels, known)) in counted.enumerate() {
+                    take(labels, tallied::points(query, &known))?;
+                    if number % STREAMS == STREAMS - 1 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+        }
         let mut aggregations = aggregations.into_iter().peekable();
         while let Some(aggregation) = aggregations.next() {
             for (labels, points) in aggregation.finish() {
@@ -87,11 +112,12 @@ impl Querier {
         Ok(Series { grid: *grid, series: plain.series.into_iter().collect(), stages })
     }
 
-    /// Gives `take` the labels and points of each stream that has any, in the order of labels.
+    /// Gives `take` the labels and points of each stream that is read, in the order of labels; with `only`, of these.
     async fn of_streams(
         &self,
         tenant: &str,
         query: &MetricQuery,
+        only: Option<&Arc<BTreeSet<Labels>>>,
         stages: &mut Stages,
         mut take: impl FnMut(Labels, Points) -> Result<(), ExecuteError>,
     ) -> Result<(), ExecuteError> {
@@ -99,7 +125,7 @@ impl Querier {
         let RangeAggregation { function, logs, range_ns, .. } = query.metric.range();
         let (what, direction) = (What::Times { sized: function.is_of_bytes() }, Direction::Forward);
         let asked = Asked { logs, span, direction, what, max_bytes };
-        let Located { mut heads, mut chunks } = self.locate(tenant, asked, stages).await?;
+        let Located { mut heads, mut chunks } = self.locate(tenant, asked, only, stages).await?;
         let tenant: Arc<str> = tenant.into();
         loop {
             let (mut streams, mut parts) = (Vec::new(), Vec::new());
@@ -146,9 +172,7 @@ impl Querier {
                 let steps = sums.steps.lock();
                 let value = |(number, sum)| (number, function.value(sum, *range_ns));
                 let points: Points = steps.sums().map(value).collect();
-                if !points.is_empty() {
-                    take(labels, points)?;
-                }
+                take(labels, points)?;
             }
         }
     }

@@ -1,4 +1,5 @@
 mod split;
+mod tallied;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -78,7 +79,7 @@ impl IngesterClient for Answers {
             held[1].fetch_max(now, Ordering::Relaxed);
             let record = if empty { Bytes::new() } else { writer.finish().all() };
             let record = Bytes::from_owner(Counted(record, Arc::clone(&held)));
-            Ok(Selected { record, read_bytes: 100 })
+            Ok(Selected { record, read_bytes: 100, ..Selected::default() })
         };
         let end = self.breaks_off.then(|| Err(ReadFailed("it broke off".to_owned())));
         Ok(stream::iter(0..self.parts).map(part).chain(stream::iter(end)).boxed())

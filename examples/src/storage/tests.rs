@@ -93,6 +93,7 @@ fn chunk(key: &str) -> NewChunk {
         raw_bytes: 1,
         stored_bytes: 1,
         ingested_at_ns: 1,
+        tally: None,
     };
     NewChunk { chunk, object: Bytes::from_static(b"x") }
 }

@@ -92,6 +92,45 @@ async fn numbers_are_those_of_the_lines_in_memory_and_in_the_store() {
 }
 
 #[tokio::test]
+async fn points_at_multiples_of_the_step_are_counted_without_reading() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "query_range: {align_queries_with_step: true}\n";
+    let process = Setup::new(dir.path()).config(config).start().await;
+    let start = start_ns();
+    fill(&process, start).await;
+    let (step, end) = (5 * SECOND, start + 20 * SECOND);
+    let query = escaped(r#"sum(count_over_time({app=~".+"}[5s]))"#);
+    let path = format!("/loki/api/v1/query_range?query={query}&start={start}&end={end}&step=5s");
+    let lines = |end: i64| (1..=10).filter(|n| (end - step..end).contains(&(start + n * SECOND - 1))).count();
+    let points = (start / step..=end / step).map(|n| (n * step / SECOND, 4 * lines(n * step)));
+    let expected: Vec<(i64, String)> =
+        points.filter(|(_, lines)| *lines > 0).map(|(at, lines)| (at, lines.to_string())).collect();
+    for _ in 0..2 {
+        let answer = process.json(&path).await;
+        let points = answer["data"]["result"][0]["values"].as_array().unwrap().iter();
+        let found: Vec<(i64, String)> = points
+            .map(|point| {
+                let at = point[0].as_f64().unwrap();
+                assert_eq!(at % 5.0, 0.0, "{answer}");
+                (at as i64, point[1].as_str().unwrap().to_owned())
+            })
+            .collect();
+        assert_eq!(found, expected);
+        assert_eq!(answer["data"]["stats"]["stages"]["lines"], 0, "{answer}");
+        process.flush().await;
+    }
+    let read = escaped(r#"sum(count_over_time({app=~".+"} |= "x" [5s]))"#);
+    let path = format!("/loki/api/v1/query_range?query={read}&start={start}&end={end}&step=5s");
+    for misses in [4.0, 4.0] {
+        let answer = process.json(&path).await;
+        assert_eq!(answer["data"]["stats"]["stages"]["lines"], 40, "{answer}");
+        assert_eq!(process.metric("forebay_block_cache_misses_total", "").await, misses);
+    }
+    assert_eq!(process.metric("forebay_block_cache_hits_total", "").await, 4.0);
+    assert!(process.metric("forebay_block_cache_bytes", "").await > 1000.0);
+}
+
+#[tokio::test]
 async fn a_query_beyond_its_limits_is_refused_with_both_numbers() {
     let dir = tempfile::tempdir().unwrap();
     let limits = "limits_config: {max_query_series: 3, max_entries_limit_per_query: 50, max_query_length: 1h, \

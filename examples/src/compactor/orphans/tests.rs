@@ -66,6 +66,7 @@ impl World {
             raw_bytes: 1,
             stored_bytes,
             ingested_at_ns: 0,
+            tally: None,
         }
     }
 

@@ -18,6 +18,7 @@ fn chunk(from_ns: i64, through_ns: i64) -> ChunkRef {
         raw_bytes: 1,
         stored_bytes: 1,
         ingested_at_ns: 0,
+        tally: None,
     }
 }
 
