@@ -1,6 +1,7 @@
 //! The pipeline's configuration: Loki's names and units where Loki has them, read through `tenant`'s YAML tree, so
 //! that a mistake is told with line, column and the nearest known name.
 
+mod chunks;
 mod ring;
 mod table;
 
@@ -8,12 +9,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use forebay_chunk::Codec;
+use forebay_chunk::{Codec, Profile};
 use forebay_ring::Require;
 use forebay_tenant::yaml::{self, Warning};
 use forebay_tenant::{Limits, units};
 use serde::{Serialize, Serializer};
 
+pub use chunks::ChunkFormat;
 pub use ring::{Etcd, File, KvStore, Lifecycler, Memberlist, Ring, Store};
 
 /// Everything that can be configured. [`Default`] is a single process for one tenant, `fake`.
@@ -127,13 +129,21 @@ pub struct Ingester {
     /// Whether an ingester that is silent for longer than `lifecycler.ring.heartbeat_timeout` is forgotten, as if
     /// somebody asked for it on `/ring`; nobody is while more than one of three are silent. Default no.
     pub autoforget_unhealthy: bool,
-    /// How blocks are compressed: `none`, `gzip`, `snappy`. Default `snappy`.
+    /// What chunks are written in: `loki`, or `columnar`, which takes fewer bytes and which Loki does not read. Both are
+    /// read, in one store, whichever is written. Default `loki`, so that what a bucket holds is readable without this
+    /// program until somebody decides otherwise.
+    pub chunk_format: ChunkFormat,
+    /// How much work a columnar chunk is worth: `fast`, `balanced`, or `archive`, an order of magnitude more of it, with
+    /// eight times the memory for each stream. Default `balanced`.
+    #[serde(serialize_with = "chunks::show_profile")]
+    pub chunk_profile: Profile,
+    /// How the blocks of Loki's chunks are compressed, by Loki's names. Default `snappy`.
     #[serde(serialize_with = "display")]
     pub chunk_encoding: Codec,
-    /// Raw bytes of a block. Default 256 KiB.
+    /// Raw bytes of a block. Default 256 KiB; columnar 1 MiB, of an archive 8 MiB.
     #[serde(serialize_with = "size")]
     pub chunk_block_size: u64,
-    /// Stored bytes of a chunk. Default 1.5 MiB.
+    /// Stored bytes of a chunk. Default 1.5 MiB; columnar 2 MiB, of an archive 16 MiB.
     #[serde(serialize_with = "size")]
     pub chunk_target_size: u64,
     /// A chunk without new lines for so long is stored. Default 30 m.
@@ -280,6 +290,8 @@ impl Default for Config {
                 wal: Wal { max_bytes: 1024 * MIB, segment_bytes: 0 },
                 lifecycler: Lifecycler::default(),
                 autoforget_unhealthy: false,
+                chunk_format: ChunkFormat::Loki,
+                chunk_profile: Profile::Balanced,
                 chunk_encoding: Codec::Snappy,
                 chunk_block_size: 256 * KIB,
                 chunk_target_size: 1536 * KIB,
@@ -324,6 +336,7 @@ impl Config {
         let (mut config, mut warnings) = (Self::default(), Vec::new());
         let root = yaml::parse(text)?;
         table::common_ring(&mut config, &root, &mut warnings)?;
+        chunks::default_sizes(&mut config, &root);
         root.fields(&table::ROOT, &mut warnings, |set, node, warnings| set(&mut config, node, warnings))?;
         Ok((config, warnings))
     }
@@ -457,7 +470,9 @@ ingester: {lifecycler: {ring: {kvstore: {store: file}}}}
         for (text, expected) in [
             ("common: {replication_factor: 0}", "1"),
             ("target: everything", "distributor"),
-            ("ingester: {chunk_encoding: lz4}", "none, gzip"),
+            ("ingester: {chunk_encoding: lzo}", "none, gzip"),
+            ("ingester: {chunk_format: parquet}", "loki or columnar"),
+            ("ingester: {chunk_format: columnar, chunk_profile: best}", "fast, balanced or archive"),
             ("distributor: {require: most}", "quorum"),
             ("ingester: {chunk_block_size: 0}", "at least"),
             ("querier: {max_concurrent: 0}", "at least 1"),

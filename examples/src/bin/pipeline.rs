@@ -26,6 +26,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// ingestion_rate_mb 1024, ingestion_burst_size_mb 1024 and max_global_streams_per_user 100000. What is in force is
 /// shown under /config.
 ///
+/// Chunks are written in Loki's format; `ingester: {chunk_format: columnar}` in the file makes new ones columnar, which
+/// take fewer bytes, with `chunk_profile` fast, balanced (the default) or archive. Both are read, whichever is written.
+///
 /// RUST_LOG sets what is logged to standard error: `info` by default; `info,forebay_examples=debug,forebay_agent=debug`
 /// shows every push, with the trace id that its answer has in X-Trace-ID, once in the agent, in the distributor and in
 /// each ingester; `warn` shows what failed, with its trace id too.

@@ -5,12 +5,11 @@ mod ring;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use forebay_chunk::Codec;
 use forebay_ring::Require;
 use forebay_tenant::yaml::Status::{Recognised, Used};
 use forebay_tenant::yaml::{Error, Node, Table, Warning};
 
-use super::{Config, Target};
+use super::{Config, Target, chunks};
 
 /// Sets what a name stands for.
 pub(super) type Set = fn(&mut Config, &Node, &mut Vec<Warning>) -> Result<(), Error>;
@@ -125,8 +124,10 @@ static DISTRIBUTOR: Table<Set> = Table::new(&[
 static INGESTER: Table<Set> = Table::new(&[
     ("autoforget_unhealthy", Used(|c, n, _| scalar(&mut c.ingester.autoforget_unhealthy, n, Node::bool))),
     ("chunk_block_size", Used(|c, n, _| scalar(&mut c.ingester.chunk_block_size, n, positive_size))),
-    ("chunk_encoding", Used(|c, n, _| scalar(&mut c.ingester.chunk_encoding, n, codec))),
+    ("chunk_encoding", Used(|c, n, _| scalar(&mut c.ingester.chunk_encoding, n, chunks::codec))),
+    ("chunk_format", Used(|c, n, _| scalar(&mut c.ingester.chunk_format, n, chunks::format))),
     ("chunk_idle_period", Used(|c, n, _| scalar(&mut c.ingester.chunk_idle_period, n, positive_duration))),
+    ("chunk_profile", Used(|c, n, _| scalar(&mut c.ingester.chunk_profile, n, chunks::profile))),
     ("chunk_retain_period", Recognised),
     ("chunk_target_size", Used(|c, n, _| scalar(&mut c.ingester.chunk_target_size, n, positive_size))),
     ("concurrent_flushes", Used(|c, n, _| scalar(&mut c.ingester.concurrent_flushes, n, positive_count))),
@@ -335,15 +336,6 @@ fn slow(node: &Node) -> Result<Option<Duration>, Error> {
     match forebay_tenant::units::parse_duration(below) {
         Ok(below) => Ok((!below.is_zero()).then_some(Duration::ZERO)),
         Err(_) => Err(node.expected("a duration such as 10s, 0s or -1s")),
-    }
-}
-
-fn codec(node: &Node) -> Result<Codec, Error> {
-    match node.str()? {
-        "none" => Ok(Codec::None),
-        "gzip" => Ok(Codec::Gzip),
-        "snappy" => Ok(Codec::Snappy),
-        _ => Err(node.expected("one of none, gzip, snappy")),
     }
 }
 

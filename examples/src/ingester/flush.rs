@@ -142,7 +142,9 @@ fn encode(ticket: Ticket, wall_ns: i64) -> (Option<NewChunk>, Done) {
         let pairs = stream.labels.pairs();
         let mut envelope = Envelope::new(&stream.tenant, &pairs, &chunk);
         envelope.ingested_at_ms = wall_ns.div_euclid(1_000_000);
-        let object = envelope.encode(&chunk.bytes).expect("a chunk is limited to far less than 4 GiB");
+        let object = envelope
+            .encode(&chunk.bytes)
+            .expect("a chunk of far less than 4 GiB, described by its own times");
         let size = |bytes: &Bytes| bytes.len() as u64;
         NewChunk {
             chunk: ChunkRef {

@@ -4,10 +4,10 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use anyhow::Context;
-use forebay_chunk::{BuilderOptions, FlushPolicy};
+use forebay_chunk::{BuilderOptions, FlushPolicy, Format};
 use forebay_ring::quorum;
 
-use crate::config::Config;
+use crate::config::{ChunkFormat, Config};
 use crate::distributor::Requirements;
 use crate::{compactor, distributor, ingester, memory, query};
 
@@ -25,7 +25,12 @@ const RECORD_BYTES: usize = 4 << 20;
 pub fn ingester_options(config: &Config) -> anyhow::Result<ingester::Options> {
     let settings = &config.ingester;
     let chunks = BuilderOptions {
+        format: match settings.chunk_format {
+            ChunkFormat::Loki => Format::LokiV4,
+            ChunkFormat::Columnar => Format::Columnar,
+        },
         codec: settings.chunk_encoding,
+        profile: settings.chunk_profile,
         block_size: usize::try_from(settings.chunk_block_size)?,
         target_size: usize::try_from(settings.chunk_target_size)?,
         ..BuilderOptions::default()

@@ -10,6 +10,7 @@ mod bad_input;
 mod baggage;
 mod bounds;
 mod breakers;
+mod chunks;
 mod clients;
 mod crash;
 mod etcd;

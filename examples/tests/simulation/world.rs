@@ -11,7 +11,7 @@ use forebay_agent::clock::{Clock, monotonic_ns};
 use forebay_chunk::Direction;
 use forebay_circuit::Breaker;
 use forebay_examples::client::IngesterClient;
-use forebay_examples::config::Config;
+use forebay_examples::config::{ChunkFormat, Config};
 use forebay_examples::distributor::{Distributor, Outcome};
 use forebay_examples::index::{Index, Span};
 use forebay_examples::ingester::Ingester;
@@ -101,6 +101,7 @@ pub(crate) struct World {
     pub(crate) lives: Vec<Arc<Life>>,
     acked: BTreeMap<i64, String>,
     next: i64,
+    starts: u64,
     /// Whatever could be told apart between two runs.
     pub(crate) history: Vec<u64>,
 }
@@ -150,6 +151,7 @@ impl World {
             lives,
             acked,
             next: 0,
+            starts: 0,
             history,
         };
         for node in 0..NODES {
@@ -193,6 +195,11 @@ impl World {
         let (wal, _) = Wal::open_in(self.disks[node].clone(), dir, options()).unwrap();
         let (log, committer) = AsyncWal::unstarted(wal);
         tokio::spawn(committer.run_async());
+        // Each life writes the other format than the one before: both are in the store, and what one has logged another
+        // makes chunks of.
+        self.starts += 1;
+        self.config.ingester.chunk_format =
+            if self.starts.is_multiple_of(2) { ChunkFormat::Loki } else { ChunkFormat::Columnar };
         let options = ingester_options(&self.config).unwrap();
         let storage = self.storage(&self.lives[node]);
         let ingester = Ingester::start(log, storage, Arc::clone(&self.overrides), self.clock, options);

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use forebay_agent::clock::Clock;
 use forebay_chunk::loki::Envelope;
-use forebay_chunk::{Builder, BuilderOptions, Entry};
+use forebay_chunk::{Builder, BuilderOptions, Entry, Profile};
 use forebay_circuit::Breaker;
 use forebay_retention::store::{Change, Doomed, MemoryState, StateStore};
 use forebay_retention::{Chunk, Hold, Scope, Selector};
@@ -19,16 +19,23 @@ use crate::storage::{SCHEMA, Storage, path};
 const TENANT: &str = "team-a";
 
 struct World {
+    chunks: BuilderOptions,
     objects: Arc<InMemory>,
     index: Arc<MemoryIndex>,
     state: Arc<MemoryState>,
 }
 
-impl World {
-    fn new() -> Self {
-        Self { objects: Arc::default(), index: Arc::default(), state: Arc::new(MemoryState::new()) }
-    }
+/// One with chunks of Loki's format, and one with columnar ones.
+fn worlds() -> [World; 2] {
+    [BuilderOptions::default(), BuilderOptions::columnar(Profile::Fast)].map(|chunks| World {
+        chunks,
+        objects: Arc::default(),
+        index: Arc::default(),
+        state: Arc::new(MemoryState::new()),
+    })
+}
 
+impl World {
     /// A compactor that lives `later` than the objects.
     fn compactor(&self, later: Duration) -> Compactor {
         let now_ns = Clock::System.wall_ns() + i64::try_from(later.as_nanos()).unwrap();
@@ -47,7 +54,7 @@ impl World {
 
     /// Stores the object of a chunk of `app`; what the index would say of it.
     async fn object(&self, app: &str) -> ChunkRef {
-        let mut builder = Builder::new(BuilderOptions::default()).unwrap();
+        let mut builder = Builder::new(self.chunks).unwrap();
         builder.append(Entry::new(7, app)).unwrap();
         let chunk = builder.finish().unwrap();
         let pairs = [("app", app)];
@@ -79,57 +86,68 @@ const LATER: Duration = Duration::from_hours(48);
 
 #[tokio::test]
 async fn only_old_chunks_without_a_reference_go() {
-    let world = World::new();
-    let (orphan, known) = (world.object("orphan").await, world.object("known").await);
-    world.index.append(TENANT, std::slice::from_ref(&known)).await.unwrap();
-    world.objects.put(&path("notes/readme.txt"), "ours".into()).await.unwrap();
-    assert_eq!(world.compactor(Duration::from_hours(1)).remove_orphans().await.unwrap(), 0, "it is young");
-    assert_eq!(world.compactor(LATER).remove_orphans().await.unwrap(), 1);
-    assert!(!world.has(&orphan).await && world.has(&known).await);
-    assert!(world.objects.head(&path("notes/readme.txt")).await.is_ok());
+    for world in worlds() {
+        let (orphan, known) = (world.object("orphan").await, world.object("known").await);
+        world.index.append(TENANT, std::slice::from_ref(&known)).await.unwrap();
+        world.objects.put(&path("notes/readme.txt"), "ours".into()).await.unwrap();
+        assert_eq!(
+            world.compactor(Duration::from_hours(1)).remove_orphans().await.unwrap(),
+            0,
+            "it is young"
+        );
+        assert_eq!(world.compactor(LATER).remove_orphans().await.unwrap(), 1);
+        assert!(!world.has(&orphan).await && world.has(&known).await);
+        assert!(world.objects.head(&path("notes/readme.txt")).await.is_ok());
+    }
 }
 
 #[tokio::test]
 async fn a_hold_keeps_an_object_that_nothing_refers_to() {
-    let world = World::new();
-    let held = world.object("held").await;
-    let compactor = world.compactor(LATER);
-    let selector = Selector::parse_loki(r#"{app="held"}"#).unwrap();
-    compactor.place(Hold::new("h", Scope::Tenant(TENANT.into()), selector, "case", "why", 1)).await.unwrap();
-    assert_eq!(compactor.remove_orphans().await.unwrap(), 0);
-    assert!(world.has(&held).await);
-    compactor.release("h", "over".into()).await.unwrap();
-    assert_eq!(compactor.remove_orphans().await.unwrap(), 1);
+    for world in worlds() {
+        let held = world.object("held").await;
+        let compactor = world.compactor(LATER);
+        let selector = Selector::parse_loki(r#"{app="held"}"#).unwrap();
+        compactor
+            .place(Hold::new("h", Scope::Tenant(TENANT.into()), selector, "case", "why", 1))
+            .await
+            .unwrap();
+        assert_eq!(compactor.remove_orphans().await.unwrap(), 0);
+        assert!(world.has(&held).await);
+        compactor.release("h", "over".into()).await.unwrap();
+        assert_eq!(compactor.remove_orphans().await.unwrap(), 1);
+    }
 }
 
 #[tokio::test]
 async fn an_interrupted_deletion_is_left_to_the_sweep() {
-    let world = World::new();
-    let doomed = world.object("doomed").await;
-    let chunk = Chunk {
-        tenant: TENANT.into(),
-        id: doomed.key.clone(),
-        labels: vec![("app".into(), "doomed".into())],
-        range: TimeRange::covering(7, 7),
-        size_bytes: doomed.stored_bytes,
-    };
-    let intent = Doomed { chunk, at_ns: 1, policy: "p".into(), keep_until_ns: 0 };
-    world.state.commit(&[Change::Intend(intent)]).await.unwrap();
-    let compactor = world.compactor(LATER);
-    assert_eq!(compactor.remove_orphans().await.unwrap(), 0);
-    assert!(world.has(&doomed).await);
-    // No policy lets it go, so the sweep brings its reference back, although the index knew no tenant.
-    let reports = compactor.sweep().await.unwrap();
-    assert_eq!(reports.iter().map(|report| report.withheld).sum::<u64>(), 1, "{reports:?}");
-    assert_eq!(world.index.contains(TENANT, std::slice::from_ref(&doomed.key)).await.unwrap(), [true]);
-    assert_eq!(compactor.remove_orphans().await.unwrap(), 0);
+    for world in worlds() {
+        let doomed = world.object("doomed").await;
+        let chunk = Chunk {
+            tenant: TENANT.into(),
+            id: doomed.key.clone(),
+            labels: vec![("app".into(), "doomed".into())],
+            range: TimeRange::covering(7, 7),
+            size_bytes: doomed.stored_bytes,
+        };
+        let intent = Doomed { chunk, at_ns: 1, policy: "p".into(), keep_until_ns: 0 };
+        world.state.commit(&[Change::Intend(intent)]).await.unwrap();
+        let compactor = world.compactor(LATER);
+        assert_eq!(compactor.remove_orphans().await.unwrap(), 0);
+        assert!(world.has(&doomed).await);
+        // No policy lets it go, so the sweep brings its reference back, although the index knew no tenant.
+        let reports = compactor.sweep().await.unwrap();
+        assert_eq!(reports.iter().map(|report| report.withheld).sum::<u64>(), 1, "{reports:?}");
+        assert_eq!(world.index.contains(TENANT, std::slice::from_ref(&doomed.key)).await.unwrap(), [true]);
+        assert_eq!(compactor.remove_orphans().await.unwrap(), 0);
+    }
 }
 
 #[tokio::test]
 async fn an_object_that_cannot_be_read_is_kept() {
-    let world = World::new();
-    let orphan = world.object("damaged").await;
-    world.objects.put(&path(&orphan.key), "not what it was".into()).await.unwrap();
-    assert_eq!(world.compactor(LATER).remove_orphans().await.unwrap(), 0);
-    assert!(world.has(&orphan).await);
+    for world in worlds() {
+        let orphan = world.object("damaged").await;
+        world.objects.put(&path(&orphan.key), "not what it was".into()).await.unwrap();
+        assert_eq!(world.compactor(LATER).remove_orphans().await.unwrap(), 0);
+        assert!(world.has(&orphan).await);
+    }
 }
