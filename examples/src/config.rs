@@ -120,7 +120,7 @@ pub struct Distributor {
 }
 
 /// Keeping.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Ingester {
     /// The log.
     pub wal: Wal,
@@ -152,6 +152,12 @@ pub struct Ingester {
     /// A chunk that spans more is stored. Default 2 h.
     #[serde(serialize_with = "duration")]
     pub max_chunk_age: Duration,
+    /// The period at whose bounds chunks are stored, so that replicas store the same lines together; 0 for not at all.
+    /// Default 1 h.
+    #[serde(serialize_with = "duration")]
+    pub sync_period: Duration,
+    /// The part of `chunk_target_size` that a chunk has for that. Default 0.1.
+    pub sync_min_utilization: f64,
     /// How often chunks are looked at. Default 1 s.
     #[serde(serialize_with = "duration")]
     pub flush_check_period: Duration,
@@ -297,6 +303,8 @@ impl Default for Config {
                 chunk_target_size: 1536 * KIB,
                 chunk_idle_period: Duration::from_mins(30),
                 max_chunk_age: Duration::from_hours(2),
+                sync_period: Duration::from_hours(1),
+                sync_min_utilization: 0.1,
                 flush_check_period: Duration::from_secs(1),
                 concurrent_flushes: 2,
                 memory_limit: 0,
@@ -476,6 +484,7 @@ ingester: {lifecycler: {ring: {kvstore: {store: file}}}}
             ("distributor: {require: most}", "quorum"),
             ("ingester: {chunk_block_size: 0}", "at least"),
             ("querier: {max_concurrent: 0}", "at least 1"),
+            ("ingester: {sync_min_utilization: 1.5}", "0 to 1"),
             ("ingester: {lifecycler: {ring: {kvstore: {store: consul}}}}", "memory, file, etcd or gossip"),
             (
                 "ingester: {lifecycler: {ring: {kvstore: {etcd: {endpoints: [nowhere]}}}}}",

@@ -6,6 +6,7 @@
 //! stream is locked.
 
 mod account;
+mod due;
 mod flush;
 mod read;
 mod stream;
@@ -16,18 +17,19 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use forebay_agent::clock::{Clock, monotonic_ns};
 use forebay_chunk::{BuilderOptions, FlushPolicy};
+use forebay_ring::{Operation, Ring};
 use forebay_tenant::{Overrides, limits::stream_limit};
 use forebay_tracing_ctx::task;
 use forebay_wal::aio::AsyncWal;
 use forebay_wal::fs::Fs;
 use forebay_wal::{AppendError, Lsn, Reject};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc};
 
 use crate::record::{Record, RecordError};
@@ -160,6 +162,10 @@ struct Shared<F: Fs> {
     tenants: Tenants,
     /// Healthy ingesters, as far as this one knows.
     peers: AtomicUsize,
+    /// The ring, as far as it knows that.
+    ring: RwLock<Option<Arc<Ring>>>,
+    /// When it was last looked which streams belong to others.
+    owners_asked_ns: AtomicU64,
     memory: Arc<Account>,
     /// Where the log stood when records that are not in memory yet were begun.
     applying: Mutex<BTreeMap<u64, usize>>,
@@ -198,6 +204,8 @@ impl<F: Fs> Ingester<F> {
             storage,
             tenants: Tenants::default(),
             peers: AtomicUsize::new(1),
+            ring: RwLock::default(),
+            owners_asked_ns: AtomicU64::new(0),
             memory: Arc::default(),
             applying: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -214,7 +222,7 @@ impl<F: Fs> Ingester<F> {
         tokio::spawn(flush::write_chunks(Arc::downgrade(&shared), queue));
         let ingester = Self { shared };
         ingester.replay().await?;
-        tokio::spawn(flush::watch(Arc::downgrade(&ingester.shared)));
+        tokio::spawn(due::watch(Arc::downgrade(&ingester.shared)));
         Ok(ingester)
     }
 
@@ -236,11 +244,14 @@ impl<F: Fs> Ingester<F> {
         kept.await.unwrap_or_else(|e| Err(PushError::Indeterminate { reason: e.to_string() }))
     }
 
-    /// Tells how many ingesters are healthy, for the share of global limits; 0 says nothing.
-    pub fn set_peers(&self, healthy: usize) {
+    /// Tells of the ring: how many ingesters share global limits, and which streams are not this one's any more. One
+    /// without healthy ingesters says nothing of the limits.
+    pub fn set_ring(&self, ring: &Arc<Ring>) {
+        let healthy = ring.healthy(Operation::WRITE).count();
         if healthy > 0 {
             self.shared.peers.store(healthy, Ordering::Relaxed);
         }
+        *self.shared.ring.write() = Some(Arc::clone(ring));
     }
 
     /// How it is.
@@ -265,6 +276,7 @@ impl<F: Fs> Ingester<F> {
         let shared = &self.shared;
         // What was read and is not in memory yet must stay, whatever is stored meanwhile.
         let _replaying = Applying::from(shared, Lsn(0));
+        let relief = FlushPolicy { memory_percent: 50, relieved_percent: 25, ..shared.options.flush };
         let mut records = 0_u64;
         let mut reader = shared.log.wal().reader(Lsn(0));
         loop {
@@ -294,7 +306,7 @@ impl<F: Fs> Ingester<F> {
                 records += 1;
             }
             while shared.memory.bytes() > shared.options.memory_limit / 2 {
-                shared.relieve(shared.options.memory_limit / 4);
+                shared.relieve(&relief);
                 shared.drained().await;
             }
         }
@@ -371,11 +383,11 @@ impl<F: Fs> Shared<F> {
     fn apply(&self, record: &Record, streams: &[Option<Expected>], lsn: Lsn) {
         for (section, stream) in record.sections().zip(streams) {
             let Some(stream) = stream else { continue };
-            let applied = stream.apply(&section, lsn, &self.options.chunks, monotonic_ns());
+            let applied = stream.apply(&section, lsn, &self.options, monotonic_ns());
             self.memory.change(applied.memory);
             // Only now: who begins to listen and then asks for what is there must not miss it in between.
             self.listeners.tell(record.tenant(), &stream.labels, &section, &applied.repeats);
-            for ticket in applied.full {
+            for ticket in applied.closed {
                 self.enqueue(stream, ticket);
             }
             if applied.blocks {

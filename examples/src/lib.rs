@@ -12,7 +12,7 @@
 //!      │  rpc      gRPC between processes, the same bytes inside one
 //!      ▼
 //!  ingester        appended as received and synced (wal), then in memory by stream (chunk); then acknowledged
-//!      │  flush    size, age, idle, memory pressure, pinned log
+//!      │  due      size, age, idle, sync period, memory pressure, pinned log, moved streams
 //!      ▼
 //!  storage         the object, synced (circuit) → the index entry, durable → the log may forget
 //!      ▲  index    which chunks hold which streams

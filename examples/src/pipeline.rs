@@ -172,9 +172,9 @@ pub async fn start(
         let told = ingester.clone();
         // One is enough where there are many; an ingester that is a process of its own leaves it to those who send.
         let shows = has(Target::Distributor) || has(Target::Querier);
-        tasks.push(tokio::spawn(show_forever(cluster.clone(), shows, move |healthy| {
+        tasks.push(tokio::spawn(show_forever(cluster.clone(), shows, move |ring| {
             if let Some(ingester) = &told {
-                ingester.set_peers(healthy);
+                ingester.set_ring(ring);
             }
         })));
     }

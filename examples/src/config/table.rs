@@ -142,8 +142,8 @@ static INGESTER: Table<Set> = Table::new(&[
     ("memory_limit", Used(|c, n, _| scalar(&mut c.ingester.memory_limit, n, Node::size))),
     ("query_store_max_look_back_period", Recognised),
     ("shutdown_marker_path", Recognised),
-    ("sync_min_utilization", Recognised),
-    ("sync_period", Recognised),
+    ("sync_min_utilization", Used(|c, n, _| scalar(&mut c.ingester.sync_min_utilization, n, part))),
+    ("sync_period", Used(|c, n, _| scalar(&mut c.ingester.sync_period, n, Node::duration))),
     ("wal", Used(|c, n, w| n.fields(&WAL, w, |set, n, w| set(c, n, w)))),
 ]);
 
@@ -287,6 +287,10 @@ fn percent(node: &Node) -> Result<u32, Error> {
         .ok()
         .filter(|p| (1..=100).contains(p))
         .ok_or_else(|| node.expected("a percentage of 1 to 100"))
+}
+
+fn part(node: &Node) -> Result<f64, Error> {
+    node.f64().ok().filter(|part| (0.0..=1.0).contains(part)).ok_or_else(|| node.expected("a part of 0 to 1"))
 }
 
 fn replication_factor(node: &Node) -> Result<u8, Error> {

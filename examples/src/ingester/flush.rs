@@ -1,5 +1,5 @@
 //! From memory to the store: blocks are compressed as they fill, chunks written as they are closed, and the log
-//! truncated behind them. Each is a task of its own that ends with the ingester.
+//! truncated behind them. Each is a task of its own that ends with the ingester. Which chunks are closed, `due` says.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -7,7 +7,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use forebay_agent::clock::monotonic_ns;
 use forebay_chunk::FlushReason;
 use forebay_chunk::loki::Envelope;
 use forebay_wal::Lsn;
@@ -24,10 +23,6 @@ use crate::storage::{NewChunk, SCHEMA, StorageError};
 
 /// Chunks whose index entries are written with one commit.
 const BATCH: usize = 64;
-/// Part of the log's limit beyond which the streams that pin it are flushed, in percent.
-const WAL_PRESSURE_PERCENT: u64 = 70;
-/// Part of the memory limit beyond which chunks are flushed, and down to which.
-const MEMORY_PRESSURE_PERCENT: (usize, usize) = (80, 60);
 /// The longest wait between two tries to write a chunk.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
@@ -41,7 +36,7 @@ pub(super) struct Ticket {
 impl<F: Fs> Ingester<F> {
     /// Writes every chunk, however small, and waits until all are stored and indexed.
     pub async fn flush(&self) {
-        self.shared.close_all(FlushReason::Forced);
+        self.shared.close_all();
         self.shared.drained().await;
         self.shared.truncate().await;
         self.shared.show();
@@ -183,22 +178,6 @@ async fn store<F: Fs>(shared: &Weak<Shared<F>>, tenant: &str, chunks: &[NewChunk
     }
 }
 
-/// Looks after time, memory and the log.
-pub(super) async fn watch<F: Fs>(shared: Weak<Shared<F>>) {
-    loop {
-        let Some(strong) = shared.upgrade() else { return };
-        strong.look().await;
-        let (check, wake) = (strong.options.flush_check, Arc::downgrade(&strong));
-        // A wake-up must not keep the ingester alive.
-        let notified = async move {
-            let Some(strong) = wake.upgrade() else { return };
-            strong.wake.notified().await;
-        };
-        drop(strong);
-        let _ = tokio::time::timeout(check, notified).await;
-    }
-}
-
 impl<F: Fs> Shared<F> {
     pub(super) fn enqueue(&self, stream: &Arc<Stream>, closed: Closed) {
         self.memory.change(closed.memory);
@@ -234,79 +213,6 @@ impl<F: Fs> Shared<F> {
                 return;
             }
             notified.await;
-        }
-    }
-
-    fn close_all(&self, reason: FlushReason) {
-        for stream in self.tenants.all() {
-            if let Some(closed) = stream.close(reason) {
-                self.enqueue(&stream, closed);
-            }
-        }
-    }
-
-    async fn look(&self) {
-        let now_ns = monotonic_ns();
-        let streams = self.tenants.all();
-        for stream in &streams {
-            if let Some(closed) = stream.close_due(&self.options.flush, now_ns) {
-                self.enqueue(stream, closed);
-            }
-        }
-        let (high, low) = MEMORY_PRESSURE_PERCENT;
-        if self.memory.bytes() > self.options.memory_limit / 100 * high {
-            self.relieve(self.options.memory_limit / 100 * low);
-        }
-        self.unpin(&streams);
-        let idle_ns = u64::try_from(self.options.flush.max_idle.as_nanos()).unwrap_or(u64::MAX);
-        if let Some(idle_before_ns) = now_ns.checked_sub(idle_ns) {
-            self.tenants.forget_idle(idle_before_ns);
-        }
-        self.truncate().await;
-        self.show();
-    }
-
-    /// Brings the metrics up to date that nothing else does.
-    fn show(&self) {
-        self.shown_streams.show(&self.tenants.counts());
-        let log = self.log.wal();
-        self.shown_log.show(&log.stats(), &log.usage(), &log.watermarks());
-    }
-
-    /// Closes the largest chunks until no more than `target` bytes would be left when they are written.
-    pub(super) fn relieve(&self, target: usize) {
-        let streams = self.tenants.all();
-        let open = |stream: &Arc<Stream>| stream.open_chunk().map(|(_, memory)| memory);
-        let mut sizes: Vec<(usize, &Arc<Stream>)> =
-            streams.iter().filter_map(|stream| Some((open(stream)?, stream))).collect();
-        sizes.sort_by_key(|(memory, _)| std::cmp::Reverse(*memory));
-        let mut staying: usize = sizes.iter().map(|(memory, _)| memory).sum();
-        for (memory, stream) in sizes {
-            if staying <= target {
-                return;
-            }
-            if let Some(closed) = stream.close(FlushReason::Pressure) {
-                staying -= memory;
-                self.enqueue(stream, closed);
-            }
-        }
-    }
-
-    /// Closes the chunks that keep the older half of a log that nears its limit.
-    fn unpin(&self, streams: &[Arc<Stream>]) {
-        let usage = self.log.wal().usage();
-        let Some(limit) = usage.limit else { return };
-        if usage.log_bytes < limit / 100 * WAL_PRESSURE_PERCENT {
-            return;
-        }
-        let (low, next) = (self.log.wal().watermarks().low.0, self.log.wal().next_lsn().0);
-        let middle = Lsn(low + next.saturating_sub(low) / 2);
-        for stream in streams {
-            if stream.open_chunk().is_some_and(|(first, _)| first <= middle)
-                && let Some(closed) = stream.close(FlushReason::WalPinned)
-            {
-                self.enqueue(stream, closed);
-            }
         }
     }
 

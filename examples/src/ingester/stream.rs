@@ -4,14 +4,16 @@ use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use forebay_chunk::loki::fingerprint;
 use forebay_chunk::{
-    Append, Builder, BuilderOptions, ChunkState, EncodedBlock, Entry, FlushPolicy, FlushReason, PendingBlock,
-    Snapshot, TimeRange,
+    Append, Builder, BuilderOptions, ChunkState, EncodedBlock, Entry, FlushDemand, FlushPolicy, FlushReason,
+    PendingBlock, Snapshot, TimeRange,
 };
 use forebay_tracing_ctx::random_u64;
 use forebay_wal::Lsn;
 use parking_lot::Mutex;
 
+use super::Options;
 use super::account::{Account, Read, Readers};
 use crate::labels::Labels;
 use crate::record::Section;
@@ -23,6 +25,8 @@ use crate::wire::Piece;
 pub(super) struct Stream {
     pub(super) tenant: Arc<str>,
     pub(super) labels: Labels,
+    /// By Loki's rule.
+    fingerprint: u64,
     state: Mutex<State>,
 }
 
@@ -53,6 +57,8 @@ struct State {
     /// Records that are about to be applied; keeps the stream from being forgotten.
     expected: usize,
     appended_ns: u64,
+    /// The newest time of an entry, whatever chunk it is in.
+    highest_ns: Option<i64>,
 }
 
 /// The chunk that takes entries.
@@ -105,15 +111,17 @@ pub(super) struct Applied {
     pub(super) memory: isize,
     /// Entries of the section, by their place, that the chunk had already.
     pub(super) repeats: Vec<u32>,
-    /// Chunks that became full.
-    pub(super) full: Vec<Closed>,
+    /// Chunks that were closed on the way.
+    pub(super) closed: Vec<Closed>,
     /// Whether there are blocks to be compressed that nobody was told of.
     pub(super) blocks: bool,
 }
 
 impl Stream {
     pub(super) fn new(tenant: Arc<str>, labels: Labels, now_ns: u64) -> Self {
-        Self { tenant, labels, state: Mutex::new(State { appended_ns: now_ns, ..State::default() }) }
+        let fingerprint = fingerprint(&labels.pairs());
+        let state = Mutex::new(State { appended_ns: now_ns, ..State::default() });
+        Self { tenant, labels, fingerprint, state }
     }
 
     /// Announces a record: the stream is not forgotten while the announcement lives.
@@ -123,24 +131,19 @@ impl Stream {
     }
 
     /// Appends the entries of `section`, which the log holds at `lsn`.
-    pub(super) fn apply(
-        &self,
-        section: &Section<'_>,
-        lsn: Lsn,
-        options: &BuilderOptions,
-        now_ns: u64,
-    ) -> Applied {
+    pub(super) fn apply(&self, section: &Section<'_>, lsn: Lsn, options: &Options, now_ns: u64) -> Applied {
         let mut applied = Applied::default();
         let mut state = self.state.lock();
         state.appended_ns = now_ns;
         for (number, entry) in (0..).zip(section.entries()) {
             let entry = Entry::new(entry.timestamp_ns, entry.line).with_metadata(entry.metadata.as_slice());
-            if state.open.as_ref().is_some_and(|open| !open.builder.space_for(&entry)) {
-                applied.full.extend(state.close(FlushReason::Full));
+            if let Some(reason) = state.ends_before(&entry, &options.flush, self.fingerprint) {
+                applied.closed.extend(state.close(reason));
             }
-            if state.append(entry, lsn, options, now_ns, &mut applied) == Append::Duplicate {
+            if state.append(entry, lsn, &options.chunks, now_ns, &mut applied) == Append::Duplicate {
                 applied.repeats.push(number);
             }
+            state.highest_ns = state.highest_ns.max(Some(entry.timestamp_ns));
         }
         let mut full = false;
         if let Some(open) = &mut state.open {
@@ -176,11 +179,13 @@ impl Stream {
         change + open.readers.dropped(plain)
     }
 
-    /// Closes the chunk where `policy` says so.
-    pub(super) fn close_due(&self, policy: &FlushPolicy, now_ns: u64) -> Option<Closed> {
+    /// Closes the chunk where `policy` says so, or `demand` asks for it: of that, what the chunk needs of the log is
+    /// filled in here.
+    pub(super) fn close_due(&self, policy: &FlushPolicy, demand: FlushDemand, now_ns: u64) -> Option<Closed> {
         let mut state = self.state.lock();
         let open = state.open.as_ref()?;
-        let (min_ns, max_ns) = open.builder.bounds()?;
+        // One that took nothing goes, too: it keeps the log from being truncated.
+        let (min_ns, max_ns) = open.builder.bounds().unwrap_or_default();
         let chunk = ChunkState {
             size_bytes: open.builder.estimated_bytes() as u64,
             min_ns,
@@ -188,7 +193,8 @@ impl Stream {
             opened_ns: open.opened_ns,
             appended_ns: state.appended_ns,
         };
-        let reason = policy.evaluate(&chunk, now_ns)?;
+        let demand = FlushDemand { first_needed: Some(open.first_lsn.0), ..demand };
+        let reason = policy.evaluate_with(&chunk, &demand, now_ns)?;
         state.close(reason)
     }
 
@@ -210,9 +216,15 @@ impl Stream {
         open.chain(state.leaving.iter().map(|leaving| leaving.first_lsn)).min()
     }
 
-    /// The first record the open chunk needs, and its bytes in memory.
-    pub(super) fn open_chunk(&self) -> Option<(Lsn, usize)> {
-        self.state.lock().open.as_ref().map(|open| (open.first_lsn, open.memory))
+    /// The bytes in memory of the open chunk, if there is one.
+    pub(super) fn open_bytes(&self) -> Option<usize> {
+        self.state.lock().open.as_ref().map(|open| open.memory)
+    }
+
+    /// Whether there is an open chunk, and nothing came to it since `before_ns`.
+    pub(super) fn is_quiet(&self, before_ns: u64) -> bool {
+        let state = self.state.lock();
+        state.open.is_some() && state.expected == 0 && state.appended_ns <= before_ns
     }
 
     /// Whether nothing is held or expected and nothing came since `idle_before_ns`.
@@ -281,6 +293,17 @@ impl Volume {
 }
 
 impl State {
+    /// Why the open chunk does not take `entry`, if it does not.
+    fn ends_before(&self, entry: &Entry<'_>, policy: &FlushPolicy, fingerprint: u64) -> Option<FlushReason> {
+        let (open, highest_ns) = (self.open.as_ref()?, self.highest_ns?);
+        if !open.builder.space_for(entry) {
+            return Some(FlushReason::Full);
+        }
+        let utilization = open.builder.utilization();
+        let is_bound = policy.should_sync_cut(entry.timestamp_ns, highest_ns, fingerprint, utilization);
+        is_bound.then_some(FlushReason::Synced)
+    }
+
     fn append(
         &mut self,
         entry: Entry<'_>,
@@ -294,7 +317,7 @@ impl State {
         let stored = open.builder.append(entry).unwrap_or_else(|_| {
             // The entry does not fit this chunk (too many symbols, say): it opens the next one, where it fits
             // since validation bounds each line.
-            applied.full.extend(self.close(FlushReason::Full));
+            applied.closed.extend(self.close(FlushReason::Full));
             let mut open = Open::new(options, lsn, now_ns);
             if let Err(e) = open.builder.append(entry) {
                 tracing::error!(error = %e, "an entry fits no chunk and is lost");

@@ -43,6 +43,8 @@ pub fn ingester_options(config: &Config) -> anyhow::Result<ingester::Options> {
             target_size: settings.chunk_target_size,
             max_age: settings.max_chunk_age,
             max_idle: settings.chunk_idle_period,
+            sync_period: settings.sync_period,
+            sync_min_utilization: settings.sync_min_utilization,
             ..FlushPolicy::default()
         },
         flush_check: settings.flush_check_period,

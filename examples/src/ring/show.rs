@@ -108,9 +108,9 @@ fn time(unix_ns: i64) -> String {
     jiff::Timestamp::from_nanosecond(unix_ns.into()).map(|time| time.to_string()).unwrap_or_default()
 }
 
-/// Keeps the metrics of the ring, if this process is to show them, and tells `told` how many ingesters get writes, until
+/// Keeps the metrics of the ring, if this process is to show them, and tells `told` of the ring as it is, until
 /// the process ends.
-pub async fn show_forever(cluster: Cluster, shows: bool, told: impl Fn(usize)) {
+pub async fn show_forever(cluster: Cluster, shows: bool, told: impl Fn(&Arc<Ring>)) {
     let mut members = cluster.shared.watcher.members();
     let mut shown = Shown::default();
     let mut lives = Lives::default();
@@ -128,7 +128,7 @@ pub async fn show_forever(cluster: Cluster, shows: bool, told: impl Fn(usize)) {
         if shows {
             shown.show(&known, &ring);
         }
-        told(cluster.members().healthy());
+        told(&ring);
         // An error means that the watcher is gone, and with it this.
         if let Ok(Err(_)) = tokio::time::timeout(SHOW, members.changed()).await {
             return;
