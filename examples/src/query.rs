@@ -9,6 +9,7 @@ mod ask;
 pub mod best;
 mod cache;
 mod heads;
+pub mod holes;
 mod lines;
 pub mod merge;
 mod metric;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use forebay_chunk::loki::{Key, Object, Schema};
-use forebay_chunk::{Chunk, Limits};
+use forebay_chunk::{CorruptionPolicy, Error as ChunkError, Limits};
 use forebay_circuit::{Breaker, Outcome};
 use futures_util::{StreamExt, stream};
 use object_store::path::Path;
@@ -57,7 +57,15 @@ pub enum StorageError {
         /// The object.
         key: String,
         /// What does not fit.
-        source: forebay_chunk::Error,
+        source: ChunkError,
+    },
+    /// Read it with another version, or with larger limits: the object is whole and this program does not read it.
+    #[error("object {key} cannot be read")]
+    Unreadable {
+        /// The object.
+        key: String,
+        /// What it is or asks for.
+        source: ChunkError,
     },
 }
 
@@ -184,14 +192,29 @@ fn heard(error: &object_store::Error) -> Outcome {
     }
 }
 
-/// Opens the object of `chunk`; every checksum is verified, and that it is the object its key names.
+/// Opens the object of `chunk`, of whichever format its bytes are: it is the object that its key names. Blocks that are
+/// damaged are left out, and told by the chunk's [`damage`](forebay_chunk::Chunk::damage) or by the read that meets them.
 ///
 /// # Errors
-/// [`StorageError::Damaged`].
-pub fn open(chunk: &ChunkRef, object: Bytes) -> Result<Chunk, StorageError> {
-    let damaged = |source| StorageError::Damaged { key: chunk.key.clone(), source };
-    let key: Key = chunk.key.parse().map_err(damaged)?;
-    Ok(Object::open_keyed(object, &key, &Limits::default()).map_err(damaged)?.chunk)
+/// [`StorageError::Damaged`] where nothing of it can be believed, and [`StorageError::Unreadable`].
+pub fn open(chunk: &ChunkRef, object: Bytes) -> Result<Object, StorageError> {
+    let limits = Limits::default();
+    let opened = chunk.key.parse::<Key>().and_then(|key| {
+        let opened = Object::open_keyed_with(object.clone(), &key, &limits, CorruptionPolicy::SkipBlock);
+        // The first thing that is wrong with it says more than what is left of it.
+        opened.map_err(|rest| Object::open_keyed(object, &key, &limits).err().unwrap_or(rest))
+    });
+    let key = || chunk.key.clone();
+    match opened {
+        Ok(opened) => Ok(opened),
+        Err(
+            source @ (ChunkError::LimitExceeded { .. }
+            | ChunkError::UnsupportedVersion { .. }
+            | ChunkError::UnsupportedCodec { .. }
+            | ChunkError::UnsupportedEncoding { .. }),
+        ) => Err(StorageError::Unreadable { key: key(), source }),
+        Err(source) => Err(StorageError::Damaged { key: key(), source }),
+    }
 }
 
 /// Where the object with `key` lies in the store: under the key itself. Escaped, a tenant's name could grow beyond what

@@ -102,6 +102,7 @@ pub const TABLE: &[Metric] = &[
     counter("forebay_block_cache_hits_total", "Blocks of chunks that a query found decoded."),
     counter("forebay_block_cache_misses_total", "Blocks of chunks that a query decoded to be kept."),
     gauge("forebay_block_cache_bytes", "Bytes of decoded blocks that are kept."),
+    counter("forebay_query_holes_total", "Damaged chunks and blocks that queries answered without."),
     counter("forebay_queries_cancelled_total", "Queries that ended because nobody waited for them any more."),
     gauge("forebay_tails", "Connections that follow lines as they come."),
     counter("forebay_tail_dropped_lines_total", "Lines that came faster than somebody who follows them reads."),

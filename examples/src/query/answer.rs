@@ -1,4 +1,4 @@
-//! Answers in Loki's JSON.
+//! Answers in Loki's JSON. What is missing of an answer because it is damaged stands in its `warnings`.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -15,6 +15,8 @@ use crate::labels::Labels;
 struct Success<T> {
     status: &'static str,
     data: T,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -73,7 +75,7 @@ pub fn bare(value: impl Serialize) -> Vec<u8> {
 
 /// A plain list.
 pub fn data(data: impl Serialize) -> Vec<u8> {
-    to_vec(&Success { status: "success", data })
+    to_vec(&Success { status: "success", data, warnings: Vec::new() })
 }
 
 /// Lines by stream. Structured metadata is part of a stream's labels, or with `categorize` of each line.
@@ -86,6 +88,7 @@ pub fn streams(lines: &Lines, categorize: bool) -> Vec<u8> {
             result: groups(&lines.streams, &lines.entries, categorize),
             stats: Stats::new(&lines.stages),
         },
+        warnings: lines.stages.holes.warnings(),
     })
 }
 
@@ -155,6 +158,7 @@ fn numbers(series: &Series, result_type: &'static str, one: bool) -> Vec<u8> {
     to_vec(&Success {
         status: "success",
         data: Data { result_type, encoding_flags: Vec::new(), result, stats: Stats::new(&series.stages) },
+        warnings: series.stages.holes.warnings(),
     })
 }
 

@@ -30,10 +30,10 @@ const SHARES: usize = 4;
 const STREAMS: NonZeroUsize = NonZeroUsize::new(8).expect("8 is above 0");
 
 impl Querier {
-    /// The lines that `query` asks for.
+    /// The lines that `query` asks for; what of them is damaged, the [holes](super::Stages::holes) say.
     ///
     /// # Errors
-    /// [`ExecuteError`]; there are no partial answers.
+    /// [`ExecuteError`]; there are no other partial answers.
     pub async fn lines(&self, tenant: &str, query: LogQuery) -> Result<Lines, ExecuteError> {
         let mut stages = Stages::default();
         let LogQuery { logs, span, direction, limit, max_bytes, split } = query;

@@ -9,7 +9,7 @@ use std::collections::{BinaryHeap, HashSet, VecDeque};
 
 use bytes::Bytes;
 use forebay_agent::clock::monotonic_ns;
-use forebay_chunk::{Direction, EntryIter};
+use forebay_chunk::{Damage, Direction, Entry, EntryIter};
 use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
 use crate::logql::Logs;
@@ -182,6 +182,8 @@ impl Found {
 struct Cursor {
     source: Source,
     current: Found,
+    /// Damaged blocks that were told of.
+    damaged: usize,
 }
 
 /// A failed source.
@@ -239,7 +241,7 @@ enum Moved {
 }
 
 /// What reading costs.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 pub struct Work {
     /// Entries read from the sources, before filters and with duplicates.
     pub lines: u64,
@@ -249,6 +251,8 @@ pub struct Work {
     pub duplicates: u64,
     /// Time to decompress blocks.
     pub decode_ns: u64,
+    /// Blocks that were left out because they are damaged, and the numbers of their sources.
+    pub damage: Vec<(usize, Damage)>,
 }
 
 impl std::fmt::Debug for Merge {
@@ -277,7 +281,7 @@ impl Merge {
     /// Adds a source of `stream`; its number. It may hold nothing that is earlier in order than what came out already.
     pub fn add(&mut self, stream: u32, source: Source) -> usize {
         let number = self.cursors.len();
-        self.cursors.push(Some(Cursor { source, current: Found::new(stream) }));
+        self.cursors.push(Some(Cursor { source, current: Found::new(stream), damaged: 0 }));
         self.unread.push(number);
         number
     }
@@ -345,7 +349,7 @@ impl Merge {
     fn read_all(&mut self) -> Result<Option<Step>, SourceError> {
         while let Some(&number) = self.unread.last() {
             let cursor = self.cursors[number].as_mut().expect("an unread cursor is open");
-            match self.reader.advance(cursor)? {
+            match self.reader.advance(number, cursor)? {
                 Moved::On => {
                     let order = order(self.direction, cursor.current.timestamp_ns);
                     self.heap.push(Reverse((order, cursor.current.stream, number)));
@@ -361,39 +365,31 @@ impl Merge {
 }
 
 impl Reader {
-    /// Moves `cursor` to its next entry that passes the filters.
-    fn advance(&mut self, cursor: &mut Cursor) -> Result<Moved, SourceError> {
+    /// Moves `cursor`, which is the `number`-th, to its next entry that passes the filters.
+    fn advance(&mut self, number: usize, cursor: &mut Cursor) -> Result<Moved, SourceError> {
         match &mut cursor.source {
-            Source::Chunk(entries) => {
-                loop {
-                    if self.rows_left == 0 {
-                        return Ok(Moved::Paused);
-                    }
-                    // The clock is read only where a block may have to be decompressed.
-                    let decoding = entries.at_edge().then(monotonic_ns);
-                    let entry = entries.next()?;
-                    if let Some(started) = decoding {
-                        self.work.decode_ns += monotonic_ns().saturating_sub(started);
-                    }
-                    let Some(entry) = entry else { return Ok(Moved::Ended) };
-                    self.rows_left -= 1;
-                    self.work.lines += 1;
-                    self.work.bytes += (entry.line.len() + PAIR_BYTES * entry.metadata.iter().count()) as u64;
-                    if !self.logs.keeps(entry.line) {
-                        continue;
-                    }
-                    cursor.current.identity = identity(entry.line, entry.metadata.iter());
-                    cursor.current.timestamp_ns = entry.timestamp_ns;
-                    cursor.current.line_bytes = entry.line.len() as u64;
-                    if self.want == Want::Lines {
-                        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                        cursor.current.line = Bytes::copy_from_slice(entry.line);
-                        cursor.current.metadata =
-                            entry.metadata.iter().map(|(k, v)| (text(k), text(v))).collect();
-                    }
-                    return Ok(Moved::On);
+            Source::Chunk(entries) => loop {
+                if self.rows_left == 0 {
+                    return Ok(Moved::Paused);
                 }
-            }
+                // Clock and damage are looked at only where a block may have to be decompressed.
+                let decoding = entries.at_edge().then(monotonic_ns);
+                let entry = entries.next()?;
+                if let Some(started) = decoding {
+                    self.work.decode_ns += monotonic_ns().saturating_sub(started);
+                }
+                let kept = entry.map(|entry| self.take(&entry, &mut cursor.current));
+                if decoding.is_some() {
+                    let damage = entries.damage().get(cursor.damaged..).unwrap_or_default();
+                    cursor.damaged += damage.len();
+                    self.work.damage.extend(damage.iter().map(|damage| (number, damage.clone())));
+                }
+                match kept {
+                    None => return Ok(Moved::Ended),
+                    Some(true) => return Ok(Moved::On),
+                    Some(false) => {}
+                }
+            },
             Source::Selected { parts, ended } => loop {
                 let Some(part) = parts.front_mut() else {
                     return Ok(if *ended { Moved::Ended } else { Moved::Starved });
@@ -405,6 +401,25 @@ impl Reader {
                 parts.pop_front();
             },
         }
+    }
+
+    /// Puts `entry` into `into` if it passes the filters; whether it does.
+    fn take(&mut self, entry: &Entry<'_>, into: &mut Found) -> bool {
+        self.rows_left -= 1;
+        self.work.lines += 1;
+        self.work.bytes += (entry.line.len() + PAIR_BYTES * entry.metadata.iter().count()) as u64;
+        let keeps = self.logs.keeps(entry.line);
+        if keeps {
+            into.identity = identity(entry.line, entry.metadata.iter());
+            into.timestamp_ns = entry.timestamp_ns;
+            into.line_bytes = entry.line.len() as u64;
+            if self.want == Want::Lines {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                into.line = Bytes::copy_from_slice(entry.line);
+                into.metadata = entry.metadata.iter().map(|(k, v)| (text(k), text(v))).collect();
+            }
+        }
+        keeps
     }
 }
 

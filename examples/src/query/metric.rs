@@ -63,10 +63,10 @@ pub fn reads(metric: &Metric, grid: Grid) -> Span {
 }
 
 impl Querier {
-    /// The series that `query` asks for.
+    /// The series that `query` asks for; what of its lines is damaged, the [holes](Stages::holes) say.
     ///
     /// # Errors
-    /// [`ExecuteError`]; there are no partial answers.
+    /// [`ExecuteError`]; there are no other partial answers.
     pub async fn metric(&self, tenant: &str, query: &MetricQuery) -> Result<Series, ExecuteError> {
         let mut stages = Stages::default();
         let MetricQuery { metric, grid, max_series, .. } = query;

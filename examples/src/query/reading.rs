@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use forebay_agent::clock::monotonic_ns;
-use forebay_chunk::{Direction, TimeRange};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use forebay_chunk::{Damage, Direction, EntryIter, TimeRange};
+use futures_util::{StreamExt, stream};
 
 use super::heads::Heads;
 use super::merge::{Found, Merge, Source, SourceError, Step, Want, order};
@@ -32,6 +32,8 @@ pub(super) struct Reading<'a> {
     merge: Merge,
     /// By the order of their first entry.
     waiting: VecDeque<(i64, u32, ChunkRef)>,
+    /// The keys of the chunks that are sources.
+    keys: BTreeMap<usize, String>,
     follows: Option<Follows<'a>>,
 }
 
@@ -45,7 +47,7 @@ struct Follows<'a> {
 
 impl<'a> Reading<'a> {
     pub(super) fn new(querier: &'a Querier, tenant: &'a str, merge: Merge, span: Span) -> Self {
-        Self { querier, tenant, span, merge, waiting: VecDeque::new(), follows: None }
+        Self { querier, tenant, span, merge, waiting: VecDeque::new(), keys: BTreeMap::new(), follows: None }
     }
 
     /// Adds the chunks of streams.
@@ -95,7 +97,12 @@ impl<'a> Reading<'a> {
             })
             .await;
             self.merge = merge;
-            stages.add_work(self.merge.take_work(), stages::since(started));
+            let work = self.merge.take_work();
+            stages.add_work(&work, stages::since(started));
+            for (source, damage) in &work.damage {
+                let key = self.keys.get(source).map_or("", String::as_str);
+                stages.holes.add_block(key, damage, self.span);
+            }
             let (batch, end) = drained?;
             if !batch.is_empty() {
                 return Ok(batch);
@@ -145,19 +152,31 @@ impl<'a> Reading<'a> {
         let batch: Vec<_> = self.waiting.drain(..count).collect();
         let (querier, tenant, span, direction) =
             (self.querier, self.tenant, self.span, self.merge.direction());
-        let opened: Vec<(u32, Option<Opened>)> = stream::iter(batch)
+        let opened: Vec<_> = stream::iter(batch)
             .map(|(_, stream, chunk)| async move {
-                Ok::<_, StorageError>((stream, querier.open(tenant, &chunk, span, direction).await?))
+                let opened = querier.open(tenant, &chunk, span, direction).await;
+                (stream, chunk, opened)
             })
             .buffered(PARALLEL_GETS)
-            .try_collect()
-            .await?;
-        for (stream, opened) in opened {
-            let Some(opened) = opened else { continue };
-            stages.chunk_download_ns += opened.download_ns;
-            stages.chunk_decode_ns += opened.decode_ns;
-            stages.bytes += opened.bytes;
-            self.merge.add(stream, opened.source);
+            .collect()
+            .await;
+        for (stream, chunk, opened) in opened {
+            let opened = match opened {
+                Err(StorageError::Damaged { source, .. }) => {
+                    stages.holes.add_chunk(&chunk, &source);
+                    continue;
+                }
+                opened => opened?,
+            };
+            let Some(Opened { entries, damage, bytes, download_ns, decode_ns }) = opened else { continue };
+            stages.chunk_download_ns += download_ns;
+            stages.chunk_decode_ns += decode_ns;
+            stages.bytes += bytes;
+            for damage in &damage {
+                stages.holes.add_block(&chunk.key, damage, span);
+            }
+            let source = self.merge.add(stream, Source::Chunk(Box::new(entries)));
+            self.keys.insert(source, chunk.key);
         }
         Ok(())
     }
@@ -176,8 +195,11 @@ fn drain(merge: &mut Merge, room: usize, bound: Option<i64>) -> Result<(Vec<Foun
     Ok((out, Step::Paused))
 }
 
+/// A chunk that is to be read.
 struct Opened {
-    source: Source,
+    entries: EntryIter,
+    /// Blocks that are damaged, as far as that is known already.
+    damage: Vec<Damage>,
     bytes: u64,
     download_ns: u64,
     decode_ns: u64,
@@ -196,21 +218,18 @@ impl Querier {
         let downloaded = monotonic_ns();
         let bytes = object.len() as u64;
         let (reference, cache) = (chunk.clone(), self.blocks.of(&chunk.key));
-        let entries = offload(move || {
+        let (entries, damage) = offload(move || {
             let range = TimeRange::from(span.from_ns..=span.through_ns);
-            let entries = storage::open(&reference, object)?.entries(range, direction);
-            Ok::<_, StorageError>(match cache {
+            let chunk = storage::open(&reference, object)?.chunk;
+            let entries = chunk.entries(range, direction);
+            let entries = match cache {
                 Some(cache) => entries.through(cache),
                 None => entries,
-            })
+            };
+            Ok::<_, StorageError>((entries, chunk.damage().to_vec()))
         })
         .await?;
         let download_ns = downloaded.saturating_sub(started);
-        Ok(Some(Opened {
-            source: Source::Chunk(Box::new(entries)),
-            bytes,
-            download_ns,
-            decode_ns: stages::since(downloaded),
-        }))
+        Ok(Some(Opened { entries, damage, bytes, download_ns, decode_ns: stages::since(downloaded) }))
     }
 }

@@ -4,6 +4,7 @@ use forebay_agent::clock::monotonic_ns;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
+use super::holes::Holes;
 use super::merge::Work;
 
 /// Times and sizes of one query. Times of parallel work are added up.
@@ -29,6 +30,8 @@ pub struct Stages {
     pub duplicates: u64,
     /// Entries in the answer.
     pub lines_answered: u64,
+    /// What could not be read.
+    pub holes: Holes,
 }
 
 /// Nanoseconds since `started_ns`.
@@ -38,7 +41,7 @@ pub(super) fn since(started_ns: u64) -> u64 {
 
 impl Stages {
     /// Books what a merge did in `elapsed_ns`.
-    pub(super) fn add_work(&mut self, work: Work, elapsed_ns: u64) {
+    pub(super) fn add_work(&mut self, work: &Work, elapsed_ns: u64) {
         self.chunk_decode_ns += work.decode_ns;
         self.processing_ns += elapsed_ns.saturating_sub(work.decode_ns);
         self.lines += work.lines;
@@ -57,6 +60,7 @@ impl Stages {
         self.lines += part.lines;
         self.duplicates += part.duplicates;
         self.lines_answered += part.lines_answered;
+        self.holes.join(&part.holes);
     }
 
     /// Tells the metrics.

@@ -13,6 +13,7 @@ mod breakers;
 mod chunks;
 mod clients;
 mod crash;
+mod damage;
 mod etcd;
 mod formats;
 mod legacy;
