@@ -165,6 +165,8 @@ impl Distributor {
         let bytes: u64 = push.sections().iter().map(|s| s.bytes as u64).sum();
         let lines: u64 = push.sections().iter().map(|s| u64::from(s.entries)).sum();
         if let Err(outcome) = self.charge(tenant, &limits, bytes, lines) {
+            // What is invalid is refused whatever the rate is.
+            report.count(tenant);
             tracing::debug!(tenant, lines, bytes, "push refused, the tenant sends too fast");
             return outcome;
         }

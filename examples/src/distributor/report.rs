@@ -62,11 +62,16 @@ impl Report {
         discards.bytes += bytes;
     }
 
-    /// Tells the metrics, and decides what to answer.
-    pub(super) fn finish(self, tenant: &str) -> Outcome {
+    /// Tells the metrics.
+    pub(super) fn count(&self, tenant: &str) {
         for (reason, discards) in &self.reasons {
             record(tenant, reason, discards.lines, discards.bytes);
         }
+    }
+
+    /// Tells the metrics, and decides what to answer.
+    pub(super) fn finish(self, tenant: &str) -> Outcome {
+        self.count(tenant);
         if self.over_limit {
             Outcome::StreamLimited(self)
         } else if self.reasons.is_empty() {

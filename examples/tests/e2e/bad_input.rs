@@ -202,19 +202,26 @@ async fn what_is_invalid_is_told_by_reason_and_the_rest_is_stored() {
 #[tokio::test]
 async fn a_rate_refuses_the_whole_push_with_a_time_to_wait() {
     let dir = tempfile::tempdir().unwrap();
-    let config = "limits_config: {ingestion_rate_mb: 0.001, ingestion_burst_size_mb: 0.01}";
+    let config =
+        "limits_config: {ingestion_rate_mb: 0.001, ingestion_burst_size_mb: 0.01, max_line_size: 8000B}";
     let process = Setup::new(dir.path()).config(config).start().await;
     let now = start_ns();
     let line = "x".repeat(8000);
-    let body =
-        |n: i64| json!({"streams": [{"stream": {"app": "r"}, "values": [[(now + n).to_string(), line]]}]});
-    assert_eq!(process.push(&body(0)).await.status, StatusCode::NO_CONTENT);
-    let refused = process.push(&body(1)).await;
+    let body = |n: i64, lines: &[&str]| {
+        let values: Vec<_> = lines.iter().map(|line| json!([(now + n).to_string(), line])).collect();
+        json!({"streams": [{"stream": {"app": "r"}, "values": values}]})
+    };
+    assert_eq!(process.push(&body(0, &[&line])).await.status, StatusCode::NO_CONTENT);
+    let refused = process.push(&body(1, &[&line, &line.repeat(2)])).await;
     assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{}", text(&refused));
     let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((4..=8).contains(&wait), "8000 bytes at 1049 a second: {wait}");
     assert_eq!(count(&process, r#"{app="r"}"#).await, 1, "nothing of it is stored");
     assert_eq!(process.metric("forebay_limiter_denied_total", "rate").await, 1.0);
+    for reason in ["rate_limited", "line_too_long"] {
+        let discarded = process.metric("forebay_discarded_lines_total", reason).await;
+        assert_eq!(discarded, 1.0, "{reason}");
+    }
 }
 
 #[tokio::test]
