@@ -38,7 +38,10 @@ async fn take(
     let now_ns = parts.clock.wall_ns();
     let streams = in_place(body.len(), || export.streams(now_ns, &mut room)).map_err(refused)?;
     match distributor.push(tenant.as_str(), streams).await {
-        Outcome::Invalid(report) if report.discarded() < report.lines() => Ok(Some(partial(&report))),
+        // Whoever is told of a failure sends all of it again, and what has no time of its own is kept once more then.
+        Outcome::Invalid(report) | Outcome::StreamLimited(report) if report.discarded() < report.lines() => {
+            Ok(Some(partial(&report)))
+        }
         outcome => stored(outcome).map(|()| None),
     }
 }

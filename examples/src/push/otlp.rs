@@ -8,7 +8,7 @@
 //! | all else of resource, scope and record | structured metadata of each line |
 //!
 //! A dot in a name becomes `_`, and so does whatever else no label has; attributes within attributes are named by the
-//! way to them, `http_request_method`. Whoever sends an export again, as after a 429 for a part of it, has records without
+//! way to them, `http_request_method`. Whoever sends an export again, as after a 503 for a part of it, has records without
 //! any time stored again at a new one. What is repeated for each line counts as decoded for each line, so that a large
 //! resource with many small records is refused like any body that unpacks to too much.
 

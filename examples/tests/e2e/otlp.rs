@@ -186,6 +186,27 @@ async fn records_that_are_invalid_are_a_partial_success_and_where_all_are_a_fail
 }
 
 #[tokio::test]
+async fn streams_beyond_the_limit_are_a_partial_success_and_where_all_are_a_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "limits_config: {max_global_streams_per_user: 1}";
+    let process = Setup::new(dir.path()).config(config).start().await;
+    let now = start_ns();
+    let (first, second) = (protobuf("a", now, &["one", "two"]), protobuf("b", now, &["three"]));
+    // Of protobuf, messages behind one another are one.
+    let response = export(&process, PROTOBUF, "identity", [first, second.clone()].concat()).await;
+    assert_eq!(response.status, StatusCode::OK, "{}", text(&response));
+    let answer = ExportLogsServiceResponse::decode(response.body.clone()).unwrap();
+    let partial = answer.partial_success.unwrap();
+    assert_eq!(partial.rejected_log_records, 1);
+    assert!(partial.error_message.contains("stream_limit: 1 lines"), "{}", partial.error_message);
+
+    let response = export(&process, PROTOBUF, "identity", second).await;
+    assert_eq!(response.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(response.headers.contains_key(header::RETRY_AFTER));
+    assert_eq!(count(&process, r#"{service_name=~".+"}"#).await, 2);
+}
+
+#[tokio::test]
 async fn every_failure_is_a_status_in_the_type_of_its_request_and_nothing_is_stored() {
     let dir = tempfile::tempdir().unwrap();
     let config = "distributor: {max_recv_msg_size: 64KiB, max_decompressed_size: 128KiB}\n\
