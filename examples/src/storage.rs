@@ -122,18 +122,22 @@ impl Storage {
         &self.objects
     }
 
-    /// Stores `chunks` of `tenant`: every object, then all index entries at once.
+    /// Stores `chunks` of `tenant`: every object, then all index entries at once; what became of each, in their order.
     ///
-    /// # Errors
-    /// [`StorageError`]; objects may have been written, but nothing refers to them. The call can be repeated.
-    pub async fn put(&self, tenant: &str, chunks: &[NewChunk]) -> Result<(), StorageError> {
+    /// One that is not stored may have its object written, but nothing refers to that, and it can be stored again.
+    pub async fn put(&self, tenant: &str, chunks: &[NewChunk]) -> Vec<Result<(), StorageError>> {
         let puts: Vec<_> = chunks.iter().map(|new| self.put_object(new)).collect();
         // All of them, also behind one that fails: where the breaker lets only some through, these have to come to
         // their end for it to let all through again.
-        let puts: Vec<_> = stream::iter(puts).buffer_unordered(PARALLEL_PUTS).collect().await;
-        puts.into_iter().collect::<Result<(), _>>()?;
-        let entries: Vec<ChunkRef> = chunks.iter().map(|new| new.chunk.clone()).collect();
-        Ok(self.index.append(tenant, &entries).await?)
+        let mut puts: Vec<_> = stream::iter(puts).buffered(PARALLEL_PUTS).collect().await;
+        let written = chunks.iter().zip(&puts).filter(|(_, put)| put.is_ok());
+        let entries: Vec<ChunkRef> = written.map(|(new, _)| new.chunk.clone()).collect();
+        if !entries.is_empty()
+            && let Err(error) = self.index.append(tenant, &entries).await
+        {
+            puts.iter_mut().filter(|put| put.is_ok()).for_each(|put| *put = Err(error.clone().into()));
+        }
+        puts
     }
 
     async fn put_object(&self, new: &NewChunk) -> Result<(), StorageError> {

@@ -11,6 +11,7 @@ use forebay_chunk::FlushReason;
 use forebay_chunk::loki::Envelope;
 use forebay_wal::Lsn;
 use forebay_wal::fs::Fs;
+use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, stream as futures};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -23,6 +24,8 @@ use crate::storage::{NewChunk, SCHEMA, StorageError};
 
 /// Chunks whose index entries are written with one commit.
 const BATCH: usize = 64;
+/// Bytes of chunks that the store did not take, beyond which no others are tried: it takes none at all then.
+const MAX_LATE_BYTES: usize = 64 << 20;
 /// The longest wait between two tries to write a chunk.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
@@ -92,35 +95,74 @@ pub(super) async fn encode_blocks<F: Fs>(
     UnboundedReceiverStream::new(streams).for_each_concurrent(parallelism, encode).await;
 }
 
-/// Writes closed chunks, the index entries of a batch with one commit.
+/// Writes closed chunks, the index entries of a batch with one commit. What the store does not take is tried again
+/// beside what comes later.
 pub(super) async fn write_chunks<F: Fs>(shared: Weak<Shared<F>>, mut tickets: UnboundedReceiver<Ticket>) {
     let mut batch = Vec::with_capacity(BATCH);
-    while tickets.recv_many(&mut batch, BATCH).await > 0 {
-        let Some(parallelism) = shared.upgrade().map(|shared| shared.options.flush_parallelism) else {
-            return;
-        };
-        let wall_ns = shared.upgrade().map_or(0, |shared| shared.clock.wall_ns());
-        let encoded: Vec<(Option<NewChunk>, Done)> = futures::iter(batch.drain(..))
-            .map(|ticket| offload(move || encode(ticket, wall_ns)))
-            .buffer_unordered(parallelism)
-            .collect()
-            .await;
-        let mut by_tenant: BTreeMap<Arc<str>, Vec<(Option<NewChunk>, Done)>> = BTreeMap::new();
-        for (new, done) in encoded {
-            by_tenant.entry(Arc::clone(&done.stream.tenant)).or_default().push((new, done));
-        }
-        for (tenant, chunks) in by_tenant {
-            let (new, done): (Vec<_>, Vec<_>) = chunks.into_iter().unzip();
-            let new: Vec<NewChunk> = new.into_iter().flatten().collect();
-            if !store(&shared, &tenant, &new).await {
-                return;
+    let (mut late, mut late_bytes) = (FuturesUnordered::new(), 0);
+    loop {
+        tokio::select! {
+            biased;
+            Some(bytes) = late.next() => late_bytes -= bytes,
+            received = tickets.recv_many(&mut batch, BATCH), if late_bytes < MAX_LATE_BYTES => {
+                if received == 0 {
+                    return;
+                }
+                for (tenant, chunks) in encode_batch(&shared, &mut batch).await {
+                    let Some(left) = store(&shared, &tenant, chunks).await else { continue };
+                    let bytes: usize = left.chunks.iter().map(Ready::bytes).sum();
+                    late_bytes += bytes;
+                    let retried = store_late(shared.clone(), tenant, left);
+                    late.push(async move {
+                        retried.await;
+                        bytes
+                    });
+                }
             }
-            let Some(shared) = shared.upgrade() else { return };
-            shared.stored(&new, &done);
         }
         let Some(shared) = shared.upgrade() else { return };
         shared.truncate().await;
     }
+}
+
+/// The objects of a batch, by tenant.
+async fn encode_batch<F: Fs>(
+    shared: &Weak<Shared<F>>,
+    batch: &mut Vec<Ticket>,
+) -> BTreeMap<Arc<str>, Vec<Ready>> {
+    let mut by_tenant: BTreeMap<Arc<str>, Vec<Ready>> = BTreeMap::new();
+    let Some((wall_ns, parallelism)) =
+        shared.upgrade().map(|shared| (shared.clock.wall_ns(), shared.options.flush_parallelism))
+    else {
+        return by_tenant;
+    };
+    let encoded: Vec<Ready> = futures::iter(batch.drain(..))
+        .map(|ticket| offload(move || encode(ticket, wall_ns)))
+        .buffer_unordered(parallelism)
+        .collect()
+        .await;
+    for ready in encoded {
+        by_tenant.entry(Arc::clone(&ready.done.stream.tenant)).or_default().push(ready);
+    }
+    by_tenant
+}
+
+/// An encoded chunk; no chunk if it holds nothing.
+struct Ready {
+    new: Option<NewChunk>,
+    done: Done,
+}
+
+impl Ready {
+    fn bytes(&self) -> usize {
+        self.new.as_ref().map_or(0, |new| new.object.len())
+    }
+}
+
+/// Chunks that were not stored, and why the first of them was not.
+struct Left {
+    chunks: Vec<Ready>,
+    error: StorageError,
 }
 
 /// What to let go of when a chunk is stored.
@@ -130,8 +172,7 @@ struct Done {
     reason: FlushReason,
 }
 
-/// The object of a closed chunk; none if the chunk holds nothing.
-fn encode(ticket: Ticket, wall_ns: i64) -> (Option<NewChunk>, Done) {
+fn encode(ticket: Ticket, wall_ns: i64) -> Ready {
     let Ticket { stream, closed: Closed { builder, leaving, reason, .. } } = ticket;
     let new = builder.finish().map(|chunk| {
         let pairs = stream.labels.pairs();
@@ -157,24 +198,44 @@ fn encode(ticket: Ticket, wall_ns: i64) -> (Option<NewChunk>, Done) {
             object: object.bytes,
         }
     });
-    (new, Done { stream, leaving, reason })
+    Ready { new, done: Done { stream, leaving, reason } }
 }
 
-/// Stores `chunks`, again and again until it works; false where the ingester is gone.
-async fn store<F: Fs>(shared: &Weak<Shared<F>>, tenant: &str, chunks: &[NewChunk]) -> bool {
+/// Stores what the store takes of `chunks`, and lets go of it; what is left.
+async fn store<F: Fs>(shared: &Weak<Shared<F>>, tenant: &str, chunks: Vec<Ready>) -> Option<Left> {
+    let storage = shared.upgrade().map(|shared| shared.storage.clone())?;
+    let new: Vec<NewChunk> = chunks.iter().filter_map(|ready| ready.new.clone()).collect();
+    let mut outcomes = storage.put(tenant, &new).await.into_iter();
+    let (mut stored, mut left, mut first) = (Vec::new(), Vec::new(), None);
+    for ready in chunks {
+        match ready.new.as_ref().and_then(|_| outcomes.next()) {
+            Some(Err(error)) => {
+                left.push(ready);
+                first.get_or_insert(error);
+            }
+            _ => stored.push(ready),
+        }
+    }
+    shared.upgrade()?.stored(&stored);
+    first.map(|error| Left { chunks: left, error })
+}
+
+/// Stores what is left, again and again until nothing is.
+async fn store_late<F: Fs>(shared: Weak<Shared<F>>, tenant: Arc<str>, mut left: Left) {
     let mut backoff = Duration::from_millis(100);
     loop {
-        let Some(storage) = shared.upgrade().map(|shared| shared.storage.clone()) else { return false };
-        let Err(error) = storage.put(tenant, chunks).await else { return true };
-        let wait = match &error {
+        let wait = match &left.error {
             StorageError::Open { retry_after } => (*retry_after).max(Duration::from_millis(10)),
             _ => backoff,
         };
-        let cause = anyhow::Error::new(error);
-        tracing::warn!(tenant, chunks = chunks.len(), error = %format_args!("{cause:#}"), "chunks not stored yet");
-        drop(storage);
+        let cause = anyhow::Error::new(left.error);
+        tracing::warn!(%tenant, chunks = left.chunks.len(), error = %format_args!("{cause:#}"), "chunks not stored yet");
         tokio::time::sleep(wait).await;
         backoff = (backoff * 2).min(MAX_BACKOFF);
+        match store(&shared, &tenant, left.chunks).await {
+            Some(more) => left = more,
+            None => return,
+        }
     }
 }
 
@@ -183,22 +244,22 @@ impl<F: Fs> Shared<F> {
         self.memory.change(closed.memory);
         let queued = self.queued.fetch_add(1, Ordering::AcqRel) + 1;
         metrics::gauge!("forebay_ingester_flush_queue_length").set(queued as f64);
-        let sent = self.tickets.send(Ticket { stream: Arc::clone(stream), closed });
-        debug_assert!(sent.is_ok(), "the writer outlives the ingester");
+        // Whoever writes is gone only after a panic; then the chunk stays in memory, and its lines in the log.
+        let _ = self.tickets.send(Ticket { stream: Arc::clone(stream), closed });
     }
 
-    fn stored(&self, new: &[NewChunk], done: &[Done]) {
-        for chunk in new {
+    fn stored(&self, chunks: &[Ready]) {
+        for chunk in chunks.iter().filter_map(|ready| ready.new.as_ref()) {
             metrics::counter!("forebay_chunk_raw_bytes_total").increment(chunk.chunk.raw_bytes);
             metrics::counter!("forebay_chunk_stored_bytes_total").increment(chunk.chunk.stored_bytes);
             tracing::debug!(key = chunk.chunk.key, entries = chunk.chunk.entries, "chunk stored");
         }
-        for Done { stream, leaving, reason } in done {
+        for Ready { done: Done { stream, leaving, reason }, .. } in chunks {
             metrics::counter!("forebay_chunks_flushed_total", "reason" => reason.as_str()).increment(1);
             self.memory.change(stream.forget(leaving));
             tracing::trace!(stream = %stream.labels, reason = reason.as_str(), "left memory");
         }
-        let queued = self.queued.fetch_sub(done.len(), Ordering::AcqRel) - done.len();
+        let queued = self.queued.fetch_sub(chunks.len(), Ordering::AcqRel) - chunks.len();
         metrics::gauge!("forebay_ingester_flush_queue_length").set(queued as f64);
         self.flushed.notify_waiters();
     }
@@ -235,3 +296,6 @@ impl<F: Fs> Shared<F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use forebay_tenant::Limits;
 use forebay_wal::fs::sim::{Fault, SimFs};
 use forebay_wal::{Time, Wal};
 use futures_util::StreamExt;
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
 use super::*;
@@ -15,9 +16,13 @@ use crate::pipeline::ingester_options;
 use crate::record::Writer;
 
 async fn ingester(disk: SimFs) -> Ingester<SimFs> {
+    ingester_on(log(disk)).await
+}
+
+pub(super) fn log(disk: SimFs) -> AsyncWal<SimFs> {
     let (log, committer) = AsyncWal::unstarted(wal(disk));
     tokio::spawn(committer.run_async());
-    ingester_on(log).await
+    log
 }
 
 fn wal(disk: SimFs) -> Wal<SimFs> {
@@ -27,16 +32,28 @@ fn wal(disk: SimFs) -> Wal<SimFs> {
 }
 
 async fn ingester_on(log: AsyncWal<SimFs>) -> Ingester<SimFs> {
+    ingester_in(log, Arc::new(InMemory::new()), Arc::default()).await
+}
+
+pub(super) async fn ingester_in(
+    log: AsyncWal<SimFs>,
+    objects: Arc<dyn ObjectStore>,
+    index: Arc<MemoryIndex>,
+) -> Ingester<SimFs> {
     let puts = Breaker::with_clock(forebay_circuit::Options::default(), monotonic_ns as fn() -> u64).unwrap();
-    let storage = Storage::new(Arc::new(InMemory::new()), Arc::new(MemoryIndex::default()), puts);
+    let storage = Storage::new(objects, index, puts);
     let overrides = Arc::new(Overrides::new(Limits::default()));
     let options = ingester_options(&Config::default()).unwrap();
     Ingester::start(log, storage, overrides, Clock::simulated(1), options).await.unwrap()
 }
 
 fn record(line: &str) -> Bytes {
-    let mut writer = Writer::new("t", line.len());
-    writer.begin(&[("app", "a")]);
+    record_of("t", "a", line)
+}
+
+pub(super) fn record_of(tenant: &str, app: &str, line: &str) -> Bytes {
+    let mut writer = Writer::new(tenant, line.len());
+    writer.begin(&[("app", app)]);
     writer.entry(1, [line.as_bytes(), b""], &[]);
     writer.end();
     writer.finish().select(&[0])

@@ -98,11 +98,16 @@ fn chunk(key: &str) -> NewChunk {
     NewChunk { chunk, object: Bytes::from_static(b"x") }
 }
 
+/// What became of the first of `chunks` that is not stored.
+async fn put(storage: &Storage, chunks: &[NewChunk]) -> Result<(), StorageError> {
+    storage.put("t", chunks).await.into_iter().collect()
+}
+
 /// The state of the breaker after so many puts that fail with `error`.
 async fn after(puts: usize, error: fn() -> Error) -> State {
     let storage = storage(puts, error);
     for _ in 0..puts {
-        let error = storage.put("t", &[chunk("k")]).await.unwrap_err();
+        let error = put(&storage, &[chunk("k")]).await.unwrap_err();
         assert!(matches!(error, StorageError::Object { .. }), "{error}");
     }
     storage.puts.state()
@@ -124,13 +129,19 @@ async fn a_store_that_asks_for_time_gets_it_and_one_that_fails_gets_the_usual() 
 async fn a_store_that_works_again_gets_all_however_many_chunks_wait_for_it() {
     let storage = storage(5, no_route);
     let chunks: Vec<NewChunk> = (0..20).map(|n| chunk(&format!("k{n}"))).collect();
-    let failed = storage.put("t", &chunks).await.unwrap_err();
+    let failed = put(&storage, &chunks).await.unwrap_err();
     assert!(matches!(failed, StorageError::Object { .. }), "{failed}");
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let only_some = storage.put("t", &chunks).await.unwrap_err();
+    let (stored, refused): (Vec<_>, Vec<_>) =
+        storage.put("t", &chunks).await.into_iter().enumerate().partition(|(_, put)| put.is_ok());
+    let only_some = refused.into_iter().next().unwrap().1.unwrap_err();
     assert!(matches!(only_some, StorageError::Open { .. }), "{only_some}");
     assert_eq!(storage.puts.state(), State::Closed);
-    storage.put("t", &chunks).await.unwrap();
+    let keys: Vec<String> = chunks.iter().map(|new| new.chunk.key.clone()).collect();
+    let known = storage.index.contains("t", &keys).await.unwrap();
+    let found: Vec<usize> = (0..).zip(known).filter(|(_, known)| *known).map(|(number, _)| number).collect();
+    assert_eq!(found, stored.into_iter().map(|(number, _)| number).collect::<Vec<_>>(), "those are found");
+    put(&storage, &chunks).await.unwrap();
 }
 
 #[tokio::test]
