@@ -25,6 +25,7 @@ use forebay_tracing_ctx::TraceServerLayer;
 use forebay_wal::fs::StdFs;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::background::Background;
 use crate::client::IngesterClient;
 use crate::compactor::Compactor;
 use crate::config::Config;
@@ -67,6 +68,8 @@ pub struct Parts {
     pub children: Children,
     /// Who follows lines as they come.
     pub tails: Tails,
+    /// Whether what is to work as long as the process does still works.
+    pub background: Background,
     /// Whether the process takes requests.
     pub ready: Arc<std::sync::atomic::AtomicBool>,
 }

@@ -32,6 +32,7 @@ use forebay_wal::{AppendError, Lsn, Reject};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc};
 
+use crate::background::Background;
 use crate::record::{Record, RecordError};
 use crate::storage::Storage;
 use crate::wire::{Health, Pushed, Refused};
@@ -176,6 +177,7 @@ struct Shared<F: Fs> {
     tickets: mpsc::UnboundedSender<Ticket>,
     listeners: Arc<Listeners>,
     queued: AtomicUsize,
+    background: Background,
     shown_streams: crate::metrics::Streams,
     shown_log: crate::metrics::Log,
 }
@@ -215,14 +217,16 @@ impl<F: Fs> Ingester<F> {
             tickets,
             listeners: Arc::default(),
             queued: AtomicUsize::new(0),
+            background: Background::default(),
             shown_streams: crate::metrics::Streams::default(),
             shown_log: crate::metrics::Log::default(),
         });
-        tokio::spawn(flush::encode_blocks(Arc::downgrade(&shared), pending, parallelism));
-        tokio::spawn(flush::write_chunks(Arc::downgrade(&shared), queue));
+        let (background, weak) = (shared.background.clone(), || Arc::downgrade(&shared));
+        background.spawn("encode_blocks", flush::encode_blocks(weak(), pending, parallelism));
+        background.spawn("write_chunks", flush::write_chunks(weak(), queue));
         let ingester = Self { shared };
         ingester.replay().await?;
-        tokio::spawn(due::watch(Arc::downgrade(&ingester.shared)));
+        background.spawn("watch_memory", due::watch(Arc::downgrade(&ingester.shared)));
         Ok(ingester)
     }
 
@@ -261,8 +265,13 @@ impl<F: Fs> Ingester<F> {
             streams: shared.tenants.len() as u64,
             memory_bytes: shared.memory.bytes() as u64,
             wal_bytes: shared.log.wal().usage().log_bytes,
-            failure: self.log_failure().unwrap_or_default(),
+            failure: self.failure().unwrap_or_default(),
         }
+    }
+
+    /// Why it has to be started anew, if that is so: it takes nothing any more, or stores nothing.
+    pub fn failure(&self) -> Option<String> {
+        self.log_failure().or_else(|| self.shared.background.failure().map(str::to_owned))
     }
 
     /// Why the log takes nothing any more until it is opened again, if that is so.

@@ -29,6 +29,7 @@
 //! A process has the parts its configuration names: [`pipeline::start`] puts them together, [`supervisor`] starts
 //! ingesters as processes of their own. Each promise stands at the top of the module that keeps it.
 
+pub mod background;
 pub mod client;
 pub mod compactor;
 pub mod config;

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 
+use crate::background::Background;
 use crate::client::IngesterClient;
 use crate::compactor::Compactor;
 use crate::config::{self, Config, Target};
@@ -52,8 +53,8 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 const HEAR_PATIENCE: Duration = Duration::from_secs(10);
 /// Connections to the gRPC port that may wait to be accepted.
 const BACKLOG: u32 = 1024;
-/// How often the log is looked at.
-const LOG_CHECK: Duration = Duration::from_secs(1);
+/// How often it is looked whether the ingester can go on.
+const FAILURE_CHECK: Duration = Duration::from_secs(1);
 
 /// Where the other parts are, for a process that does not have them all.
 #[derive(Debug, Clone, Default)]
@@ -101,13 +102,14 @@ pub async fn start(
     make_dir(&dir)?;
 
     let overrides = Arc::new(Overrides::new(config.limits_config.clone()));
-    let mut tasks = Vec::new();
+    let (background, mut tasks) = (Background::default(), Vec::new());
     if let Some(recorder) = metrics.clone() {
-        tasks.push(tokio::spawn(crate::metrics::upkeep_forever(recorder)));
+        tasks.push(background.spawn("metrics", crate::metrics::upkeep_forever(recorder)));
     }
     if let Some(file) = config.runtime_config.file.clone() {
         reload(&overrides, &file).with_context(|| format!("runtime configuration {}", file.display()))?;
-        tasks.push(tokio::spawn(watch_overrides(Arc::clone(&overrides), file, config.runtime_config.period)));
+        let watched = watch_overrides(Arc::clone(&overrides), file, config.runtime_config.period);
+        tasks.push(background.spawn("runtime_config", watched));
     }
 
     let index: Arc<dyn Index> = match &neighbours.index {
@@ -172,11 +174,12 @@ pub async fn start(
         let told = ingester.clone();
         // One is enough where there are many; an ingester that is a process of its own leaves it to those who send.
         let shows = has(Target::Distributor) || has(Target::Querier);
-        tasks.push(tokio::spawn(show_forever(cluster.clone(), shows, move |ring| {
+        let shown = show_forever(cluster.clone(), shows, move |ring| {
             if let Some(ingester) = &told {
                 ingester.set_ring(ring);
             }
-        })));
+        });
+        tasks.push(background.spawn("ring", shown));
     }
     let compactor = if has(Target::Compactor) {
         let state = RedbState::open(dir.join("retention.redb")).context("retention state")?;
@@ -188,7 +191,7 @@ pub async fn start(
             compactor_options(&config),
         );
         sync_dir(&dir)?;
-        tasks.push(tokio::spawn(compactor.clone().run()));
+        tasks.push(background.spawn("compactor", compactor.clone().run()));
         Some(compactor)
     } else {
         None
@@ -210,7 +213,7 @@ pub async fn start(
     // Only now that it can be called.
     if let (Some(life), Some(ingester)) = (&life, &ingester) {
         life.recovered(ingester.clone());
-        tasks.push(tokio::spawn(life.clone().mind_log()));
+        tasks.push(background.spawn("log", life.clone().mind_log()));
     }
     let caretaker = cluster.as_ref().map(|cluster| cluster.care(life.as_ref().map(Life::driver)));
     let parts = Parts {
@@ -226,6 +229,7 @@ pub async fn start(
         metrics,
         children: neighbours.children.unwrap_or_default(),
         tails: http::Tails::default(),
+        background,
         ready: Arc::new(AtomicBool::new(true)),
         config,
     };
@@ -283,13 +287,13 @@ impl Running {
         }
     }
 
-    /// Ends when the log of the ingester in this process fails, and says why; it has to be opened again then.
-    pub async fn log_failed(&self) -> String {
+    /// Ends when the ingester in this process has to be started anew, and says why.
+    pub async fn failed(&self) -> String {
         loop {
-            if let Some(failure) = self.ingester.as_ref().and_then(Ingester::log_failure) {
+            if let Some(failure) = self.ingester.as_ref().and_then(Ingester::failure) {
                 return failure;
             }
-            tokio::time::sleep(LOG_CHECK).await;
+            tokio::time::sleep(FAILURE_CHECK).await;
         }
     }
 }

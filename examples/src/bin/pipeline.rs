@@ -180,7 +180,7 @@ async fn work(arguments: &Arguments, config: &Config, running: &Running, url: &s
     let tenant = config.auth_enabled.then(|| arguments.tenant.clone());
     if arguments.child {
         // It is started again, and with that its log opened again.
-        anyhow::bail!(running.log_failed().await);
+        anyhow::bail!(running.failed().await);
     }
     if arguments.demo {
         let options = demo::Options { lines: arguments.lines, seed: arguments.seed, tenant };

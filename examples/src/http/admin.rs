@@ -28,6 +28,9 @@ pub(super) async fn ready(State(parts): Shared) -> Result<&'static str, Failure>
     if !parts.ready.load(Ordering::Acquire) {
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "starting or stopping"));
     }
+    if let Some(failure) = parts.background.failure() {
+        return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, failure));
+    }
     if let Some(own) = &parts.ingester {
         let failure = own.health().await.map_or_else(|error| error.0, |health| health.failure);
         if !failure.is_empty() {
@@ -215,4 +218,42 @@ fn failed(error: RetentionError) -> Failure {
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     Failure::new(status, format!("{:#}", anyhow::Error::new(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use forebay_agent::clock::Clock;
+    use forebay_tenant::{Limits, Overrides, Tenancy};
+
+    use super::*;
+    use crate::background::Background;
+
+    #[tokio::test]
+    async fn a_process_of_which_a_background_task_is_gone_is_not_ready() {
+        let parts = Parts {
+            config: Arc::default(),
+            overrides: Arc::new(Overrides::new(Limits::default())),
+            tenancy: Tenancy::default(),
+            clock: Clock::simulated(1),
+            cluster: None,
+            distributor: None,
+            querier: None,
+            ingester: None,
+            life: None,
+            compactor: None,
+            metrics: None,
+            children: crate::federation::Children::default(),
+            tails: super::super::Tails::default(),
+            background: Background::default(),
+            ready: Arc::new(AtomicBool::new(true)),
+        };
+        assert_eq!(ready(State(parts.clone())).await.unwrap(), "ready\n");
+        parts.background.spawn("compactor", async { panic!("nothing to compact") }).await.unwrap();
+        let failure = ready(State(parts)).await.unwrap_err();
+        assert_eq!(failure.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(failure.message, "background task compactor panicked: nothing to compact");
+    }
 }

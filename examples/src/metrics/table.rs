@@ -73,6 +73,18 @@ const REJECTED: &[&str] = &[
 /// What a query goes through.
 const STAGES: &[&str] = &["ingesters", "index_lookup", "chunk_download", "chunk_decode", "processing"];
 
+/// What works as long as its process does.
+const TASKS: &[&str] = &[
+    "encode_blocks",
+    "write_chunks",
+    "watch_memory",
+    "metrics",
+    "runtime_config",
+    "ring",
+    "compactor",
+    "log",
+];
+
 /// All of them. A tenant is itself, or `other` where there are more than
 /// [`MOST_TENANTS`](super::tenants::MOST_TENANTS).
 #[rustfmt::skip]
@@ -142,5 +154,7 @@ pub const TABLE: &[Metric] = &[
     gauge("forebay_wal_recovered_records", "Records that it found."),
     gauge("forebay_wal_torn_bytes", "Bytes that it cut off the end."),
     gauge("forebay_wal_lost_records", "Records that were durable and that it found lost."),
+    counter("forebay_background_panics_total", "Tasks gone until their process is started anew.")
+        .by(&[("task", TASKS)]),
     gauge("forebay_wal_poisoned", "1 where a failure has ended all writing until the log is opened again."),
 ];

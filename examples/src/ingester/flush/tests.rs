@@ -129,3 +129,19 @@ async fn a_chunk_that_cannot_be_stored_holds_up_no_other_and_is_stored_once_it_c
     let distinct: std::collections::BTreeSet<_> = others.iter().collect();
     assert_eq!((others.len(), distinct.len()), (3, 3), "each was written once: {puts:?}");
 }
+
+/// Nothing was stored any more, and nobody knew.
+#[tokio::test(start_paused = true)]
+async fn an_ingester_that_stores_nothing_any_more_says_so() {
+    let (ingester, _) = ingester(|_| panic!("as a store with a fault does")).await;
+    ingester.push(record_of("a", "x", "line")).await.unwrap();
+    assert_eq!(ingester.health().failure, "");
+    let flushing = ingester.clone();
+    let flushing = tokio::spawn(async move { flushing.flush().await });
+    until("it says so", || async { !ingester.health().failure.is_empty() }).await;
+    let told = "background task write_chunks panicked: as a store with a fault does";
+    assert_eq!(ingester.health().failure, told);
+    ingester.push(record_of("a", "x", "another")).await.unwrap();
+    ingester.shared.close_all(FlushReason::Forced);
+    flushing.abort();
+}
