@@ -30,7 +30,7 @@ use forebay_wal::aio::AsyncWal;
 use forebay_wal::fs::Fs;
 use forebay_wal::{AppendError, Lsn, Reject};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc};
 
 use crate::background::Background;
 use crate::record::{Record, RecordError};
@@ -47,6 +47,8 @@ use tenants::Tenants;
 
 /// Bytes of records that are read from the log before they are put into memory.
 const REPLAY_BYTES: usize = 8 << 20;
+/// Bytes that a record counts for at least on its way into the log, where it takes some beside its own.
+const ROOM_UNIT: u32 = 1 << 10;
 /// What an ingester asks for whose memory, log or disk is full: it takes that long at least to store chunks.
 const RESPITE: Duration = Duration::from_secs(1);
 
@@ -67,6 +69,10 @@ pub struct Options {
     pub replication_factor: usize,
     /// Chunks written at the same time.
     pub flush_parallelism: usize,
+    /// Bytes of records on their way into the log; others wait their turn. Less than what the log itself refuses.
+    pub log_room: u32,
+    /// How long they do.
+    pub log_patience: Duration,
 }
 
 /// Why a record was not kept. Nothing of it was, where the variant does not say otherwise.
@@ -170,6 +176,8 @@ struct Shared<F: Fs> {
     memory: Arc<Account>,
     /// Where the log stood when records that are not in memory yet were begun.
     applying: Mutex<BTreeMap<u64, usize>>,
+    /// What is left of [`Options::log_room`], in [`ROOM_UNIT`]s.
+    room: Semaphore,
     closed: AtomicBool,
     wake: Notify,
     flushed: Notify,
@@ -196,6 +204,7 @@ impl<F: Fs> Ingester<F> {
         options: Options,
     ) -> anyhow::Result<Self> {
         let parallelism = options.flush_parallelism;
+        let room = Semaphore::new((options.log_room / ROOM_UNIT) as usize);
         let (blocks, pending) = mpsc::unbounded_channel();
         let (tickets, queue) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
@@ -210,6 +219,7 @@ impl<F: Fs> Ingester<F> {
             owners_asked_ns: AtomicU64::new(0),
             memory: Arc::default(),
             applying: Mutex::default(),
+            room,
             closed: AtomicBool::new(false),
             wake: Notify::new(),
             flushed: Notify::new(),
@@ -327,6 +337,7 @@ impl<F: Fs> Ingester<F> {
 
 impl<F: Fs> Shared<F> {
     async fn keep(self: Arc<Self>, record: Record) -> Result<Pushed, PushError> {
+        let room = self.room(record.bytes().len()).await?;
         let applying = Applying::begin(&self);
         self.admit(&applying)?;
         let limits = self.overrides.load().limits(record.tenant()).clone();
@@ -354,12 +365,26 @@ impl<F: Fs> Shared<F> {
             record.retain(&keep)
         };
         let lsn = self.log.append(bytes).await?;
+        drop(room);
         self.apply(&record, &opened.streams, lsn);
         drop(applying);
         let (instance, tenant) = (&self.options.instance, record.tenant());
         let (streams, refused) = (opened.streams.len(), pushed.refused.len());
         tracing::debug!(instance, tenant, lsn = lsn.0, streams, refused, "record kept");
         Ok(pushed)
+    }
+
+    /// Room for a record on its way into the log. Who comes first has it first, so that a large one is not passed by
+    /// small ones for ever.
+    async fn room(&self, bytes: usize) -> Result<SemaphorePermit<'_>, PushError> {
+        let (room, wait) = (self.options.log_room / ROOM_UNIT, self.options.log_patience);
+        // One that is larger than all the room has it for itself.
+        let units = u32::try_from(bytes).unwrap_or(u32::MAX).div_ceil(ROOM_UNIT).clamp(1, room.max(1));
+        let acquired = tokio::time::timeout(wait, self.room.acquire_many(units)).await;
+        acquired.ok().and_then(Result::ok).ok_or_else(|| PushError::Busy {
+            reason: format!("no room on the way into the log within {wait:?}"),
+            retry_after: Some(Duration::ZERO),
+        })
     }
 
     /// Says why a record was not kept. One that is to come again later is no failure of anybody.

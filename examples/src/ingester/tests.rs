@@ -43,7 +43,8 @@ pub(super) async fn ingester_in(
     let puts = Breaker::with_clock(forebay_circuit::Options::default(), monotonic_ns as fn() -> u64).unwrap();
     let storage = Storage::new(objects, index, puts);
     let overrides = Arc::new(Overrides::new(Limits::default()));
-    let options = ingester_options(&Config::default()).unwrap();
+    // Less than what the log has under way by default.
+    let options = Options { log_room: 12 << 20, ..ingester_options(&Config::default()).unwrap() };
     Ingester::start(log, storage, overrides, Clock::simulated(1), options).await.unwrap()
 }
 
@@ -93,6 +94,30 @@ async fn an_ingester_whose_log_failed_says_so() {
     let failure = ingester.health().failure;
     assert!(failure.starts_with("log refuses writes since "), "{failure}");
     assert!(matches!(ingester.push(record("refused")).await, Err(PushError::Unavailable { .. })));
+}
+
+/// What came while a few large records were on their way was sent away, to come back a second later.
+#[tokio::test(start_paused = true)]
+async fn records_wait_for_their_turn_while_the_log_is_busy_but_not_for_ever() {
+    let (log, committer) = AsyncWal::unstarted(wal(SimFs::new(1)));
+    let ingester = ingester_on(log).await;
+    let (large, patience) = ("x".repeat(4 << 20), ingester.shared.options.log_patience);
+    let push = |number: u32| {
+        let (ingester, record) = (ingester.clone(), record(&format!("{number}{large}")));
+        tokio::spawn(async move { ingester.push(record).await })
+    };
+    let early: Vec<_> = (0..4).map(push).collect();
+    tokio::time::sleep(patience / 2).await;
+    let late: Vec<_> = (4..6).map(push).collect();
+    tokio::time::sleep(patience / 4 * 3).await;
+    let refused = early.iter().filter(|push| push.is_finished()).count();
+    tokio::spawn(committer.run_async());
+    let mut outcomes = futures_util::future::join_all(early.into_iter().chain(late)).await.into_iter();
+    let early: Vec<_> = outcomes.by_ref().take(4).map(Result::unwrap).collect();
+    assert_eq!((refused, early.iter().filter(|push| push.is_ok()).count()), (2, 2), "{early:?}");
+    let busy = |push: &Result<_, _>| matches!(push, Err(PushError::Busy { retry_after, .. }) if *retry_after == Some(Duration::ZERO));
+    assert_eq!(early.iter().filter(|push| busy(push)).count(), 2, "{early:?}");
+    assert!(outcomes.all(|push| push.unwrap().is_ok()), "these still waited when the log went on");
 }
 
 /// A log whose numbers are used up was called busy, for ever, in a line that nobody sees.

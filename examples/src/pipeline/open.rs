@@ -16,8 +16,10 @@ use crate::config::Config;
 use crate::data_dir;
 use crate::offload::offload;
 
-/// Bytes of records that may wait for a sync: a dozen of the largest, so that what comes all at once is not sent back.
-const WAL_INFLIGHT_BYTES: u64 = 64 << 20;
+use super::options::LOG_ROOM;
+
+/// Bytes that may wait for a sync: what the ingester lets in, and what the log counts beside the bytes of each record.
+const WAL_INFLIGHT_BYTES: u64 = LOG_ROOM as u64 / 3 * 4;
 /// How long a log that somebody has open is waited for, and how often it is looked at.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 const LOCK_CHECK: Duration = Duration::from_millis(50);

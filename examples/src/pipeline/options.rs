@@ -18,6 +18,9 @@ pub(crate) const MAX_OPEN: Duration = Duration::from_secs(5);
 /// Sections of a record; small beside what may wait for a sync in a log, so that large pushes leave room for others.
 const RECORD_BYTES: usize = 4 << 20;
 
+/// Bytes of records on their way into an ingester's log: a dozen of the largest.
+pub(super) const LOG_ROOM: u32 = 48 << 20;
+
 /// The options of an ingester under `config`.
 ///
 /// # Errors
@@ -54,6 +57,9 @@ pub fn ingester_options(config: &Config) -> anyhow::Result<ingester::Options> {
         },
         replication_factor: config.common.replication_factor.into(),
         flush_parallelism: settings.concurrent_flushes,
+        log_room: LOG_ROOM,
+        // The distributor must hear of it before it gives up.
+        log_patience: config.distributor.push_timeout / 2,
     })
 }
 
