@@ -46,6 +46,7 @@ pub mod logql;
 pub mod members;
 pub mod memory;
 pub mod metrics;
+pub mod objects;
 pub mod offload;
 pub mod pipeline;
 pub mod push;

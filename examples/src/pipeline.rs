@@ -17,7 +17,6 @@ use forebay_ring::lifecycle::Caretaker;
 use forebay_tenant::{Overrides, Tenancy};
 use forebay_wal::fs::StdFs;
 use metrics_exporter_prometheus::PrometheusHandle;
-use object_store::local::LocalFileSystem;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -32,6 +31,7 @@ use crate::federation::Children;
 use crate::http::{self, Parts};
 use crate::index::{Index, RedbIndex};
 use crate::ingester::Ingester;
+use crate::objects::Directory;
 use crate::query::Querier;
 use crate::ring::{self, Cluster, Life, show_forever};
 use crate::rpc::{RemoteIndex, index_server, ingester_server, server};
@@ -125,7 +125,7 @@ pub async fn start(
     };
     let objects = dir.join("objects");
     make_dir(&objects)?;
-    let objects = LocalFileSystem::new_with_prefix(&objects).context("object store")?.with_fsync(true);
+    let objects = Directory::open(&objects).context("object store")?;
     let circuit = forebay_circuit::Options::default();
     let puts = Breaker::with_observer(circuit, monotonic_ns as fn() -> u64, |t| {
         crate::metrics::breaker("objects", t)
