@@ -40,6 +40,9 @@ pub struct Mark {
     pub offset: u64,
     /// They end within a line that was too long.
     pub within: bool,
+    /// CRC-32C of them, where it is known.
+    #[serde(default)]
+    pub sum: Option<u32>,
 }
 
 /// Bytes of a file that were read at once: whole events, unless `within` says that it starts inside of a line.
@@ -53,6 +56,9 @@ pub struct Piece {
     pub to: u64,
     /// It starts inside of a line that was too long.
     pub within: bool,
+    /// CRC-32C of the bytes before it, where that is known.
+    #[serde(default)]
+    pub sum: Option<u32>,
     /// When it was read, nanoseconds since 1970.
     pub read_ns: i64,
 }
@@ -187,9 +193,15 @@ mod tests {
 
     fn state(offset: u64) -> State {
         let key = Key { device: 1, inode: u64::MAX };
-        let mark =
-            Mark { stream: "/a \"b\"".to_owned(), key, head: Head::of(b"x"), offset, within: offset == 1 };
-        let piece = Piece { key, from: offset, to: offset + 9, within: false, read_ns: i64::MIN };
+        let mark = Mark {
+            stream: "/a \"b\"".to_owned(),
+            key,
+            head: Head::of(b"x"),
+            offset,
+            within: offset == 1,
+            sum: Some(7),
+        };
+        let piece = Piece { key, from: offset, to: offset + 9, within: false, sum: None, read_ns: i64::MIN };
         let mut times = Times::default();
         times.said(7);
         let streams = [("/a \"b\"".to_owned(), times)].into();

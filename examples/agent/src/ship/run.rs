@@ -191,6 +191,7 @@ impl<F: Fs, P: Pace> Agent<F, P> {
 
     fn fill(&mut self, load: &mut Load) -> Result<(), ShipError> {
         let now_ns = self.pace.now_ns();
+        self.watch.tails.settled(load.bytes == 0);
         self.watch.scan(now_ns)?;
         self.reading.wall_ns = self.pace.wall_ns();
         let before = load.bytes;
@@ -237,7 +238,8 @@ impl<F: Fs, P: Pace> Agent<F, P> {
             };
             // Of no file: it cannot be read again.
             let key = Key { device: 0, inode: 0 };
-            let piece = Piece { key, from: 0, to: 0, within: input.within, read_ns: self.reading.wall_ns };
+            let piece =
+                Piece { key, from: 0, to: 0, within: input.within, sum: None, read_ns: self.reading.wall_ns };
             let pieces = load.pieces.len();
             let times = &mut self.input_times;
             let cut = load.take(&mut self.reading, STANDARD_INPUT, times, &input.bytes, piece, end);

@@ -2,9 +2,10 @@
 //!
 //! F1: a file is known by its number and how it begins, so renaming it repeats and loses nothing. F2: a file that was
 //! rotated away is read beside the one that took its name, until it is gone and quiet, or quiet for long (`gone`). F3: one that
-//! was truncated or written anew is read from its start. F4: what was read is whole events ([`Piece`]), and a piece read
+//! was truncated or written anew is read from its start, and a copy that it left from where it was read (`copies`). F4: what was read is whole events ([`Piece`]), and a piece read
 //! again gives the same lines at the same times as long as the file has the bytes.
 
+mod copies;
 mod gone;
 mod resume;
 
@@ -20,6 +21,8 @@ use super::joiner::End;
 use super::load::{Load, Reading};
 use super::positions::{Mark, Piece, State};
 use super::times::Times;
+
+use copies::{Copies, Origin};
 
 /// Bytes read from a file at a time, at least.
 const READ_BYTES: usize = 256 << 10;
@@ -43,6 +46,7 @@ pub struct Tails {
     told: BTreeSet<PathBuf>,
     /// Files that were something else when they were left.
     rewritten: BTreeSet<Key>,
+    copies: Copies,
     /// The numbers that files have since the restart.
     moved: BTreeMap<Key, Key>,
     swept_ns: u64,
@@ -55,6 +59,8 @@ struct Tail {
     head: Head,
     offset: u64,
     within: bool,
+    /// CRC-32C of all that was read, where it is known.
+    sum: Option<u32>,
     len: u64,
     modified: [i64; 4],
     changed_ns: u64,
@@ -70,9 +76,36 @@ struct Tail {
 }
 
 impl Tail {
+    /// A file that is read from `mark` on.
+    fn new(mark: Mark, file: File, seen: Seen, now_ns: u64) -> Self {
+        let Mark { stream, head, offset, within, sum, .. } = mark;
+        Self {
+            stream,
+            head,
+            offset,
+            within,
+            sum,
+            len: seen.len,
+            modified: seen.modified,
+            changed_ns: now_ns,
+            lost_ns: None,
+            unlinked: false,
+            over: false,
+            wanted: true,
+            file: Some(file),
+        }
+    }
+
     fn mark(&self, key: Key) -> Mark {
-        let Self { head, offset, within, .. } = *self;
-        Mark { stream: self.stream.clone(), key, head, offset, within }
+        let Self { head, offset, within, sum, .. } = *self;
+        Mark { stream: self.stream.clone(), key, head, offset, within, sum }
+    }
+
+    /// Goes on behind `bytes`, which are settled with the batch they are in.
+    fn pass(&mut self, bytes: &[u8], within: bool) {
+        self.offset += bytes.len() as u64;
+        self.sum = self.sum.map(|sum| crc32c::crc32c_append(sum, bytes));
+        self.within = within;
     }
 
     /// Whether nothing happened since it was `seen`.
@@ -118,9 +151,15 @@ impl Tails {
             opened: 0,
             told: BTreeSet::new(),
             rewritten: BTreeSet::new(),
+            copies: Copies::default(),
             moved: BTreeMap::new(),
             swept_ns: 0,
         }
+    }
+
+    /// Says whether all that was read is settled: copies of truncated files are taken in only then.
+    pub fn settled(&mut self, all: bool) {
+        self.copies.wait = !all;
     }
 
     /// Takes the files of these names in, those that are not known yet from their start.
@@ -176,7 +215,12 @@ impl Tails {
             }
             // One after the other: they need not all be open at once, but they have to be there.
             None if !self.follow => self.waiting.push_back(path.to_owned()),
-            _ => self.open_new(path.to_string_lossy().into_owned(), file, seen, now_ns)?,
+            None => match self.origin(path, &file, seen, now_ns)? {
+                Origin::Own => self.open_new(path.to_string_lossy().into_owned(), file, seen, now_ns)?,
+                Origin::Copy(mark) => self.open_copy(mark, file, seen, now_ns),
+                Origin::Doubtful => {}
+            },
+            Some(_) => self.open_new(path.to_string_lossy().into_owned(), file, seen, now_ns)?,
         }
         Ok(seen.key)
     }
@@ -185,21 +229,8 @@ impl Tails {
         let head = disk::head(&file, u64::MAX)?;
         self.opened += 1;
         tracing::debug!(file = stream, bytes = seen.len, "reading a file");
-        let tail = Tail {
-            stream,
-            head,
-            offset: 0,
-            within: false,
-            len: seen.len,
-            modified: seen.modified,
-            changed_ns: now_ns,
-            lost_ns: None,
-            unlinked: false,
-            over: false,
-            wanted: true,
-            file: Some(file),
-        };
-        self.files.insert(seen.key, tail);
+        let mark = Mark { stream, key: seen.key, head, offset: 0, within: false, sum: Some(0) };
+        self.files.insert(seen.key, Tail::new(mark, file, seen, now_ns));
         Ok(())
     }
 
@@ -236,7 +267,8 @@ impl Tails {
                 bytes = seen.len,
                 "file was truncated, read from its start"
             );
-            (tail.offset, tail.within) = (0, false);
+            self.copies.expect(tail.mark(key));
+            (tail.offset, tail.within, tail.sum) = (0, false, Some(0));
         }
         if seen.len != tail.len || verdict == Verdict::Rewritten {
             (tail.changed_ns, tail.over) = (now_ns, false);
@@ -320,12 +352,17 @@ impl Tails {
             (true, true) if quiet_ns >= DUE_AFTER_NS => End::Due,
             (true, true) => End::Open,
         };
-        let piece =
-            Piece { key, from: tail.offset, to: tail.offset, within: tail.within, read_ns: reading.wall_ns };
+        let piece = Piece {
+            key,
+            from: tail.offset,
+            to: tail.offset,
+            within: tail.within,
+            sum: tail.sum,
+            read_ns: reading.wall_ns,
+        };
         let times = self.times.entry(tail.stream.clone()).or_default();
         let cut = load.take(reading, &tail.stream, times, &buffer[..read], piece, end);
-        tail.offset += cut.consumed as u64;
-        tail.within = cut.within;
+        tail.pass(&buffer[..cut.consumed], cut.within);
         if end == End::Closed && cut.consumed == read {
             match self.follow {
                 true => tail.over = true,

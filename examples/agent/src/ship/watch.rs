@@ -53,8 +53,10 @@ impl Watch {
         self.tails.scan(&found.files, now_ns).map_err(unreadable)
     }
 
-    /// Opens what came and looks at what is open, so that nothing is rotated away unseen. Reads nothing.
+    /// Opens what came and looks at what is open, so that nothing is rotated away unseen while a batch is under way.
+    /// Reads nothing.
     pub(super) fn keep_up(&mut self, now_ns: u64) {
+        self.tails.settled(false);
         if let Err(error) = self.scan(now_ns) {
             tracing::warn!(%error, "files cannot be looked for");
         }

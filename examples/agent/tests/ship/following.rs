@@ -143,6 +143,34 @@ async fn a_directory_is_followed_with_the_files_that_come_and_without_the_agents
     assert!(positions.exists());
 }
 
+/// Each line came twice, once as a line of the copy.
+#[tokio::test]
+async fn a_directory_whose_logs_are_copied_and_truncated_is_shipped_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.log");
+    let server = Server::scripted(&[]).await;
+    let options = Options { follow: true, ..options(&server.url, &[dir.path()]) };
+    let (agent, stop, _) = agent(options, &SteppedPace::default());
+    let running = tokio::spawn(agent.run());
+    for (round, lines) in [0..100, 100..200, 200..300].into_iter().enumerate() {
+        append(&path, lines.clone());
+        until(&server, lines.end - 20).await;
+        std::fs::copy(&path, dir.path().join(format!("app.log.{round}"))).unwrap();
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
+    }
+    append(&dir.path().join("last.log"), 400..401);
+    server
+        .until("the last line is there", |server| server.stored_lines().contains(&"line 400".to_owned()))
+        .await;
+    stop.stop();
+    running.await.unwrap().unwrap();
+    let mut lines = server.stored_lines();
+    lines.sort();
+    let all = lines.len();
+    lines.dedup();
+    assert_eq!((all - lines.len(), lines.len()), (0, 301));
+}
+
 /// The server is away for longer than files have their names: once, who was rotated twice was never opened.
 #[tokio::test]
 async fn what_is_rotated_twice_while_the_server_is_away_is_not_missed() {

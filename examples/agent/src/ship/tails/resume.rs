@@ -27,20 +27,16 @@ impl Tails {
                 tracing::info!(file = mark.stream, "a file that was shipped is gone");
                 continue;
             };
-            let tail = Tail {
-                stream: mark.stream.clone(),
-                head: mark.head,
-                offset: mark.offset,
-                within: mark.within,
+            let mut tail = Tail {
                 len: u64::MAX,
                 modified: [0; 4],
-                changed_ns: now_ns,
                 lost_ns: (!named).then_some(now_ns),
-                unlinked: false,
-                over: false,
                 wanted: wanted(path),
-                file: wanted(path).then_some(file),
+                ..Tail::new(mark.clone(), file, seen, now_ns)
             };
+            if !tail.wanted {
+                tail.file = None;
+            }
             self.files.insert(seen.key, tail);
             self.moved.insert(mark.key, seen.key);
             if self.look_at(seen.key, seen, now_ns) == Verdict::Rewritten {
@@ -76,8 +72,7 @@ impl Tails {
             reading.wall_ns = piece.read_ns;
             let piece = Piece { key, to: piece.from, ..*piece };
             let cut = load.take(reading, &tail.stream, times, &bytes, piece, End::Closed);
-            tail.offset += cut.consumed as u64;
-            tail.within = cut.within;
+            tail.pass(&bytes[..cut.consumed], cut.within);
         }
     }
 
@@ -86,7 +81,8 @@ impl Tails {
         let mut marks = BTreeMap::new();
         for piece in pieces {
             if let Some(tail) = self.files.get(&piece.key) {
-                let mark = Mark { offset: piece.from, within: piece.within, ..tail.mark(piece.key) };
+                let Piece { from: offset, within, sum, .. } = *piece;
+                let mark = Mark { offset, within, sum, ..tail.mark(piece.key) };
                 marks.entry(piece.key).or_insert(mark);
             }
         }

@@ -8,6 +8,8 @@ use super::super::discover::Sources;
 use super::super::joiner::Joiner;
 use super::*;
 
+mod copies;
+
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// A directory of logs and those who follow them, at a time of the test's.
@@ -52,6 +54,7 @@ impl Logs {
 
     fn load(&mut self) -> Load {
         self.reading.wall_ns = i64::try_from(self.now_ns).unwrap();
+        self.tails.settled(true);
         self.tails.scan(&self.sources.scan().files, self.now_ns).unwrap();
         self.tails.look(self.now_ns).unwrap();
         let mut load = Load::default();
