@@ -62,7 +62,9 @@ impl<F: Fs> Shared<F> {
         if let Some(idle_before_ns) = now_ns.checked_sub(idle_ns) {
             self.tenants.forget_idle(idle_before_ns);
         }
-        self.truncate().await;
+        // Not waited for longer: while the disk of the log stalls, time and memory pass on, and somebody wants to see it.
+        // The log truncates once it can.
+        let _ = tokio::time::timeout(self.options.flush_check, self.truncate()).await;
         self.show();
     }
 

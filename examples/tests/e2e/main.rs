@@ -15,6 +15,7 @@ mod clients;
 mod crash;
 mod damage;
 mod etcd;
+mod faults;
 mod formats;
 mod legacy;
 mod lines;

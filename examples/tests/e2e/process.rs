@@ -113,10 +113,15 @@ impl Process {
     }
 
     /// SIGTERM; the status it ends with.
-    pub(crate) async fn terminate(mut self) -> std::process::ExitStatus {
+    pub(crate) async fn terminate(self) -> std::process::ExitStatus {
         let pid = rustix::process::Pid::from_raw(self.pid()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it stops in time").unwrap()
+        self.ended().await
+    }
+
+    /// Waits until it is gone by itself, or by somebody else's hand.
+    pub(crate) async fn ended(mut self) -> std::process::ExitStatus {
+        tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").unwrap()
     }
 
     /// Where its gRPC port is.
