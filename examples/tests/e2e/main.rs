@@ -30,6 +30,7 @@ mod replicas;
 mod retention;
 mod ring;
 mod routes;
+mod ship;
 mod split;
 mod tail;
 mod tenants;
