@@ -142,6 +142,6 @@ async fn an_ingester_that_stores_nothing_any_more_says_so() {
     let told = "background task write_chunks panicked: as a store with a fault does";
     assert_eq!(ingester.health().failure, told);
     ingester.push(record_of("a", "x", "another")).await.unwrap();
-    ingester.shared.close_all(FlushReason::Forced);
+    ingester.shared.close_all();
     flushing.abort();
 }
