@@ -1,24 +1,27 @@
-//! The client's side: bodies made on the fly, one push under way per connection.
+//! The client's side: bodies made on the fly, one push under way per connection, flat out or at a rate.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use forebay_agent::clock::{Clock, monotonic_ns};
-use forebay_agent::http_client::HttpClient;
 use forebay_agent::loggen::Generator;
-use forebay_agent::ship::{Batch, CONTENT_TYPE, PUSH_PATH};
-use http::HeaderMap;
+use forebay_agent::ship::Batch;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::scenario::Scenario;
+use crate::scenario::Shape;
+use crate::wire::{Address, Wire};
 
 /// Bodies that are ready before a connection asks for them, so that the server does not wait for the client.
 const AHEAD: usize = 2;
+/// Bodies of so many lines or fewer are made in less time than it takes to hand one over.
+const SMALL_PUSH: u32 = 10;
+const SECOND_NS: u128 = 1_000_000_000;
 
 /// What is pushed.
 #[derive(Debug, Clone)]
@@ -27,6 +30,32 @@ pub(crate) enum Lines {
     Made(u64),
     /// Lines of files.
     Read(Arc<[Bytes]>),
+}
+
+/// When to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// After a time.
+    Time(Duration),
+    /// After so many pushes.
+    Pushes(u64),
+}
+
+/// What to push, and how fast.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) shape: Shape,
+    pub(crate) until: Until,
+    /// Lines a second of all connections; flat out where there is none.
+    pub(crate) rate: Option<u64>,
+}
+
+/// What went through so far, for those who watch.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Progress {
+    lines: Arc<AtomicU64>,
+    /// Pushes that were taken up, where there is an end to them.
+    begun: Arc<AtomicU64>,
 }
 
 /// What went through.
@@ -73,21 +102,34 @@ impl fmt::Display for Lines {
     }
 }
 
-/// Pushes for as long as it should.
+impl Progress {
+    /// Lines that went through.
+    pub(crate) fn lines(&self) -> u64 {
+        self.lines.load(Ordering::Relaxed)
+    }
+
+    /// Whether another push is to be made `elapsed_ns` after the start.
+    fn goes_on(&self, until: Until, elapsed_ns: u64) -> bool {
+        match until {
+            Until::Time(time) => u128::from(elapsed_ns) < time.as_nanos(),
+            Until::Pushes(most) => self.begun.fetch_add(1, Ordering::Relaxed) < most,
+        }
+    }
+}
+
+/// Pushes what `plan` says.
 pub(crate) async fn push(
-    client: &HttpClient,
-    scenario: Scenario,
+    to: &Address,
+    plan: Plan,
     lines: &Lines,
-    during: Duration,
+    progress: &Progress,
 ) -> anyhow::Result<Load> {
     let started_ns = monotonic_ns();
-    let until_ns = started_ns + u64::try_from(during.as_nanos()).context("seconds are bounded")?;
     let mut connections = JoinSet::new();
-    for connection in 0..scenario.connections() {
-        let (bodies, made) = mpsc::channel(AHEAD);
-        let mut writer = Writer::new(scenario, connection, lines);
-        tokio::spawn(async move { while bodies.send(writer.next_push()).await.is_ok() {} });
-        connections.spawn(run(client.unshared(), made, until_ns));
+    for connection in 0..plan.shape.connections {
+        let bodies = Bodies::new(Writer::new(plan.shape, connection, lines));
+        let connection = Connection { plan, number: connection, started_ns, progress: progress.clone() };
+        connections.spawn(connection.run(to.clone(), bodies));
     }
     let mut load = Load::default();
     while let Some(part) = connections.join_next().await {
@@ -103,25 +145,87 @@ pub(crate) async fn push(
     Ok(load)
 }
 
-async fn run(client: HttpClient, mut made: mpsc::Receiver<Push>, until_ns: u64) -> anyhow::Result<Load> {
-    let mut load = Load::default();
-    let headers = HeaderMap::new();
-    while monotonic_ns() < until_ns {
-        let push = made.recv().await.context("bodies are made as long as they are taken")?;
-        let started_ns = monotonic_ns();
-        let answer = client.post(PUSH_PATH, CONTENT_TYPE, &headers, push.body).await?;
-        let micros = (monotonic_ns() - started_ns) / 1_000;
-        if !answer.status.is_success() {
-            load.refused_pushes += 1;
-            load.first_refusal
-                .get_or_insert_with(|| format!("{}: {}", answer.status, answer.text().trim_end()));
-            continue;
+/// One of those who push at the same time.
+struct Connection {
+    plan: Plan,
+    number: u32,
+    started_ns: u64,
+    progress: Progress,
+}
+
+impl Connection {
+    async fn run(self, to: Address, mut bodies: Bodies) -> anyhow::Result<Load> {
+        let mut load = Load::default();
+        let mut wire = Wire::open(to).await?;
+        for nth in 0.. {
+            if let Some(rate) = self.plan.rate {
+                let due = due(self.plan.shape, rate, self.number, nth);
+                let due = match self.plan.until {
+                    Until::Time(time) => due.min(time),
+                    Until::Pushes(_) => due,
+                };
+                tokio::time::sleep(due.saturating_sub(self.elapsed())).await;
+            }
+            let elapsed_ns = monotonic_ns() - self.started_ns;
+            if !self.progress.goes_on(self.plan.until, elapsed_ns) {
+                break;
+            }
+            let push = bodies.next().await?;
+            let sent_ns = monotonic_ns();
+            let (status, answer) = wire.push(push.body).await?;
+            let micros = (monotonic_ns() - sent_ns) / 1_000;
+            if !status.is_success() {
+                load.refused_pushes += 1;
+                load.first_refusal.get_or_insert_with(|| {
+                    format!("{status}: {}", String::from_utf8_lossy(&answer).trim_end())
+                });
+                continue;
+            }
+            load.latencies_us.push(u32::try_from(micros).unwrap_or(u32::MAX));
+            load.lines += push.lines;
+            load.bytes += push.line_bytes;
+            self.progress.lines.fetch_add(push.lines, Ordering::Relaxed);
         }
-        load.latencies_us.push(u32::try_from(micros).unwrap_or(u32::MAX));
-        load.lines += push.lines;
-        load.bytes += push.line_bytes;
+        Ok(load)
     }
-    Ok(load)
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_nanos(monotonic_ns() - self.started_ns)
+    }
+}
+
+/// When the `nth` push of a connection is due after the start, however late the ones before it were. Those of the
+/// connections take turns.
+fn due(shape: Shape, rate: u64, connection: u32, nth: u64) -> Duration {
+    let turn = u128::from(nth) * u128::from(shape.connections) + u128::from(connection);
+    let ns = turn * u128::from(shape.push_lines) * SECOND_NS / u128::from(rate.max(1));
+    Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
+}
+
+/// Where a connection gets its bodies from.
+enum Bodies {
+    /// It makes them.
+    Made(Box<Writer>),
+    /// A task makes them ahead.
+    Ahead(mpsc::Receiver<Push>),
+}
+
+impl Bodies {
+    fn new(mut writer: Writer) -> Self {
+        if writer.push_lines <= SMALL_PUSH as usize {
+            return Self::Made(Box::new(writer));
+        }
+        let (bodies, made) = mpsc::channel(AHEAD);
+        tokio::spawn(async move { while bodies.send(writer.next_push()).await.is_ok() {} });
+        Self::Ahead(made)
+    }
+
+    async fn next(&mut self) -> anyhow::Result<Push> {
+        match self {
+            Self::Made(writer) => Ok(writer.next_push()),
+            Self::Ahead(made) => made.recv().await.context("bodies are made as long as they are taken"),
+        }
+    }
 }
 
 /// A body and what is in it.
@@ -144,32 +248,32 @@ struct Writer {
 #[derive(Debug)]
 enum Source {
     Made { generator: Box<Generator>, line: Vec<u8> },
-    Read { lines: Arc<[Bytes]>, at: usize, stream: usize, streams: usize },
+    Read { lines: Arc<[Bytes]>, at: usize, own: Vec<usize>, nth: usize },
 }
 
 impl Writer {
-    fn new(scenario: Scenario, connection: u32, lines: &Lines) -> Self {
-        let (streams, connections) = (scenario.streams(), scenario.connections());
+    fn new(shape: Shape, connection: u32, lines: &Lines) -> Self {
+        let Shape { connections, streams, push_lines } = shape;
         let mut batch = Batch::default();
         let source = match lines {
             Lines::Made(seed) => {
-                let generator = Box::new(Generator::shard(*seed, streams, connection, connections));
+                let generator = Generator::shard(*seed, streams, connection, connections).labelled();
                 for stream in 0..generator.streams() {
                     batch.add_stream(generator.labels(stream));
                 }
-                Source::Made { generator, line: Vec::new() }
+                Source::Made { generator: Box::new(generator), line: Vec::new() }
             }
             Lines::Read(lines) => {
-                for stream in (connection..streams).step_by(connections as usize) {
-                    let labels = [("job", "pushbench".to_owned()), ("stream", format!("{stream:03}"))];
-                    batch.add_stream(&labels.map(|(name, value)| (name.to_owned(), value)));
-                }
+                let stream = |number| {
+                    let labels = [("job", "pushbench".to_owned()), ("stream", format!("s{number}"))];
+                    batch.add_stream(&labels.map(|(name, value)| (name.to_owned(), value)))
+                };
+                let own = (connection..streams).step_by(connections as usize).map(stream).collect();
                 let at = lines.len() / connections as usize * connection as usize;
-                let streams = (streams / connections) as usize;
-                Source::Read { lines: Arc::clone(lines), at, stream: 0, streams }
+                Source::Read { lines: Arc::clone(lines), at, own, nth: 0 }
             }
         };
-        Self { batch, push_lines: scenario.push_lines(), last_ns: 0, source }
+        Self { batch, push_lines: push_lines as usize, last_ns: 0, source }
     }
 
     /// Lines from files go to the streams in runs, so that a push reaches as many as it has lines for.
@@ -182,13 +286,13 @@ impl Writer {
                     let stream = generator.next_line(self.last_ns, line);
                     self.batch.push(stream, self.last_ns, line);
                 }
-                Source::Read { lines, at, stream, streams } => {
+                Source::Read { lines, at, own, nth } => {
                     if left_of_run == 0 {
-                        left_of_run = self.push_lines.div_ceil(*streams);
-                        *stream = (*stream + 1) % *streams;
+                        left_of_run = self.push_lines.div_ceil(own.len());
+                        *nth = (*nth + 1) % own.len();
                     }
                     left_of_run -= 1;
-                    self.batch.push(*stream, self.last_ns, &lines[*at]);
+                    self.batch.push(own[*nth], self.last_ns, &lines[*at]);
                     *at = (*at + 1) % lines.len();
                 }
             }
@@ -201,6 +305,7 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::Scenario;
     use forebay_agent::logproto::PushRequest;
     use prost::Message;
     use std::collections::BTreeSet;
@@ -213,36 +318,63 @@ mod tests {
     #[test]
     fn connections_write_to_all_streams_and_share_none() {
         let read = Lines::Read((0..50).map(|i| Bytes::from(format!("line {i}"))).collect());
-        for (lines, scenario) in
-            [(&read, Scenario::Single), (&read, Scenario::Small), (&Lines::Made(1), Scenario::Batches)]
-        {
+        let odd = Shape { connections: 3, streams: 10, push_lines: 5 };
+        let shapes = [Scenario::Single.shape(), Scenario::Small.shape(), odd];
+        let cases = shapes.map(|shape| (&read, shape));
+        let made = [(&Lines::Made(1), Scenario::Batches.shape()), (&Lines::Made(1), odd.with_streams(1))];
+        for (lines, shape) in cases.into_iter().chain(made) {
             let mut all = BTreeSet::new();
-            for connection in 0..scenario.connections() {
-                let mut writer = Writer::new(scenario, connection, lines);
+            for connection in 0..shape.connections {
+                let mut writer = Writer::new(shape, connection, lines);
                 let mut own = BTreeSet::new();
                 for _ in 0..20 {
                     let push = writer.next_push();
                     let request = decode(&push);
-                    let sent = request.streams.iter().map(|stream| stream.entries.len()).sum::<usize>();
-                    assert_eq!((push.lines, sent), (scenario.push_lines() as u64, scenario.push_lines()));
+                    let sent = request.streams.iter().map(|stream| stream.entries.len() as u64).sum::<u64>();
+                    assert_eq!((push.lines, sent), (shape.push_lines.into(), shape.push_lines.into()));
                     own.extend(request.streams.into_iter().map(|stream| stream.labels));
                 }
                 assert!(own.is_disjoint(&all));
                 all.extend(own);
             }
-            assert_eq!(all.len(), scenario.streams() as usize, "{scenario}");
+            assert_eq!(all.len(), shape.streams as usize, "{shape}");
         }
+    }
+
+    #[test]
+    fn streams_have_the_labels_that_the_measured_queries_ask_for() {
+        let mut writer = Writer::new(Scenario::Batches.shape(), 3, &Lines::Made(1));
+        let labels = decode(&writer.next_push()).streams.into_iter().map(|stream| stream.labels);
+        let labels = labels.collect::<Vec<_>>();
+        assert!(labels.iter().all(|labels| labels.contains("app=\"")), "{labels:?}");
+        assert!(labels.iter().any(|labels| labels.contains("stream=\"s7\"")), "{labels:?}");
     }
 
     #[test]
     fn lines_of_files_are_pushed_in_order_and_over_again_at_rising_times() {
         let read = Lines::Read((0..3).map(|i| Bytes::from(format!("line {i}"))).collect());
-        let mut writer = Writer::new(Scenario::Single, 0, &read);
+        let mut writer = Writer::new(Scenario::Single.shape(), 0, &read);
         let entries =
             (0..7).map(|_| decode(&writer.next_push()).streams[0].entries[0].clone()).collect::<Vec<_>>();
         let lines = entries.iter().map(|entry| entry.line.last().unwrap() - b'0').collect::<Vec<_>>();
         assert_eq!(lines, [0, 1, 2, 0, 1, 2, 0]);
         let times = entries.iter().map(|entry| entry.timestamp.unwrap()).map(|t| (t.seconds, t.nanos));
         assert!(times.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
+    fn at_a_rate_the_pushes_of_all_connections_take_turns() {
+        let shape = Shape { connections: 2, streams: 2, push_lines: 50 };
+        let due = |connection, nth| due(shape, 1_000, connection, nth).as_millis();
+        assert_eq!([due(0, 0), due(1, 0), due(0, 1), due(1, 1), due(0, 100)], [0, 50, 100, 150, 10_000]);
+    }
+
+    #[test]
+    fn it_ends_after_the_time_or_the_pushes_whichever_was_asked_for() {
+        let progress = Progress::default();
+        let second = Until::Time(Duration::from_secs(1));
+        assert!(progress.goes_on(second, 999_999_999) && !progress.goes_on(second, 1_000_000_000));
+        let two = [0, u64::MAX, 0].map(|elapsed_ns| progress.goes_on(Until::Pushes(2), elapsed_ns));
+        assert_eq!(two, [true, true, false]);
     }
 }

@@ -1,6 +1,6 @@
 //! The server's process: started, stopped, and what the kernel says it used (`proc(5)`).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -13,8 +13,6 @@ use tokio::time::timeout;
 
 /// How long it may take to serve.
 const START: Duration = Duration::from_secs(30);
-/// How long it may take to store everything and leave.
-const STOP: Duration = Duration::from_secs(30);
 /// Linux tells times to user space in hundredths of a second, whatever its own tick.
 const TICKS_PER_SECOND: u64 = 100;
 
@@ -37,11 +35,26 @@ struct Started {
 #[derive(Debug)]
 struct Directory(PathBuf);
 
+/// How to start a pipeline.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    /// By default the `pipeline` beside this program.
+    pub(crate) program: Option<PathBuf>,
+    /// Where its directory is made, by default beside this program.
+    pub(crate) parent: Option<PathBuf>,
+    /// Child processes that keep lines; by default as many as there are copies, or none for a single one.
+    pub(crate) ingesters: Option<u8>,
+    /// More that it is told.
+    pub(crate) arguments: Vec<String>,
+}
+
 /// What a process has used so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Usage {
     /// Processor time of all its threads, in user space and in the kernel.
     pub(crate) cpu: Duration,
+    /// The memory it has resident.
+    pub(crate) rss_bytes: u64,
     /// The most memory it had resident.
     pub(crate) peak_rss_bytes: u64,
 }
@@ -52,21 +65,23 @@ impl Server {
         Self { url: url.to_owned(), pid, started: None }
     }
 
-    /// Starts `program`, by default the `pipeline` beside this program, on an empty directory in `parent`.
-    pub(crate) async fn start(
-        program: Option<&Path>,
-        parent: Option<&Path>,
-        arguments: &[String],
-    ) -> anyhow::Result<Self> {
+    /// Starts a pipeline with so many `copies` of each line, on an empty directory and a free port.
+    pub(crate) async fn start(setup: &Setup, copies: u8) -> anyhow::Result<Self> {
         let own = std::env::current_exe().context("path of this program")?;
         let beside = own.parent().context("a program is in a directory")?;
-        let program = program.map_or_else(|| beside.join("pipeline"), Path::to_owned);
-        let parent = parent.unwrap_or(beside);
+        let program = setup.program.clone().unwrap_or_else(|| beside.join("pipeline"));
+        let parent = setup.parent.as_deref().unwrap_or(beside);
         let data_dir = Directory::new(parent.join(format!("pushbench-{}", std::process::id()))).await?;
-        let child = Command::new(&program)
-            .args(["--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(&data_dir.0)
-            .args(arguments)
+        let mut command = Command::new(&program);
+        command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(&data_dir.0);
+        if let Some(ingesters) = setup.ingesters.or((copies > 1).then_some(copies)) {
+            command.arg("--ingesters").arg(ingesters.to_string());
+        }
+        if copies > 1 {
+            command.arg("--replication-factor").arg(copies.to_string());
+        }
+        let child = command
+            .args(&setup.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -90,24 +105,26 @@ impl Server {
         let Some(pid) = self.pid else { return Ok(None) };
         let mut usage = Usage::of(&pid.to_string()).await?;
         for child in children(pid).await? {
-            let used = Usage::of(&child).await?;
+            // One may end between the listing and the look at it.
+            let Ok(used) = Usage::of(&child).await else { continue };
             usage.cpu += used.cpu;
+            usage.rss_bytes += used.rss_bytes;
             usage.peak_rss_bytes += used.peak_rss_bytes;
         }
         Ok(Some(usage))
     }
 
-    /// Stops what was started, and removes its directory.
-    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+    /// Stops what was started, and removes its directory. It is killed where that takes longer than `patience`.
+    pub(crate) async fn stop(self, patience: Duration) -> anyhow::Result<()> {
         let Some(mut started) = self.started else { return Ok(()) };
         let pid = started.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
         kill_process(pid.context("the server has ended by itself")?, Signal::TERM)
             .context("stopping the server")?;
-        match timeout(STOP, started.child.wait()).await {
+        match timeout(patience, started.child.wait()).await {
             Ok(status) if status.as_ref().is_ok_and(ExitStatus::success) => {}
             Ok(status) => eprintln!("the server ended with {}", status?),
             Err(_) => {
-                eprintln!("the server does not stop within {STOP:?}, it is killed");
+                eprintln!("the server does not stop within {patience:?}, it is killed");
                 started.child.kill().await?;
             }
         }
@@ -158,8 +175,8 @@ impl Usage {
         };
         let (stat, status) = (read("stat").await?, read("status").await?);
         let cpu = cpu(&stat).with_context(|| format!("no times in {stat:?}"))?;
-        let peak_rss_bytes = peak_rss_bytes(&status).context("no VmHWM in the status of the process")?;
-        Ok(Self { cpu, peak_rss_bytes })
+        let memory = |field| memory(&status, field).with_context(|| format!("no {field} in {status:?}"));
+        Ok(Self { cpu, rss_bytes: memory("VmRSS:")?, peak_rss_bytes: memory("VmHWM:")? })
     }
 }
 
@@ -195,8 +212,9 @@ fn cpu(stat: &str) -> Option<Duration> {
     Some(Duration::from_millis((user + system) * 1_000 / TICKS_PER_SECOND))
 }
 
-fn peak_rss_bytes(status: &str) -> Option<u64> {
-    let value = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// A field of a process' status that counts memory.
+fn memory(status: &str, field: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kilobytes: u64 = value.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kilobytes * 1_024)
 }
@@ -215,15 +233,18 @@ mod tests {
     }
 
     #[test]
-    fn peak_memory_is_the_high_water_mark() {
-        assert_eq!(peak_rss_bytes("VmRSS:\t  10 kB\nVmHWM:\t  2048 kB\n"), Some(2 << 20));
-        assert_eq!(peak_rss_bytes("VmRSS:\t  10 kB\n"), None);
+    fn memory_is_what_is_resident_and_the_high_water_mark_of_it() {
+        let status = "VmHWM:\t  2048 kB\nVmRSS:\t  10 kB\n";
+        assert_eq!(memory(status, "VmRSS:"), Some(10 << 10));
+        assert_eq!(memory(status, "VmHWM:"), Some(2 << 20));
+        assert_eq!(memory("Name:\tcat\n", "VmRSS:"), None);
     }
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn this_process_uses_memory() {
-        assert!(Usage::own().await.unwrap().peak_rss_bytes > 100_000);
+        let usage = Usage::own().await.unwrap();
+        assert!(usage.rss_bytes > 100_000 && usage.peak_rss_bytes > 100_000, "{usage:?}");
     }
 
     #[cfg(target_os = "linux")]
