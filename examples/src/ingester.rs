@@ -25,7 +25,6 @@ use forebay_agent::clock::{Clock, monotonic_ns};
 use forebay_chunk::{BuilderOptions, FlushPolicy};
 use forebay_ring::{Operation, Ring};
 use forebay_tenant::{Overrides, limits::stream_limit};
-use forebay_tracing_ctx::task;
 use forebay_wal::aio::AsyncWal;
 use forebay_wal::fs::Fs;
 use forebay_wal::{AppendError, Lsn, Reject};
@@ -33,6 +32,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc};
 
 use crate::background::Background;
+use crate::offload::finish;
 use crate::record::{Record, RecordError};
 use crate::storage::Storage;
 use crate::wire::{Health, Pushed, Refused};
@@ -250,12 +250,11 @@ impl<F: Fs> Ingester<F> {
         let record =
             Record::parse(bytes).map_err(PushError::from).inspect_err(|e| self.shared.log_refusal(e))?;
         let shared = Arc::clone(&self.shared);
-        // A task keeps the trace and the span of whoever spawns it, so that its lines are found with theirs.
-        let kept = task::spawn(async move {
+        finish(async move {
             let kept = Arc::clone(&shared).keep(record).await;
             kept.inspect_err(|error| shared.log_refusal(error))
-        });
-        kept.await.unwrap_or_else(|e| Err(PushError::Indeterminate { reason: e.to_string() }))
+        })
+        .await
     }
 
     /// Tells of the ring: how many ingesters share global limits, and which streams are not this one's any more. One

@@ -79,6 +79,21 @@ async fn the_log_keeps_what_is_synced_and_not_in_memory_yet() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_push_that_nobody_waits_for_any_more_is_kept_all_the_same() {
+    let ingester = ingester(SimFs::new(1)).await;
+    let mut left = Box::pin(ingester.push(record("left")));
+    drop(Box::pin(ingester.push(record("never begun"))));
+    assert!(futures_util::poll!(left.as_mut()).is_pending());
+    drop(left);
+    let all = crate::index::Span { from_ns: i64::MIN, through_ns: i64::MAX };
+    while ingester.volume("t", &[], all).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let kept = ingester.shared.log.wal().reader(Lsn(0)).map(|kept| kept.unwrap().bytes);
+    assert_eq!(kept.collect::<Vec<_>>(), [record("left")]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_ingester_whose_log_failed_says_so() {
     let disk = SimFs::new(1);
     let ingester = ingester(disk.clone()).await;
