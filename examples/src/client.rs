@@ -2,7 +2,6 @@
 //! the same bytes, so that moving a part out of the process changes no logic.
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use forebay_wal::fs::Fs;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
@@ -11,6 +10,7 @@ use crate::index::Span;
 use crate::ingester::{Ingester, PushError, ReadError};
 use crate::labels::Labels;
 use crate::logql::Matcher;
+use crate::record::Record;
 use crate::wire::{Health, Pushed, Select, Selected, StreamVolume, Tail, Tailed};
 
 /// Why an ingester could not be read.
@@ -29,7 +29,7 @@ pub type Tailing = BoxStream<'static, Result<Tailed, ReadFailed>>;
 #[async_trait]
 pub trait IngesterClient: Send + Sync + 'static {
     /// Keeps a record: see [`Ingester::push`].
-    async fn push(&self, record: Bytes) -> Result<Pushed, PushError>;
+    async fn push(&self, record: Record) -> Result<Pushed, PushError>;
 
     /// Reads entries from memory: see [`Ingester::select`].
     async fn select(&self, select: Select) -> Result<Parts, ReadFailed>;
@@ -58,7 +58,7 @@ pub trait IngesterClient: Send + Sync + 'static {
 
 #[async_trait]
 impl<F: Fs> IngesterClient for Ingester<F> {
-    async fn push(&self, record: Bytes) -> Result<Pushed, PushError> {
+    async fn push(&self, record: Record) -> Result<Pushed, PushError> {
         Self::push(self, record).await
     }
 

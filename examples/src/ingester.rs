@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use forebay_agent::clock::{Clock, monotonic_ns};
 use forebay_chunk::{BuilderOptions, FlushPolicy};
 use forebay_ring::{Operation, Ring};
@@ -240,15 +239,13 @@ impl<F: Fs> Ingester<F> {
         Ok(ingester)
     }
 
-    /// Keeps the record in `bytes`: when this returns, all of it but the refused sections is synced.
+    /// Keeps `record`: when this returns, all of it but the refused sections is synced.
     ///
     /// Dropping the future takes nothing back: what was begun is finished.
     ///
     /// # Errors
     /// [`PushError`].
-    pub async fn push(&self, bytes: Bytes) -> Result<Pushed, PushError> {
-        let record =
-            Record::parse(bytes).map_err(PushError::from).inspect_err(|e| self.shared.log_refusal(e))?;
+    pub async fn push(&self, record: Record) -> Result<Pushed, PushError> {
         let shared = Arc::clone(&self.shared);
         finish(async move {
             let kept = Arc::clone(&shared).keep(record).await;

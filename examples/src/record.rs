@@ -1,7 +1,7 @@
 //! The push message between distributor and ingester, which is also the ingester's WAL record.
 //!
-//! `FORMAT.md` draws it. Invariants: a record is written once, by the distributor; an ingester appends the
-//! bytes it received; a record with fewer sections is made by leaving whole sections out, never by encoding
+//! `FORMAT.md` draws it. Invariants: a record is written once, by the distributor, and checked once, where it comes from
+//! another process or from the log; an ingester appends the bytes it received; a record with fewer sections is made by leaving whole sections out, never by encoding
 //! an entry again.
 
 use std::ops::Range;
@@ -230,7 +230,7 @@ impl Push {
         if sections.len() == self.sections.len() {
             return self.clone();
         }
-        let bytes = select(&self.bytes, self.header, sections.iter().map(|s| s.range.clone()));
+        let Record { bytes, .. } = select(&self.bytes, self.header, sections.iter().map(SectionInfo::place));
         let moved = sections.first().map_or(0, |s| s.range.start - self.header);
         let back = |range: &Range<usize>| range.start - moved..range.end - moved;
         let sections = sections.iter().map(|s| SectionInfo {
@@ -241,40 +241,61 @@ impl Push {
         Self { header: self.header, bytes, sections: sections.collect() }
     }
 
-    /// The record of all sections.
+    /// The bytes of the record of all sections.
     pub fn all(&self) -> Bytes {
         self.bytes.clone()
     }
 
+    /// The record of all sections.
+    pub fn record(&self) -> Record {
+        let sections = self.sections.iter().map(SectionInfo::place).collect();
+        Record { bytes: self.bytes.clone(), header: self.header, sections }
+    }
+
     /// The record of the sections `indexes` alone, in ascending order; all of them cost no copy.
-    pub fn select(&self, indexes: &[usize]) -> Bytes {
+    pub fn select(&self, indexes: &[usize]) -> Record {
         if indexes.len() == self.sections.len() {
-            return self.bytes.clone();
+            return self.record();
         }
-        let ranges = indexes.iter().map(|&i| self.sections[i].range.clone());
-        select(&self.bytes, self.header, ranges)
+        select(&self.bytes, self.header, indexes.iter().map(|&i| self.sections[i].place()))
     }
 }
 
-fn select(bytes: &Bytes, header: usize, ranges: impl Iterator<Item = Range<usize>> + Clone) -> Bytes {
-    let total: usize = ranges.clone().map(|r| r.len()).sum();
+impl SectionInfo {
+    fn place(&self) -> Place {
+        Place { range: self.range.clone(), labels_end: self.labels.end }
+    }
+}
+
+fn select(bytes: &Bytes, header: usize, places: impl Iterator<Item = Place> + Clone) -> Record {
+    let total: usize = places.clone().map(|place| place.range.len()).sum();
     let mut out = Vec::with_capacity(header + total);
     out.extend_from_slice(&bytes[..header]);
-    let mut count = 0_u32;
-    for range in ranges {
+    let mut sections = Vec::new();
+    for Place { range, labels_end } in places {
+        let start = out.len();
+        let labels_end = start + (labels_end - range.start);
         out.extend_from_slice(&bytes[range]);
-        count += 1;
+        sections.push(Place { range: start..out.len(), labels_end });
     }
+    let count = u32::try_from(sections.len()).expect("no more than there were");
     out[header - COUNT..header].copy_from_slice(&count.to_le_bytes());
-    out.into()
+    Record { bytes: out.into(), header, sections }
 }
 
-/// A record whose every length was checked.
-#[derive(Debug, Clone)]
+/// A record whose every length was checked, or was written here.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     bytes: Bytes,
     header: usize,
-    sections: Vec<Range<usize>>,
+    sections: Vec<Place>,
+}
+
+/// Where a section stands in a record, and where its labels end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    range: Range<usize>,
+    labels_end: usize,
 }
 
 impl Record {
@@ -301,9 +322,10 @@ impl Record {
             let len = read_u32(&bytes, at).ok_or(damaged(at, "fewer sections than counted"))? as usize;
             let range = at..at + SECTION_LEN + len;
             let body = bytes.get(at + SECTION_LEN..range.end).ok_or(damaged(at, "section is cut short"))?;
-            check_section(body).map_err(|what| damaged(at, what))?;
+            let labels = check_section(body).map_err(|what| damaged(at, what))?;
+            let labels_end = at + SECTION_LEN + labels;
             at = range.end;
-            sections.push(range);
+            sections.push(Place { range, labels_end });
         }
         if at != bytes.len() {
             return Err(damaged(at, "bytes behind the last section"));
@@ -313,7 +335,7 @@ impl Record {
 
     /// Whose push it is.
     pub fn tenant(&self) -> &str {
-        std::str::from_utf8(&self.bytes[FIXED..self.header - COUNT]).expect("checked in parse")
+        std::str::from_utf8(&self.bytes[FIXED..self.header - COUNT]).expect("checked, or written from text")
     }
 
     /// The bytes as received.
@@ -323,13 +345,13 @@ impl Record {
 
     /// The sections in order.
     pub fn sections(&self) -> impl ExactSizeIterator<Item = Section<'_>> {
-        self.sections.iter().map(|range| Section::new(&self.bytes[range.start + SECTION_LEN..range.end]))
+        self.sections.iter().map(|place| Section::new(&self.bytes, place))
     }
 
     /// As [`sections`](Self::sections), each holding on to the record's memory.
     pub fn owned_sections(&self) -> impl ExactSizeIterator<Item = (Labels, OwnedEntries)> {
         self.sections().map(|section| {
-            let labels = Labels::from_canonical(section.labels).expect("checked in parse");
+            let labels = Labels::from_canonical(section.labels).expect("checked, or written canonically");
             let bytes = self.bytes.slice_ref(section.entries);
             (labels, OwnedEntries { bytes, at: 0, left: section.count, last_ns: 0 })
         })
@@ -337,8 +359,8 @@ impl Record {
 
     /// The record without the sections for which `keep` is false.
     pub fn retain(&self, keep: &[bool]) -> Bytes {
-        let kept = self.sections.iter().zip(keep).filter(|&(_, &keep)| keep).map(|(range, _)| range.clone());
-        select(&self.bytes, self.header, kept)
+        let kept = self.sections.iter().zip(keep).filter(|&(_, &keep)| keep).map(|(place, _)| place.clone());
+        select(&self.bytes, self.header, kept).bytes
     }
 }
 
@@ -353,12 +375,12 @@ pub struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    fn new(body: &'a [u8]) -> Self {
-        let mut rest = body;
-        skip_labels(&mut rest).expect("checked in parse");
-        let labels = &body[..body.len() - rest.len()];
-        let count = read_u32(rest, 0).expect("checked in parse");
-        Self { labels, count, entries: &rest[COUNT..] }
+    fn new(record: &'a [u8], Place { range, labels_end }: &Place) -> Self {
+        Self {
+            labels: &record[range.start + SECTION_LEN..*labels_end],
+            count: read_u32(record, *labels_end).expect("a section has a count"),
+            entries: &record[labels_end + COUNT..range.end],
+        }
     }
 
     /// The entries in the order they were sent.
@@ -380,7 +402,7 @@ impl<'a> Iterator for Entries<'a> {
 
     fn next(&mut self) -> Option<Entry<'a>> {
         self.left = self.left.checked_sub(1)?;
-        let entry = read_entry(&mut self.rest, self.last_ns).expect("checked in parse");
+        let entry = read_entry(&mut self.rest, self.last_ns).expect("checked, or written here");
         self.last_ns = entry.timestamp_ns;
         Some(entry)
     }
@@ -407,7 +429,7 @@ impl OwnedEntries {
         let Self { bytes, at, left, last_ns } = self;
         *left = left.checked_sub(1)?;
         let mut rest = &bytes[*at..];
-        let entry = read_entry(&mut rest, *last_ns).expect("checked in parse");
+        let entry = read_entry(&mut rest, *last_ns).expect("checked, or written here");
         *at = bytes.len() - rest.len();
         *last_ns = entry.timestamp_ns;
         Some((entry, bytes))
@@ -437,16 +459,18 @@ fn read_entry<'a>(rest: &mut &'a [u8], last_ns: i64) -> Option<Entry<'a>> {
     Some(Entry { timestamp_ns, line, metadata })
 }
 
-fn check_section(body: &[u8]) -> Result<(), &'static str> {
+/// The bytes that its labels take.
+fn check_section(body: &[u8]) -> Result<usize, &'static str> {
     let mut rest = body;
     skip_labels(&mut rest).ok_or("labels are cut short")?;
-    labels::parse(&body[..body.len() - rest.len()]).ok_or("labels are not canonical")?;
+    let labels = body.len() - rest.len();
+    labels::parse(&body[..labels]).ok_or("labels are not canonical")?;
     let count = read_u32(rest, 0).ok_or("no entry count")?;
     rest = &rest[COUNT..];
     for _ in 0..count {
         read_entry(&mut rest, 0).ok_or("an entry is cut short or its metadata is not UTF-8")?;
     }
-    if rest.is_empty() { Ok(()) } else { Err("bytes behind the last entry") }
+    if rest.is_empty() { Ok(labels) } else { Err("bytes behind the last entry") }
 }
 
 #[cfg(test)]

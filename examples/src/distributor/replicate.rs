@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use forebay_agent::clock::monotonic_ns;
 use forebay_circuit::Breaker;
 use forebay_ring::quorum::{
@@ -18,7 +17,7 @@ use tracing::Instrument;
 use super::{Outcome, Report, Shared};
 use crate::client::IngesterClient;
 use crate::ingester::PushError;
-use crate::record::{Push, SectionInfo};
+use crate::record::{Push, Record, SectionInfo};
 use crate::wire::Pushed;
 
 /// A replica's failure.
@@ -188,7 +187,7 @@ async fn send(
     id: Arc<str>,
     client: Option<Arc<dyn IngesterClient>>,
     breaker: Option<Breaker>,
-    record: Bytes,
+    record: Record,
     items: Items,
     timeout: Duration,
 ) -> ReplicaResult<ReplicaFailure> {

@@ -43,8 +43,7 @@ impl Fake {
 
 #[async_trait]
 impl IngesterClient for Fake {
-    async fn push(&self, record: Bytes) -> Result<Pushed, PushError> {
-        let record = Record::parse(record)?;
+    async fn push(&self, record: Record) -> Result<Pushed, PushError> {
         let mut records = self.records.lock();
         if let Some((_, failure)) = self.failure.as_ref().filter(|(taken, _)| records.len() == *taken) {
             return Err(failure.clone());

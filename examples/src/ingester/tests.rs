@@ -48,16 +48,16 @@ pub(super) async fn ingester_in(
     Ingester::start(log, storage, overrides, Clock::simulated(1), options).await.unwrap()
 }
 
-fn record(line: &str) -> Bytes {
+fn record(line: &str) -> Record {
     record_of("t", "a", line)
 }
 
-pub(super) fn record_of(tenant: &str, app: &str, line: &str) -> Bytes {
+pub(super) fn record_of(tenant: &str, app: &str, line: &str) -> Record {
     let mut writer = Writer::new(tenant, line.len());
     writer.begin(&[("app", app)]);
     writer.entry(1, [line.as_bytes(), b""], &[]);
     writer.end();
-    writer.finish().select(&[0])
+    writer.finish().record()
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,7 +66,7 @@ async fn the_log_keeps_what_is_synced_and_not_in_memory_yet() {
     let log = ingester.shared.log.clone();
     let first = || log.wal().reader(Lsn(0)).next().map(|record| record.unwrap().lsn);
     let under_way = Applying::begin(&ingester.shared);
-    let kept = log.append(record("under way")).await.unwrap();
+    let kept = log.append(record("under way").bytes().clone()).await.unwrap();
     // Enough to seal the segment that holds it.
     for _ in 0..8 {
         ingester.push(record(&"x".repeat(4000))).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_push_that_nobody_waits_for_any_more_is_kept_all_the_same() {
         tokio::task::yield_now().await;
     }
     let kept = ingester.shared.log.wal().reader(Lsn(0)).map(|kept| kept.unwrap().bytes);
-    assert_eq!(kept.collect::<Vec<_>>(), [record("left")]);
+    assert_eq!(kept.collect::<Vec<_>>(), [record("left").bytes().clone()]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,7 +252,7 @@ async fn a_listener_that_does_not_read_misses_lines_and_is_told_which_until_it_i
         writer.begin(&[("app", "a")]);
         writer.entry(2_000_000, [format!("{line}").as_bytes(), b""], &[("k", &value)]);
         writer.end();
-        ingester.push(writer.finish().all()).await.unwrap();
+        ingester.push(writer.finish().record()).await.unwrap();
     }
     let tailed = slow.next().await.unwrap();
     assert_eq!((tailed.dropped.len(), lines(tailed).len()), (23, 127));

@@ -24,7 +24,7 @@ use crate::index::MemoryIndex;
 use crate::ingester::{Ingester, PushError};
 use crate::logql::Query;
 use crate::pipeline::ingester_options;
-use crate::record::Writer;
+use crate::record::{Record, Writer};
 use crate::wire::{Health, Pushed, Selected, StreamVolume, Tail};
 
 /// An ingester that answers with the same part again and again, later each time, and then may break off.
@@ -61,7 +61,7 @@ const LINES: i64 = 10;
 
 #[async_trait]
 impl IngesterClient for Answers {
-    async fn push(&self, _: Bytes) -> Result<Pushed, PushError> {
+    async fn push(&self, _: Record) -> Result<Pushed, PushError> {
         unreachable!("it is only read")
     }
 
@@ -236,7 +236,7 @@ async fn filled(streams: i64, lines: i64) -> Ingester<SimFs> {
         }
         writer.end();
     }
-    ingester.push(writer.finish().all()).await.unwrap();
+    ingester.push(writer.finish().record()).await.unwrap();
     ingester
 }
 
@@ -291,7 +291,7 @@ async fn lines_with_metadata_count_as_much_in_memory_as_in_chunks() {
         );
     }
     writer.end();
-    ingester.push(writer.finish().all()).await.unwrap();
+    ingester.push(writer.finish().record()).await.unwrap();
     let querier = querier_on(storage, 1, vec![Arc::new(ingester.clone())]);
     for _ in 0..2 {
         let error = querier.metric("t", &count(1999)).await.unwrap_err();
@@ -316,7 +316,7 @@ async fn the_newest_line_is_found_without_reading_all_chunks() {
             writer.entry(hour * 3600 * SECOND, [line.as_bytes(), b""], &[]);
             writer.end();
         }
-        ingester.push(writer.finish().all()).await.unwrap();
+        ingester.push(writer.finish().record()).await.unwrap();
         IngesterClient::flush(&ingester).await.unwrap();
     }
     let stored = storage.index().chunks("t", &[], Span::ALL).await.unwrap();
@@ -346,7 +346,7 @@ async fn the_first_lines_are_the_same_wherever_they_are_and_come_once() {
             writer.end();
         }
         IngesterClient::flush(&ingester).await.unwrap();
-        ingester.push(writer.finish().all()).await.unwrap();
+        ingester.push(writer.finish().record()).await.unwrap();
     }
     let querier = querier_on(storage, 1, vec![Arc::new(ingester)]);
     for (text, keeps) in [(r#"{app=~".+"}"#, ""), (r#"{app=~".+"} |= "77""#, "77")] {

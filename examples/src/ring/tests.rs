@@ -165,7 +165,7 @@ async fn an_ingester_whose_log_failed_gets_no_writes_and_is_read_still() {
     writer.begin(&[("app", "a")]);
     writer.entry(1, [b"x", b""], &[]);
     writer.end();
-    let record = writer.finish().all();
+    let record = writer.finish().record();
     // Some of the next operations is the sync.
     for ahead in 0..20 {
         disk.fail_at(disk.op_count() + ahead, Fault::Error(std::io::ErrorKind::Other));

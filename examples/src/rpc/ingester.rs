@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use tonic::metadata::{Binary, MetadataMap, MetadataValue};
 use tonic::service::Interceptor;
@@ -22,6 +21,8 @@ use crate::index::Span;
 use crate::ingester::PushError;
 use crate::labels::Labels;
 use crate::logql::Matcher;
+use crate::offload::in_place;
+use crate::record::Record;
 use crate::wire;
 
 /// The ingester that a call is for.
@@ -121,10 +122,13 @@ fn invalid(error: wire::WireError) -> Status {
 #[async_trait]
 impl Service for Local {
     async fn push(&self, request: Request<wire::Push>) -> Result<Response<wire::Pushed>, Status> {
-        match self.0.push(request.into_inner().record).await {
-            Ok(pushed) => Ok(Response::new(pushed)),
-            Err(error) => Err(refusal(error)),
-        }
+        let bytes = request.into_inner().record;
+        let parsed = in_place(bytes.len(), || Record::parse(bytes)).map_err(PushError::from);
+        let record = parsed.map_err(|error| {
+            tracing::warn!(%error, "record not kept");
+            refusal(error)
+        })?;
+        self.0.push(record).await.map(Response::new).map_err(refusal)
     }
 
     type SelectStream = Pin<Box<dyn Stream<Item = Result<wire::Selected, Status>> + Send>>;
@@ -199,7 +203,8 @@ fn unread(status: Status) -> ReadFailed {
 
 #[async_trait]
 impl IngesterClient for RemoteIngester {
-    async fn push(&self, record: Bytes) -> Result<wire::Pushed, PushError> {
+    async fn push(&self, record: Record) -> Result<wire::Pushed, PushError> {
+        let record = record.bytes().clone();
         let answer = self.client.clone().push(wire::Push { record }).await;
         answer.map(Response::into_inner).map_err(|status| refused(&status))
     }

@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use forebay_examples::client::{IngesterClient, Parts, ReadFailed, Tailing};
 use forebay_examples::index::Span;
 use forebay_examples::ingester::PushError;
 use forebay_examples::labels::Labels;
 use forebay_examples::logql::Matcher;
+use forebay_examples::record::Record;
 use forebay_examples::rpc::ingester_server;
 use forebay_examples::wire::{Health, Pushed, Select, StreamVolume, Tail};
 use forebay_tracing_ctx::{TraceServerLayer, context};
@@ -27,7 +27,7 @@ struct Keeps(Arc<Mutex<Vec<String>>>);
 
 #[async_trait]
 impl IngesterClient for Keeps {
-    async fn push(&self, _: Bytes) -> Result<Pushed, PushError> {
+    async fn push(&self, _: Record) -> Result<Pushed, PushError> {
         let current = context::current().expect("a push is in a trace");
         self.0.lock().unwrap().push(current.baggage.as_str().to_owned());
         Ok(Pushed::default())
