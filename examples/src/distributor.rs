@@ -20,9 +20,10 @@ use forebay_tenant::{Limits, Overrides, Reason};
 
 use crate::members::Members;
 use crate::offload::in_place;
-use crate::push::{Intake, Stream};
+use crate::push::{Body, Intake, PushError, Room, Stream};
+use crate::record::Push;
 
-pub use admission::Admission;
+pub use admission::{Admission, Admitted};
 use replicate::ReplicaFailure;
 pub use report::{Discards, Report};
 
@@ -154,17 +155,43 @@ impl Distributor {
 
     /// Stores what is valid of `streams`, if the tenant's rate allows.
     pub async fn push(&self, tenant: &str, streams: Vec<Stream<'_>>) -> Outcome {
-        let limits = Arc::clone(self.shared.overrides.load().limits(tenant));
+        let limits = self.limits(tenant);
         let size = streams.iter().flat_map(|s| &s.lines).map(|l| l.line.len()).sum();
-        let (push, mut report) = in_place(size, || {
-            let options = &self.shared.options;
-            let (chunk_limits, record_bytes) = (&options.chunk_limits, options.record_bytes);
-            let now_ns = self.shared.clock.wall_ns();
-            Admission { limits: &limits, now_ns, chunk_limits, record_bytes }.admit(tenant, &streams)
-        });
+        let admitted = in_place(size, || self.admission(&limits).admit(tenant, &streams));
+        drop(streams);
+        self.store(tenant, &limits, admitted).await
+    }
+
+    /// Stores what is valid of the streams in `body`, if the tenant's rate allows.
+    ///
+    /// # Errors
+    /// What the body cannot be read for; nothing of it is stored then.
+    pub async fn push_body(&self, tenant: &str, body: Body, room: &mut Room) -> Result<Outcome, PushError> {
+        let limits = self.limits(tenant);
+        let admitted = in_place(body.size(), || {
+            let admission = self.admission(&limits);
+            // A record is smaller than either kind of body, as a rule.
+            let mut admitted = admission.begin(tenant, body.size());
+            body.each_stream(room, |stream| admitted.take(stream))?;
+            Ok(admitted.finish())
+        })?;
+        drop(body);
+        Ok(self.store(tenant, &limits, admitted).await)
+    }
+
+    fn limits(&self, tenant: &str) -> Arc<Limits> {
+        Arc::clone(self.shared.overrides.load().limits(tenant))
+    }
+
+    fn admission<'a>(&'a self, limits: &'a Limits) -> Admission<'a> {
+        let Options { chunk_limits, record_bytes, .. } = &self.shared.options;
+        Admission { limits, now_ns: self.shared.clock.wall_ns(), chunk_limits, record_bytes: *record_bytes }
+    }
+
+    async fn store(&self, tenant: &str, limits: &Limits, (push, mut report): (Push, Report)) -> Outcome {
         let bytes: u64 = push.sections().iter().map(|s| s.bytes as u64).sum();
         let lines: u64 = push.sections().iter().map(|s| u64::from(s.entries)).sum();
-        if let Err(outcome) = self.charge(tenant, &limits, bytes, lines) {
+        if let Err(outcome) = self.charge(tenant, limits, bytes, lines) {
             // What is invalid is refused whatever the rate is.
             report.count(tenant);
             tracing::debug!(tenant, lines, bytes, "push refused, the tenant sends too fast");

@@ -20,6 +20,10 @@ use crate::excerpt::Excerpt;
 pub use encoding::Encoding;
 pub use room::{Intake, Room};
 
+/// What a stream takes at most in a record and beside it, and each of its lines, beyond their bytes in the body.
+const STREAM_BYTES: usize = 128;
+const LINE_BYTES: usize = 24;
+
 /// A name and its value.
 pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
@@ -30,6 +34,12 @@ pub struct Stream<'a> {
     pub labels: LabelSet<'a>,
     /// The lines in the order they were sent.
     pub lines: Vec<Line<'a>>,
+}
+
+impl Stream<'_> {
+    fn empty() -> Self {
+        Self { labels: LabelSet::Text(Cow::Borrowed("")), lines: Vec::new() }
+    }
 }
 
 /// Labels as text (`{app="x"}`) or as an object of names and values.
@@ -172,6 +182,31 @@ impl Body {
             Self::Json(text) => json::streams(text, room)?,
         };
         if streams.is_empty() { Err(PushError::NoStreams) } else { Ok(streams) }
+    }
+
+    /// Gives the streams to `take`, one after the other: where the body has its lines one behind the other, no more than
+    /// those of one stream are in memory. An error may come behind streams that were given; of such a body nothing is to
+    /// be stored.
+    ///
+    /// # Errors
+    /// As [`streams`](Self::streams).
+    pub fn each_stream<'a>(
+        &'a self,
+        room: &mut Room,
+        mut take: impl FnMut(&Stream<'a>),
+    ) -> Result<(), PushError> {
+        let Self::Protobuf(message) = self else {
+            self.streams(room)?.iter().for_each(take);
+            return Ok(());
+        };
+        let mut some = false;
+        protobuf::each_stream(message, room, |stream, room| {
+            some = true;
+            room.decoded(STREAM_BYTES + LINE_BYTES * stream.lines.len())?;
+            take(stream);
+            Ok(())
+        })?;
+        if some { Ok(()) } else { Err(PushError::NoStreams) }
     }
 }
 

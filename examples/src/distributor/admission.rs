@@ -29,71 +29,84 @@ impl Admission<'_> {
     pub fn admit(&self, tenant: &str, streams: &[Stream<'_>]) -> (Push, Report) {
         let lines = streams.iter().flat_map(|s| &s.lines);
         let capacity = lines.map(|l| l.line.len() + 24).sum::<usize>() + 64 * streams.len();
-        let mut writer = Writer::new(tenant, capacity).split_sections(self.record_bytes);
-        let mut report = Report::default();
-        let validator = Validator::new(self.limits, self.now_ns);
-        let mut unescaped = String::new();
-        for stream in streams {
-            report.seen(stream);
-            if stream.lines.is_empty() {
-                continue;
-            }
-            let pairs = match &stream.labels {
-                LabelSet::Text(text) => match labels::parse(text, &mut unescaped) {
-                    Ok(pairs) => pairs,
-                    Err(error) => {
-                        report.discard_stream(
-                            stream,
-                            error.reason(),
-                            &format_args!("labels {:?}: {error}", Excerpt(text)),
-                        );
-                        continue;
-                    }
-                },
-                LabelSet::Pairs(pairs) => {
-                    let mut pairs: Vec<(&str, &str)> = pairs
-                        .iter()
-                        .map(|(n, v)| (n.as_ref(), v.as_ref()))
-                        .filter(|(_, v)| !v.is_empty())
-                        .collect();
-                    pairs.sort_by_key(|(name, _)| *name);
-                    pairs
-                }
-            };
-            if let Err(rejection) = validator.labels(&pairs) {
-                report.discard_stream(stream, rejection.reason(), &rejection);
-                continue;
-            }
-            // Chunks carry a name of their own there: streams that differ in it alone would be one object.
-            if pairs.iter().any(|(name, _)| *name == METRIC_NAME_LABEL) {
-                let why = format_args!("label {METRIC_NAME_LABEL} is reserved");
-                report.discard_stream(stream, Reason::InvalidLabels, &why);
-                continue;
-            }
-            writer.begin(&pairs);
-            for line in &stream.lines {
-                self.admit_line(&validator, line, &mut writer, &mut report);
-            }
-            writer.end();
-        }
-        (writer.finish(), report)
+        let mut admitted = self.begin(tenant, capacity);
+        streams.iter().for_each(|stream| admitted.take(stream));
+        admitted.finish()
     }
 
-    fn admit_line(
-        &self,
-        validator: &Validator<'_>,
-        line: &Line<'_>,
-        writer: &mut Writer,
-        report: &mut Report,
-    ) {
+    /// Same for streams that come one after the other, with room for a record of `capacity` bytes.
+    #[must_use]
+    pub fn begin(&self, tenant: &str, capacity: usize) -> Admitted<'_> {
+        Admitted {
+            checks: self,
+            validator: Validator::new(self.limits, self.now_ns),
+            writer: Writer::new(tenant, capacity).split_sections(self.record_bytes),
+            report: Report::default(),
+            unescaped: String::new(),
+        }
+    }
+}
+
+/// What was admitted of a push so far.
+#[derive(Debug)]
+pub struct Admitted<'a> {
+    checks: &'a Admission<'a>,
+    validator: Validator<'a>,
+    writer: Writer,
+    report: Report,
+    unescaped: String,
+}
+
+impl Admitted<'_> {
+    /// Takes what is valid of `stream`.
+    pub fn take(&mut self, stream: &Stream<'_>) {
+        let Self { validator, writer, report, unescaped, .. } = self;
+        report.seen(stream);
+        if stream.lines.is_empty() {
+            return;
+        }
+        let pairs = match &stream.labels {
+            LabelSet::Text(text) => match labels::parse(text, unescaped) {
+                Ok(pairs) => pairs,
+                Err(error) => {
+                    let why = format_args!("labels {:?}: {error}", Excerpt(text));
+                    return report.discard_stream(stream, error.reason(), &why);
+                }
+            },
+            LabelSet::Pairs(pairs) => {
+                let mut pairs: Vec<(&str, &str)> = pairs
+                    .iter()
+                    .map(|(n, v)| (n.as_ref(), v.as_ref()))
+                    .filter(|(_, v)| !v.is_empty())
+                    .collect();
+                pairs.sort_by_key(|(name, _)| *name);
+                pairs
+            }
+        };
+        if let Err(rejection) = validator.labels(&pairs) {
+            return report.discard_stream(stream, rejection.reason(), &rejection);
+        }
+        // Chunks carry a name of their own there: streams that differ in it alone would be one object.
+        if pairs.iter().any(|(name, _)| *name == METRIC_NAME_LABEL) {
+            let why = format_args!("label {METRIC_NAME_LABEL} is reserved");
+            return report.discard_stream(stream, Reason::InvalidLabels, &why);
+        }
+        writer.begin(&pairs);
+        drop(pairs);
+        stream.lines.iter().for_each(|line| self.take_line(line));
+        self.writer.end();
+    }
+
+    fn take_line(&mut self, line: &Line<'_>) {
+        let Self { checks, validator, writer, report, .. } = self;
         let metadata: SmallVec<[(&str, &str); 8]> =
             line.metadata.iter().map(|(n, v)| (n.as_ref(), v.as_ref())).collect();
         let (keep, suffix) = match validator.entry(line.timestamp_ns, &line.line, &metadata) {
             Verdict::Accept => (line.line.len(), ""),
-            Verdict::Truncate { keep } => (keep, self.limits.max_line_size_truncate_identifier.as_str()),
+            Verdict::Truncate { keep } => (keep, checks.limits.max_line_size_truncate_identifier.as_str()),
             Verdict::Discard(rejection) => return report.discard_line(line, rejection.reason(), &rejection),
         };
-        let chunk = self.chunk_limits;
+        let chunk = checks.chunk_limits;
         let size = keep + suffix.len();
         if size > chunk.max_line_bytes {
             let why =
@@ -108,5 +121,11 @@ impl Admission<'_> {
             return report.discard_line(line, Reason::StructuredMetadataTooLarge, &why);
         }
         writer.entry(line.timestamp_ns, [&line.line[..keep], suffix.as_bytes()], &metadata);
+    }
+
+    /// The record of what is valid, and a report of what is not.
+    #[must_use]
+    pub fn finish(self) -> (Push, Report) {
+        (self.writer.finish(), self.report)
     }
 }

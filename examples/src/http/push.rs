@@ -52,8 +52,7 @@ async fn take(parts: &Parts, headers: &HeaderMap, body: HttpBody) -> Result<(), 
     let mut received = receive(parts, headers, body).await?;
     let body = received.unpack(Body::unpack)?;
     let Received { distributor, tenant, mut room, .. } = received;
-    let streams = in_place(body.size(), || body.streams(&mut room)).map_err(refused)?;
-    stored(distributor.push(tenant.as_str(), streams).await)
+    stored(distributor.push_body(tenant.as_str(), body, &mut room).await.map_err(refused)?)
 }
 
 /// The whole body of a push. Of one that is refused the rest is read, too: see [`discard`].

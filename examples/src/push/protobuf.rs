@@ -21,35 +21,50 @@ fn ns(time: Timestamp) -> Result<i64, PushError> {
 /// The streams of a push message, borrowed.
 pub(super) fn streams<'a>(request: &'a [u8], room: &mut Room) -> Result<Vec<Stream<'a>>, PushError> {
     let mut streams = Vec::new();
+    each_stream(request, room, |stream, room| {
+        room.push(&mut streams, std::mem::replace(stream, Stream::empty()))
+    })?;
+    Ok(streams)
+}
+
+/// Gives the streams of a push message to `take`, one after the other and in the same memory.
+pub(super) fn each_stream<'a>(
+    request: &'a [u8],
+    room: &mut Room,
+    mut take: impl FnMut(&mut Stream<'a>, &mut Room) -> Result<(), PushError>,
+) -> Result<(), PushError> {
+    let mut stream = Stream::empty();
     let mut fields = Fields(request);
     while let Some((number, value)) = fields.next().map_err(malformed)? {
         if number == 1 {
-            let stream = stream(value.bytes().map_err(malformed)?, room)?;
-            room.push(&mut streams, stream)?;
+            stream.lines.clear();
+            read_stream(value.bytes().map_err(malformed)?, &mut stream, room)?;
+            take(&mut stream, room)?;
         }
     }
-    Ok(streams)
+    Ok(())
 }
 
 fn malformed(why: &'static str) -> PushError {
     PushError::Malformed { what: "protobuf message", why: why.to_owned() }
 }
 
-/// A `StreamAdapter`.
-fn stream<'a>(message: &'a [u8], room: &mut Room) -> Result<Stream<'a>, PushError> {
-    let (mut labels, mut lines) = ("", Vec::new());
+/// Reads a `StreamAdapter` into `stream`, which has no lines.
+fn read_stream<'a>(message: &'a [u8], stream: &mut Stream<'a>, room: &mut Room) -> Result<(), PushError> {
+    let mut labels = "";
     let mut fields = Fields(message);
     while let Some((number, value)) = fields.next().map_err(malformed)? {
         match number {
             1 => labels = value.text().map_err(malformed)?,
             2 => {
                 let line = entry(value.bytes().map_err(malformed)?, room)?;
-                room.push(&mut lines, line)?;
+                room.push(&mut stream.lines, line)?;
             }
             _ => {}
         }
     }
-    Ok(Stream { labels: LabelSet::Text(Cow::Borrowed(labels)), lines })
+    stream.labels = LabelSet::Text(Cow::Borrowed(labels));
+    Ok(())
 }
 
 /// An `EntryAdapter`. One without a time is of 1970, and the limits say what becomes of it.

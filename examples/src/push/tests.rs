@@ -39,6 +39,9 @@ fn gzip(bytes: &[u8]) -> Bytes {
 
 fn check(body: &Body) {
     let streams = body.streams(&mut room()).unwrap();
+    let mut nth = streams.iter();
+    body.each_stream(&mut room(), |stream| assert_eq!(Some(stream), nth.next())).unwrap();
+    assert!(nth.next().is_none(), "one after the other they are the same");
     assert_eq!(streams[0].labels, LabelSet::Text("{app=\"x\"}".into()));
     assert_eq!(streams[0].lines[0].timestamp_ns, 1_000_000_002);
     assert_eq!(streams[0].lines[0].line.as_ref(), b"not \xff utf-8");
@@ -238,6 +241,9 @@ fn content_types_and_encodings_are_known_or_refused() {
 fn no_streams_is_its_own_answer() {
     let body = Body::Json(Bytes::from_static(br#"{"streams":[]}"#));
     assert_eq!(body.streams(&mut room()).unwrap_err(), PushError::NoStreams);
+    for body in [body, Body::Protobuf(Bytes::new())] {
+        assert_eq!(body.each_stream(&mut room(), |_| panic!("none")), Err(PushError::NoStreams));
+    }
 }
 
 /// A field of bytes by hand.
@@ -270,6 +276,8 @@ fn what_a_body_decodes_to_is_limited_as_the_body_is() {
         let error = body.streams(&mut room()).unwrap_err();
         let told = error.to_string();
         assert!(matches!(error, PushError::TooLarge { limit: LIMIT, .. }), "{what}: {told}");
+        let one_by_one = body.each_stream(&mut room(), |_| {});
+        assert!(matches!(one_by_one, Err(PushError::TooLarge { limit: LIMIT, .. })), "{what}");
         assert!(told.contains("decoded push of") && told.contains("the limit of 1048576"), "{what}: {told}");
     }
 }
