@@ -19,6 +19,7 @@ use forebay_ring::quorum::{BatchOptions, Targets};
 use forebay_tenant::{Limits, Overrides, Reason};
 
 use crate::members::Members;
+use crate::metrics::{Received, Replicas};
 use crate::offload::in_place;
 use crate::push::{Body, Intake, PushError, Room, Stream};
 use crate::record::Push;
@@ -110,6 +111,8 @@ struct Shared {
     breakers: Registry<Arc<str>>,
     batch: BatchOptions<ReplicaFailure>,
     intake: Intake,
+    received: Received,
+    replicas: Arc<Replicas>,
 }
 
 impl std::fmt::Debug for Distributor {
@@ -135,7 +138,9 @@ impl Distributor {
         batch.deadline = options.push_timeout.saturating_add(DEADLINE_MARGIN);
         let rates = Keyed::with_clock(KeyedOptions::default(), monotonic_ns as fn() -> u64);
         let intake = Intake::new(options.intake_bytes);
-        let shared = Shared { options, overrides, members, clock, rates, breakers, batch, intake };
+        let (received, replicas) = Default::default();
+        let shared =
+            Shared { options, overrides, members, clock, rates, breakers, batch, intake, received, replicas };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -202,10 +207,7 @@ impl Distributor {
         {
             return outcome;
         }
-        metrics::counter!("forebay_received_lines_total", "tenant" => crate::metrics::tenant(tenant))
-            .increment(lines);
-        metrics::counter!("forebay_received_bytes_total", "tenant" => crate::metrics::tenant(tenant))
-            .increment(bytes);
+        self.shared.received.add(tenant, lines, bytes);
         tracing::debug!(tenant, lines, bytes, discarded = report.discarded(), "push taken");
         report.finish(tenant)
     }

@@ -31,6 +31,7 @@ use crate::compactor::Compactor;
 use crate::config::Config;
 use crate::distributor::Distributor;
 use crate::federation::Children;
+use crate::metrics::Requests;
 use crate::query::Querier;
 use crate::ring::{Cluster, Life};
 
@@ -117,26 +118,23 @@ pub fn router(parts: Parts) -> Router {
     routes
         .fallback(|| async { Failure::new(StatusCode::NOT_FOUND, "no such route in this process") })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(middleware::from_fn(measure))
+        .layer(middleware::from_fn_with_state(Arc::<Requests>::default(), measure))
         .layer(TraceServerLayer::new().response_header(TRACE_ID_HEADER))
         .with_state(parts)
 }
 
 /// Counts and times a request by its route, never by its path.
-async fn measure(request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
+async fn measure(State(requests): State<Arc<Requests>>, request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let route = path.as_ref().map_or("other", MatchedPath::as_str);
     // Any word may stand where the method does, and each would be kept.
-    let method = match request.method().as_str() {
-        known @ ("GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS") => known.to_owned(),
-        _ => "other".to_owned(),
-    };
+    let known = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"].into_iter();
+    let method = { known }.find(|known| request.method() == known).unwrap_or("other");
     let started = monotonic_ns();
     let response = next.run(request).await;
     let seconds = monotonic_ns().saturating_sub(started) as f64 / 1e9;
     let status = response.status();
-    metrics::histogram!("forebay_request_duration_seconds",
-        "route" => route.clone(), "method" => method.clone(), "status" => status.as_u16().to_string())
-    .record(seconds);
+    requests.record(route, method, status.as_u16(), seconds);
     if status.is_server_error() {
         tracing::warn!(route, method, status = status.as_u16(), seconds, "request failed");
     } else {

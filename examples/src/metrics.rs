@@ -1,5 +1,6 @@
 //! The metrics, under the names the documentation gives them, and the recorder that `/metrics` shows.
 
+mod handles;
 mod log;
 mod table;
 mod tenants;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use forebay_circuit::{Phase, Transition};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+pub use handles::{Received, Replicas, Requests};
 pub use log::Log;
 pub use table::{Kind, Metric, TABLE};
 pub use tenants::{MOST_TENANTS, Streams, tenant};

@@ -17,6 +17,7 @@ use tracing::Instrument;
 use super::{Outcome, Report, Shared};
 use crate::client::IngesterClient;
 use crate::ingester::PushError;
+use crate::metrics::Replicas;
 use crate::record::{Push, Record, SectionInfo};
 use crate::wire::Pushed;
 
@@ -121,8 +122,9 @@ impl Shared {
                 let id = Arc::clone(&instance.id);
                 let (client, breaker) = (self.members.client(instance).ok(), self.breakers.get(&id).ok());
                 let record = push.select(&items);
-                let timeout = self.options.push_timeout;
-                send(id, client, breaker, record, items, timeout).in_current_trace().in_current_span()
+                let (timeout, replicas) = (self.options.push_timeout, Arc::clone(&self.replicas));
+                let sent = send(Replica { id, client, breaker, replicas }, record, items, timeout);
+                sent.in_current_trace().in_current_span()
             },
             &options,
         );
@@ -182,11 +184,17 @@ fn heard(result: &Result<Pushed, PushError>) -> forebay_circuit::Outcome {
     }
 }
 
-/// Sends a record to one ingester.
-async fn send(
+/// An ingester as a record comes to it.
+struct Replica {
     id: Arc<str>,
     client: Option<Arc<dyn IngesterClient>>,
     breaker: Option<Breaker>,
+    replicas: Arc<Replicas>,
+}
+
+/// Sends a record to one ingester.
+async fn send(
+    Replica { id, client, breaker, replicas }: Replica,
     record: Record,
     items: Items,
     timeout: Duration,
@@ -201,8 +209,7 @@ async fn send(
     let result = tokio::time::timeout(timeout, client.push(record)).await.unwrap_or_else(silent);
     let outcome = if result.is_ok() { "ok" } else { "error" };
     let seconds = monotonic_ns().saturating_sub(started) as f64 / 1e9;
-    metrics::histogram!("forebay_replica_push_seconds", "instance" => id.to_string(), "outcome" => outcome)
-        .record(seconds);
+    replicas.record(&id, outcome, seconds);
     if let Some(permit) = permit {
         permit.record(heard(&result));
     }

@@ -7,21 +7,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use forebay_chunk::Snapshot;
+use metrics::Gauge;
 use parking_lot::Mutex;
 
 /// Bytes of lines in memory.
-#[derive(Debug, Default)]
-pub(super) struct Account(AtomicUsize);
+#[derive(Debug)]
+pub(super) struct Account {
+    bytes: AtomicUsize,
+    shown: Gauge,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self { bytes: AtomicUsize::new(0), shown: metrics::gauge!("forebay_ingester_memory_bytes") }
+    }
+}
 
 impl Account {
     pub(super) fn bytes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed)
     }
 
     pub(super) fn change(&self, change: isize) {
         // Adding what wraps round is subtracting.
-        let before = self.0.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
-        metrics::gauge!("forebay_ingester_memory_bytes").set(before.wrapping_add_signed(change) as f64);
+        let before = self.bytes.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
+        self.shown.set(before.wrapping_add_signed(change) as f64);
     }
 }
 

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use metrics::Gauge;
+
 use super::PushError;
 
 /// What an allocation takes beyond what was asked for, about.
@@ -18,6 +20,7 @@ const STEP: u64 = 64 << 10;
 pub struct Intake {
     limit: u64,
     held: Arc<AtomicU64>,
+    shown: Gauge,
 }
 
 /// What one push holds of the [`Intake`], until it is dropped.
@@ -34,7 +37,7 @@ pub struct Room {
 impl Intake {
     /// Room for `limit` bytes.
     pub fn new(limit: u64) -> Self {
-        Self { limit, held: Arc::default() }
+        Self { limit, held: Arc::default(), shown: metrics::gauge!("forebay_intake_bytes") }
     }
 
     /// Room for a push whose body may unpack to `limit` bytes, and whose decoded structures may take as many again.
@@ -61,7 +64,7 @@ impl Room {
     /// [`PushError::Busy`] at once. To wait would keep the bytes that are here already, and the connection, for a
     /// client that has them too and comes back.
     pub fn grow(&mut self, bytes: u64) -> Result<(), PushError> {
-        let Self { intake: Intake { limit, held }, held: own, .. } = self;
+        let Self { intake: Intake { limit, held, shown }, held: own, .. } = self;
         let fits = |held: u64| {
             let more = held.checked_add(bytes)?;
             (more <= *limit || held == *own).then_some(more)
@@ -72,7 +75,7 @@ impl Room {
             limit: *limit,
         })?;
         *own += bytes;
-        metrics::gauge!("forebay_intake_bytes").increment(bytes as f64);
+        shown.increment(bytes as f64);
         Ok(())
     }
 
@@ -119,7 +122,7 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         self.intake.held.fetch_sub(self.held, Ordering::Relaxed);
-        metrics::gauge!("forebay_intake_bytes").decrement(self.held as f64);
+        self.intake.shown.decrement(self.held as f64);
     }
 }
 
