@@ -411,9 +411,10 @@ impl<F: Fs> Shared<F> {
 
     /// Puts the entries of `record` into their streams.
     fn apply(&self, record: &Record, streams: &[Option<Expected>], lsn: Lsn) {
+        let now_ns = monotonic_ns();
         for (section, stream) in record.sections().zip(streams) {
             let Some(stream) = stream else { continue };
-            let applied = stream.apply(&section, lsn, &self.options, monotonic_ns());
+            let applied = stream.apply(&section, lsn, &self.options, now_ns);
             self.memory.change(applied.memory);
             // Only now: who begins to listen and then asks for what is there must not miss it in between.
             self.listeners.tell(record.tenant(), &stream.labels, &section, &applied.repeats);

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use forebay_chunk::loki::fingerprint;
 use forebay_chunk::{
@@ -27,6 +28,8 @@ pub(super) struct Stream {
     pub(super) labels: Labels,
     /// By Loki's rule.
     fingerprint: u64,
+    /// Records that are about to be applied; keeps the stream from being forgotten.
+    expected: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -36,7 +39,8 @@ pub(super) struct Expected(Arc<Stream>);
 
 impl Drop for Expected {
     fn drop(&mut self) {
-        self.0.state.lock().expected -= 1;
+        // Whoever finds none finds what they left.
+        self.0.expected.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -54,8 +58,6 @@ struct State {
     leaving: Vec<Arc<Leaving>>,
     /// Whether somebody was told to compress the blocks of this stream, and has not done all.
     compressing: bool,
-    /// Records that are about to be applied; keeps the stream from being forgotten.
-    expected: usize,
     appended_ns: u64,
     /// The newest time of an entry, whatever chunk it is in.
     highest_ns: Option<i64>,
@@ -121,12 +123,13 @@ impl Stream {
     pub(super) fn new(tenant: Arc<str>, labels: Labels, now_ns: u64) -> Self {
         let fingerprint = fingerprint(&labels.pairs());
         let state = Mutex::new(State { appended_ns: now_ns, ..State::default() });
-        Self { tenant, labels, fingerprint, state }
+        Self { tenant, labels, fingerprint, expected: AtomicUsize::new(0), state }
     }
 
-    /// Announces a record: the stream is not forgotten while the announcement lives.
+    /// Announces a record: the stream is not forgotten while the announcement lives. To be called where nobody can be
+    /// about to forget it.
     pub(super) fn expect(self: &Arc<Self>) -> Expected {
-        self.state.lock().expected += 1;
+        self.expected.fetch_add(1, Ordering::Relaxed);
         Expected(Arc::clone(self))
     }
 
@@ -229,10 +232,12 @@ impl Stream {
 
     /// Whether nothing is held or expected and nothing came since `idle_before_ns`.
     pub(super) fn is_idle(&self, idle_before_ns: u64) -> bool {
+        // First: what was applied before an announcement went is seen below.
+        let expected = self.expected.load(Ordering::Acquire);
         let state = self.state.lock();
         state.open.is_none()
             && state.leaving.is_empty()
-            && state.expected == 0
+            && expected == 0
             && state.appended_ns <= idle_before_ns
     }
 
