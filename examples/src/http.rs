@@ -120,7 +120,7 @@ pub fn router(parts: Parts) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(Arc::<Requests>::default(), measure))
         .layer(TraceServerLayer::new().response_header(TRACE_ID_HEADER))
-        .with_state(parts)
+        .with_state(Arc::new(parts))
 }
 
 /// Counts and times a request by its route, never by its path.
@@ -193,4 +193,4 @@ fn refused(error: &OrgError) -> Failure {
 }
 
 /// A handler's state.
-type Shared = State<Parts>;
+type Shared = State<Arc<Parts>>;

@@ -59,12 +59,14 @@ pub(super) async fn ready(State(parts): Shared) -> Result<&'static str, Failure>
 }
 
 pub(super) async fn metrics(State(parts): Shared) -> Result<Response, Failure> {
-    let handle =
-        parts.metrics.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "no metrics are recorded"))?;
+    let handle = parts
+        .metrics
+        .as_ref()
+        .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "no metrics are recorded"))?;
     if let Some(distributor) = &parts.distributor {
         distributor.show_breakers();
     }
-    let text = parts.children.with_metrics(&crate::metrics::text(&handle)).await;
+    let text = parts.children.with_metrics(&crate::metrics::text(handle)).await;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }
 
