@@ -4,6 +4,7 @@
 //! rate of what is left, which refuses the whole push; the stream limit is the ingesters'.
 
 mod admission;
+mod known;
 mod replicate;
 mod report;
 
@@ -25,6 +26,7 @@ use crate::push::{Body, Intake, PushError, Room, Stream};
 use crate::record::Push;
 
 pub use admission::{Admission, Admitted};
+use known::Known;
 use replicate::ReplicaFailure;
 pub use report::{Discards, Report};
 
@@ -111,6 +113,7 @@ struct Shared {
     breakers: Registry<Arc<str>>,
     batch: BatchOptions<ReplicaFailure>,
     intake: Intake,
+    known: Known,
     received: Received,
     replicas: Arc<Replicas>,
 }
@@ -138,9 +141,20 @@ impl Distributor {
         batch.deadline = options.push_timeout.saturating_add(DEADLINE_MARGIN);
         let rates = Keyed::with_clock(KeyedOptions::default(), monotonic_ns as fn() -> u64);
         let intake = Intake::new(options.intake_bytes);
-        let (received, replicas) = Default::default();
-        let shared =
-            Shared { options, overrides, members, clock, rates, breakers, batch, intake, received, replicas };
+        let (known, received, replicas) = Default::default();
+        let shared = Shared {
+            options,
+            overrides,
+            members,
+            clock,
+            rates,
+            breakers,
+            batch,
+            intake,
+            known,
+            received,
+            replicas,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -176,7 +190,7 @@ impl Distributor {
         let admitted = in_place(body.size(), || {
             let admission = self.admission(&limits);
             // A record is smaller than either kind of body, as a rule.
-            let mut admitted = admission.begin(tenant, body.size());
+            let mut admitted = admission.begin(tenant, body.size()).knowing(&self.shared.known, &limits);
             body.each_stream(room, |stream| admitted.take(stream))?;
             Ok(admitted.finish())
         })?;

@@ -108,15 +108,27 @@ impl Writer {
         Self { section_bytes: bytes, ..self }
     }
 
-    /// Opens the section of the stream with sorted `pairs`.
-    pub fn begin(&mut self, pairs: &[(&str, &str)]) {
+    /// Opens the section of the stream with sorted `pairs`; its labels in their canonical form.
+    pub fn begin(&mut self, pairs: &[(&str, &str)]) -> &[u8] {
+        let start = self.open(false, |buf| labels::write(buf, pairs));
+        &self.buf[start + SECTION_LEN..self.buf.len() - COUNT]
+    }
+
+    /// Same for labels that are in their canonical form.
+    pub fn begin_canonical(&mut self, labels: &[u8]) {
+        self.open(false, |buf| buf.extend_from_slice(labels));
+    }
+
+    /// Where the section starts.
+    fn open(&mut self, continues: bool, write_labels: impl FnOnce(&mut Vec<u8>)) -> usize {
         debug_assert!(self.open.is_none(), "the last section was finished");
         let start = self.buf.len();
         self.buf.extend_from_slice(&[0; SECTION_LEN]);
-        labels::write(&mut self.buf, pairs);
+        write_labels(&mut self.buf);
         let count_at = self.buf.len();
         self.buf.extend_from_slice(&[0; COUNT]);
-        self.open = Some(Open { start, count_at, entries: 0, last_ns: 0, line_bytes: 0, continues: false });
+        self.open = Some(Open { start, count_at, entries: 0, last_ns: 0, line_bytes: 0, continues });
+        start
     }
 
     /// Adds an entry to the open section: a line given in parts, and its metadata.
@@ -147,12 +159,7 @@ impl Writer {
     fn split(&mut self) {
         self.end();
         let labels = self.sections.last().expect("the section that was closed has entries").labels.clone();
-        let start = self.buf.len();
-        self.buf.extend_from_slice(&[0; SECTION_LEN]);
-        self.buf.extend_from_within(labels);
-        let count_at = self.buf.len();
-        self.buf.extend_from_slice(&[0; COUNT]);
-        self.open = Some(Open { start, count_at, entries: 0, last_ns: 0, line_bytes: 0, continues: true });
+        self.open(true, |buf| buf.extend_from_within(labels));
     }
 
     /// Closes the open section; one without entries leaves no trace.

@@ -1,11 +1,14 @@
 //! What of a push is valid, as one record, and why the rest is not. No more than this stands between a client's bytes
 //! and the log.
 
+use std::sync::Arc;
+
 use forebay_chunk::loki::METRIC_NAME_LABEL;
 use forebay_tenant::{Limits, Reason, Validator, Verdict, labels};
 use smallvec::SmallVec;
 
 use super::Report;
+use super::known::Known;
 use crate::excerpt::Excerpt;
 use crate::push::{LabelSet, Line, Stream};
 use crate::record::{Push, Writer};
@@ -43,6 +46,7 @@ impl Admission<'_> {
             writer: Writer::new(tenant, capacity).split_sections(self.record_bytes),
             report: Report::default(),
             unescaped: String::new(),
+            known: None,
         }
     }
 }
@@ -55,22 +59,41 @@ pub struct Admitted<'a> {
     writer: Writer,
     report: Report,
     unescaped: String,
+    known: Option<(&'a Known, &'a Arc<Limits>)>,
 }
 
-impl Admitted<'_> {
+impl<'a> Admitted<'a> {
+    /// The same with what is known of label texts under the tenant's `limits`.
+    pub(super) fn knowing(self, known: &'a Known, limits: &'a Arc<Limits>) -> Self {
+        Self { known: Some((known, limits)), ..self }
+    }
+
     /// Takes what is valid of `stream`.
     pub fn take(&mut self, stream: &Stream<'_>) {
-        let Self { validator, writer, report, unescaped, .. } = self;
-        report.seen(stream);
-        if stream.lines.is_empty() {
+        self.report.seen(stream);
+        if stream.lines.is_empty() || !self.take_labels(stream) {
             return;
+        }
+        stream.lines.iter().for_each(|line| self.take_line(line));
+        self.writer.end();
+    }
+
+    /// Begins the section of `stream`, if its labels are valid.
+    fn take_labels(&mut self, stream: &Stream<'_>) -> bool {
+        let Self { validator, writer, report, unescaped, known, .. } = self;
+        let known = *known;
+        if let (LabelSet::Text(text), Some((known, limits))) = (&stream.labels, known)
+            && known.find(text, limits, |canonical| writer.begin_canonical(canonical)).is_some()
+        {
+            return true;
         }
         let pairs = match &stream.labels {
             LabelSet::Text(text) => match labels::parse(text, unescaped) {
                 Ok(pairs) => pairs,
                 Err(error) => {
                     let why = format_args!("labels {:?}: {error}", Excerpt(text));
-                    return report.discard_stream(stream, error.reason(), &why);
+                    report.discard_stream(stream, error.reason(), &why);
+                    return false;
                 }
             },
             LabelSet::Pairs(pairs) => {
@@ -84,17 +107,20 @@ impl Admitted<'_> {
             }
         };
         if let Err(rejection) = validator.labels(&pairs) {
-            return report.discard_stream(stream, rejection.reason(), &rejection);
+            report.discard_stream(stream, rejection.reason(), &rejection);
+            return false;
         }
         // Chunks carry a name of their own there: streams that differ in it alone would be one object.
         if pairs.iter().any(|(name, _)| *name == METRIC_NAME_LABEL) {
             let why = format_args!("label {METRIC_NAME_LABEL} is reserved");
-            return report.discard_stream(stream, Reason::InvalidLabels, &why);
+            report.discard_stream(stream, Reason::InvalidLabels, &why);
+            return false;
         }
-        writer.begin(&pairs);
-        drop(pairs);
-        stream.lines.iter().for_each(|line| self.take_line(line));
-        self.writer.end();
+        let canonical = writer.begin(&pairs);
+        if let (LabelSet::Text(text), Some((known, limits))) = (&stream.labels, known) {
+            known.learn(text, limits, canonical);
+        }
+        true
     }
 
     fn take_line(&mut self, line: &Line<'_>) {

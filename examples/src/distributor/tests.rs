@@ -2,10 +2,12 @@ use std::borrow::Cow;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use forebay_agent::logproto::{EntryAdapter, PushRequest, StreamAdapter};
 use forebay_circuit::State;
 use forebay_tenant::Snapshot;
 use forebay_wal::{AppendError, Reject};
 use parking_lot::Mutex;
+use prost::Message;
 
 use super::*;
 use crate::client::{IngesterClient, Parts, ReadFailed, Tailing};
@@ -123,6 +125,43 @@ async fn a_push_larger_than_a_record_is_stored_whole_in_several() {
     assert!(largest <= RECORD_BYTES + 16, "a record of {largest} bytes");
     drop(records);
     assert_eq!(distributor.shared.batch.targets.total_in_flight().bytes, 0);
+}
+
+/// The labels of a text that was read before were those of the limits of then.
+#[tokio::test(start_paused = true)]
+async fn labels_that_were_valid_are_checked_again_when_the_limits_change() {
+    let (distributor, ingester) = distributor(Fake::default());
+    let entry = EntryAdapter { line: Bytes::from_static(b"x"), ..EntryAdapter::default() };
+    let streams = vec![StreamAdapter { labels: "{app=\"a\"}".to_owned(), entries: vec![entry] }];
+    let message = Bytes::from(PushRequest { streams }.encode_to_vec());
+    let push = async || {
+        let mut room = distributor.intake().enter(1 << 20);
+        distributor.push_body("t", Body::Protobuf(message.clone()), &mut room).await.unwrap()
+    };
+    for pushes in 1..=2 {
+        assert!(matches!(push().await, Outcome::Stored));
+        assert_eq!(ingester.lines("a").len(), pushes);
+    }
+    let mut limits = Config::default().limits_config;
+    limits.max_label_value_length = 0;
+    distributor.shared.overrides.store(Snapshot::new(limits));
+    let Outcome::Invalid(report) = push().await else { panic!("not checked") };
+    assert_eq!(report.reasons().keys().copied().collect::<Vec<_>>(), ["label_value_too_long"]);
+    assert_eq!(ingester.lines("a").len(), 2);
+}
+
+/// Streams in front of the one that does not decode had been taken already.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_stored_of_a_body_that_does_not_decode_to_its_end() {
+    let (distributor, ingester) = distributor(Fake::default());
+    let entry = EntryAdapter { line: Bytes::from_static(b"x"), ..EntryAdapter::default() };
+    let streams = vec![StreamAdapter { labels: "{app=\"a\"}".to_owned(), entries: vec![entry] }];
+    let mut message = PushRequest { streams }.encode_to_vec();
+    message.extend([0x0a, 1]);
+    let mut room = distributor.intake().enter(1 << 20);
+    let outcome = distributor.push_body("t", Body::Protobuf(message.into()), &mut room).await;
+    assert!(matches!(outcome, Err(crate::push::PushError::Malformed { .. })), "{outcome:?}");
+    assert!(ingester.records.lock().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
