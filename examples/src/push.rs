@@ -202,7 +202,7 @@ impl Body {
         let mut some = false;
         protobuf::each_stream(message, room, |stream, room| {
             some = true;
-            room.decoded(STREAM_BYTES + LINE_BYTES * stream.lines.len())?;
+            room.recorded(STREAM_BYTES + LINE_BYTES * stream.lines.len())?;
             take(stream);
             Ok(())
         })?;

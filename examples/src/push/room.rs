@@ -29,9 +29,17 @@ pub struct Room {
     intake: Intake,
     held: u64,
     limit: u64,
-    /// Bytes of decoded structures, and how many of them are held.
-    decoded: u64,
-    decoded_held: u64,
+    /// Bytes of decoded structures.
+    decoded: Counted,
+    /// Bytes that they take in a record.
+    recorded: Counted,
+}
+
+/// Bytes that are counted one by one and held in steps.
+#[derive(Debug, Default)]
+struct Counted {
+    bytes: u64,
+    held: u64,
 }
 
 impl Intake {
@@ -40,9 +48,11 @@ impl Intake {
         Self { limit, held: Arc::default(), shown: metrics::gauge!("forebay_intake_bytes") }
     }
 
-    /// Room for a push whose body may unpack to `limit` bytes, and whose decoded structures may take as many again.
+    /// Room for a push whose body may unpack to `limit` bytes, whose decoded structures may take as many again, and its
+    /// record as many beyond their bytes.
     pub fn enter(&self, limit: u64) -> Room {
-        Room { intake: self.clone(), held: 0, limit, decoded: 0, decoded_held: 0 }
+        let (decoded, recorded) = Default::default();
+        Room { intake: self.clone(), held: 0, limit, decoded, recorded }
     }
 
     /// Bytes that pushes hold now.
@@ -84,6 +94,17 @@ impl Room {
         self.charge(bytes as u64 + ALLOCATION)
     }
 
+    /// Counts `bytes` that what was decoded takes in a record, beyond its own: apart from what it was decoded to, of
+    /// which a list may take all that it is allowed.
+    pub(super) fn recorded(&mut self, bytes: usize) -> Result<(), PushError> {
+        let step = self.recorded.add(bytes as u64, self.limit)?;
+        if step > 0 {
+            self.grow(step)?;
+            self.recorded.held += step;
+        }
+        Ok(())
+    }
+
     /// Appends `item`, with as much memory as there is room for.
     #[inline]
     pub(super) fn push<T>(&mut self, items: &mut Vec<T>, item: T) -> Result<(), PushError> {
@@ -98,7 +119,7 @@ impl Room {
     #[cold]
     fn extend<T>(&mut self, items: &mut Vec<T>) -> Result<(), PushError> {
         let wanted = if items.capacity() == 0 { 1 } else { items.capacity().max(3) };
-        let left = self.limit.saturating_sub(self.decoded + ALLOCATION) / size_of::<T>() as u64;
+        let left = self.limit.saturating_sub(self.decoded.bytes + ALLOCATION) / size_of::<T>() as u64;
         let more = wanted.min(usize::try_from(left).unwrap_or(usize::MAX)).max(1);
         self.charge((more * size_of::<T>()) as u64 + ALLOCATION)?;
         items.reserve_exact(more);
@@ -106,16 +127,23 @@ impl Room {
     }
 
     fn charge(&mut self, bytes: u64) -> Result<(), PushError> {
-        self.decoded = self.decoded.saturating_add(bytes);
-        if self.decoded > self.limit {
-            return Err(PushError::TooLarge { what: "decoded push", size: self.decoded, limit: self.limit });
-        }
-        if self.decoded > self.decoded_held {
-            let step = (self.decoded - self.decoded_held).max(STEP);
+        let step = self.decoded.add(bytes, self.limit)?;
+        if step > 0 {
             self.grow(step)?;
-            self.decoded_held += step;
+            self.decoded.held += step;
         }
         Ok(())
+    }
+}
+
+impl Counted {
+    /// Adds `bytes`, to no more than `limit`; how many more are to be held for them.
+    fn add(&mut self, bytes: u64, limit: u64) -> Result<u64, PushError> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > limit {
+            return Err(PushError::TooLarge { what: "decoded push", size: self.bytes, limit });
+        }
+        Ok(if self.bytes > self.held { (self.bytes - self.held).max(STEP) } else { 0 })
     }
 }
 

@@ -289,6 +289,9 @@ fn lines_of_ordinary_length_fit_wherever_their_body_does() {
     let body = Body::unpack(snappy(&message), ContentType::Protobuf, Encoding::Snappy, &mut room()).unwrap();
     let streams = body.streams(&mut room()).unwrap();
     assert_eq!(streams[0].lines.len(), 1_000_000 / entry.len());
+    let mut lines = 0;
+    body.each_stream(&mut room(), |stream| lines += stream.lines.len()).unwrap();
+    assert_eq!(lines, 1_000_000 / entry.len());
 }
 
 #[test]
