@@ -66,9 +66,9 @@ struct Arguments {
     /// How long to push in each run [default: 10, with --shapes and --all 60]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=86_400), conflicts_with_all = ["pushes"])]
     seconds: Option<u64>,
-    /// Same in minutes; with --all, how long the mixed load takes [default: 20]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_440), conflicts_with_all = ["pushes"])]
-    minutes: Option<u64>,
+    /// Minutes more of that; with --all, how long the mixed load takes [default: 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_440), conflicts_with_all = ["pushes"])]
+    minutes: Option<u32>,
     /// End after so many pushes, and not after a time: the same work for every server, for a profiler that slows it down
     #[arg(long, value_name = "N")]
     pushes: Option<u64>,
@@ -123,11 +123,11 @@ struct Arguments {
     #[arg(long)]
     json: bool,
     /// Measure the three loads for a minute each, and print them as BENCHMARKS.md has them
-    #[arg(long, conflicts_with_all = ["json", "scenario", "connections", "streams", "push_lines", "rate", "pushes", "query"])]
+    #[arg(long, conflicts_with_all = ["json", "scenario", "connections", "streams", "push_lines", "rate", "pushes", "query", "replication_factor"])]
     shapes: bool,
     /// Measure all that BENCHMARKS.md has: the loads, 20 minutes of queries and pushes at half of the highest rate, and
     /// what a line costs by streams and copies. It takes half an hour and may need 25 GB of disk
-    #[arg(long, conflicts_with_all = ["json", "shapes", "scenario", "connections", "streams", "push_lines", "pushes", "query", "replication_factor", "url"])]
+    #[arg(long, conflicts_with_all = ["json", "shapes", "scenario", "connections", "streams", "push_lines", "pushes", "query", "replication_factor", "ingesters", "url"])]
     all: bool,
     /// More arguments for the started pipeline
     #[arg(last = true)]
@@ -145,6 +145,7 @@ Examples:
     --query '15m {stream=\"s7\"} |= \"error\"' --query '5m sum by (app) (count_over_time({app=~\".+\"}[1m]))'
                                               queries and memory under a steady load
   pushbench --scenario single --pushes 2000 --pipeline ./under-a-profiler.sh
+                                              a script that ends with: exec PROFILER pipeline \"$@\"
   pushbench --url http://127.0.0.1:3100 --pid $(pidof loki) --json
   pushbench --scenario small -- --config limits.yaml";
 
@@ -164,7 +165,7 @@ async fn work(arguments: &Arguments) -> anyhow::Result<()> {
     let keep = Keep { csv: arguments.csv.clone(), svg: arguments.svg.clone() };
     let long = arguments.seconds.map_or(MINUTE, Duration::from_secs);
     if arguments.all {
-        let mixed = MINUTE * u32::try_from(arguments.minutes.unwrap_or(20)).unwrap_or(u32::MAX);
+        let mixed = MINUTE * arguments.minutes.unwrap_or(20);
         return Suite { each: long, mixed, rate: arguments.rate, keep }.run(&bench).await;
     }
     if arguments.shapes {
@@ -239,8 +240,10 @@ impl Arguments {
     }
 
     fn until(&self, default: Duration) -> Duration {
-        let minutes = self.minutes.map(|minutes| minutes.saturating_mul(60));
-        self.seconds.or(minutes).map_or(default, Duration::from_secs)
+        match (self.minutes, self.seconds) {
+            (None, None) => default,
+            (minutes, seconds) => MINUTE * minutes.unwrap_or(0) + Duration::from_secs(seconds.unwrap_or(0)),
+        }
     }
 
     /// What is said of a shape holds for each load; without a load it is one of its own.

@@ -60,8 +60,9 @@ fn aim(one: &Measured, scenario: Scenario) -> String {
         AimedRate::OfBaseline(times) => (Some(times * scenario.loki().lines_per_second), None),
         AimedRate::OfSyncs(part) => (None, Some(part)),
     };
-    let most = |aim, found| verdict("≤", aim, found, |found, aim| found <= aim);
-    let least = |aim, found| verdict("≥", aim, found, |found, aim| found >= aim);
+    let whole = one.load.refused_pushes == 0;
+    let most = |aim, found| verdict("≤", aim, found, whole, |found, aim| found <= aim);
+    let least = |aim, found| verdict("≥", aim, found, whole, |found, aim| found >= aim);
     row(&[
         String::new(),
         "aim".to_owned(),
@@ -76,11 +77,18 @@ fn aim(one: &Measured, scenario: Scenario) -> String {
     ])
 }
 
-fn verdict(sign: &str, aim: Option<f64>, found: Option<f64>, is_met: impl Fn(f64, f64) -> bool) -> String {
+/// Nothing is met by what was in part refused, or was not what it was to be.
+fn verdict(
+    sign: &str,
+    aim: Option<f64>,
+    found: Option<f64>,
+    is_whole: bool,
+    is_met: impl Fn(f64, f64) -> bool,
+) -> String {
     let Some(aim) = aim else { return String::new() };
     let met = match found {
         None => "not measured",
-        Some(found) if is_met(found, aim) => "met",
+        Some(found) if is_whole && is_met(found, aim) => "met",
         Some(_) => "**missed**",
     };
     format!("{sign} {}: {met}", short(Some(aim)))
@@ -118,6 +126,8 @@ pub(crate) fn costs(measured: &[Measured]) -> String {
 /// How long the queries of a run took; `aims` are the milliseconds that 99 of 100 may take, in their order.
 pub(crate) fn queries(measured: &Measured, aims: &[f64]) -> String {
     let mut out = header(&["query", "over", "answers", "failures", "p50 ms", "p99 ms", "aim"]);
+    let kept_up = measured.run.plan.rate.is_none_or(|rate| measured.lines_per_second() >= 0.95 * rate as f64);
+    let whole = kept_up && measured.load.refused_pushes == 0;
     for (number, asked) in measured.asked.iter().enumerate() {
         let p99 = percentile_ms(&asked.latencies_us, 99);
         out += &row(&[
@@ -127,7 +137,9 @@ pub(crate) fn queries(measured: &Measured, aims: &[f64]) -> String {
             asked.failures.to_string(),
             short(percentile_ms(&asked.latencies_us, 50)),
             short(p99),
-            verdict("≤", aims.get(number).copied(), p99, |found, aim| found <= aim),
+            verdict("≤", aims.get(number).copied(), p99, whole && asked.failures == 0, |found, aim| {
+                found <= aim
+            }),
         ]);
     }
     out
@@ -150,9 +162,17 @@ mod tests {
     use super::*;
     use crate::report::tests::measured;
 
+    /// Nothing of it failed.
+    fn whole(scenario: Scenario) -> Measured {
+        let mut one = measured(scenario);
+        one.load.refused_pushes = 0;
+        one.asked[0].failures = 0;
+        one
+    }
+
     #[test]
     fn a_load_has_both_systems_and_what_is_met_and_missed() {
-        let text = shapes(&[measured(Scenario::Batches), measured(Scenario::Single)]);
+        let text = shapes(&[whole(Scenario::Batches), whole(Scenario::Single)]);
         let row = |what: &str, nth: usize| {
             let row = text.lines().filter(|line| line.contains(what)).nth(nth).unwrap();
             row.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>()
@@ -182,6 +202,24 @@ mod tests {
             text.ends_with("| `{a=\"b\"}` | 900s | 2 | 1 | 7.00 | 9.00 | ≤ 8.00: **missed** |\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn nothing_is_met_by_what_failed_in_part_or_was_slower_than_it_was_to_be() {
+        let verdict = |one: &Measured| queries(one, &[10.0]).contains("≤ 10.0: met");
+        assert!(verdict(&whole(Scenario::Batches)));
+        let mut failed = whole(Scenario::Batches);
+        failed.asked[0].failures = 1;
+        let mut refused = whole(Scenario::Batches);
+        refused.load.refused_pushes = 1;
+        assert!(!shapes(&[measured(Scenario::Batches)]).contains(": met"));
+        let mut late = whole(Scenario::Batches);
+        late.run.plan.rate = Some(500_000);
+        assert!(verdict(&late), "it was as fast as that");
+        late.run.plan.rate = Some(600_000);
+        for one in [failed, refused, late] {
+            assert!(!verdict(&one));
+        }
     }
 
     #[test]

@@ -20,7 +20,8 @@ use crate::wire::Address;
 
 /// How long a server may take to store everything and leave, and how long where nobody waits for its figures.
 const STOP: Duration = Duration::from_secs(60);
-const HURRY: Duration = Duration::from_secs(5);
+/// A pipeline ends by itself within ten seconds, and its children with it.
+const HURRY: Duration = Duration::from_secs(20);
 /// How often the progress bar moves.
 const TICK: Duration = Duration::from_millis(200);
 /// A server's log shows what it counted within this time.
