@@ -1,8 +1,8 @@
 //! The push message between distributor and ingester, which is also the ingester's WAL record.
 //!
 //! `FORMAT.md` draws it. Invariants: a record is written once, by the distributor, and checked once, where it comes from
-//! another process or from the log; an ingester appends the bytes it received; a record with fewer sections is made by leaving whole sections out, never by encoding
-//! an entry again.
+//! another process or from the log; an ingester appends the bytes it received; a record with fewer sections is made by
+//! leaving whole sections out, never by encoding an entry again.
 
 use std::ops::Range;
 
