@@ -235,7 +235,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_of_which_a_background_task_is_gone_is_not_ready() {
-        let parts = Parts {
+        let parts = Arc::new(Parts {
             config: Arc::default(),
             overrides: Arc::new(Overrides::new(Limits::default())),
             tenancy: Tenancy::default(),
@@ -251,7 +251,7 @@ mod tests {
             tails: super::super::Tails::default(),
             background: Background::default(),
             ready: Arc::new(AtomicBool::new(true)),
-        };
+        });
         assert_eq!(ready(State(parts.clone())).await.unwrap(), "ready\n");
         parts.background.spawn("compactor", async { panic!("nothing to compact") }).await.unwrap();
         let failure = ready(State(parts)).await.unwrap_err();

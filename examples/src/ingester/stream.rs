@@ -227,7 +227,8 @@ impl Stream {
     /// Whether there is an open chunk, and nothing came to it since `before_ns`.
     pub(super) fn is_quiet(&self, before_ns: u64) -> bool {
         let state = self.state.lock();
-        state.open.is_some() && state.expected == 0 && state.appended_ns <= before_ns
+        let expected = self.expected.load(Ordering::Acquire);
+        state.open.is_some() && expected == 0 && state.appended_ns <= before_ns
     }
 
     /// Whether nothing is held or expected and nothing came since `idle_before_ns`.

@@ -258,13 +258,14 @@ mod tests {
     use tokio_stream::wrappers::TcpListenerStream;
 
     use super::*;
+    use crate::record::Writer;
 
     /// Has nothing to say to anybody who listens.
     struct Silent;
 
     #[async_trait]
     impl IngesterClient for Silent {
-        async fn push(&self, _: Bytes) -> Result<wire::Pushed, PushError> {
+        async fn push(&self, _: Record) -> Result<wire::Pushed, PushError> {
             Ok(wire::Pushed::default())
         }
 
@@ -313,7 +314,11 @@ mod tests {
         assert!(tails.iter().all(Result::is_ok));
         let reads = join_all((0..500).map(|_| client.select(wire::Select::default()))).await;
         assert!(reads.iter().all(Result::is_ok));
-        client.push(Bytes::new()).await.unwrap();
+        let mut writer = Writer::new("t", 0);
+        writer.begin(&[("app", "a")]);
+        writer.entry(1, [b"line", b""], &[]);
+        writer.end();
+        client.push(writer.finish().record()).await.unwrap();
         server.abort();
     }
 

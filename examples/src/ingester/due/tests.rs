@@ -55,7 +55,7 @@ impl World {
         writer.begin(&[("app", app)]);
         writer.entry(at_ns, [line.as_bytes(), b""], &[]);
         writer.end();
-        let record = writer.finish().all();
+        let record = writer.finish().record();
         loop {
             match self.ingester.push(record.clone()).await {
                 Err(PushError::Busy { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,

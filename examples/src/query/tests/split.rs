@@ -43,7 +43,7 @@ async fn filled(pushes: &[Push]) -> Querier {
                 }
                 writer.end();
             }
-            ingester.push(writer.finish().all()).await.unwrap();
+            ingester.push(writer.finish().record()).await.unwrap();
         }
     }
     querier_on(storage, 1, ingesters.map(|ingester| Arc::new(ingester) as Arc<dyn IngesterClient>).into())
@@ -152,7 +152,7 @@ async fn lines_on_both_sides_of_a_seam_come_once_and_count_in_every_window_that_
             writer.entry(at, [number.to_string().as_bytes(), b""], &[]);
         }
         writer.end();
-        ingester.push(writer.finish().all())
+        ingester.push(writer.finish().record())
     };
     push([SECOND - 1, SECOND - 1, SECOND, SECOND + 1]).await.unwrap();
     IngesterClient::flush(&ingester).await.unwrap();
@@ -202,7 +202,7 @@ async fn what_was_decoded_for_a_query_is_there_for_the_next() {
         writer.entry(at, [at.to_string().as_bytes(), b""], &[]);
     }
     writer.end();
-    ingester.push(writer.finish().all()).await.unwrap();
+    ingester.push(writer.finish().record()).await.unwrap();
     IngesterClient::flush(&ingester).await.unwrap();
     let querier = querier_on(storage, 1, vec![Arc::new(ingester)]);
     assert_eq!(querier.blocks.counts(), (0, 0));

@@ -21,7 +21,7 @@ async fn push(ingester: &Ingester<SimFs>, lines: &[(i64, u8)], store: bool) {
         writer.entry(*at, [&[b'0' + line], b""], &[]);
     }
     writer.end();
-    ingester.push(writer.finish().all()).await.unwrap();
+    ingester.push(writer.finish().record()).await.unwrap();
     if store {
         IngesterClient::flush(ingester).await.unwrap();
     }
@@ -135,7 +135,7 @@ struct Late(Ingester<SimFs>);
 
 #[async_trait]
 impl IngesterClient for Late {
-    async fn push(&self, record: Bytes) -> Result<Pushed, PushError> {
+    async fn push(&self, record: Record) -> Result<Pushed, PushError> {
         IngesterClient::push(&self.0, record).await
     }
 
