@@ -102,17 +102,17 @@ async fn points_at_multiples_of_the_step_are_counted_without_reading() {
     let query = escaped(r#"sum(count_over_time({app=~".+"}[5s]))"#);
     let path = format!("/loki/api/v1/query_range?query={query}&start={start}&end={end}&step=5s");
     let lines = |end: i64| (1..=10).filter(|n| (end - step..end).contains(&(start + n * SECOND - 1))).count();
-    let points = (start / step..=end / step).map(|n| (n * step / SECOND, 4 * lines(n * step)));
-    let expected: Vec<(i64, String)> =
+    let points = (start / step..=end / step).map(|n| ((n * step / SECOND) as f64, 4 * lines(n * step)));
+    let expected: Vec<(f64, String)> =
         points.filter(|(_, lines)| *lines > 0).map(|(at, lines)| (at, lines.to_string())).collect();
     for _ in 0..2 {
         let answer = process.json(&path).await;
         let points = answer["data"]["result"][0]["values"].as_array().unwrap().iter();
-        let found: Vec<(i64, String)> = points
+        let found: Vec<(f64, String)> = points
             .map(|point| {
                 let at = point[0].as_f64().unwrap();
                 assert_eq!(at % 5.0, 0.0, "{answer}");
-                (at as i64, point[1].as_str().unwrap().to_owned())
+                (at, point[1].as_str().unwrap().to_owned())
             })
             .collect();
         assert_eq!(found, expected);

@@ -61,7 +61,7 @@ fn metric(text: &str) -> crate::logql::Metric {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn a_query_in_parts_has_the_answer_of_the_whole(
