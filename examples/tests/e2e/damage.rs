@@ -35,7 +35,7 @@ const LINES: i64 = 400;
 /// The lines of the stream of each accident, by their times.
 fn lines(start: i64) -> BTreeMap<i64, String> {
     let line = |n: i64| {
-        let noise = (n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C1);
+        let noise = (n + 1).wrapping_mul(0x09E3_779B_97F4_A7C1);
         (start + n * 1_000_000, format!("line {n} of a request {noise:016x} that took {}ms", noise & 1023))
     };
     (0..LINES).map(line).collect()
