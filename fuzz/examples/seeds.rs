@@ -250,7 +250,7 @@ fn records() {
     }
     let push = writer.finish();
     write("push_record", "three-streams", &push.all());
-    write("push_record", "middle-stream", &push.select(&[1]));
+    write("push_record", "middle-stream", push.select(&[1]).bytes());
     write("push_record", "no-streams", &Writer::new("", 0).finish().all());
 }
 
