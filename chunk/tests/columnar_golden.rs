@@ -1,6 +1,6 @@
 //! Columnar chunks as they were written once: later versions have to read them, and write them again.
 //!
-//! The ignored test `files_are_written` is run once for a version of the format; its files never change again.
+//! The ignored test `files_are_written` is run once for a version of the format; its files never change once that is released.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "golden files are files")]

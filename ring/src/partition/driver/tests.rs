@@ -67,7 +67,7 @@ async fn stored(place: &Place, number: u32) -> Option<Partition> {
     let record = place.store.get(&format!("partitions/{number}")).await.unwrap()?;
     match PartitionRecord::decode(&record.value).unwrap() {
         PartitionRecord::Partition(partition) => Some(partition),
-        PartitionRecord::Owner(_) => unreachable!(),
+        owner @ PartitionRecord::Owner(_) => panic!("the key of a partition holds {owner:?}"),
     }
 }
 
