@@ -26,12 +26,13 @@ struct Patience {
     most_ns: u64,
 }
 
-/// A part of what a sync takes, until as many wait for one as are expected. `None` is not at all, as where there is only
+/// As long as a sync takes, which is what those wait longer who come too late, until as many wait for one as are
+/// expected, and a part of that for each. `None` is not at all, as where there is only
 /// one, who comes back after his own answer.
 #[inline]
 fn patience(sync_ns: u64, expected: usize, waiting: usize) -> Option<Patience> {
     let worth = sync_ns > WORTH_NS && expected > 1 && waiting < expected;
-    worth.then(|| Patience { gap_ns: GAP_NS.max(sync_ns / 16), most_ns: sync_ns / 2 })
+    worth.then(|| Patience { gap_ns: GAP_NS.max(sync_ns / 16), most_ns: sync_ns })
 }
 
 impl<F: Fs> Inner<F> {
@@ -139,14 +140,14 @@ mod tests {
             // A single writer never waits.
             (MS, 1, 1, None),
             (MS, 0, 1, None),
-            (MS, 64, 1, patience_of(62_500, 500_000)),
-            (MS, 64, 63, patience_of(62_500, 500_000)),
+            (MS, 64, 1, patience_of(62_500, MS)),
+            (MS, 64, 63, patience_of(62_500, MS)),
             (MS, 64, 64, None),
             (MS, 64, 90, None),
-            (10 * MS, 64, 1, patience_of(625_000, 5_000_000)),
+            (10 * MS, 64, 1, patience_of(625_000, 10 * MS)),
             // A sync that costs next to nothing, or has no measure yet.
             (100_000, 64, 1, None),
-            (100_008, 64, 1, patience_of(20_000, 50_004)),
+            (100_008, 64, 1, patience_of(20_000, 100_008)),
             (0, 64, 1, None),
         ];
         for (sync_ns, expected, waiting, wanted) in table {

@@ -50,7 +50,7 @@ pub struct Options {
     /// What an append waits for that does not say, and when all else is synced. Default [`SyncPolicy::Always`].
     pub sync: SyncPolicy,
     /// Whether whoever is about to sync waits for those whom the last sync served, beside those who had come meanwhile,
-    /// as long as they come and for at most half of what a sync takes: many writers then share every sync, and not every
+    /// as long as they come and for at most as long as a sync takes: many writers then share every sync, and not every
     /// other. Where they do not come back that is a sixteenth of it for each sync, and 20 µs at least. Default true. It
     /// costs nothing where one writes, or where a sync takes less than 100 µs.
     pub gather: bool,
