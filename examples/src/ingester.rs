@@ -137,7 +137,7 @@ impl From<Reject> for PushError {
         match reject {
             Reject::TooLarge { .. } => Self::TooLarge { reason },
             Reject::Backpressure { .. } => Self::Busy { reason, retry_after: Some(Duration::ZERO) },
-            Reject::NoSpace | Reject::QuotaExceeded { .. } | Reject::Io { .. } => {
+            Reject::NoSpace { .. } | Reject::QuotaExceeded { .. } | Reject::Io { .. } => {
                 Self::Busy { reason, retry_after: Some(RESPITE) }
             }
             // Closed, poisoned, or out of numbers: to wait does not help. Nor is it known to with a reason yet to come.

@@ -24,7 +24,10 @@ impl<F: Fs> Inner<F> {
     fn measure(&self, records: &mut [Payload<'_>], stream: u32) -> Result<u64, AppendError> {
         records.iter_mut().for_each(Payload::settle);
         let (len, limit) = (body_len(records, stream), self.home.options.max_record_bytes);
-        if len <= limit { Ok(len) } else { self.reject(Reject::TooLarge { len, limit }) }
+        if len > limit {
+            return self.reject(Reject::TooLarge { dir: self.home.dir.clone(), len, limit });
+        }
+        Ok(len)
     }
 
     /// Takes records in, and returns when they are as safe as asked for.
@@ -91,7 +94,7 @@ impl<F: Fs> Inner<F> {
         }
         let bytes = self.measure(records, 0)?;
         let mut queue = self.queue.lock();
-        let refusal = queue.refusal(true).or_else(|| queue.overfull(bytes, level));
+        let refusal = queue.refusal(true).or_else(|| self.overfull(&queue, bytes, level));
         let pushed = refusal.map_or_else(|| self.push(&mut queue, records, (level, 0)), Err);
         let lsns = pushed.or_else(|reason| self.reject(reason))?;
         if level == Durability::Buffered {
@@ -108,6 +111,12 @@ impl<F: Fs> Inner<F> {
         Ok((lsns, Some(receiver)))
     }
 
+    #[inline]
+    fn overfull(&self, queue: &Queue, bytes: u64, level: Durability) -> Option<Reject> {
+        let (inflight, limit) = queue.overfull(bytes, level)?;
+        Some(Reject::Backpressure { dir: self.home.dir.clone(), inflight, limit })
+    }
+
     /// The queue when it has room for so many bytes. What is buffered writes what is in the way, or waits for whoever
     /// does; so does what finds others that nobody writes.
     #[inline]
@@ -119,7 +128,7 @@ impl<F: Fs> Inner<F> {
             }
             // What fills a frame goes out with what fills the next, if it has not gone before.
             let idle = !queue.is_leading() && !queue.intake.is_empty();
-            let Some(reason) = queue.overfull(bytes, level) else { return Ok(queue) };
+            let Some(reason) = self.overfull(&queue, bytes, level) else { return Ok(queue) };
             if level != Durability::Buffered && !idle {
                 return self.reject(reason);
             }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::control::Checkpoint;
-use crate::error::{AppendError, Reject};
+use crate::error::AppendError;
 use crate::frame::{Kind, frame_len};
 use crate::fs::Fs;
 use crate::home::Home;
@@ -24,11 +24,11 @@ pub(crate) fn longest_copy(segment_bytes: u64) -> u64 {
     frame_len(8 + max_meta(segment_bytes))
 }
 
-/// The body of a checkpoint frame, if its bytes are not too many for segments of this size.
-pub(crate) fn body(lsn: u64, meta: &[u8], segment_bytes: u64) -> Result<Bytes, Reject> {
+/// The body of a checkpoint frame, or how long it is, and may be, where that is too long for segments of this size.
+pub(crate) fn body(lsn: u64, meta: &[u8], segment_bytes: u64) -> Result<Bytes, (u64, u64)> {
     let (len, limit) = (meta.len() as u64, max_meta(segment_bytes));
     if len > limit {
-        return Err(Reject::TooLarge { len, limit });
+        return Err((len, limit));
     }
     Ok(Checkpoint { lsn, meta: Bytes::copy_from_slice(meta) }.encode().into())
 }

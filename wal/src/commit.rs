@@ -118,16 +118,16 @@ impl Queue {
         }
     }
 
-    /// Whether `bytes` more are too many; one record always goes when nothing else is in flight. Where nobody waits
-    /// for a sync, only memory counts.
+    /// What is in flight and the limit, where `bytes` more are too many; one record always goes when nothing else is in
+    /// flight. Where nobody waits for a sync, only memory counts.
     #[inline]
-    pub(crate) fn overfull(&self, bytes: u64, level: Durability) -> Option<Reject> {
+    pub(crate) fn overfull(&self, bytes: u64, level: Durability) -> Option<(u64, u64)> {
         let inflight = match level {
             Durability::Buffered => self.intake.bytes() + self.held,
             Durability::Written | Durability::Synced => self.inflight(),
         };
         let over = inflight > 0 && inflight + bytes > self.max_inflight;
-        over.then_some(Reject::Backpressure { inflight, limit: self.max_inflight })
+        over.then_some((inflight, self.max_inflight))
     }
 
     /// Takes records in, for which there is room, when all below `written` was; whether they are the first for whose sync a time is set.

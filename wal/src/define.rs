@@ -74,7 +74,7 @@ impl<F: Fs> Log<F> {
         let bytes = bodies.iter().map(|body| frame_len(body.len() as u64)).sum();
         match self.make_room(home, reserve, Need::Records(bytes), quota) {
             Err(AppendError::Rejected(
-                Reject::NoSpace | Reject::QuotaExceeded { .. } | Reject::NumbersUsedUp,
+                Reject::NoSpace { .. } | Reject::QuotaExceeded { .. } | Reject::NumbersUsedUp,
             )) => return Ok(()),
             room => room?,
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::Lsn;
@@ -27,12 +27,21 @@ pub enum AppendError {
 #[non_exhaustive]
 pub enum Reject {
     /// The disk is full. Appends work again by themselves once there is space.
-    #[error("no space for another segment")]
-    NoSpace,
+    #[error("{} has no space for {needed} bytes{}", dir.display(), are_free(*free))]
+    NoSpace {
+        /// The log's directory.
+        dir: Arc<Path>,
+        /// Bytes of what was to be written; for a new segment with [`Options::min_free_bytes`](crate::Options::min_free_bytes).
+        needed: u64,
+        /// Bytes that the file system says are left, if it does.
+        free: Option<u64>,
+    },
     /// Another segment would exceed [`Options::max_log_bytes`](crate::Options::max_log_bytes). Truncate, or make
     /// whoever pins the log let go.
-    #[error("log of {used} bytes is at its limit of {limit}{}", by(pinned_by.as_ref()))]
+    #[error("log {} of {used} bytes is at its limit of {limit}{}", dir.display(), by(pinned_by.as_ref()))]
     QuotaExceeded {
+        /// The log's directory.
+        dir: Arc<Path>,
         /// The limit in bytes.
         limit: u64,
         /// Bytes that the segment files take.
@@ -41,8 +50,10 @@ pub enum Reject {
         pinned_by: Option<Pinned>,
     },
     /// It will never fit: split it.
-    #[error("record of {len} bytes exceeds the limit of {limit}")]
+    #[error("record of {len} bytes exceeds the limit of {limit} of log {}", dir.display())]
     TooLarge {
+        /// The log's directory.
+        dir: Arc<Path>,
         /// Bytes of the record or batch, encoded.
         len: u64,
         /// [`Options::max_record_bytes`](crate::Options::max_record_bytes), or what half of
@@ -50,8 +61,10 @@ pub enum Reject {
         limit: u64,
     },
     /// Too much is waiting for its sync already. Try again a sync later.
-    #[error("{inflight} bytes wait for their sync, the limit is {limit}")]
+    #[error("{inflight} bytes wait for their sync in log {}, the limit is {limit}", dir.display())]
     Backpressure {
+        /// The log's directory.
+        dir: Arc<Path>,
         /// Bytes waiting.
         inflight: u64,
         /// [`Options::max_inflight_bytes`](crate::Options::max_inflight_bytes).
@@ -93,8 +106,10 @@ pub enum Reject {
     #[error("no numbers are left")]
     NumbersUsedUp,
     /// The write failed and has been taken back; the log is whole and goes on.
-    #[error("write failed and was taken back: {kind}")]
+    #[error("write to log {} failed and was taken back: {kind}", dir.display())]
     Io {
+        /// The log's directory.
+        dir: Arc<Path>,
         /// The system's reason.
         kind: io::ErrorKind,
     },
@@ -140,6 +155,10 @@ pub struct Pinned {
 
 fn by(pinned: Option<&Pinned>) -> String {
     pinned.map_or_else(String::new, |p| format!(", of which {:?} holds {} bytes", p.name, p.bytes))
+}
+
+fn are_free(free: Option<u64>) -> String {
+    free.map_or_else(String::new, |bytes| format!(", {bytes} are free"))
 }
 
 /// Why a log could not be opened. Where the variant does not say otherwise, nothing was changed.

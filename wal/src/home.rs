@@ -1,20 +1,23 @@
 //! What all parts of one open log share: where it lives, its settings and its accounts.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
 use crate::codec::Packer;
 use crate::directory::Directory;
+use crate::error::Reject;
 use crate::format::Features;
-use crate::fs::{File, Fs};
+use crate::fs::{File, Fs, is_full};
 use crate::options::Options;
 use crate::stats::Counters;
 
 pub(crate) struct Home<F: Fs> {
     pub(crate) fs: F,
-    pub(crate) dir: PathBuf,
+    pub(crate) dir: Arc<Path>,
     pub(crate) options: Options,
     pub(crate) log_id: [u8; 16],
     pub(crate) salts: Salts,
@@ -29,8 +32,6 @@ pub(crate) struct Home<F: Fs> {
     pub(crate) starved: AtomicBool,
     /// Whether a segment is ready for when this one is full.
     pub(crate) ahead: AtomicBool,
-    /// Whether the log stands still until there is one: whoever makes it is to hurry.
-    pub(crate) awaited: AtomicBool,
 }
 
 impl<F: Fs> Home<F> {
@@ -39,8 +40,22 @@ impl<F: Fs> Home<F> {
         self.fs.free_bytes(&self.dir).unwrap_or(u64::MAX)
     }
 
+    /// The disk has no room for so many bytes.
+    pub(crate) fn no_space(&self, needed: u64) -> Reject {
+        let free = self.fs.free_bytes(&self.dir).ok().filter(|free| *free < u64::MAX);
+        Reject::NoSpace { dir: self.dir.clone(), needed, free }
+    }
+
+    /// A failed call, that was to bring so many bytes to the disk and changed nothing durable.
+    pub(crate) fn refusal(&self, error: &io::Error, bytes: u64) -> Reject {
+        match is_full(error) {
+            true => self.no_space(bytes),
+            false => Reject::Io { dir: self.dir.clone(), kind: error.kind() },
+        }
+    }
+
     /// Syncs a file and keeps the account of it.
-    pub(crate) fn sync(&self, file: &F::File) -> std::io::Result<()> {
+    pub(crate) fn sync(&self, file: &F::File) -> io::Result<()> {
         let begin = self.options.time.monotonic_ns();
         let result = file.sync_data();
         let took = self.options.time.monotonic_ns().saturating_sub(begin);

@@ -43,6 +43,10 @@ impl Doorbell {
         std::mem::take(&mut self.rings.lock().segment)
     }
 
+    fn is_over(&self) -> bool {
+        self.rings.lock().over
+    }
+
     fn stop(&self) {
         self.rings.lock().over = true;
         self.changed.notify_one();
@@ -81,23 +85,25 @@ impl Keeper {
             while let Some(segment) = inner.doorbell.wait(due_in_ns) {
                 due_in_ns = turn(&inner, segment);
             }
+            inner.reserve.lock().abandon(&inner.home);
         })?;
         Ok(Self { stop: Box::new(move || bell.doorbell.stop()), thread: Some(thread) })
     }
 }
 
-/// Syncs what is due, and only then makes the segment that is wanted, which may take long; in how many nanoseconds
-/// there is something to do again.
+/// Syncs what is due, and makes the segment that is wanted, in shares, after each of which it syncs what has become due;
+/// in how many nanoseconds there is something to do again.
 fn turn<F: Fs>(inner: &Inner<F>, segment: bool) -> Option<u64> {
     // What could not be written now is tried again an interval later; a failure has poisoned the log.
     let maintain = || inner.maintain().unwrap_or_else(|_| inner.retry_in_ns());
-    let due_in_ns = maintain();
-    if !segment {
-        return due_in_ns;
+    let mut due_in_ns = maintain();
+    let mut wanted = segment;
+    while wanted && !inner.doorbell.is_over() {
+        // A refusal is told to the append that needs the segment.
+        wanted = inner.prepare_some().is_ok_and(|ready| !ready);
+        due_in_ns = maintain();
     }
-    // As here, but that a refusal is told to the append that needs the segment.
-    let _ = inner.prepare();
-    maintain()
+    due_in_ns
 }
 
 impl Drop for Keeper {
@@ -112,8 +118,11 @@ impl Drop for Keeper {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-    use crate::Durability::Written;
+    use crate::Durability::{Buffered, Written};
+    use crate::fs::Fs;
     use crate::fs::sim::{Fault, Op, SimFs, Survive};
     use crate::{Lsn, Options, SyncPolicy, Wal};
 
@@ -130,5 +139,57 @@ mod tests {
         assert!(disk.has_crashed());
         let (wal, _) = Wal::open_in(disk.crash(Survive::Nothing), "/log", options).unwrap();
         assert_eq!(wal.next_lsn(), Lsn(2));
+    }
+
+    #[test]
+    fn what_becomes_due_while_a_segment_is_made_does_not_wait_for_the_end_of_it() {
+        let disk = SimFs::new(0);
+        let sync = SyncPolicy::Interval(Duration::from_millis(2));
+        let options = Options { segment_bytes: 4 << 20, sync, time: disk.time(), ..Options::default() };
+        let (wal, _) = Wal::open_in(disk.clone(), "/log", options.clone()).unwrap();
+        wal.append_with("a", Written).unwrap();
+        disk.set_latency(Op::Sync, 1_000_000);
+        disk.fail_next(Op::Sync, 4, Fault::PowerCut);
+        turn(&wal.inner, true);
+        assert!(disk.has_crashed());
+        let (wal, _) = Wal::open_in(disk.crash(Survive::Nothing), "/log", options).unwrap();
+        assert_eq!(wal.next_lsn(), Lsn(2));
+    }
+
+    #[test]
+    fn a_segment_that_is_half_made_is_finished_by_who_needs_it_and_gone_where_the_log_is_closed() {
+        let disk = SimFs::new(0);
+        let options = Options { segment_bytes: 1 << 20, ..Options::default() };
+        let (wal, _) = Wal::open_in(disk.clone(), "/log", options).unwrap();
+        wal.append("a").unwrap();
+        let begin = || {
+            assert!(!wal.inner.prepare_some().unwrap());
+            assert!(!wal.inner.prepare_some().unwrap());
+        };
+        let files = || disk.list(Path::new("/log")).unwrap().len();
+        begin();
+        let (half, made) = (files(), disk.count(Op::CreateNew));
+        wal.rotate().unwrap();
+        assert_eq!((files(), disk.count(Op::CreateNew)), (half, made));
+        let used = wal.usage().log_bytes;
+        begin();
+        assert_eq!((files(), wal.usage().log_bytes), (half + 1, used + (1 << 20)));
+        wal.close().unwrap();
+        assert_eq!((files(), wal.usage().log_bytes), (half, used));
+        assert!(wal.inner.prepare_some().is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_synced_is_tried_again_after_a_pause_whatever_the_interval() {
+        let disk = SimFs::new(0);
+        let sync = SyncPolicy::Interval(Duration::ZERO);
+        let options = Options { segment_bytes: 8192, sync, time: disk.time(), ..Options::default() };
+        let (wal, _) = Wal::open_in(disk.clone(), "/log", options).unwrap();
+        wal.append_with("a", Buffered).unwrap();
+        disk.set_budget(Some(0));
+        assert_eq!(turn(&wal.inner, false), Some(1_000_000));
+        disk.set_budget(None);
+        assert_eq!(turn(&wal.inner, false), None);
+        assert_eq!(wal.watermarks().durable, Lsn(2));
     }
 }

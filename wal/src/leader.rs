@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::checkpoint;
 use crate::commit::{Handoff, Queue};
@@ -14,12 +14,15 @@ use crate::home::Home;
 use crate::intake::Intake;
 use crate::keeper::Doorbell;
 use crate::lasts::Lasts;
-use crate::log::Log;
+use crate::log::{Log, Quota};
 use crate::pins::{Pin, Pins};
 use crate::progress::Progress;
 use crate::request::{Done, Waiter, Work};
 use crate::reserve::Reserve;
 use crate::{Durability, Lsn};
+
+/// A disk that refuses is asked no sooner again, however short the interval between syncs.
+const LEAST_RETRY_NS: u64 = 1_000_000;
 
 /// What handles, readers and the committer share.
 pub(crate) struct Inner<F: Fs> {
@@ -101,7 +104,8 @@ impl<F: Fs> Inner<F> {
     pub(crate) fn checkpoint(&self, upto: Lsn, meta: &[u8]) -> Result<Work, AppendError> {
         let lsn = upto.0.min(self.progress.appended());
         let body = checkpoint::body(lsn, meta, self.home.options.segment_bytes);
-        body.map(|body| Work::Checkpoint(lsn, body)).or_else(|reason| self.reject(reason))
+        body.map(|body| Work::Checkpoint(lsn, body))
+            .or_else(|(len, limit)| self.reject(Reject::TooLarge { dir: self.home.dir.clone(), len, limit }))
     }
 
     /// Commits what there is, if there is anything and nobody else does; whether it did. A thread may wait for others
@@ -135,11 +139,26 @@ impl<F: Fs> Inner<F> {
 
     /// When to try again what the policy wanted synced and could not be.
     pub(crate) fn retry_in_ns(&self) -> Option<u64> {
-        let policy = self.home.options.sync;
-        self.poisoned().is_none().then(|| policy.due_in_ns(Some(0), 0)).flatten()
+        let interval_ns = self.home.options.sync.due_in_ns(Some(0), 0);
+        interval_ns.filter(|_| self.poisoned().is_none()).map(|ns| ns.max(LEAST_RETRY_NS))
     }
 
+    /// Makes the next segment if there is none; whether there was none.
     pub(crate) fn prepare(&self) -> Result<bool, AppendError> {
+        let none = self.with_reserve(|reserve, _, _| Ok(!reserve.is_ready()))?;
+        while !self.prepare_some()? {}
+        Ok(none)
+    }
+
+    /// Does a share of that, and lets others at it before it answers whether there is a segment.
+    pub(crate) fn prepare_some(&self) -> Result<bool, AppendError> {
+        self.with_reserve(Reserve::make_some)
+    }
+
+    fn with_reserve(
+        &self,
+        make: impl FnOnce(&mut Reserve<F>, &Home<F>, Quota<'_>) -> Result<bool, AppendError>,
+    ) -> Result<bool, AppendError> {
         let mut reserve = self.reserve.lock();
         // Under the lock: nothing is made after the directory was unlocked.
         let refusal = {
@@ -150,11 +169,12 @@ impl<F: Fs> Inner<F> {
         if let Some(reason) = refusal {
             return Err(reason.into());
         }
-        reserve.prepare(&self.home, Some(&|| self.pinned_by())).inspect_err(|error| {
-            if let AppendError::Indeterminate(failure) = error {
-                self.poison(failure, None);
-            }
-        })
+        let made = make(&mut reserve, &self.home, Some(&|| self.pinned_by()));
+        if let Err(AppendError::Indeterminate(failure)) = &made {
+            self.poison(failure, None);
+        }
+        MutexGuard::unlock_fair(reserve);
+        made
     }
 
     /// Ends all writing. What the leader has taken is its own to answer: it says up to where a write was tried.

@@ -62,7 +62,8 @@
 //! - **G5** [`Durability::Written`] survives the death of the process and not a power cut, [`Durability::Buffered`]
 //!   neither; either way an unbroken beginning of the log is left ([`tests/sim/levels.rs`]).
 //! - **G6** [`SyncPolicy::Interval`]: a power cut loses no record that was acknowledged an interval and one sync
-//!   before, also where nothing came behind it ([`tests/sim/policy.rs`]).
+//!   before, also where nothing came behind it, and also while a segment is made: then what 256 KiB of zeros take comes
+//!   to that ([`tests/sim/policy.rs`], `src/keeper.rs`).
 //! - **G7** The first failed sync ends all writing until the log is reopened; nothing is called durable after it
 //!   ([`tests/sim/faults.rs`]).
 //! - **G8** Reopened after that, the log does not trust the page cache: what no later frame proves to have been synced

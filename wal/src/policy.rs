@@ -18,8 +18,8 @@ pub enum SyncPolicy {
     /// An append waits until it is [written](Durability::Written). A record is on the media so long after it was
     /// appended, and one sync, at the latest, whether or not anything comes behind it: by the thread of
     /// [`Wal::open`](crate::Wal::open) or of `AsyncWal::start`, or by whoever calls
-    /// [`Wal::maintain`](crate::Wal::maintain) when that says so. The thread also makes segments, and what is due
-    /// meanwhile waits until that one is made.
+    /// [`Wal::maintain`](crate::Wal::maintain) when that says so. The thread also makes segments: what is due meanwhile
+    /// waits for 256 KiB of zeros at most.
     Interval(Duration),
     /// An append waits until it is written. The one that makes so many bytes since the last sync syncs them.
     Bytes(u64),

@@ -8,23 +8,48 @@ use crate::format::MAX_NUMBER;
 use crate::fs::Fs;
 use crate::home::Home;
 use crate::log::Quota;
-use crate::make::Made;
+use crate::make::{Made, Making};
 use crate::segment::Segment;
 
 /// At most one segment file beyond the one being written; durable, without frames.
 pub(crate) struct Reserve<F: Fs> {
     ready: Option<Segment<F>>,
+    /// What is to be the next one, where none is ready.
+    making: Option<Making<F>>,
     /// Number of the segment after the one being written.
     next: u64,
 }
 
 impl<F: Fs> Reserve<F> {
     pub(crate) fn new(next: u64, ready: Option<Segment<F>>) -> Self {
-        Self { ready, next }
+        Self { ready, making: None, next }
     }
 
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.is_some()
+    }
+
+    /// Whether there is none, nor one being made.
     pub(crate) fn is_empty(&self) -> bool {
-        self.ready.is_none()
+        self.ready.is_none() && self.making.is_none()
+    }
+
+    /// Does a share of the work that the next segment takes, if there is none; whether there is one now.
+    pub(crate) fn make_some(&mut self, home: &Home<F>, quota: Quota<'_>) -> Result<bool, AppendError> {
+        if self.ready.is_none() {
+            self.accounted(home, |reserve| match reserve.making.take() {
+                Some(making) if !making.is_almost_done() => {
+                    let shared = making.share(home);
+                    reserve.making = or_else_room(home, shared)?;
+                    Ok(())
+                }
+                making => {
+                    reserve.making = making;
+                    reserve.step(home, home.options.segment_bytes, quota).map(drop)
+                }
+            })?;
+        }
+        Ok(self.is_ready())
     }
 
     /// Makes the next segment if there is none; whether it made one.
@@ -66,31 +91,57 @@ impl<F: Fs> Reserve<F> {
         self.ready = Some(segment);
     }
 
+    /// What is being made is not wanted any more.
+    pub(crate) fn abandon(&mut self, home: &Home<F>) {
+        if let Some(making) = self.making.take() {
+            making.abandon(home);
+            home.directory.lock().set_reserved(0);
+        }
+    }
+
     fn make(&mut self, home: &Home<F>, capacity: u64, quota: Quota<'_>) -> Result<(), AppendError> {
-        let before = home.directory.lock().reserved_bytes();
-        let made = self.try_make(home, capacity, quota);
+        if self.making.as_ref().is_some_and(|making| making.capacity() < capacity) {
+            self.abandon(home);
+        }
+        self.accounted(home, |reserve| {
+            while !reserve.step(home, capacity, quota)? {}
+            Ok(())
+        })
+    }
+
+    /// Keeps the accounts of an attempt to make a segment.
+    fn accounted(
+        &mut self,
+        home: &Home<F>,
+        attempt: impl FnOnce(&mut Self) -> Result<(), AppendError>,
+    ) -> Result<(), AppendError> {
+        let made = attempt(self);
         if made.is_err() {
-            home.directory.lock().set_reserved(before);
+            let ready = self.ready.as_ref().map_or(0, |ready| ready.header.capacity);
+            home.directory.lock().set_reserved(ready);
         }
         home.starved.store(made.is_err(), Ordering::Relaxed);
         home.ahead.store(self.ready.is_some(), Ordering::Relaxed);
         made
     }
 
-    fn try_make(&mut self, home: &Home<F>, capacity: u64, quota: Quota<'_>) -> Result<(), AppendError> {
+    /// Begins a segment, or does all that is missing of the one that was begun; whether it is ready now. Where the disk
+    /// is full and the pool has something to give up, it is begun again.
+    fn step(&mut self, home: &Home<F>, capacity: u64, quota: Quota<'_>) -> Result<bool, AppendError> {
         if self.next > MAX_NUMBER {
             return Err(Reject::NumbersUsedUp.into());
         }
-        let made = loop {
-            let made = match claim(home, capacity, quota)? {
+        let made = match self.making.take() {
+            Some(making) => making.finish(home),
+            None => match claim(home, capacity, quota)? {
                 Some(kept) => Made::renew(home, kept, (self.next, capacity)),
-                None => Made::create(home, self.next, capacity),
-            };
-            match made {
-                Err(AppendError::Rejected(Reject::NoSpace)) if give_up(home) => {}
-                made => break made?,
-            }
+                None => {
+                    self.making = or_else_room(home, Making::create(home, self.next, capacity))?;
+                    return Ok(false);
+                }
+            },
         };
+        let Some(made) = or_else_room(home, made)? else { return Ok(false) };
         // If giving it its name fails, the name may stand for either file: neither handle is used again.
         self.ready = None;
         let segment = made.publish(home)?;
@@ -98,7 +149,15 @@ impl<F: Fs> Reserve<F> {
             home.counters.recycled();
         }
         self.ready = Some(segment);
-        Ok(())
+        Ok(true)
+    }
+}
+
+/// What was made, or nothing where the disk is full and a file of the pool was given up for another try.
+fn or_else_room<F: Fs, T>(home: &Home<F>, made: Result<T, AppendError>) -> Result<Option<T>, AppendError> {
+    match made {
+        Err(AppendError::Rejected(Reject::NoSpace { .. })) if give_up(home) => Ok(None),
+        made => made.map(Some),
     }
 }
 
@@ -120,7 +179,8 @@ fn claim<F: Fs>(home: &Home<F>, capacity: u64, quota: Quota<'_>) -> Result<Optio
         if let (Some(limit), Some(pinned_by)) = (home.options.max_log_bytes, quota) {
             if needed > limit {
                 drop(directory);
-                return Err(Reject::QuotaExceeded { limit, used, pinned_by: pinned_by() });
+                let dir = home.dir.clone();
+                return Err(Reject::QuotaExceeded { dir, limit, used, pinned_by: pinned_by() });
             }
             fits = needed + pool <= limit;
         }
@@ -132,7 +192,7 @@ fn claim<F: Fs>(home: &Home<F>, capacity: u64, quota: Quota<'_>) -> Result<Optio
         }
         home.directory.lock().set_reserved(before);
         if free.saturating_add(pool) < wanted || !give_up(home) {
-            return Err(Reject::NoSpace);
+            return Err(home.no_space(wanted));
         }
     }
 }

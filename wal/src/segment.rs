@@ -10,7 +10,6 @@ mod write;
 use std::io::IoSlice;
 
 pub(crate) use self::room::{SEAL_LEN, START_LEN, control_reserve, longest_body, overhead};
-pub(crate) use self::write::refusal;
 use crate::carry::Carry;
 use crate::control::{Seal, SegmentStart};
 use crate::error::AppendError;

@@ -193,7 +193,7 @@ impl Counters {
 
     pub(crate) fn rejected(&self, reason: &Reject) {
         let index = match reason {
-            Reject::NoSpace => 0,
+            Reject::NoSpace { .. } => 0,
             Reject::QuotaExceeded { .. } => 1,
             Reject::TooLarge { .. } | Reject::BadName { .. } | Reject::TooManyStreams { .. } => 2,
             Reject::Backpressure { .. } => 3,

@@ -1,7 +1,5 @@
 //! Letting the next opener in.
 
-use std::sync::atomic::Ordering;
-
 use crate::fs::Fs;
 use crate::leader::Inner;
 use crate::log::Log;
@@ -17,7 +15,8 @@ impl<F: Fs> Inner<F> {
     #[cfg(feature = "tokio")]
     pub(crate) fn try_unlock(&self) -> bool {
         let idle = (self.log.try_lock(), self.reserve.try_lock());
-        let (Some(mut log), Some(_)) = idle else { return false };
+        let (Some(mut log), Some(mut reserve)) = idle else { return false };
+        reserve.abandon(&self.home);
         log.released = true;
         *self.lock.lock() = None;
         true
@@ -25,8 +24,8 @@ impl<F: Fs> Inner<F> {
 
     /// As [`unlock`](Self::unlock), by the one who holds the log's end.
     pub(crate) fn let_go(&self, log: &mut Log<F>) {
-        self.home.awaited.store(true, Ordering::Relaxed);
-        let _idle = self.reserve.lock();
+        let mut reserve = self.reserve.lock();
+        reserve.abandon(&self.home);
         log.released = true;
         *self.lock.lock() = None;
         self.end();

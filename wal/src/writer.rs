@@ -108,7 +108,7 @@ impl<F: Fs> Wal<F> {
         let features = found.log.carried.features().with(aligned);
         let home = Home {
             fs: fs.clone(),
-            dir: dir.to_path_buf(),
+            dir: dir.into(),
             options,
             log_id,
             salts,
@@ -118,7 +118,6 @@ impl<F: Fs> Wal<F> {
             packer: Mutex::default(),
             starved: AtomicBool::default(),
             ahead: AtomicBool::new(!found.reserve.is_empty()),
-            awaited: AtomicBool::default(),
         };
         home.counters.opened(&report);
         let inner = Arc::new(Inner::new(home, (found.log, found.lasts), found.reserve, lock));

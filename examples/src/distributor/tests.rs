@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::path::Path;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -197,7 +198,11 @@ async fn an_ingester_that_refuses_what_it_was_not_sent_has_acknowledged_nothing(
 /// The log's own limit was a reason to send the same again and again.
 #[tokio::test(start_paused = true)]
 async fn a_record_that_never_fits_is_the_clients_to_split_and_one_that_is_none_is_not() {
-    let never = PushError::from(AppendError::Rejected(Reject::TooLarge { len: 70, limit: 64 }));
+    let never = PushError::from(AppendError::Rejected(Reject::TooLarge {
+        dir: Path::new("/log").into(),
+        len: 70,
+        limit: 64,
+    }));
     let (refusing, ingester) = distributor(Fake { failure: Some((0, never)), ..Fake::default() });
     let outcome = refusing.push("t", vec![stream("a", 300, 100)]).await;
     let Outcome::TooLarge { message } = outcome else { panic!("{outcome:?}") };
@@ -270,7 +275,9 @@ async fn an_ingester_that_is_only_as_busy_as_it_can_be_is_not_left_alone() {
     ] {
         assert_eq!(after(50, refusal.clone()).await, State::Closed, "{refusal}");
     }
-    let crowded = AppendError::Rejected(Reject::Backpressure { inflight: 2, limit: 1 });
+    let crowded =
+        AppendError::Rejected(Reject::Backpressure { dir: Path::new("/log").into(), inflight: 2, limit: 1 });
     assert_eq!(after(50, crowded.into()).await, State::Closed);
-    assert!(matches!(after(5, AppendError::Rejected(Reject::NoSpace).into()).await, State::Open { .. }));
+    let full = Reject::NoSpace { dir: Path::new("/log").into(), needed: 2, free: Some(1) };
+    assert!(matches!(after(5, AppendError::Rejected(full).into()).await, State::Open { .. }));
 }

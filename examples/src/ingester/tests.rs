@@ -142,11 +142,12 @@ fn a_log_that_takes_nothing_any_more_is_unavailable_and_only_one_that_is_full_is
         let reason = reject.to_string();
         assert_eq!(PushError::from(AppendError::Rejected(reject)), PushError::Unavailable { reason });
     }
+    let dir = || Path::new("/log").into();
     for (reject, wait) in [
-        (Reject::Backpressure { inflight: 2, limit: 1 }, Duration::ZERO),
-        (Reject::NoSpace, RESPITE),
-        (Reject::QuotaExceeded { limit: 1, used: 2, pinned_by: None }, RESPITE),
-        (Reject::Io { kind: std::io::ErrorKind::Other }, RESPITE),
+        (Reject::Backpressure { dir: dir(), inflight: 2, limit: 1 }, Duration::ZERO),
+        (Reject::NoSpace { dir: dir(), needed: 2, free: Some(1) }, RESPITE),
+        (Reject::QuotaExceeded { dir: dir(), limit: 1, used: 2, pinned_by: None }, RESPITE),
+        (Reject::Io { dir: dir(), kind: std::io::ErrorKind::Other }, RESPITE),
     ] {
         let busy = PushError::Busy { reason: reject.to_string(), retry_after: Some(wait) };
         assert_eq!(PushError::from(AppendError::Rejected(reject)), busy);

@@ -56,7 +56,7 @@ fn bytes_in_flight_are_bounded_but_one_record_always_goes() {
     assert_eq!(queue.overfull(5000, Synced), None);
     append(&mut queue, 600, Synced);
     let inflight = 602 + WAITER_COST;
-    assert_eq!(queue.overfull(500, Synced), Some(Reject::Backpressure { inflight, limit: 1000 }));
+    assert_eq!(queue.overfull(500, Synced), Some((inflight, 1000)));
     assert_eq!(queue.overfull(398, Buffered), None, "only memory counts where nobody waits");
     let mut taken = queue.take();
     assert!(queue.overfull(500, Buffered).is_some());

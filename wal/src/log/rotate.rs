@@ -3,8 +3,6 @@
 //! Order of a rotation: the successor is durable with its name, then the seal that names it is written and
 //! synced, then the successor gets its first group (I1, I2).
 
-use std::sync::atomic::Ordering;
-
 use parking_lot::Mutex;
 
 use super::{Log, Quota, Tail};
@@ -96,12 +94,9 @@ impl<F: Fs> Log<F> {
         self.numbers_for(0)?;
         let begin_ns = home.options.time.monotonic_ns();
         let place = self.place();
-        home.awaited.store(true, Ordering::Relaxed);
         // Locked only now: somebody may be filling the next segment with zeros while this one has room.
         let mut reserve = reserve.lock();
-        let obtained = reserve.obtain(home, capacity, quota);
-        home.awaited.store(false, Ordering::Relaxed);
-        let mut next = obtained?;
+        let mut next = reserve.obtain(home, capacity, quota)?;
         let link = match &mut self.tail {
             Tail::Empty => Ok(Link::default()),
             Tail::Frozen(segment) | Tail::Active(segment) => segment.seal(home, place, &next.header),

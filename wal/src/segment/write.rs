@@ -3,11 +3,11 @@
 use std::io::{self, IoSlice};
 
 use super::{Segment, control};
-use crate::error::{AppendError, Failure, Reject};
+use crate::error::{AppendError, Failure};
 use crate::format::HEADER_LEN;
 use crate::frame::{FRAME_HEADER_LEN, Kind};
 use crate::frames::{Tally, control_frame};
-use crate::fs::{File, Fs, is_full, write_all, write_zeros};
+use crate::fs::{File, Fs, write_all, write_zeros};
 use crate::home::Home;
 
 impl<F: Fs> Segment<F> {
@@ -43,7 +43,7 @@ impl<F: Fs> Segment<F> {
     fn take_back(&mut self, home: &Home<F>, error: &io::Error, (len, next_lsn): (u64, u64)) -> AppendError {
         home.counters.write_failed();
         if cfg!(wal_mutant = "keep_partial_frame") {
-            return refusal(error).into();
+            return home.refusal(error, len).into();
         }
         let zeroed = write_zeros(&self.file, self.end, self.end + len)
             .and_then(|()| self.pad(next_lsn))
@@ -55,7 +55,7 @@ impl<F: Fs> Segment<F> {
             return AppendError::Indeterminate(Failure::new("taking back a write", cause));
         }
         self.synced = self.end;
-        refusal(error).into()
+        home.refusal(error, len).into()
     }
 
     /// Fills what was written up to where a later write touches no block of it, where groups are aligned.
@@ -115,7 +115,8 @@ impl<F: Fs> Segment<F> {
     /// Zeroes all behind the end, durably, so that the segment can go on although a crash may have left frames
     /// there that this process cannot see.
     pub(crate) fn wipe(&self, home: &Home<F>) -> Result<(), AppendError> {
-        write_zeros(&self.file, self.end, self.header.capacity).map_err(|error| refusal(&error))?;
+        write_zeros(&self.file, self.end, self.header.capacity)
+            .map_err(|error| home.refusal(&error, self.header.capacity - self.end))?;
         home.sync(&self.file)
             .map_err(|cause| AppendError::Indeterminate(Failure::new("syncing a segment", cause)))
     }
@@ -133,9 +134,4 @@ impl<F: Fs> Segment<F> {
         }
         len
     }
-}
-
-/// A failed call that changed nothing durable.
-pub(crate) fn refusal(error: &io::Error) -> Reject {
-    if is_full(error) { Reject::NoSpace } else { Reject::Io { kind: error.kind() } }
 }

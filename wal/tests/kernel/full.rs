@@ -13,7 +13,7 @@ fn fill_up(wal: &Wal<StdFs>) -> u64 {
     for taken in 0.. {
         match wal.append(vec![7; 3000]) {
             Ok(_) => {}
-            Err(AppendError::Rejected(Reject::NoSpace)) => return taken,
+            Err(AppendError::Rejected(Reject::NoSpace { .. })) => return taken,
             Err(error) => panic!("{error:?}"),
         }
     }
@@ -102,7 +102,7 @@ pub(crate) fn limited(dir: &Path) {
     wal.append("before").unwrap();
     for _ in 0..3 {
         let refused = wal.append(vec![1; 400 << 10]);
-        assert!(matches!(refused, Err(AppendError::Rejected(Reject::NoSpace))), "{refused:?}");
+        assert!(matches!(refused, Err(AppendError::Rejected(Reject::NoSpace { .. }))), "{refused:?}");
         wal.append(vec![2; 6000]).unwrap();
     }
     drop(wal);
@@ -110,7 +110,7 @@ pub(crate) fn limited(dir: &Path) {
     let (wal, report) = Wal::open_in(StdFs, dir, large).unwrap();
     assert_eq!(report.records, 4);
     assert!(
-        matches!(wal.rotate(), Err(AppendError::Rejected(Reject::NoSpace))),
+        matches!(wal.rotate(), Err(AppendError::Rejected(Reject::NoSpace { .. }))),
         "no segment can be that long"
     );
     wal.append("goes on where there is room").unwrap();

@@ -57,9 +57,9 @@ fn records_of_any_size_up_to_the_limit_come_back() {
     let expected: Vec<_> = lens.into_iter().zip(0..).map(|(len, id)| (id + 1, record(id, len))).collect();
     assert!(found == expected);
     let error = wal.append(vec![0; 100_000]).unwrap_err();
-    let too_large = Reject::TooLarge { len: 100_003, limit: 100_000 };
+    let too_large = Reject::TooLarge { dir: Path::new(DIR).into(), len: 100_003, limit: 100_000 };
     assert!(matches!(&error, AppendError::Rejected(reason) if *reason == too_large), "{error}");
-    assert_eq!(error.to_string(), "record of 100003 bytes exceeds the limit of 100000");
+    assert_eq!(error.to_string(), format!("record of 100003 bytes exceeds the limit of 100000 of log {DIR}"));
     assert_eq!(wal.stats().rejected.too_large, 1);
 }
 
@@ -278,6 +278,32 @@ fn handles_may_be_sent_and_shared() {
 }
 
 #[test]
+fn every_rejection_names_the_log_and_its_numbers() {
+    let disk = SimFs::new(0);
+    let limits =
+        Options { max_log_bytes: Some(2 * 8192), max_record_bytes: 500, segment_bytes: 8192, ..options() };
+    let refusal = |wal: &Wal<SimFs>| loop {
+        match wal.append(vec![1; 400]) {
+            Ok(_) => {}
+            Err(AppendError::Rejected(reason)) => return reason.to_string(),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let wal = open(&disk, limits);
+    let too_large = wal.append(vec![1; 501]).unwrap_err().to_string();
+    assert_eq!(too_large, format!("record of 503 bytes exceeds the limit of 500 of log {DIR}"));
+    assert_eq!(refusal(&wal), format!("log {DIR} of 16384 bytes is at its limit of 16384"));
+    let disk = SimFs::new(0);
+    let wal = open(&disk, options());
+    wal.append("a").unwrap();
+    disk.set_budget(Some(0));
+    assert_eq!(refusal(&wal), format!("{DIR} has no space for 8192 bytes, 0 are free"));
+    disk.set_budget(None);
+    disk.fail_next(Op::Write, 0, Fault::Error(io::ErrorKind::PermissionDenied));
+    assert_eq!(refusal(&wal), format!("write to log {DIR} failed and was taken back: permission denied"));
+}
+
+#[test]
 fn what_waits_is_bounded_and_refused_beyond() {
     let (wal, gate, _) = gated(Options { max_inflight_bytes: 1000, ..options() });
     gate.set(true);
@@ -285,7 +311,7 @@ fn what_waits_is_bounded_and_refused_beyond() {
         let first = scope.spawn(|| wal.append(vec![1; 600]));
         gate.await_arrivals(2);
         let refused = wal.append(vec![2; 600]);
-        let reason = Reject::Backpressure { inflight: 602, limit: 1000 };
+        let reason = Reject::Backpressure { dir: Path::new(DIR).into(), inflight: 602, limit: 1000 };
         assert!(matches!(refused, Err(AppendError::Rejected(r)) if r == reason));
         gate.set(false);
         first.join().unwrap().unwrap();

@@ -127,7 +127,7 @@ fn a_checkpoint_that_is_too_long_is_refused_with_the_limit() {
         let refused = wal.checkpoint(Lsn(1), &vec![1; fits + 1]).unwrap_err();
         let (len, limit) = (fits as u64 + 1, fits as u64);
         assert!(
-            matches!(refused, AppendError::Rejected(reason) if reason == Reject::TooLarge { len, limit })
+            matches!(refused, AppendError::Rejected(Reject::TooLarge { len: l, limit: m, .. }) if (l, m) == (len, limit))
         );
         assert_eq!(wal.stats().rejected.too_large, 1);
     };

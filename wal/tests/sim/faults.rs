@@ -88,7 +88,7 @@ fn a_write_that_fails_half_way_is_taken_back_and_the_log_goes_on() {
     // repair then dropped acknowledged ones.
     let (disk, wal) = with_fault(Op::Write, Fault::Partial(ErrorKind::StorageFull));
     let refused = wal.append(record(1, 400)).unwrap_err();
-    assert!(matches!(refused, AppendError::Rejected(Reject::NoSpace)), "{refused}");
+    assert!(matches!(refused, AppendError::Rejected(Reject::NoSpace { .. })), "{refused}");
     assert_eq!(wal.append("c").unwrap(), Lsn(2));
     let (after, report) = Wal::open_in(disk.crash(Survive::Nothing), DIR, options()).unwrap();
     assert_eq!(report.torn, None);
@@ -100,7 +100,7 @@ fn a_write_that_fails_half_way_is_taken_back_and_the_log_goes_on() {
 fn a_write_that_fails_when_all_is_stored_stays_away_too() {
     let (disk, wal) = with_fault(Op::Write, Fault::Late(ErrorKind::Other));
     let refused = wal.append("b").unwrap_err();
-    assert!(matches!(refused, AppendError::Rejected(Reject::Io { kind: ErrorKind::Other })), "{refused}");
+    assert!(matches!(refused, AppendError::Rejected(Reject::Io { kind: ErrorKind::Other, .. })), "{refused}");
     for survive in [Survive::Nothing, Survive::Everything].into_iter().chain((0..16).map(Survive::Seeded)) {
         let (after, _) = Wal::open_in(disk.crash(survive), DIR, options()).unwrap();
         assert_eq!(read_all(&after), [(1, b"a".to_vec())], "{survive:?}");

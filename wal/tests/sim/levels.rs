@@ -235,10 +235,10 @@ fn a_refused_record_takes_no_number_and_what_is_buffered_waits_for_the_next_try(
     wal.append_with("b", Buffered).unwrap();
     disk.fail_next(Op::Write, 0, Fault::Partial(ErrorKind::StorageFull));
     let refused = wal.append_with("c", Written);
-    assert!(matches!(refused, Err(AppendError::Rejected(Reject::NoSpace))), "{refused:?}");
+    assert!(matches!(refused, Err(AppendError::Rejected(Reject::NoSpace { .. }))), "{refused:?}");
     assert_eq!(wal.watermarks(), marks(3, 2, 2));
     disk.fail_next(Op::Write, 0, Fault::Partial(ErrorKind::StorageFull));
-    assert!(matches!(wal.sync(), Err(AppendError::Rejected(Reject::NoSpace))));
+    assert!(matches!(wal.sync(), Err(AppendError::Rejected(Reject::NoSpace { .. }))));
     assert_eq!(wal.append("d").unwrap(), Lsn(3));
     let expected = [(1, b"a".to_vec()), (2, b"b".to_vec()), (3, b"d".to_vec())];
     assert_eq!(read_all(&open(&disk.crash(Survive::Nothing))), expected);

@@ -133,7 +133,7 @@ fn spares_go_before_anything_is_refused_for_want_of_their_bytes() {
     let (disk, wal) = with_spares(4);
     disk.set_budget(Some(disk.allocated()));
     let refused = wal.append(record(1, 60_000)).unwrap_err();
-    assert!(matches!(refused, AppendError::Rejected(Reject::NoSpace)), "{refused}");
+    assert!(matches!(refused, AppendError::Rejected(Reject::NoSpace { .. })), "{refused}");
     assert_eq!(spares(&disk).len(), 4);
 }
 

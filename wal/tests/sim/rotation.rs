@@ -96,7 +96,7 @@ fn a_log_at_its_limit_says_who_pins_it_and_goes_on_when_let() {
             Err(error) => panic!("{error}"),
         }
     };
-    let Reject::QuotaExceeded { limit: at, used, pinned_by: Some(by) } = refused.clone() else {
+    let Reject::QuotaExceeded { limit: at, used, pinned_by: Some(by), .. } = refused.clone() else {
         panic!("{refused:?}")
     };
     assert_eq!((at, &*by.name, by.lsn, by.bytes), (limit, "slow tenant", Lsn(3), used));
