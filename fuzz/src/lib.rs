@@ -5,6 +5,9 @@
 //! there, and what is refused changes nothing. Where a checksum would keep a fuzzer out, the body also mends it.
 
 pub mod chunk;
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the corpus is files")]
+mod corpus;
 pub mod pipeline;
 pub mod retention;
 pub mod ring;

@@ -2,14 +2,12 @@
 //!
 //! `FOREBAY_FUZZ_MUTANTS` sets how many mutants a file has; a large number is a fuzzer for those without a nightly.
 
-#![expect(clippy::disallowed_methods, reason = "the corpus is files")]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use forebay_fuzz::{BODIES, Body};
+use crate::{BODIES, Body};
 
 const MUTANTS: u64 = 100;
 
