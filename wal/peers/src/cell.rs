@@ -142,7 +142,9 @@ impl Cell {
         match self.kind {
             Kind::Append => contender.keeps(self.level) && !(floor && self.rotates),
             Kind::Calls => ours && contender.keeps(self.level),
-            Kind::Fill | Kind::Replay => true,
+            Kind::Fill => true,
+            // The floor has no lengths of records in its file.
+            Kind::Replay => !(floor && matches!(self.record, Record::Line)),
             Kind::Recover | Kind::Abandon => !floor,
             Kind::Truncate => contender.truncates(),
             Kind::Follow => contender.is_followed() && contender.keeps(self.level),

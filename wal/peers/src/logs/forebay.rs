@@ -45,7 +45,11 @@ fn options(setup: &Setup) -> Options {
         Codec::Snappy => Compression::Snappy,
         Codec::Zstd => Compression::Zstd { level: 1 },
     };
-    Options { segment_bytes: setup.segment_bytes, sync, compression, ..Options::default() }
+    let defaults = Options::default();
+    // What all writers hand over at once, and as much behind a sync; by default 16 MiB wait and more is refused.
+    let inflight = 3 * (setup.writers * setup.batch * setup.record_bytes) as u64;
+    let max_inflight_bytes = defaults.max_inflight_bytes.max(inflight);
+    Options { segment_bytes: setup.segment_bytes, sync, compression, max_inflight_bytes, ..defaults }
 }
 
 impl<F: Fs> Writers for Forebay<F> {
