@@ -9,7 +9,7 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use forebay_chunk::loki::{Checkpoint, Envelope};
-use forebay_chunk::{Builder, BuilderOptions, Chunk, Codec, EncodedChunk, Entry, Format, Limits};
+use forebay_chunk::{Builder, BuilderOptions, Chunk, Codec, EncodedChunk, Entry, Format, Limits, Profile};
 use forebay_examples::push::otlp::messages::{
     Any, AnyValue, ArrayValue, ExportLogsServiceRequest, InstrumentationScope, KeyValue, KeyValueList,
     LogRecord, Resource, ResourceLogs, ScopeLogs,
@@ -26,6 +26,8 @@ use prost::Message;
 
 fn main() {
     chunks();
+    columns();
+    searches();
     logs();
     frames();
     accidents();
@@ -100,6 +102,52 @@ fn chunks() {
     let chunk = chunk(Format::LokiV4, Codec::Snappy);
     let object = Envelope::new("tenant-a", &[("app", "web"), ("env", "prod")], &chunk).encode(&chunk.bytes);
     write("chunk_envelope", "object", &object.expect("a small chunk").bytes);
+}
+
+/// A columnar chunk of two groups or more, whose streams are short enough to be stored as they are.
+fn columnar(block_size: usize, metadata: bool, lines: impl Iterator<Item = String>) -> Vec<u8> {
+    let options = BuilderOptions { block_size, ..BuilderOptions::columnar(Profile::Fast) };
+    let mut builder = Builder::new(options).expect("options within their bounds");
+    for (number, line) in (0..).zip(lines) {
+        let span = format!("{:08x}", number * 0x0123_4567);
+        let pairs = [("pod", ["api-0", "api-1"][number as usize % 2]), ("span", &span)];
+        let entry = Entry::new(number * 60_000_000_000, &line);
+        let entry = if metadata { entry.with_metadata(&pairs) } else { entry };
+        builder.append(entry).expect("a short line");
+    }
+    builder.finish().expect("some lines").bytes.to_vec()
+}
+
+fn columns() {
+    let mixed = |n: i64| match n % 4 {
+        0 => format!("2026-11-30 06:{n:02}:00 user {} took {} ms", n % 4, n * 71),
+        1 => format!("trace {:016x} from 10.0.{n}.7", n * 0x1234_5678_9ABC),
+        2 => format!("id {:08x}-{:04x}-4000-8000-{:012x} again {n} {n}", n * 0x9E37, n, n * n),
+        _ => format!("odd {}", "x".repeat(n as usize % 5)),
+    };
+    write("chunk_columnar", "columns", &columnar(20 * 64, true, (0..48).map(mixed)));
+    let took = |n: i64| format!("took {} ms of {:05}", n * n * 7919 % 100_000, n * 37);
+    write("chunk_columnar", "numbers", &columnar(64 * 64, false, (0..160).map(took)));
+    let whole = |n: i64| format!("{n}: {}", "ab".repeat(n as usize));
+    write("chunk_columnar", "whole-lines", &columnar(5 * 64, true, (0..9).map(whole)));
+}
+
+/// Texts, and lines to search them in.
+fn searches() {
+    let search = |name: &str, text: &str, line: &dyn Fn(u64) -> String| {
+        let lines: Vec<String> = (0..150).map(line).collect();
+        let length = u8::try_from(text.len()).expect("a short text");
+        let data = [&[length][..], text.as_bytes(), lines.join("\n").as_bytes()].concat();
+        write("chunk_filter", name, &data);
+    };
+    search("across-slots", "user 3 took 2", &|n| format!("user {} took {} ms", n % 7, n * 31 % 400));
+    search("in-a-time", ":07.0", &|n| format!("2026-03-07 12:00:{:02}.{:03} GET /a", n % 60, n * 7 % 1000));
+    search("hex", "0xde", &|n| format!("at 0x{:x} and 0xquit {:08X}", n * 0xDEAD, n * 0x1234_5678));
+    search("repeated", "71 and 71", &|n| {
+        format!("from {n} and {n}: {}", ["cart", "order", "Cart"][n as usize % 3])
+    });
+    search("nowhere", "zqxwvut", &|n| format!("level=info id={n} msg=\"request {} done\"", n * 977));
+    search("raw", "\u{e4}b", &|n| "\u{e4}b\u{fc}".repeat((n * n % 11) as usize));
 }
 
 /// First segments of logs in the states a crash leaves them in, without the zeros at their ends.

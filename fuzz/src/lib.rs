@@ -5,6 +5,7 @@
 //! there, and what is refused changes nothing. Where a checksum would keep a fuzzer out, the body also mends it.
 
 pub mod chunk;
+pub mod columnar;
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "the corpus is files")]
 mod corpus;
@@ -19,11 +20,13 @@ pub mod wal;
 pub type Body = fn(&[u8]);
 
 /// Every body under the name of its target and of its directory in `corpus/`.
-pub const BODIES: [(&str, Body); 24] = [
+pub const BODIES: [(&str, Body); 26] = [
     ("baggage", trace::baggage),
     ("chunk_checkpoint", chunk::chunk_checkpoint),
     ("chunk_codec", chunk::chunk_codec),
+    ("chunk_columnar", columnar::chunk_columnar),
     ("chunk_envelope", chunk::chunk_envelope),
+    ("chunk_filter", columnar::chunk_filter),
     ("chunk_key", chunk::chunk_key),
     ("chunk_open", chunk::chunk_open),
     ("logql", pipeline::logql),

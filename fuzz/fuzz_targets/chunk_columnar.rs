@@ -1,0 +1,4 @@
+//! Fuzzes [`forebay_fuzz::columnar::chunk_columnar`].
+#![cfg_attr(fuzzing, no_main)]
+
+forebay_fuzz::target!(forebay_fuzz::columnar::chunk_columnar);
