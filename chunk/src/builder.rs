@@ -2,90 +2,36 @@
 //! wherever the caller likes. Whatever stage a block is in, a snapshot reads it, so what a query sees never
 //! depends on when blocks are cut, encoded or attached.
 
+mod bounds;
 mod checkpoint;
+mod options;
 mod pending;
 mod snapshot;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::Error;
 use crate::block::{Block, Source, Target};
 use crate::columnar;
-use crate::columnar::group::{MEMORY_OF_BYTE, MEMORY_OF_GROUP, MEMORY_OF_ROW, WORK_OF_GROUP};
 use crate::damage::CorruptionPolicy;
 use crate::entry::{Entry, SymbolPair};
 use crate::error::to_u64;
 use crate::head::Head;
 use crate::iter::Reading;
 use crate::loki::encode::{self, Form};
-use crate::loki::entries::ROW_BYTES;
 use crate::loki::format::Format;
 use crate::range::TimeRange;
-use crate::symbols::{Interner, SymbolTable};
-use crate::{Codec, Error, Limits, Profile};
+use crate::symbols::Interner;
 
+use bounds::{cost, metadata_bytes};
+
+pub(crate) use bounds::{columnar_bound, loki_bound};
+pub use options::BuilderOptions;
 pub use pending::{EncodedBlock, PendingBlock};
 pub use snapshot::Snapshot;
-
-/// How a [`Builder`] writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-pub struct BuilderOptions {
-    /// What to write. Default [`Format::LokiV4`]; versions 1 and 2 are only read.
-    pub format: Format,
-    /// How to compress Loki's formats. Default [`Codec::Snappy`], fast; [`Codec::Gzip`] is smaller and slower.
-    pub codec: Codec,
-    /// How much work to put into [`Format::Columnar`]. Default [`Profile::Balanced`].
-    pub profile: Profile,
-    /// Raw bytes at which a block is sealed. Default 256 KiB, but see [`BuilderOptions::columnar`]. Smaller blocks
-    /// compress worse, larger ones are decompressed for less.
-    pub block_size: usize,
-    /// Encoded bytes at which the chunk is full. Default 1.5 MiB. Smaller chunks cost more requests and
-    /// index, larger ones more memory for each stream.
-    pub target_size: usize,
-    /// How much older than the newest entry of the stream an entry may be. Default: as old as it likes. Loki takes half
-    /// of the age at which it flushes a chunk, so that chunks of one stream overlap no more than that; less refuses
-    /// senders that are late, more makes blocks overlap, which reads have to merge.
-    pub out_of_order: Option<Duration>,
-    /// What a reader is going to allow: no line, metadata, block or sequence of blocks is made that it would
-    /// refuse. Only the size of the whole is up to the caller, who asks [`Builder::space_for`].
-    pub limits: Limits,
-}
-
-impl Default for BuilderOptions {
-    fn default() -> Self {
-        Self {
-            format: Format::default(),
-            codec: Codec::default(),
-            profile: Profile::default(),
-            block_size: 256 << 10,
-            target_size: 3 << 19,
-            out_of_order: None,
-            limits: Limits::default(),
-        }
-    }
-}
-
-impl BuilderOptions {
-    /// Those of a columnar chunk, with blocks of the size that the profile is meant for. The target is two such blocks at
-    /// least, because until a block is encoded it counts as if it did not compress.
-    pub fn columnar(profile: Profile) -> Self {
-        let (block_size, default) = (profile.group_bytes(), Self::default());
-        let target_size = default.target_size.max(2 * block_size);
-        Self { format: Format::Columnar, profile, block_size, target_size, ..default }
-    }
-
-    fn target(&self) -> Target {
-        match self.format {
-            Format::Columnar => Target::Columnar(self.profile, self.limits),
-            format => Target::Loki { format, codec: self.codec },
-        }
-    }
-}
 
 /// What became of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -149,7 +95,7 @@ impl Builder {
     ///
     /// [`Error::UnsupportedVersion`] and [`Error::UnsupportedCodec`] for what cannot be written,
     /// [`Error::InvalidOption`] for sizes of zero, for blocks larger than the limits, and for a
-    /// [`max_ratio`](Limits::max_ratio) that the codec can exceed: 1032 for gzip and flate, 255 for lz4, 22
+    /// [`max_ratio`](crate::Limits::max_ratio) that the codec can exceed: 1032 for gzip and flate, 255 for lz4, 22
     /// for snappy.
     pub fn new(options: BuilderOptions) -> Result<Self, Error> {
         let BuilderOptions { format, codec, block_size, target_size, limits, .. } = options;
@@ -276,129 +222,6 @@ impl Builder {
             self.weigh();
         }
         Ok(Append::Stored)
-    }
-
-    /// Whether this entry is far from every limit.
-    #[inline]
-    fn has_room(&self, entry: &Entry<'_>) -> bool {
-        let has_room = entry.metadata.is_empty()
-            && entry.line.len() <= self.options.limits.max_line_bytes
-            && cost(entry) <= self.room;
-        debug_assert!(!has_room || self.fits_target(entry) && self.fits_block(entry));
-        has_room
-    }
-
-    /// Finds out how far the limits are.
-    fn weigh(&mut self) {
-        let nothing = Entry::new(0, b"");
-        let Limits { max_decoded_bytes, .. } = self.options.limits;
-        let decoded = self.decoded_with(&nothing).saturating_add(self.work_bound(&nothing));
-        let decoded = usize::try_from(max_decoded_bytes.saturating_sub(decoded)).unwrap_or(usize::MAX);
-        let block = self.block_bound(self.head.encoded_bound(), &nothing);
-        let block = self.options.limits.block_bytes().saturating_sub(block);
-        let target = self.options.target_size.saturating_sub(self.estimated_bytes() + 1);
-        self.room = decoded.min(block).min(target);
-    }
-
-    /// Whether the open block may have it too.
-    fn fits_block(&self, entry: &Entry<'_>) -> bool {
-        self.block_bound(self.head.encoded_bound(), entry) <= self.options.limits.block_bytes()
-    }
-
-    /// Refuses what a reader would refuse, and seals the block if this entry would make it so. Gives what decoding the
-    /// chunk can cost with the entry.
-    #[inline]
-    fn check(&mut self, entry: &Entry<'_>) -> Result<u64, Error> {
-        let Limits { max_line_bytes, max_symbols, max_symbol_bytes, max_blocks, max_decoded_bytes, .. } =
-            self.options.limits;
-        self.check_order(entry.timestamp_ns)?;
-        if entry.line.len() > max_line_bytes {
-            return Err(Error::limit("max_line_bytes", entry.line.len(), max_line_bytes));
-        }
-        let pairs = entry.metadata.len();
-        if pairs > 0 {
-            let format = self.options.format;
-            if !format.has_metadata() {
-                return Err(Error::MetadataNotSupported { version: format.version() });
-            }
-            // As if all of them were new: to find out costs more than is lost at the edge.
-            let symbols = self.interner.table().len() + 2 * pairs;
-            let bytes = self.interner.table().bytes() + metadata_bytes(entry);
-            for (limit, value, max) in
-                [("max_symbols", symbols, max_symbols), ("max_symbol_bytes", bytes, max_symbol_bytes)]
-            {
-                if value > max || u32::try_from(value).is_err() {
-                    return Err(Error::limit(limit, value, max));
-                }
-            }
-        }
-        let max = self.options.limits.block_bytes();
-        let bound = self.block_bound(0, entry);
-        if bound > max {
-            return Err(Error::limit("max_block_bytes", bound, max));
-        }
-        let decoded = self.decoded_with(entry);
-        let value = decoded.saturating_add(self.work_bound(entry));
-        let limit = "max_decoded_bytes";
-        if value > max_decoded_bytes {
-            return Err(Error::LimitExceeded { limit, value, max: max_decoded_bytes });
-        }
-        let seals = !self.head.is_empty() && !self.fits_block(entry);
-        let blocks = self.blocks.len() + usize::from(seals) + 1;
-        if blocks > max_blocks {
-            return Err(Error::limit("max_blocks", blocks, max_blocks));
-        }
-        if seals {
-            self.seal();
-        }
-        Ok(decoded)
-    }
-
-    #[inline]
-    fn check_order(&self, timestamp_ns: i64) -> Result<(), Error> {
-        let (Some(highest_ns), Some(window)) = (self.highest_ns, self.options.out_of_order) else {
-            return Ok(());
-        };
-        let window = i64::try_from(window.as_nanos()).unwrap_or(i64::MAX);
-        let cutoff_ns = highest_ns.saturating_sub(window);
-        if timestamp_ns < cutoff_ns { Err(Error::OutOfOrder { timestamp_ns, cutoff_ns }) } else { Ok(()) }
-    }
-
-    /// The most bytes that a block decodes to if its entries take `bound` and one more is added.
-    #[inline]
-    fn block_bound(&self, bound: usize, entry: &Entry<'_>) -> usize {
-        match self.options.format {
-            Format::Columnar => columnar_bound(bound, self.interner.table(), entry),
-            _ => loki_bound(bound, entry),
-        }
-    }
-
-    /// The most that decoding the chunk can cost its reader if it gets this entry.
-    #[inline]
-    fn decoded_with(&self, entry: &Entry<'_>) -> u64 {
-        let bound = match self.options.format {
-            // Besides its parts a line is made once, and its columns are opened.
-            Format::Columnar => {
-                let columns = MEMORY_OF_BYTE * entry.line.len() + MEMORY_OF_ROW;
-                3 * encoded_bound(entry) + columns + 2 * metadata_bytes(entry)
-            }
-            _ => encoded_bound(entry),
-        };
-        self.decoded_bound.saturating_add(to_u64(bound + ROW_BYTES))
-    }
-
-    /// The most that a reader of this entry and all before needs besides, at once or one after the other, for blocks that
-    /// may overlap.
-    #[inline]
-    fn work_bound(&self, entry: &Entry<'_>) -> u64 {
-        if self.options.format != Format::Columnar {
-            return 0;
-        }
-        let groups = to_u64(self.blocks.len() + 1);
-        let lines = self.raw_bytes + to_u64(entry.raw_bytes());
-        // What lines are made in has less than forty times their bytes.
-        let small = 40 * lines + 256 * (self.entries + 1);
-        groups * to_u64(MEMORY_OF_GROUP) + small.min(lines + groups * to_u64(WORK_OF_GROUP))
     }
 
     /// A block is full by its raw bytes, or by entries too small to have many.
@@ -583,43 +406,6 @@ impl Builder {
         };
         Some(EncodedChunk { bytes, from_ns, through_ns, entries: self.entries, raw_bytes: self.raw_bytes })
     }
-}
-
-/// More than any bound or estimate grows by an entry without metadata, in bytes.
-#[inline]
-fn cost(entry: &Entry<'_>) -> usize {
-    (entry.line.len().saturating_add(16)).saturating_mul(64)
-}
-
-/// The most that the numbers around a line take in a block.
-const ENTRY_BYTES: usize = 40;
-
-/// The most that an entry takes in a block: its line and the numbers around it and its pairs.
-#[inline]
-fn encoded_bound(entry: &Entry<'_>) -> usize {
-    entry.line.len() + ENTRY_BYTES + 20 * entry.metadata.len()
-}
-
-/// The most bytes that a block of Loki's decodes to if its entries take `bound` and one more is added.
-#[inline]
-pub(crate) fn loki_bound(bound: usize, entry: &Entry<'_>) -> usize {
-    bound + encoded_bound(entry)
-}
-
-/// The same of a columnar one, whose symbols these are.
-#[inline]
-pub(crate) fn columnar_bound(bound: usize, symbols: &SymbolTable, entry: &Entry<'_>) -> usize {
-    // Lines in parts take no more than twice their length. A group has the symbols that it needs, once or in columns
-    // of four times their length.
-    2 * loki_bound(bound, entry) + 5 * (symbols.bytes() + metadata_bytes(entry)) + 10 * symbols.len()
-}
-
-#[inline]
-fn metadata_bytes(entry: &Entry<'_>) -> usize {
-    if entry.metadata.is_empty() {
-        return 0;
-    }
-    entry.metadata.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 impl fmt::Debug for Builder {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Builder, BuilderOptions, ENTRY_BYTES, Stage};
+use super::bounds::ENTRY_BYTES;
+use super::{Builder, BuilderOptions, Stage};
 use crate::block::{Block, Target};
 use crate::chunk::BlockMeta;
 use crate::columnar::group::Group;
