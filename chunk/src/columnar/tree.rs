@@ -4,18 +4,19 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+#[cfg(test)]
+mod tests;
+mod value;
+mod window;
+
 use memchr::memchr;
 
-use super::class::{
-    Class, MAX_DIGITS, UUID_BYTES, digits_code, hex_value, is_lower_hex, scan_ip4, starts_with_uuid,
-};
+use self::value::{Seen, digits, hex};
+use self::window::{MASKS, WINDOW, Window, window};
+use super::class::{Class, MAX_DIGITS, UUID_BYTES, digits_code, is_lower_hex, scan_ip4, starts_with_uuid};
 use super::skeleton::{Part, parts};
-use super::timestamp::{self, Format};
+use super::timestamp::Format;
 use super::tokenize::{Extent, ends_run, field_end, run_end, span};
-
-/// Bytes that are compared at once.
-const WINDOW: usize = 32;
-type Window = [u64; WINDOW / 8];
 
 /// No node.
 const NONE: u32 = u32::MAX;
@@ -94,17 +95,6 @@ impl Slot {
             _ => 0,
         }
     }
-}
-
-/// The last time that was seen in a slot.
-#[derive(Clone, Copy)]
-struct Seen {
-    text: [u8; 32],
-    width: usize,
-    /// Digits of the fraction, and what they count.
-    digits: usize,
-    scale: u64,
-    whole: u64,
 }
 
 impl Tree {
@@ -284,38 +274,6 @@ impl Tree {
     }
 }
 
-/// For text of so many bytes, the bits of a window that count.
-#[expect(clippy::indexing_slicing, reason = "it is done while compiling")]
-static MASKS: [Window; WINDOW] = {
-    let mut all = [[0; WINDOW / 8]; WINDOW];
-    let mut bytes = 0;
-    while bytes < WINDOW {
-        let mut byte = 0;
-        while byte < bytes {
-            all[bytes][byte / 8] |= 0xFF << (byte % 8 * 8);
-            byte += 1;
-        }
-        bytes += 1;
-    }
-    all
-};
-
-/// The next bytes of a line, zeros behind its end.
-#[inline]
-fn window(line: &[u8], at: usize) -> Window {
-    let rest = line.get(at..).unwrap_or_default();
-    let chunk = rest.first_chunk::<WINDOW>().copied().unwrap_or_else(|| {
-        let mut padded = [0; WINDOW];
-        if let Some(start) = padded.get_mut(..rest.len()) {
-            start.copy_from_slice(rest);
-        }
-        padded
-    });
-    let mut words = Window::default();
-    words.iter_mut().zip(chunk.as_chunks().0).for_each(|(word, bytes)| *word = u64::from_le_bytes(*bytes));
-    words
-}
-
 impl Node {
     /// Whether its text may be what follows in a line.
     #[inline]
@@ -380,174 +338,5 @@ impl Node {
             Slot::Text(Extent::Quoted) => text(memchr(b'"', rest)?),
             Slot::Text(Extent::Other) => None,
         }
-    }
-}
-
-/// The number that some text starts with, and its digits. Those of up to eight digits are read at once, if so many bytes
-/// are there.
-#[inline]
-fn digits(text: &[u8]) -> (u64, usize) {
-    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
-    const NINES: u64 = u64::from_le_bytes([0x80 - 10; 8]);
-    if let Some(&chunk) = text.first_chunk::<8>() {
-        let from_zero = u64::from_le_bytes(chunk) ^ u64::from_le_bytes([b'0'; 8]);
-        let others = ((from_zero & !HIGHS).wrapping_add(NINES) | from_zero) & HIGHS;
-        if others != 0 {
-            let bits = others.trailing_zeros() & !7;
-            // Zeros in front of the number, which has its last digit in the highest byte.
-            let digits = from_zero.checked_shl(64u32.wrapping_sub(bits)).unwrap_or(0);
-            let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00FF_00FF_00FF_00FF;
-            let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_FFFF_0000_FFFF;
-            let value = fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xFFFF_FFFF;
-            return (value, (bits / 8) as usize);
-        }
-    }
-    long_digits(text)
-}
-
-fn long_digits(text: &[u8]) -> (u64, usize) {
-    let (mut value, mut count) = (0u64, 0usize);
-    for &byte in text {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            break;
-        }
-        value = value.wrapping_mul(10).wrapping_add(digit.into());
-        count = count.wrapping_add(1);
-    }
-    (value, count)
-}
-
-/// A number of so many hex digits, none of the other case.
-fn hex(text: &[u8], width: u8, other: impl Fn(&u8) -> bool) -> Option<u64> {
-    let digits = text.get(..usize::from(width))?;
-    if digits.iter().any(other) {
-        return None;
-    }
-    digits.iter().try_fold(0u64, |value, &byte| Some(value << 4 | u64::from(hex_value(byte)?)))
-}
-
-impl Seen {
-    fn none(format: Format) -> Self {
-        let digits = format.fraction_digits();
-        let scale = 1_000_000_000u64.checked_div(format.unit_ns()).unwrap_or(1);
-        Self { text: [0; 32], width: 0, digits, scale, whole: 0 }
-    }
-
-    /// The time at a place, and its bytes. Where all but the fraction is what it was the last time, only that is read.
-    fn read(&mut self, line: &[u8], at: usize, format: Format) -> Option<(u64, usize)> {
-        let bytes = self.width.saturating_add(self.digits);
-        let found = line.get(at..at.saturating_add(bytes))?;
-        let (whole, fraction) = found.split_at_checked(self.width)?;
-        let behind = line.get(at.saturating_add(bytes)).copied().unwrap_or_default();
-        // With more of a fraction it has another format.
-        let is_whole =
-            if self.digits == 0 { !matches!(behind, b'.' | b',') } else { !behind.is_ascii_digit() };
-        if is_whole && self.width > 0 && self.text.get(..self.width) == Some(whole) {
-            let (value, digits) = digits(fraction);
-            return (digits == self.digits).then(|| (self.whole.wrapping_add(value), bytes));
-        }
-        let stamp = timestamp::of_format(line, at, format)?;
-        self.width = stamp.bytes.saturating_sub(self.digits);
-        let whole = line.get(at..at.saturating_add(self.width))?;
-        self.text.get_mut(..self.width)?.copy_from_slice(whole);
-        self.whole = stamp.value.wrapping_sub(stamp.value.checked_rem(self.scale).unwrap_or(0));
-        Some((stamp.value, stamp.bytes))
-    }
-}
-
-#[cfg(test)]
-#[expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
-mod tests {
-    use super::super::tokenize::{Level, Lexer, Words, spanned};
-    use super::*;
-
-    /// Learns from some lines, and gives what others are recognised as: skeleton and text of the values.
-    fn found(learnt: &[&str], level: Level, line: &str) -> Option<(u32, Vec<u64>)> {
-        let (mut tree, mut lexer) = (Tree::default(), Lexer::default());
-        let mut words = Words::new();
-        words.frequent = 9;
-        for (number, line) in (0..).zip(learnt) {
-            assert!(lexer.cut(line.as_bytes(), level, &words));
-            tree.learn(&lexer.key, &lexer.extents, number);
-            let mut values = vec![7];
-            assert_eq!(tree.find(line.as_bytes(), &mut values), Some(number), "{line}");
-            assert_eq!(values.get(1..), Some(&lexer.values[..]), "{line}");
-        }
-        let mut values = Vec::new();
-        tree.find(line.as_bytes(), &mut values).map(|number| (number, values))
-    }
-
-    #[test]
-    fn a_line_like_one_before_is_recognised_with_its_values() {
-        let learnt = [
-            "user 7 of 10.0.0.1 took 35ms",
-            "user 7 of 10.0.0.1 left",
-            "2026-03-07T12:00:01.250Z id deadbeef01 end",
-            "Mar  7 12:00:01 host a[5]: x",
-        ];
-        assert_eq!(
-            found(&learnt, Level::Digits, "user 12 of 1.2.3.4 left"),
-            Some((1, vec![digits_code(12, 2), 0x0102_0304]))
-        );
-        let later = found(&learnt, Level::Digits, "2026-03-07T12:00:01.251Z id 0123456789 end");
-        assert_eq!(later.map(|(number, values)| (number, values[1])), Some((2, 0x01_2345_6789)));
-        assert_eq!(
-            found(&learnt, Level::Digits, "Mar 17 12:00:02 host a[6]: x").map(|found| found.0),
-            Some(3)
-        );
-        for other in [
-            "user 7 of 10.0.0.1",
-            "user x of 10.0.0.1 left",
-            "user 7 of 10.0.0.1 left.",
-            "",
-            "Mar 99 12:00:02 host a[6]: x",
-        ] {
-            assert_eq!(found(&learnt, Level::Digits, other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn numbers_read_eight_bytes_at_a_time_as_they_do_byte_by_byte() {
-        let texts =
-            ["00000000000000000000", "99999999999999999999", "12345678901234567890", "90817263544536271809"];
-        for (text, count) in texts.iter().flat_map(|text| (0..=20).map(move |count| (text, count))) {
-            for (byte, behind) in (0..=u8::MAX).flat_map(|byte| (0..=9).map(move |behind| (byte, behind))) {
-                let mut text = text.as_bytes()[..count].to_vec();
-                text.push(byte);
-                text.extend_from_slice(&b"7\xff0/:9\0 5"[..behind]);
-                let (value, width) = digits(&text);
-                let shown = text.escape_ascii();
-                assert_eq!((value, width), long_digits(&text), "{shown}");
-                if width < 20 {
-                    let printed = std::str::from_utf8(&text[..width]).unwrap();
-                    assert_eq!(value, printed.parse().unwrap_or(0), "{shown}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn text_reaches_as_far_as_the_lexer_says() {
-        let learnt = ["say=\"two words\" to=somebody", "say=nothing", "of x1y2z3q4 more"];
-        let line = "say=\"other words, many\" to=nobody";
-        let (number, values) = found(&learnt, Level::Fields, line).unwrap();
-        let texts: Vec<_> = values.iter().map(|&value| spanned(line.as_bytes(), value)).collect();
-        assert_eq!((number, texts), (0, vec![&b"say"[..], b"other words, many", b"to", b"nobody"]));
-        assert_eq!(found(&learnt, Level::Fields, "say=\"two words to=nobody"), None);
-    }
-
-    /// Of slots behind the same text the first that fits is taken, and taken back if the line then is none.
-    #[test]
-    fn a_choice_that_leads_nowhere_is_taken_back() {
-        let learnt = ["v=\"one\" x", "v=\"one two\" x", "v=\"one\" y"];
-        let line = "v=\"six seven\" x";
-        let (number, values) = found(&learnt, Level::Fields, line).unwrap();
-        let texts: Vec<_> = values.iter().map(|&value| spanned(line.as_bytes(), value)).collect();
-        assert_eq!((number, &texts[1..]), (1, &[&b"six seven"[..], b"x"][..]));
-        // And any number of kinds of lines is learnt.
-        let kinds: Vec<String> = (0..200).map(|n| format!("kind {} {n}", "x".repeat(n))).collect();
-        let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
-        assert_eq!(found(&kinds, Level::Digits, kinds[199]).map(|found| found.0), Some(199));
     }
 }
