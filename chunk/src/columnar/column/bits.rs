@@ -1,5 +1,7 @@
 //! Numbers of a fixed number of bits, back to back, lowest bits first.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 /// Bytes of `count` numbers of `width` bits.
 pub(crate) fn packed_bytes(count: usize, width: u8) -> Option<usize> {
     Some(count.checked_mul(usize::from(width))?.div_ceil(8))
@@ -7,7 +9,12 @@ pub(crate) fn packed_bytes(count: usize, width: u8) -> Option<usize> {
 
 /// Bits that hold every number up to `greatest`.
 pub(crate) fn width_of(greatest: u64) -> u8 {
-    (64 - greatest.leading_zeros()).to_le_bytes()[0]
+    u64::BITS.saturating_sub(greatest.leading_zeros()).to_le_bytes()[0]
+}
+
+/// All numbers of so many bits.
+fn mask(width: u8) -> u64 {
+    1u64.checked_shl(width.into()).map_or(u64::MAX, |next| next.wrapping_sub(1))
 }
 
 /// The numbers that [`pack`](crate::columnar::bits::pack) wrote, `count` of them. Missing bytes are zero.
@@ -17,24 +24,16 @@ pub(crate) fn unpack(packed: &[u8], width: u8, count: usize) -> impl Iterator<It
 
 /// The same from number `first` on.
 pub(crate) fn unpack_from(packed: &[u8], width: u8, first: usize, count: usize) -> impl Iterator<Item = u64> {
-    let mask = if width >= 64 { u64::MAX } else { (1 << width) - 1 };
-    // Others are in eight bytes, wherever they start in the first.
-    let is_wide = width > 57;
-    (first..first + count).map(move |index| {
-        let bit = index * usize::from(width);
+    let mask = u128::from(mask(width));
+    (first..first.saturating_add(count)).map(move |index| {
+        let bit = index.saturating_mul(width.into());
         let (at, shift) = (bit / 8, bit % 8);
-        let word = match packed.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-            Some(&bytes) => u64::from_le_bytes(bytes),
-            None => packed.iter().skip(at).take(8).rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+        let word = match packed.get(at..).and_then(<[u8]>::first_chunk::<16>) {
+            Some(&bytes) => u128::from_le_bytes(bytes),
+            // One starts in the first byte, and has at most 64 bits.
+            None => packed.iter().skip(at).take(9).rev().fold(0, |word, &byte| word << 8 | u128::from(byte)),
         };
-        let mut value = word >> shift;
-        if is_wide
-            && usize::from(width) + shift > 64
-            && let Some(&byte) = packed.get(at + 8)
-        {
-            value |= u64::from(byte) << (64 - shift);
-        }
-        value & mask
+        u64::try_from(word >> shift & mask).unwrap_or(0)
     })
 }
 
@@ -44,20 +43,24 @@ pub(crate) fn unpack_each(packed: &[u8], width: u8, first: usize, count: usize, 
     if width == 0 || width > 57 {
         return unpack_from(packed, width, first, count).for_each(show);
     }
-    let (bits, mask) = (usize::from(width), (1u64 << width) - 1);
+    let (bits, mask) = (usize::from(width), mask(width));
     // Those that have eight bytes from the one they start in.
-    let whole = packed.len().checked_sub(8).map_or(0, |last| (8 * last + 7) / bits + 1);
-    let whole = whole.saturating_sub(first).min(count);
-    let mut bit = first * bits;
+    let whole = packed
+        .len()
+        .checked_sub(8)
+        .and_then(|last| last.saturating_mul(8).saturating_add(7).checked_div(bits));
+    let whole = whole.map_or(0, |last| last.saturating_add(1)).saturating_sub(first).min(count);
+    let mut bit = first.saturating_mul(bits);
     for _ in 0..whole {
         let Some(word) = packed.get(bit / 8..).and_then(<[u8]>::first_chunk::<8>) else { break };
         show((u64::from_le_bytes(*word) >> (bit % 8)) & mask);
-        bit += bits;
+        bit = bit.wrapping_add(bits);
     }
-    unpack_from(packed, width, first + whole, count - whole).for_each(show);
+    unpack_from(packed, width, first.saturating_add(whole), count.saturating_sub(whole)).for_each(show);
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use crate::columnar::bits::pack;
