@@ -228,4 +228,6 @@ pub fn path(key: &str) -> Path {
 }
 
 #[cfg(test)]
+pub(crate) mod judging;
+#[cfg(test)]
 mod tests;

@@ -1,70 +1,14 @@
-use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_trait::async_trait;
 use forebay_agent::clock::monotonic_ns;
 use forebay_circuit::{Options, State};
-use futures_util::stream::BoxStream;
 use object_store::local::LocalFileSystem;
-use object_store::memory::InMemory;
-use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMode,
-    PutMultipartOptions, PutOptions, PutResult, Result,
-};
+use object_store::{Error, PutMode, PutOptions, Result};
 
+use super::judging::Judging;
 use super::*;
 use crate::index::MemoryIndex;
 use crate::labels::Labels;
-
-/// A store that refuses some puts before it takes any.
-#[derive(Debug)]
-struct Refusing {
-    error: fn() -> Error,
-    refusals: AtomicUsize,
-    rest: InMemory,
-}
-
-impl fmt::Display for Refusing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("refusing")
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Refusing {
-    async fn put_opts(&self, at: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        let left =
-            self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        if left.is_ok() {
-            return Err((self.error)());
-        }
-        // As stores do, it takes its time.
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        self.rest.put_opts(at, payload, options).await
-    }
-    async fn put_multipart_opts(
-        &self,
-        at: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.rest.put_multipart_opts(at, options).await
-    }
-    async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
-        self.rest.get_opts(at, options).await
-    }
-    fn delete_stream(&self, at: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.rest.delete_stream(at)
-    }
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.rest.list(prefix)
-    }
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.rest.list_with_delimiter(prefix).await
-    }
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.rest.copy_opts(from, to, options).await
-    }
-}
 
 fn slow_down(seconds: u64) -> Error {
     let retry_after = Some(Duration::from_secs(seconds));
@@ -78,7 +22,11 @@ fn no_route() -> Error {
 /// Storage in a store whose first so many puts fail with `error`.
 fn storage(refusals: usize, error: fn() -> Error) -> Storage {
     let breaker = Breaker::with_clock(Options::default(), monotonic_ns as fn() -> u64).unwrap();
-    let objects = Refusing { error, refusals: refusals.into(), rest: InMemory::new() };
+    let left = AtomicUsize::new(refusals);
+    let objects = Judging::new(move |_: &str| {
+        let refused = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if refused.is_ok() { Err(error()) } else { Ok(()) }
+    });
     Storage::new(Arc::new(objects), Arc::new(MemoryIndex::default()), breaker)
 }
 

@@ -1,79 +1,24 @@
-use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
-use async_trait::async_trait;
 use forebay_wal::fs::sim::SimFs;
-use futures_util::stream::BoxStream;
-use object_store::memory::InMemory;
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
+use object_store::{Error, Result};
 use parking_lot::Mutex;
 
 use super::*;
 use crate::index::{Index, MemoryIndex};
 use crate::ingester::tests::{ingester_in, log, record_of};
+use crate::storage::judging::Judging;
 
 /// How long anything may take, on a clock that passes by waiting only.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A store that judges each put before it does it.
-struct Judging<J> {
-    judge: J,
-    rest: InMemory,
-}
-
-impl<J> fmt::Debug for Judging<J> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Judging")
-    }
-}
-
-impl<J> fmt::Display for Judging<J> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("judging")
-    }
-}
-
-#[async_trait]
-impl<J: Fn(&str) -> Result<()> + Send + Sync + 'static> ObjectStore for Judging<J> {
-    async fn put_opts(&self, at: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        (self.judge)(at.as_ref())?;
-        self.rest.put_opts(at, payload, options).await
-    }
-    async fn put_multipart_opts(
-        &self,
-        at: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.rest.put_multipart_opts(at, options).await
-    }
-    async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
-        self.rest.get_opts(at, options).await
-    }
-    fn delete_stream(&self, at: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.rest.delete_stream(at)
-    }
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.rest.list(prefix)
-    }
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.rest.list_with_delimiter(prefix).await
-    }
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.rest.copy_opts(from, to, options).await
-    }
-}
 
 /// An ingester whose store judges by `judge`, and its index.
 async fn ingester(
     judge: impl Fn(&str) -> Result<()> + Send + Sync + 'static,
 ) -> (Ingester<SimFs>, Arc<MemoryIndex>) {
-    let (objects, index) = (Judging { judge, rest: InMemory::new() }, Arc::new(MemoryIndex::default()));
-    (ingester_in(log(SimFs::new(1)), Arc::new(objects), Arc::clone(&index)).await, index)
+    let index = Arc::new(MemoryIndex::default());
+    (ingester_in(log(SimFs::new(1)), Arc::new(Judging::new(judge)), Arc::clone(&index)).await, index)
 }
 
 async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
