@@ -25,9 +25,10 @@ use crate::offload::in_place;
 use crate::push::{Body, Intake, PushError, Room, Stream};
 use crate::record::Push;
 
-pub use admission::{Admission, Admitted};
-use known::Known;
 use replicate::ReplicaFailure;
+
+pub use admission::{Admission, Admitted};
+pub use known::Known;
 pub use report::{Discards, Report};
 
 /// How much longer a batch waits for a call than the call takes at most, so that the call ends by itself and its

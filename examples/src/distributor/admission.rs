@@ -63,8 +63,9 @@ pub struct Admitted<'a> {
 }
 
 impl<'a> Admitted<'a> {
-    /// The same with what is known of label texts under the tenant's `limits`.
-    pub(super) fn knowing(self, known: &'a Known, limits: &'a Arc<Limits>) -> Self {
+    /// The same with what is known of label texts under the tenant's `limits`, the same that it checks.
+    #[must_use]
+    pub fn knowing(self, known: &'a Known, limits: &'a Arc<Limits>) -> Self {
         Self { known: Some((known, limits)), ..self }
     }
 
