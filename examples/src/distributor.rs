@@ -35,6 +35,9 @@ pub use report::{Discards, Report};
 /// breaker hears of it.
 const DEADLINE_MARGIN: Duration = Duration::from_secs(1);
 
+/// Takes streams, one after the other.
+pub type Take<'t> = &'t mut dyn FnMut(&Stream<'_>);
+
 /// How a distributor behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -173,30 +176,37 @@ impl Distributor {
         }
     }
 
-    /// Stores what is valid of `streams`, if the tenant's rate allows.
-    pub async fn push(&self, tenant: &str, streams: Vec<Stream<'_>>) -> Outcome {
-        let limits = self.limits(tenant);
-        let size = streams.iter().flat_map(|s| &s.lines).map(|l| l.line.len()).sum();
-        let admitted = in_place(size, || self.admission(&limits).admit(tenant, &streams));
-        drop(streams);
-        self.store(tenant, &limits, admitted).await
-    }
-
-    /// Stores what is valid of the streams in `body`, if the tenant's rate allows.
+    /// Stores what is valid of the streams that `read` gives, if the tenant's rate allows. They are read from about as
+    /// many `bytes` as their record takes; what `read` owns is gone when it has read them, and `room` holds no more than the
+    /// record from then on.
     ///
     /// # Errors
-    /// What the body cannot be read for; nothing of it is stored then.
-    pub async fn push_body(&self, tenant: &str, body: Body, room: &mut Room) -> Result<Outcome, PushError> {
+    /// What `read` fails with, and [`PushError::Busy`] where there is no room for the record; nothing is stored then.
+    pub async fn push(
+        &self,
+        tenant: &str,
+        bytes: usize,
+        room: &mut Room,
+        read: impl FnOnce(&mut Room, Take<'_>) -> Result<(), PushError>,
+    ) -> Result<Outcome, PushError> {
         let limits = self.limits(tenant);
-        let admitted = in_place(body.size(), || {
+        let (push, report) = in_place(bytes, || {
             let admission = self.admission(&limits);
-            // A record is smaller than either kind of body, as a rule.
-            let mut admitted = admission.begin(tenant, body.size()).knowing(&self.shared.known, &limits);
-            body.each_stream(room, |stream| admitted.take(stream))?;
+            room.grow(bytes as u64)?;
+            let mut admitted = admission.begin(tenant, bytes).knowing(&self.shared.known, &limits);
+            read(room, &mut |stream| admitted.take(stream))?;
             Ok(admitted.finish())
         })?;
-        drop(body);
-        Ok(self.store(tenant, &limits, admitted).await)
+        room.shrink_to(push.all().len() as u64);
+        Ok(self.store(tenant, &limits, push, report).await)
+    }
+
+    /// As [`push`](Self::push), for the streams in `body`.
+    ///
+    /// # Errors
+    /// What the body cannot be read for, and as there.
+    pub async fn push_body(&self, tenant: &str, body: Body, room: &mut Room) -> Result<Outcome, PushError> {
+        self.push(tenant, body.size(), room, move |room, take| body.each_stream(room, take)).await
     }
 
     fn limits(&self, tenant: &str) -> Arc<Limits> {
@@ -208,7 +218,7 @@ impl Distributor {
         Admission { limits, now_ns: self.shared.clock.wall_ns(), chunk_limits, record_bytes: *record_bytes }
     }
 
-    async fn store(&self, tenant: &str, limits: &Limits, (push, mut report): (Push, Report)) -> Outcome {
+    async fn store(&self, tenant: &str, limits: &Limits, push: Push, mut report: Report) -> Outcome {
         let bytes: u64 = push.sections().iter().map(|s| s.bytes as u64).sum();
         let lines: u64 = push.sections().iter().map(|s| u64::from(s.entries)).sum();
         if let Err(outcome) = self.charge(tenant, limits, bytes, lines) {

@@ -33,6 +33,8 @@ struct Fake {
     refused_section: Option<u32>,
     /// What to fail with, and how many records to take before.
     failure: Option<(usize, PushError)>,
+    /// It takes what comes, and answers nobody.
+    is_silent: bool,
 }
 
 impl Fake {
@@ -42,11 +44,8 @@ impl Fake {
         let sections = records.iter().flat_map(Record::sections).filter(|s| s.labels == labels.as_bytes());
         sections.flat_map(|s| s.entries()).map(|e| e.line.to_vec()).collect()
     }
-}
 
-#[async_trait]
-impl IngesterClient for Fake {
-    async fn push(&self, record: Record) -> Result<Pushed, PushError> {
+    fn take(&self, record: Record) -> Result<Pushed, PushError> {
         let mut records = self.records.lock();
         if let Some((_, failure)) = self.failure.as_ref().filter(|(taken, _)| records.len() == *taken) {
             return Err(failure.clone());
@@ -59,6 +58,17 @@ impl IngesterClient for Fake {
         let refused = refused.map(|section| Refused { section, active: 1, limit: 1 }).collect();
         records.push(record);
         Ok(Pushed { refused })
+    }
+}
+
+#[async_trait]
+impl IngesterClient for Fake {
+    async fn push(&self, record: Record) -> Result<Pushed, PushError> {
+        let pushed = self.take(record)?;
+        if self.is_silent {
+            std::future::pending::<()>().await;
+        }
+        Ok(pushed)
     }
 
     async fn select(&self, _: Select) -> Result<Parts, ReadFailed> {
@@ -91,11 +101,15 @@ fn busy(retry_after: Option<Duration>) -> PushError {
 }
 
 fn distributor(fake: Fake) -> (Distributor, Arc<Fake>) {
+    let options = Options { record_bytes: RECORD_BYTES, ..distributor_options(&Config::default()) };
+    distributor_with(fake, options)
+}
+
+fn distributor_with(fake: Fake, options: Options) -> (Distributor, Arc<Fake>) {
     let (clock, fake) = (Clock::simulated(1_000_000), Arc::new(fake));
     let members = Members::fixed(1, &["ingester-0"]).unwrap();
     members.serve("ingester-0", Arc::clone(&fake) as Arc<dyn IngesterClient>);
     let limits = Config::default().limits_config;
-    let options = Options { record_bytes: RECORD_BYTES, ..distributor_options(&Config::default()) };
     let distributor = Distributor::new(members, Arc::new(Overrides::new(limits)), clock, options).unwrap();
     (distributor, fake)
 }
@@ -111,12 +125,22 @@ fn stream(app: &'static str, lines: i64, bytes: usize) -> Stream<'static> {
     Stream { labels, lines: (0..lines).map(line).collect() }
 }
 
+/// What becomes of `streams`, as somebody pushes them who has all at once.
+async fn push(distributor: &Distributor, streams: Vec<Stream<'_>>) -> Outcome {
+    let mut room = distributor.intake().enter(u64::MAX);
+    let read = distributor.push("t", 0, &mut room, |_, take| {
+        streams.iter().for_each(take);
+        Ok(())
+    });
+    read.await.unwrap()
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_push_larger_than_a_record_is_stored_whole_in_several() {
     let (distributor, ingester) = distributor(Fake::default());
-    let push = || vec![stream("a", 2, 10), stream("b", 300, 100), stream("c", 7, 3000), stream("d", 1, 10)];
-    assert!(matches!(distributor.push("t", push()).await, Outcome::Stored));
-    for (sent, app) in push().iter().zip(["a", "b", "c", "d"]) {
+    let sent = || vec![stream("a", 2, 10), stream("b", 300, 100), stream("c", 7, 3000), stream("d", 1, 10)];
+    assert!(matches!(push(&distributor, sent()).await, Outcome::Stored));
+    for (sent, app) in sent().iter().zip(["a", "b", "c", "d"]) {
         let sent: Vec<_> = sent.lines.iter().map(|l| l.line.to_vec()).collect();
         assert_eq!(ingester.lines(app), sent, "stream {app}");
     }
@@ -126,6 +150,56 @@ async fn a_push_larger_than_a_record_is_stored_whole_in_several() {
     assert!(largest <= RECORD_BYTES + 16, "a record of {largest} bytes");
     drop(records);
     assert_eq!(distributor.shared.batch.targets.total_in_flight().bytes, 0);
+}
+
+/// A message of lines, and what it takes.
+fn body(lines: usize, bytes: usize) -> (Body, u64) {
+    let entry = EntryAdapter { line: vec![b'x'; bytes].into(), ..EntryAdapter::default() };
+    let streams = vec![StreamAdapter { labels: "{app=\"a\"}".to_owned(), entries: vec![entry; lines] }];
+    let message = Bytes::from(PushRequest { streams }.encode_to_vec());
+    let size = message.len() as u64;
+    (Body::Protobuf(message), size)
+}
+
+/// A stalled disk refused pushes where only half of the room was in memory still.
+#[tokio::test(start_paused = true)]
+async fn while_a_push_waits_for_ingesters_it_holds_room_for_its_record_alone() {
+    let (distributor, ingester) = distributor(Fake { is_silent: true, ..Fake::default() });
+    let (body, size) = body(10, 10_000);
+    let mut room = distributor.intake().enter(1 << 20);
+    room.grow(size).unwrap();
+    let mut pushing = Box::pin(distributor.push_body("t", body, &mut room));
+    assert!(futures_util::poll!(pushing.as_mut()).is_pending());
+    let records: usize = ingester.records.lock().iter().map(|record| record.bytes().len()).sum();
+    assert!(records < 11_000, "parts go one after the other: {records}");
+    let held = distributor.intake().held();
+    assert!((100_000..101_000).contains(&held), "{held}");
+    drop(pushing);
+    drop(room);
+    assert_eq!(distributor.intake().held(), 0);
+}
+
+/// Up to half a gigabyte was taken for a record, and nobody had been asked.
+#[tokio::test(start_paused = true)]
+async fn a_record_is_written_where_there_is_room_for_it_beside_its_body() {
+    let options = Options { intake_bytes: 1 << 20, ..distributor_options(&Config::default()) };
+    let (distributor, ingester) = distributor_with(Fake::default(), options);
+    let intake = distributor.intake();
+    let push = async || {
+        let (body, size) = body(3, 100_000);
+        let mut room = intake.enter(1 << 20);
+        room.grow(size).unwrap();
+        distributor.push_body("t", body, &mut room).await
+    };
+    let mut others = intake.enter(0);
+    others.grow(512 << 10).unwrap();
+    let refused = push().await;
+    let Err(crate::push::PushError::Busy { bytes, .. }) = refused else { panic!("{refused:?}") };
+    assert!(bytes > 300_000, "{bytes}");
+    assert!(ingester.records.lock().is_empty());
+    drop(others);
+    assert!(matches!(push().await, Ok(Outcome::Stored)));
+    assert_eq!(intake.held(), 0);
 }
 
 /// The labels of a text that was read before were those of the limits of then.
@@ -169,7 +243,7 @@ async fn nothing_is_stored_of_a_body_that_does_not_decode_to_its_end() {
 async fn a_stream_over_the_limit_is_counted_over_all_its_records() {
     let (distributor, ingester) = distributor(Fake { refused_app: Some("b"), ..Fake::default() });
     let streams = vec![stream("a", 100, 100), stream("b", 200, 100), stream("c", 100, 100)];
-    let Outcome::StreamLimited(report) = distributor.push("t", streams).await else { panic!("not limited") };
+    let Outcome::StreamLimited(report) = push(&distributor, streams).await else { panic!("not limited") };
     assert_eq!((report.lines(), report.discarded()), (400, 200));
     assert_eq!(report.reasons()["stream_limit"].bytes, 200 * 100);
     assert_eq!(ingester.lines("c").len(), 100, "what comes behind is stored");
@@ -180,7 +254,7 @@ async fn once_a_record_fails_the_rest_is_not_sent_and_streams_are_counted_as_suc
     let failure = busy(None);
     let (distributor, ingester) = distributor(Fake { failure: Some((3, failure)), ..Fake::default() });
     let streams = vec![stream("a", 1, 10), stream("b", 300, 100), stream("c", 300, 100)];
-    let Outcome::Unavailable { message } = distributor.push("t", streams).await else { panic!("stored") };
+    let Outcome::Unavailable { message } = push(&distributor, streams).await else { panic!("stored") };
     let told =
         "2 of 3 streams did not reach quorum of their replicas, 1 did; first failure: instance ingester-0";
     assert!(message.starts_with(told), "{message}");
@@ -190,7 +264,7 @@ async fn once_a_record_fails_the_rest_is_not_sent_and_streams_are_counted_as_suc
 #[tokio::test(start_paused = true)]
 async fn an_ingester_that_refuses_what_it_was_not_sent_has_acknowledged_nothing() {
     let (distributor, _) = distributor(Fake { refused_section: Some(99), ..Fake::default() });
-    let outcome = distributor.push("t", vec![stream("a", 1, 10), stream("b", 1, 10)]).await;
+    let outcome = push(&distributor, vec![stream("a", 1, 10), stream("b", 1, 10)]).await;
     let Outcome::Unavailable { message } = outcome else { panic!("{outcome:?}") };
     assert!(message.starts_with("2 of 2 streams did not reach quorum"), "{message}");
 }
@@ -204,14 +278,14 @@ async fn a_record_that_never_fits_is_the_clients_to_split_and_one_that_is_none_i
         limit: 64,
     }));
     let (refusing, ingester) = distributor(Fake { failure: Some((0, never)), ..Fake::default() });
-    let outcome = refusing.push("t", vec![stream("a", 300, 100)]).await;
+    let outcome = push(&refusing, vec![stream("a", 300, 100)]).await;
     let Outcome::TooLarge { message } = outcome else { panic!("{outcome:?}") };
     assert!(message.contains("record of 70 bytes exceeds the limit of 64"), "{message}");
     assert_eq!(ingester.records.lock().len(), 0);
 
     let newer = PushError::from(Record::parse(Bytes::from_static(&[2, 0, 0, 0])).unwrap_err());
     let (refusing, _) = distributor(Fake { failure: Some((0, newer)), ..Fake::default() });
-    let outcome = refusing.push("t", vec![stream("a", 1, 100)]).await;
+    let outcome = push(&refusing, vec![stream("a", 1, 100)]).await;
     assert!(matches!(outcome, Outcome::Unavailable { .. }), "{outcome:?}");
 }
 
@@ -227,9 +301,9 @@ async fn the_largest_line_travels_with_its_metadata_and_larger_metadata_is_refus
         stream.lines[0].metadata.push(("k".into(), "v".repeat(metadata).into()));
         stream
     };
-    let fits = distributor.push("t", vec![line((16 << 20) - 1)]).await;
+    let fits = push(&distributor, vec![line((16 << 20) - 1)]).await;
     assert!(matches!(fits, Outcome::Stored), "{fits:?}");
-    assert!(matches!(distributor.push("t", vec![line(16 << 20)]).await, Outcome::Invalid(_)));
+    assert!(matches!(push(&distributor, vec![line(16 << 20)]).await, Outcome::Invalid(_)));
     assert_eq!(ingester.lines("a").len(), 1);
 }
 
@@ -237,7 +311,7 @@ async fn the_largest_line_travels_with_its_metadata_and_larger_metadata_is_refus
 async fn after(pushes: usize, failure: PushError) -> State {
     let (distributor, _) = distributor(Fake { failure: Some((0, failure)), ..Fake::default() });
     for _ in 0..pushes {
-        let outcome = distributor.push("t", vec![stream("a", 1, 10)]).await;
+        let outcome = push(&distributor, vec![stream("a", 1, 10)]).await;
         assert!(matches!(outcome, Outcome::Unavailable { .. } | Outcome::TooLarge { .. }), "{outcome:?}");
     }
     distributor.shared.breakers.get(&Arc::from("ingester-0")).unwrap().state()

@@ -11,7 +11,6 @@ use serde_json::json;
 use super::push::{Received, receive, refused, stored};
 use super::{Failure, Parts, Shared};
 use crate::distributor::{Outcome, Report};
-use crate::offload::in_place;
 use crate::push::ContentType;
 use crate::push::otlp::Export;
 use crate::push::otlp::messages::{ExportLogsPartialSuccess, ExportLogsServiceResponse, Status};
@@ -34,10 +33,13 @@ async fn take(
     let mut received = receive(parts, headers, body).await?;
     let body = received.unpack(|packed, _, encoding, room| encoding.unpack(packed, room))?;
     let Received { distributor, tenant, content, mut room, .. } = received;
-    let export = in_place(body.len(), || Export::read(&body, content, &mut room)).map_err(refused)?;
-    let now_ns = parts.clock.wall_ns();
-    let streams = in_place(body.len(), || export.streams(now_ns, &mut room)).map_err(refused)?;
-    match distributor.push(tenant.as_str(), streams).await {
+    let (now_ns, bytes) = (parts.clock.wall_ns(), body.len());
+    let pushed = distributor.push(tenant.as_str(), bytes, &mut room, move |room, take| {
+        let export = Export::read(&body, content, room)?;
+        export.streams(now_ns, room)?.iter().for_each(take);
+        Ok(())
+    });
+    match pushed.await.map_err(refused)? {
         // Whoever is told of a failure sends all of it again, and what has no time of its own is kept once more then.
         Outcome::Invalid(report) | Outcome::StreamLimited(report) if report.discarded() < report.lines() => {
             Ok(Some(partial(&report)))

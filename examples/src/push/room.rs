@@ -89,6 +89,15 @@ impl Room {
         Ok(())
     }
 
+    /// Gives back what it holds beyond `bytes`: nothing but these is in memory still.
+    pub fn shrink_to(&mut self, bytes: u64) {
+        let less = self.held.saturating_sub(bytes);
+        self.held -= less;
+        self.intake.held.fetch_sub(less, Ordering::Relaxed);
+        self.intake.shown.decrement(less as f64);
+        (self.decoded, self.recorded) = Default::default();
+    }
+
     /// Counts `bytes` on the heap that were decoded of the body.
     pub(super) fn decoded(&mut self, bytes: usize) -> Result<(), PushError> {
         self.charge(bytes as u64 + ALLOCATION)
@@ -149,8 +158,7 @@ impl Counted {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.intake.held.fetch_sub(self.held, Ordering::Relaxed);
-        self.intake.shown.decrement(self.held as f64);
+        self.shrink_to(0);
     }
 }
 
@@ -182,6 +190,23 @@ mod tests {
         large.grow(u64::MAX).unwrap_err();
         drop(large);
         intake.enter(0).grow(100).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_longer_in_memory_is_given_back_and_what_comes_then_is_asked_for_again() {
+        let intake = Intake::new(u64::MAX);
+        let mut room = intake.enter(10 * STEP);
+        room.grow(1_000_000).unwrap();
+        room.decoded(10).unwrap();
+        assert_eq!(intake.held(), 1_000_000 + STEP);
+        room.shrink_to(u64::MAX);
+        assert_eq!(intake.held(), 1_000_000 + STEP);
+        room.shrink_to(300);
+        assert_eq!(intake.held(), 300);
+        room.decoded(10).unwrap();
+        assert_eq!(intake.held(), 300 + STEP);
+        drop(room);
+        assert_eq!(intake.held(), 0);
     }
 
     #[test]

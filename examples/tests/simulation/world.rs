@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_agent::clock::{Clock, monotonic_ns};
+use forebay_agent::logproto::{EntryAdapter, PushRequest, StreamAdapter, Timestamp};
 use forebay_chunk::Direction;
 use forebay_circuit::Breaker;
 use forebay_examples::client::IngesterClient;
@@ -17,7 +18,7 @@ use forebay_examples::index::{Index, Span};
 use forebay_examples::ingester::Ingester;
 use forebay_examples::logql::{Logs, Metric, Query, RangeAggregation, RangeFunction};
 use forebay_examples::pipeline::{distributor_options, ingester_options, querier_options};
-use forebay_examples::push::{LabelSet, Line, Stream};
+use forebay_examples::push::{Body, LabelSet, Line, Stream};
 use forebay_examples::query::{Grid, LogQuery, MetricQuery, Querier, Split, reads};
 use forebay_examples::ring::{self, Cluster};
 use forebay_examples::storage::{Storage, path};
@@ -29,6 +30,7 @@ use forebay_wal::fs::sim::{Fault, SimFs, Survive};
 use forebay_wal::{Options, Time, Wal};
 use futures_util::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
+use prost::Message;
 
 use crate::store::{Life, NodeIndex, NodeObjects, Shared};
 
@@ -48,6 +50,21 @@ fn stream((app, lines): &Made) -> Stream<'_> {
     };
     let labels = LabelSet::Pairs(vec![(Cow::Borrowed("app"), Cow::Borrowed(app))]);
     Stream { labels, lines: lines.iter().map(line).collect() }
+}
+
+/// As a client sends it.
+fn body(push: &[Made]) -> Body {
+    let entry = |(timestamp_ns, line): &(i64, String)| EntryAdapter {
+        timestamp: Some(Timestamp::from_ns(*timestamp_ns)),
+        line: line.clone().into(),
+        structured_metadata: Vec::new(),
+    };
+    let stream = |(app, lines): &Made| StreamAdapter {
+        labels: format!("{{app=\"{app}\"}}"),
+        entries: lines.iter().map(entry).collect(),
+    };
+    let request = PushRequest { streams: push.iter().map(stream).collect() };
+    Body::Protobuf(request.encode_to_vec().into())
 }
 
 /// splitmix64.
@@ -242,12 +259,28 @@ impl World {
         made
     }
 
+    /// With its labels in pairs, as OTLP has them, or else in a body with these as text.
+    async fn send(&self, in_pairs: bool, push: &[Made]) -> Outcome {
+        let mut room = self.distributor.intake().enter(1 << 20);
+        let pushed = if in_pairs {
+            let pushed = self.distributor.push(TENANT, 0, &mut room, |_, take| {
+                push.iter().for_each(|made| take(&stream(made)));
+                Ok(())
+            });
+            pushed.await
+        } else {
+            self.distributor.push_body(TENANT, body(push), &mut room).await
+        };
+        pushed.unwrap()
+    }
+
     /// Pushes `pushes` times at once.
     pub(crate) async fn push(&mut self, pushes: u64) {
-        let made: Vec<Vec<Made>> = (0..pushes).map(|_| self.make()).collect();
-        let sent = made.iter().map(|push| self.distributor.push(TENANT, push.iter().map(stream).collect()));
+        let made: Vec<(bool, Vec<Made>)> =
+            (0..pushes).map(|_| (self.chance.below(4) == 0, self.make())).collect();
+        let sent = made.iter().map(|(in_pairs, push)| self.send(*in_pairs, push));
         let outcomes = futures_util::future::join_all(sent).await;
-        for (push, outcome) in made.into_iter().zip(outcomes) {
+        for ((_, push), outcome) in made.into_iter().zip(outcomes) {
             match outcome {
                 Outcome::Stored => {
                     let before = self.acked.len();
