@@ -28,7 +28,7 @@ const LINE_BYTES: usize = 24;
 pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 /// One stream of a push, borrowed from its body.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stream<'a> {
     /// The labels as the client gave them.
     pub labels: LabelSet<'a>,
@@ -36,14 +36,8 @@ pub struct Stream<'a> {
     pub lines: Vec<Line<'a>>,
 }
 
-impl Stream<'_> {
-    fn empty() -> Self {
-        Self { labels: LabelSet::Text(Cow::Borrowed("")), lines: Vec::new() }
-    }
-}
-
 /// Labels as text (`{app="x"}`) or as an object of names and values.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LabelSet<'a> {
     /// Protobuf clients send the text, and those of the old JSON.
     Text(Cow<'a, str>),
@@ -52,7 +46,7 @@ pub enum LabelSet<'a> {
 }
 
 /// One line of a push.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line<'a> {
     /// Nanoseconds since 1970.
     pub timestamp_ns: i64,
@@ -171,41 +165,33 @@ impl Body {
         }
     }
 
-    /// The streams, borrowed from the body. Their structures may take as many bytes as the body may unpack to.
+    /// Gives the streams to `take`, one after the other: where the body has its lines one behind the other, no more than
+    /// those of one stream are in memory. Their structures may take as many bytes as the body may unpack to. An error may
+    /// come behind streams that were given; of such a body nothing is to be stored.
     ///
     /// # Errors
     /// [`PushError::Malformed`], [`PushError::TooLarge`], [`PushError::Busy`], or [`PushError::NoStreams`] where there
     /// is none.
-    pub fn streams(&self, room: &mut Room) -> Result<Vec<Stream<'_>>, PushError> {
-        let streams = match self {
-            Self::Protobuf(message) => protobuf::streams(message, room)?,
-            Self::Json(text) => json::streams(text, room)?,
-        };
-        if streams.is_empty() { Err(PushError::NoStreams) } else { Ok(streams) }
-    }
-
-    /// Gives the streams to `take`, one after the other: where the body has its lines one behind the other, no more than
-    /// those of one stream are in memory. An error may come behind streams that were given; of such a body nothing is to
-    /// be stored.
-    ///
-    /// # Errors
-    /// As [`streams`](Self::streams).
     pub fn each_stream<'a>(
         &'a self,
         room: &mut Room,
         mut take: impl FnMut(&Stream<'a>),
     ) -> Result<(), PushError> {
-        let Self::Protobuf(message) = self else {
-            self.streams(room)?.iter().for_each(take);
-            return Ok(());
-        };
         let mut some = false;
-        protobuf::each_stream(message, room, |stream, room| {
-            some = true;
-            room.recorded(STREAM_BYTES + LINE_BYTES * stream.lines.len())?;
-            take(stream);
-            Ok(())
-        })?;
+        match self {
+            Self::Protobuf(message) => protobuf::each_stream(message, room, |stream, room| {
+                some = true;
+                room.recorded(STREAM_BYTES + LINE_BYTES * stream.lines.len())?;
+                take(stream);
+                Ok(())
+            })?,
+            Self::Json(text) => {
+                for stream in json::streams(text, room)? {
+                    some = true;
+                    take(&stream);
+                }
+            }
+        }
         if some { Ok(()) } else { Err(PushError::NoStreams) }
     }
 }

@@ -188,7 +188,10 @@ impl Writer {
         let count = u32::try_from(self.sections.len())
             .expect("every section takes at least 9 of fewer than 2^32 bytes");
         self.buf[header - COUNT..header].copy_from_slice(&count.to_le_bytes());
-        Push { header, bytes: self.buf.into(), sections: self.sections }
+        let push = Push { header, bytes: self.buf.into(), sections: self.sections };
+        // An ingester of this process takes it unread, and could not read its log again.
+        debug_assert_eq!(Record::parse(push.all()), Ok(push.record()));
+        push
     }
 }
 

@@ -1,13 +1,15 @@
 //! What the reference pipeline takes from clients, and the record that its parts exchange.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use forebay_examples::distributor::Admission;
+use forebay_examples::distributor::{Admission, Known, Take};
 use forebay_examples::labels::Labels;
 use forebay_examples::logql::{Logs, Query, QueryError};
 use forebay_examples::push::otlp::Export;
 use forebay_examples::push::{Body, ContentType, Encoding, Intake, LabelSet, Line, PushError, Room, Stream};
-use forebay_examples::record::{Record, Writer};
-use forebay_tenant::Limits;
+use forebay_examples::record::{Entry, Push, Record, Writer};
+use forebay_tenant::{Limits, labels};
 
 /// No body may unpack to more, and what is decoded of it may take no more.
 const LIMIT: u64 = 1 << 20;
@@ -70,7 +72,9 @@ pub fn push_otlp(data: &[u8]) {
                 let streams = export.streams(NOW_NS, room)?;
                 assert!(streams.iter().all(|stream| !stream.lines.is_empty()), "a stream has lines");
                 // What is not borrowed was decoded, and what is repeated counts as that.
-                Ok(admitted(&streams, body.len() + LIMIT as usize))
+                let most = body.len() + LIMIT as usize;
+                assert!(structures(&streams) as u64 <= LIMIT, "{} bytes of structures", structures(&streams));
+                Ok(admitted(most, |take| streams.iter().for_each(take)))
             });
         }
     }
@@ -80,9 +84,20 @@ pub fn push_otlp(data: &[u8]) {
 fn check(body: &[u8], content: ContentType, encoding: Encoding, most: usize) -> Result<usize, PushError> {
     bounded(|room| {
         let body = Body::unpack(Bytes::copy_from_slice(body), content, encoding, room)?;
-        let streams = body.streams(room)?;
-        assert!(!streams.is_empty(), "no streams are an error");
-        Ok(admitted(&streams, most))
+        let mut held = 0;
+        body.each_stream(room, |stream| {
+            let bytes = structures(std::slice::from_ref(stream));
+            // Of a message they are in memory one after the other.
+            held = if content == ContentType::Json { held + bytes } else { held.max(bytes) };
+        })?;
+        assert!(
+            (1..=LIMIT as usize).contains(&held),
+            "{held} bytes of structures, and no streams are an error"
+        );
+        Ok(admitted(most, |take| {
+            let room = &mut Intake::new(u64::MAX).enter(LIMIT);
+            body.each_stream(room, take).expect("what was read once is read again");
+        }))
     })
 }
 
@@ -98,14 +113,22 @@ fn bounded(take: impl FnOnce(&mut Room) -> Result<usize, PushError>) -> Result<u
     taken
 }
 
-/// The number of lines in `streams`, each of which is in the record or told to be refused.
-fn admitted(streams: &[Stream<'_>], most: usize) -> usize {
-    assert!(structures(streams) as u64 <= LIMIT, "{} bytes of structures", structures(streams));
-    let lines = streams.iter().flat_map(|stream| &stream.lines);
-    let metadata = |line: &Line<'_>| -> usize {
-        line.metadata.iter().map(|(name, value)| name.len() + value.len()).sum()
+/// A line with the labels that it was pushed with; `None` where these are none.
+struct Pushed {
+    labels: Option<Arc<[(String, String)]>>,
+    timestamp_ns: i64,
+    line: Vec<u8>,
+    metadata: Vec<(String, String)>,
+}
+
+/// The number of lines that `streams` gives, each of which is in the record or told to be refused.
+fn admitted(most: usize, streams: impl Fn(Take<'_>)) -> usize {
+    let mut pushed = Vec::new();
+    streams(&mut |stream| pushed.extend(lines(stream)));
+    let bytes = |line: &Pushed| {
+        line.line.len() + line.metadata.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
     };
-    let bytes: usize = lines.clone().map(|line| line.line.len() + metadata(line)).sum();
+    let bytes: usize = pushed.iter().map(bytes).sum();
     assert!(bytes <= most, "{bytes} bytes of lines in at most {most}");
     let tight = Limits {
         max_line_size: 16,
@@ -115,27 +138,59 @@ fn admitted(streams: &[Stream<'_>], most: usize) -> usize {
         reject_old_samples: false,
         ..Limits::default()
     };
-    for limits in [&Limits::default(), &tight] {
-        admit(streams, limits, lines.clone().count() as u64);
+    let known = Known::default();
+    for limits in [Limits::default(), tight].map(Arc::new) {
+        let first = admit(&streams, &known, &limits, &pushed);
+        let again = admit(&streams, &known, &limits, &pushed);
+        assert_eq!(first.all(), again.all(), "labels that are known are those that were read");
     }
-    lines.count()
+    pushed.len()
 }
 
-/// Takes what is valid through to the record that an ingester reads.
-fn admit(streams: &[Stream<'_>], limits: &Limits, lines: u64) {
+/// The lines of `stream` as they are to be found again.
+fn lines(stream: &Stream<'_>) -> Vec<Pushed> {
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let labels: Option<Arc<[_]>> = match &stream.labels {
+        LabelSet::Text(text) => {
+            let mut unescaped = String::new();
+            let pairs = labels::parse(text, &mut unescaped).ok();
+            pairs.map(|pairs| pairs.into_iter().map(owned).collect())
+        }
+        LabelSet::Pairs(pairs) => {
+            let pairs = pairs.iter().filter(|(_, value)| !value.is_empty());
+            let mut pairs: Vec<_> =
+                pairs.map(|(name, value)| owned((name.as_ref(), value.as_ref()))).collect();
+            pairs.sort();
+            Some(pairs.into())
+        }
+    };
+    let line = |line: &Line<'_>| Pushed {
+        labels: labels.clone(),
+        timestamp_ns: line.timestamp_ns,
+        line: line.line.to_vec(),
+        metadata: line.metadata.iter().map(|(name, value)| owned((name.as_ref(), value.as_ref()))).collect(),
+    };
+    stream.lines.iter().map(line).collect()
+}
+
+/// Takes what is valid through to the record that an ingester reads, as a distributor does.
+fn admit(streams: &impl Fn(Take<'_>), known: &Known, limits: &Arc<Limits>, pushed: &[Pushed]) -> Push {
     let chunk_limits = forebay_chunk::Limits::default();
     let admission = Admission { limits, now_ns: NOW_NS, chunk_limits: &chunk_limits, record_bytes: 4 << 10 };
-    let (push, report) = admission.admit("team-a", streams);
+    let mut admitted = admission.begin("team-a", 0).knowing(known, limits);
+    streams(&mut |stream| admitted.take(stream));
+    let (push, report) = admitted.finish();
     let stored: u64 = push.sections().iter().map(|section| u64::from(section.entries)).sum();
-    assert_eq!(report.lines(), lines);
-    assert_eq!(stored + report.discarded(), lines, "each line is stored or told of");
+    assert_eq!(report.lines(), pushed.len() as u64);
+    assert_eq!(stored + report.discarded(), pushed.len() as u64, "each line is stored or told of");
     for (reason, discards) in report.reasons() {
         assert!(discards.lines > 0 && discards.example.len() <= MOST_TOLD, "{reason}: {discards:?}");
     }
 
     let record = Record::parse(push.all()).expect("what a distributor writes is a record");
+    assert_eq!(record, push.record(), "and need not be read to be taken for one");
     assert_eq!((record.tenant(), record.sections().len()), ("team-a", push.sections().len()));
-    let mut entries = 0;
+    let (mut entries, mut rest) = (0, pushed.iter());
     for section in record.sections() {
         let labels = Labels::from_canonical(section.labels).expect("written canonically");
         let pairs = labels.pairs();
@@ -143,10 +198,26 @@ fn admit(streams: &[Stream<'_>], limits: &Limits, lines: u64) {
         assert!(pairs.len() <= limits.max_label_names_per_series + 1, "{labels}");
         for entry in section.entries() {
             assert!(entry.line.len() as u64 <= limits.max_line_size, "{} bytes", entry.line.len());
+            let found = rest.any(|line| line.is_stored_as(&entry, &pairs, limits));
+            assert!(found, "an entry of {labels} was pushed to it, behind the one before");
             entries += 1;
         }
     }
     assert_eq!(entries, stored, "all that was written is read");
+    push
+}
+
+impl Pushed {
+    fn is_stored_as(&self, entry: &Entry<'_>, labels: &[(&str, &str)], limits: &Limits) -> bool {
+        let same = |own: &[(String, String)], other: &[(&str, &str)]| {
+            own.iter().map(|(name, value)| (name.as_str(), value.as_str())).eq(other.iter().copied())
+        };
+        let is_cut = limits.max_line_size_truncate && self.line.starts_with(entry.line);
+        self.timestamp_ns == entry.timestamp_ns
+            && (self.line == entry.line || is_cut)
+            && same(&self.metadata[..], entry.metadata.as_slice())
+            && self.labels.as_ref().is_some_and(|own| same(&own[..], labels))
+    }
 }
 
 /// Bytes that the lists of a push take.

@@ -27,17 +27,7 @@ pub struct Admission<'a> {
 }
 
 impl Admission<'_> {
-    /// The record of what is valid, and a report of what is not.
-    #[must_use]
-    pub fn admit(&self, tenant: &str, streams: &[Stream<'_>]) -> (Push, Report) {
-        let lines = streams.iter().flat_map(|s| &s.lines);
-        let capacity = lines.map(|l| l.line.len() + 24).sum::<usize>() + 64 * streams.len();
-        let mut admitted = self.begin(tenant, capacity);
-        streams.iter().for_each(|stream| admitted.take(stream));
-        admitted.finish()
-    }
-
-    /// Same for streams that come one after the other, with room for a record of `capacity` bytes.
+    /// Begins a push of `tenant`, with memory for a record of `capacity` bytes.
     #[must_use]
     pub fn begin(&self, tenant: &str, capacity: usize) -> Admitted<'_> {
         Admitted {

@@ -18,28 +18,19 @@ fn ns(time: Timestamp) -> Result<i64, PushError> {
     })
 }
 
-/// The streams of a push message, borrowed.
-pub(super) fn streams<'a>(request: &'a [u8], room: &mut Room) -> Result<Vec<Stream<'a>>, PushError> {
-    let mut streams = Vec::new();
-    each_stream(request, room, |stream, room| {
-        room.push(&mut streams, std::mem::replace(stream, Stream::empty()))
-    })?;
-    Ok(streams)
-}
-
-/// Gives the streams of a push message to `take`, one after the other and in the same memory.
+/// Gives the streams of a push message, borrowed, to `take`, one after the other and in the same memory.
 pub(super) fn each_stream<'a>(
     request: &'a [u8],
     room: &mut Room,
-    mut take: impl FnMut(&mut Stream<'a>, &mut Room) -> Result<(), PushError>,
+    mut take: impl FnMut(&Stream<'a>, &mut Room) -> Result<(), PushError>,
 ) -> Result<(), PushError> {
-    let mut stream = Stream::empty();
+    let mut stream = Stream { labels: LabelSet::Text(Cow::Borrowed("")), lines: Vec::new() };
     let mut fields = Fields(request);
     while let Some((number, value)) = fields.next().map_err(malformed)? {
         if number == 1 {
             stream.lines.clear();
             read_stream(value.bytes().map_err(malformed)?, &mut stream, room)?;
-            take(&mut stream, room)?;
+            take(&stream, room)?;
         }
     }
     Ok(())
