@@ -5,7 +5,7 @@ use std::io::Write;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
-use forebay_agent::logproto::{EntryAdapter, PushRequest, StreamAdapter, Timestamp};
+use forebay_agent::logproto::{EntryAdapter, LabelPair, PushRequest, StreamAdapter, Timestamp};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use prost::Message;
 use serde_json::json;
@@ -78,6 +78,7 @@ async fn what_cannot_be_read_is_refused_by_its_kind() {
         ("text/plain", "identity", b"hello".to_vec(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "application/json"),
         (js, "br", b"{}".to_vec(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "gzip"),
         (js, "identity", no_streams.into_bytes(), StatusCode::UNPROCESSABLE_ENTITY, "no streams"),
+        (pb, "snappy", b"\x00".to_vec(), StatusCode::UNPROCESSABLE_ENTITY, "no streams"),
     ] {
         let (found, body) = push(&process, content_type, encoding, body).await;
         assert_eq!(found, status, "{content_type} {encoding}: {body}");
@@ -199,6 +200,58 @@ async fn what_is_invalid_is_told_by_reason_and_the_rest_is_stored() {
     assert_eq!(process.metric("forebay_received_lines_total", "fake").await, 2.0);
 }
 
+/// The labels are text there, and those of the second push are known from the first.
+#[tokio::test]
+async fn what_is_invalid_in_protobuf_is_told_as_well_each_time_it_is_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "limits_config: {max_line_size: 32B, max_structured_metadata_entries_count: 1, max_label_names_per_series: 2}";
+    let process = Setup::new(dir.path()).config(config).start().await;
+    let day = 86_400_000_000_000;
+    for pushes in 1..=2 {
+        let now = start_ns() + pushes;
+        let entry = |ns: i64, line: &'static str| EntryAdapter {
+            timestamp: Some(Timestamp::from_ns(ns)),
+            line: Bytes::from_static(line.as_bytes()),
+            structured_metadata: Vec::new(),
+        };
+        let pair = |name: &str| LabelPair { name: name.to_owned(), value: "1".to_owned() };
+        let much = EntryAdapter { structured_metadata: vec![pair("a"), pair("b")], ..entry(now + 3, "much") };
+        let stream =
+            |labels: &str, entries: Vec<EntryAdapter>| StreamAdapter { labels: labels.to_owned(), entries };
+        let streams = vec![
+            stream(
+                "{app=\"good\"}",
+                vec![
+                    entry(now, "kept"),
+                    entry(now - 8 * day, "too old"),
+                    entry(now + day, "too new"),
+                    entry(now, "far too long for a limit of thirty-two bytes"),
+                    much,
+                ],
+            ),
+            stream("{app=\"bad\", b=\"1\", c=\"2\"}", vec![entry(now, "too many labels")]),
+            stream("{app=", vec![entry(now, "no labels")]),
+            stream("{}", vec![entry(now, "not one label")]),
+        ];
+        let body = snap::raw::Encoder::new().compress_vec(&PushRequest { streams }.encode_to_vec()).unwrap();
+        let (status, told) = push(&process, "application/x-protobuf", "snappy", body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{told}");
+        assert!(told.contains("7 of 8 lines were refused, 1 are stored"), "{told}");
+        for reason in [
+            "greater_than_max_sample_age: 1 lines",
+            "too_far_in_future: 1 lines",
+            "line_too_long: 1 lines, the first: line of 44 bytes exceeds the limit of 32",
+            "structured_metadata_too_many: 1 lines",
+            "max_label_names_per_series: 1 lines",
+            "invalid_labels: 1 lines, the first: labels \"{app=\"",
+            "missing_labels: 1 lines",
+        ] {
+            assert!(told.contains(reason), "{told} does not tell {reason}");
+        }
+        assert_eq!(count(&process, r#"{app="good"}"#).await, u64::try_from(pushes).unwrap());
+    }
+}
+
 #[tokio::test]
 async fn a_rate_refuses_the_whole_push_with_a_time_to_wait() {
     let dir = tempfile::tempdir().unwrap();
@@ -265,6 +318,27 @@ async fn without_a_quorum_the_answer_says_what_was_acknowledged() {
     assert!(told.contains("1 of 1 streams did not reach quorum of their replicas, 0 did"), "{told}");
     let query = process.get("/loki/api/v1/query_range?query=%7Bapp%3D%22q%22%7D").await;
     assert_eq!(query.status, StatusCode::SERVICE_UNAVAILABLE, "a query that may miss lines is no answer");
+}
+
+#[tokio::test]
+async fn where_some_streams_reach_their_quorum_the_answer_says_how_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Setup::new(dir.path()).arguments(&["--ingesters", "3", "--no-restart"]).start().await;
+    let pid = rustix::process::Pid::from_raw(process.children()[0]).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let now = start_ns().to_string();
+    let streams: Vec<_> = (0..40)
+        .map(|n| json!({"stream": {"app": "q", "n": n.to_string()}, "values": [[now, "x"]]}))
+        .collect();
+    let response = process.push(&json!({ "streams": streams })).await;
+    let told = text(&response);
+    assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE, "{told}");
+    assert!(response.headers.contains_key("retry-after"));
+    let (failed, rest) = told.split_once(" of 40 streams did not reach quorum of their replicas, ").unwrap();
+    let (stored, why) = rest.split_once(" did; first failure: ").unwrap();
+    let (failed, stored): (u32, u32) = (failed.parse().unwrap(), stored.parse().unwrap());
+    assert!(failed > 0 && stored > 0 && failed + stored == 40, "{told}");
+    assert!(why.contains("ingester-"), "{told}");
 }
 
 #[tokio::test]
