@@ -25,9 +25,11 @@ pub(crate) struct Ask {
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
     pub(crate) ask: Ask,
-    /// Microseconds of those that were answered with 2xx.
+    /// Those that were answered with 2xx.
+    pub(crate) answers: u64,
+    /// Their microseconds, and those for which the one under way at the end had waited.
     pub(crate) latencies_us: Vec<u32>,
-    /// Those that were not.
+    /// Those that were answered otherwise or not at all.
     pub(crate) failures: u64,
     /// What the first of them was answered.
     pub(crate) first_failure: Option<String>,
@@ -49,51 +51,86 @@ impl FromStr for Ask {
 /// Queries that are sent until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Asking {
-    asked: Vec<Arc<Mutex<Asked>>>,
+    turns: Vec<Arc<Mutex<Turns>>>,
     _tasks: JoinSet<()>,
+}
+
+/// One query, sent again and again.
+#[derive(Debug)]
+struct Turns {
+    asked: Asked,
+    /// When the one under way was sent.
+    sent_ns: Option<u64>,
 }
 
 impl Asking {
     /// Sends each of `asks` every so often; where an answer takes longer, the next is sent right after it.
     pub(crate) fn begin(client: &HttpClient, asks: &[Ask], every: Duration) -> Self {
         let mut tasks = JoinSet::new();
-        let asked = asks.iter().map(|ask| {
-            let asked =
-                Asked { ask: ask.clone(), latencies_us: Vec::new(), failures: 0, first_failure: None };
-            let asked = Arc::new(Mutex::new(asked));
-            tasks.spawn(repeat(client.unshared(), ask.clone(), every, Arc::clone(&asked)));
-            asked
+        let turns = asks.iter().map(|ask| {
+            let turns = Arc::new(Mutex::new(Turns::new(ask)));
+            tasks.spawn(repeat(client.unshared(), ask.clone(), every, Arc::clone(&turns)));
+            turns
         });
-        let asked = asked.collect();
-        Self { asked, _tasks: tasks }
+        let turns = turns.collect();
+        Self { turns, _tasks: tasks }
     }
 
-    /// What came of each so far; one that is under way is left out.
+    /// What came of each so far. One that is under way took as long as it has waited, at least: who leaves it out does
+    /// not see that the server hangs.
     pub(crate) fn end(self) -> Vec<Asked> {
-        let mut all: Vec<Asked> = self.asked.iter().map(|asked| asked.lock().clone()).collect();
-        all.iter_mut().for_each(|asked| asked.latencies_us.sort_unstable());
-        all
+        let now_ns = monotonic_ns();
+        self.turns.iter().map(|turns| turns.lock().end(now_ns)).collect()
     }
 }
 
-async fn repeat(client: HttpClient, ask: Ask, every: Duration, asked: Arc<Mutex<Asked>>) {
-    let mut turns = tokio::time::interval(every);
-    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+impl Turns {
+    fn new(ask: &Ask) -> Self {
+        let asked = Asked {
+            ask: ask.clone(),
+            answers: 0,
+            latencies_us: Vec::new(),
+            failures: 0,
+            first_failure: None,
+        };
+        Self { asked, sent_ns: None }
+    }
+
+    fn end(&self, now_ns: u64) -> Asked {
+        let mut asked = self.asked.clone();
+        asked.latencies_us.extend(self.sent_ns.map(|sent_ns| micros(now_ns - sent_ns)));
+        asked.latencies_us.sort_unstable();
+        asked
+    }
+}
+
+async fn repeat(client: HttpClient, ask: Ask, every: Duration, turns: Arc<Mutex<Turns>>) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        turns.tick().await;
+        ticks.tick().await;
         let path = ask.path(Clock::System.wall_ns());
         let sent_ns = monotonic_ns();
+        turns.lock().sent_ns = Some(sent_ns);
         let answer = client.get(&path).await.and_then(|answer| answer.success());
-        let micros = u32::try_from((monotonic_ns() - sent_ns) / 1_000).unwrap_or(u32::MAX);
-        let mut asked = asked.lock();
+        let took_ns = monotonic_ns() - sent_ns;
+        let Turns { asked, sent_ns } = &mut *turns.lock();
+        *sent_ns = None;
         match answer {
-            Ok(_) => asked.latencies_us.push(micros),
+            Ok(_) => {
+                asked.answers += 1;
+                asked.latencies_us.push(micros(took_ns));
+            }
             Err(error) => {
                 asked.failures += 1;
                 asked.first_failure.get_or_insert_with(|| format!("{:#}", anyhow::Error::new(error)));
             }
         }
     }
+}
+
+fn micros(ns: u64) -> u32 {
+    u32::try_from(ns / 1_000).unwrap_or(u32::MAX)
 }
 
 impl Ask {
@@ -127,5 +164,19 @@ mod tests {
         for wrong in ["{a=\"b\"}", "15 {a=\"b\"}", "0s {a=\"b\"}", "15m", ""] {
             assert!(wrong.parse::<Ask>().is_err(), "{wrong}");
         }
+    }
+
+    /// A server that hung from the first query on had no latency at all, and no failure.
+    #[tokio::test(start_paused = true)]
+    async fn a_query_that_nobody_answers_has_waited_for_as_long_as_that() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = HttpClient::new(&format!("http://{}", silent.local_addr().unwrap())).unwrap();
+        let every = Duration::from_secs(1);
+        let asking = Asking::begin(&client, &["15m {a=\"b\"}".parse().unwrap()], every);
+        tokio::time::sleep(30 * every).await;
+        let asked = asking.end().remove(0);
+        assert_eq!((asked.answers, asked.failures), (0, 0));
+        let [waited] = asked.latencies_us[..] else { panic!("{asked:?}") };
+        assert!((29_000_000..=30_000_000).contains(&waited), "{waited}");
     }
 }

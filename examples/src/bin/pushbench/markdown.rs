@@ -126,14 +126,13 @@ pub(crate) fn costs(measured: &[Measured]) -> String {
 /// How long the queries of a run took; `aims` are the milliseconds that 99 of 100 may take, in their order.
 pub(crate) fn queries(measured: &Measured, aims: &[f64]) -> String {
     let mut out = header(&["query", "over", "answers", "failures", "p50 ms", "p99 ms", "aim"]);
-    let kept_up = measured.run.plan.rate.is_none_or(|rate| measured.lines_per_second() >= 0.95 * rate as f64);
-    let whole = kept_up && measured.load.refused_pushes == 0;
+    let whole = measured.kept_up() && measured.load.refused_pushes == 0;
     for (number, asked) in measured.asked.iter().enumerate() {
         let p99 = percentile_ms(&asked.latencies_us, 99);
         out += &row(&[
             format!("`{}`", asked.ask.text.replace('|', "\\|")),
             format!("{:?}", asked.ask.over),
-            count(Some(asked.latencies_us.len() as f64)),
+            count(Some(asked.answers as f64)),
             asked.failures.to_string(),
             short(percentile_ms(&asked.latencies_us, 50)),
             short(p99),

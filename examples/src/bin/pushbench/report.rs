@@ -10,6 +10,9 @@ use crate::run::Measured;
 use crate::scenario::{BASELINE_SOURCE, Scenario};
 use crate::watch::quarters;
 
+/// The part of a rate that is as good as the rate.
+const KEPT_UP: f64 = 0.95;
+
 impl Measured {
     pub(crate) fn scenario(&self) -> Option<Scenario> {
         self.run.plan.shape.scenario().filter(|_| self.run.copies == 1 && self.run.plan.rate.is_none())
@@ -17,6 +20,11 @@ impl Measured {
 
     pub(crate) fn lines_per_second(&self) -> f64 {
         self.load.lines as f64 / self.load.elapsed.as_secs_f64().max(1e-9)
+    }
+
+    /// Whether lines went through at the rate at which they were to be pushed.
+    pub(crate) fn kept_up(&self) -> bool {
+        self.run.plan.rate.is_none_or(|rate| self.lines_per_second() >= KEPT_UP * rate as f64)
     }
 
     pub(crate) fn megabytes_per_second(&self) -> f64 {
@@ -132,7 +140,7 @@ fn answers(measured: &[Measured]) -> String {
     let rows = measured.iter().flat_map(|one| &one.asked).map(|asked| {
         [
             format!("{:?} {}", asked.ask.over, asked.ask.text),
-            count(Some(asked.latencies_us.len() as f64)),
+            count(Some(asked.answers as f64)),
             short(percentile_ms(&asked.latencies_us, 50)),
             short(percentile_ms(&asked.latencies_us, 99)),
             count(Some(asked.failures as f64)),
@@ -152,6 +160,10 @@ pub(crate) fn notes(measured: &[Measured]) -> String {
                 "{}: {refused} pushes were refused and do not count, the first with {first}\n",
                 name(one)
             );
+        }
+        if let Some(rate) = one.run.plan.rate.filter(|_| !one.kept_up()) {
+            let (found, planned) = (count(Some(one.lines_per_second())), count(Some(rate as f64)));
+            out += &format!("{}: {found} lines/s went through, {planned} were to\n", name(one));
         }
         for Asked { ask, failures, first_failure, .. } in &one.asked {
             if let Some(first) = first_failure {
@@ -176,7 +188,7 @@ pub(crate) fn json(measured: &[Measured]) -> Value {
             json!({
                 "query": asked.ask.text,
                 "over_seconds": asked.ask.over.as_secs_f64(),
-                "answers": asked.latencies_us.len(),
+                "answers": asked.answers,
                 "p50_ms": percentile_ms(&asked.latencies_us, 50),
                 "p99_ms": percentile_ms(&asked.latencies_us, 99),
                 "failures": asked.failures,
@@ -254,7 +266,13 @@ pub(crate) mod tests {
             peak_rss_bytes: Some(250_000_000),
             samples: Vec::new(),
             wal: Some(Wal { syncs: 1_000.0, sync_seconds: 2.0, records: 2_500.0 }),
-            asked: vec![Asked { ask, latencies_us, failures: 1, first_failure: Some("too slow".to_owned()) }],
+            asked: vec![Asked {
+                ask,
+                answers: 2,
+                latencies_us,
+                failures: 1,
+                first_failure: Some("too slow".to_owned()),
+            }],
         }
     }
 
@@ -300,6 +318,17 @@ pub(crate) mod tests {
         let mut half = measured(Scenario::Small);
         half.run.plan.rate = Some(1);
         assert_eq!(half.scenario(), None);
+    }
+
+    #[test]
+    fn a_load_that_fell_behind_its_rate_says_so() {
+        let mut one = measured(Scenario::Small);
+        one.run.plan.rate = Some(526_000);
+        assert!(!table(&[one]).contains("were to"), "half a million is nearly that");
+        let mut behind = measured(Scenario::Small);
+        behind.run.plan.rate = Some(600_000);
+        let told = table(&[behind]);
+        assert!(told.contains("500,000 lines/s went through, 600,000 were to\n"), "{told}");
     }
 
     #[test]
