@@ -30,13 +30,22 @@ pub(crate) struct Address {
     headers: HeaderMap,
 }
 
-/// One kept-alive connection, with one push under way at a time.
+/// One kept-alive connection, with one push under way at a time. Where the server has closed it behind an answer, as some
+/// do behind a refusal and all to who is silent for long, it is opened again.
 pub(crate) struct Wire {
-    sender: http1::SendRequest<Full<Bytes>>,
-    /// Works only while a push waits for its answer.
-    connection: Pin<Box<http1::Connection<TokioIo<TcpStream>, Full<Bytes>>>>,
     address: Address,
+    open: Open,
+    /// Whether a push was answered on it.
+    is_used: bool,
 }
+
+struct Open {
+    sender: http1::SendRequest<Full<Bytes>>,
+    /// Works only while a push waits for its answer; gone when the server has closed it.
+    connection: Option<Pin<Box<Connection>>>,
+}
+
+type Connection = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
 
 impl Address {
     /// The push route of the server at `base`, such as `http://127.0.0.1:3100`, for `tenant`.
@@ -59,19 +68,45 @@ impl Address {
 impl Wire {
     /// Connects.
     pub(crate) async fn open(address: Address) -> anyhow::Result<Self> {
-        let connected = timeout(TIMEOUT, TcpStream::connect(&address.host)).await?;
-        let stream = connected.with_context(|| format!("no connection to {}", address.host))?;
-        stream.set_nodelay(true)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        Ok(Self { sender, connection: Box::pin(connection), address })
+        let open = Open::to(&address).await?;
+        Ok(Self { address, open, is_used: false })
     }
 
     /// Pushes `body`; what the server answers.
     pub(crate) async fn push(&mut self, body: Bytes) -> anyhow::Result<(StatusCode, Bytes)> {
+        let pushed = timeout(TIMEOUT, self.push_or_reopen(body));
+        pushed.await.with_context(|| format!("no answer within {TIMEOUT:?}"))?
+    }
+
+    async fn push_or_reopen(&mut self, body: Bytes) -> anyhow::Result<(StatusCode, Bytes)> {
+        let pushed = self.open.push(&self.address, body.clone()).await;
+        if pushed.is_ok() || !self.is_used {
+            self.is_used |= pushed.is_ok();
+            return pushed;
+        }
+        // It may have reached the server all the same: then the lines are repeats, which are stored once.
+        self.open = Open::to(&self.address).await?;
+        let pushed = self.open.push(&self.address, body).await;
+        self.is_used = pushed.is_ok();
+        pushed
+    }
+}
+
+impl Open {
+    async fn to(address: &Address) -> anyhow::Result<Self> {
+        let connected = timeout(TIMEOUT, TcpStream::connect(&address.host)).await?;
+        let stream = connected.with_context(|| format!("no connection to {}", address.host))?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        Ok(Self { sender, connection: Some(Box::pin(connection)) })
+    }
+
+    async fn push(&mut self, address: &Address, body: Bytes) -> anyhow::Result<(StatusCode, Bytes)> {
+        let connection = self.connection.as_mut().context("the server has closed the connection")?;
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
-        request.uri_mut().clone_from(&self.address.uri);
-        request.headers_mut().clone_from(&self.address.headers);
+        request.uri_mut().clone_from(&address.uri);
+        request.headers_mut().clone_from(&address.headers);
         let sender = &mut self.sender;
         let exchange = async {
             sender.ready().await?;
@@ -81,17 +116,15 @@ impl Wire {
             let body = body.map_err(|error| anyhow::anyhow!("answer could not be read: {error}"))?;
             anyhow::Ok((status, body.to_bytes()))
         };
-        let both = async {
-            tokio::pin!(exchange);
-            tokio::select! {
-                biased;
-                answer = &mut exchange => return answer,
-                ended = &mut self.connection => ended?,
-            }
-            // The answer may have come with the end.
-            exchange.await
-        };
-        timeout(TIMEOUT, both).await.with_context(|| format!("no answer within {TIMEOUT:?}"))?
+        tokio::pin!(exchange);
+        tokio::select! {
+            biased;
+            answer = &mut exchange => return answer,
+            ended = connection => ended?,
+        }
+        // Whoever still waits for it would do so for ever. The answer may have come with its end.
+        self.connection = None;
+        exchange.await
     }
 }
 
@@ -100,6 +133,7 @@ mod tests {
     use super::*;
     use axum::Router;
     use axum::routing::post;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     #[test]
@@ -136,5 +170,31 @@ mod tests {
         let refused = nobodys.push(Bytes::from_static(b"why")).await.unwrap();
         assert_eq!(refused, (StatusCode::UNAUTHORIZED, Bytes::from_static(b"why")));
         server.abort();
+    }
+
+    /// The next push failed, and with it the run and all that was to come behind it.
+    #[tokio::test]
+    async fn a_connection_that_was_closed_behind_an_answer_is_opened_again_and_one_that_gave_none_is_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::new(&format!("http://{}", listener.local_addr().unwrap()), None).unwrap();
+        let server = tokio::spawn(async move {
+            for answer in ["HTTP/1.1 204 No Content\r\n\r\n"; 3].into_iter().chain([""; 2]) {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\nx") {
+                    assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
+                }
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let mut wire = Wire::open(address.clone()).await.unwrap();
+        for _ in 0..3 {
+            let answer = wire.push(Bytes::from_static(b"x")).await.unwrap();
+            assert_eq!(answer, (StatusCode::NO_CONTENT, Bytes::new()));
+        }
+        wire.push(Bytes::from_static(b"x")).await.unwrap_err();
+        let mut never = Wire::open(address).await.unwrap();
+        never.push(Bytes::from_static(b"x")).await.unwrap_err();
+        server.await.unwrap();
     }
 }
