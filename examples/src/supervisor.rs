@@ -240,8 +240,8 @@ async fn stop_child(number: usize, mut child: Child, stdin: Option<ChildStdin>, 
     }
 }
 
-/// What a child is told when it is to stop within `time`.
-fn order(time: Duration) -> String {
+/// What a child is told on its standard input when it is to stop within `time`.
+pub fn order(time: Duration) -> String {
     format!("{STOP_LINE}{} ms\n", time.as_millis())
 }
 

@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod baggage;
+mod bench;
 mod bounds;
 mod breakers;
 mod chunks;

@@ -86,38 +86,3 @@ async fn a_log_of_another_ingester_is_refused_and_left_as_it_is() {
         as_instance(owner).start().await.kill().await;
     }
 }
-
-#[tokio::test]
-async fn the_benchmark_measures_pushes_and_queries_and_leaves_nothing_behind() {
-    let (data, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (csv, svg) = (kept.path().join("rss.csv"), kept.path().join("rss.svg"));
-    let child = Command::new(env!("CARGO_BIN_EXE_pushbench"))
-        .args(["--scenario", "small", "--pushes", "50", "--replication-factor", "1,2", "--json"])
-        .args(["--query", "15m {stream=\"s7\"}", "--every", "20ms", "--rss-every", "20ms"])
-        .args(["--pipeline", env!("CARGO_BIN_EXE_pipeline"), "--data-dir"])
-        .args([data.path().as_os_str(), "--csv".as_ref(), csv.as_os_str(), "--svg".as_ref(), svg.as_os_str()])
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = tokio::time::timeout(PATIENCE, child).await.expect("it ends in time").unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let results = printed["results"].as_array().unwrap();
-    assert_eq!(results.iter().map(|one| &one["copies"]).collect::<Vec<_>>(), [1, 2]);
-    for one in results {
-        assert_eq!(
-            (&one["lines"], &one["pushes"], &one["refused_pushes"]),
-            (&json!(5_000), &json!(50), &json!(0))
-        );
-        assert!(
-            one["mean_sync_ms"].as_f64().unwrap() > 0.0 && one["peak_rss_megabytes"].as_f64().unwrap() > 1.0
-        );
-        let query = &one["queries"][0];
-        assert_eq!(query["failures"], 0, "{query}");
-    }
-    assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0, "{errors}");
-    let csv = std::fs::read_to_string(csv).unwrap();
-    assert!(csv.starts_with("seconds,rss_bytes,") && csv.lines().count() > 1, "{csv}");
-    assert!(std::fs::read_to_string(svg).unwrap().contains("<polyline"));
-}

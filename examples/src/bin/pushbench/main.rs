@@ -10,6 +10,7 @@ mod report;
 mod run;
 mod scenario;
 mod suite;
+mod usage;
 mod watch;
 mod wire;
 
@@ -95,7 +96,8 @@ struct Arguments {
     /// Measure the processor time and memory of this process and its children as the server's
     #[arg(long, requires = "url")]
     pid: Option<u32>,
-    /// The pipeline to start; by default the one beside this program
+    /// The pipeline to start, or a script that runs it; by default the one beside this program. It is told on its
+    /// standard input when to stop
     #[arg(long, value_name = "PROGRAM", conflicts_with = "url")]
     pipeline: Option<PathBuf>,
     /// Where the started pipeline's directory is made; by default beside this program, which is a real disk more
@@ -126,7 +128,7 @@ struct Arguments {
     #[arg(long, conflicts_with_all = ["json", "scenario", "connections", "streams", "push_lines", "rate", "pushes", "query", "replication_factor"])]
     shapes: bool,
     /// Measure all that BENCHMARKS.md has: the loads, 20 minutes of queries and pushes at half of the highest rate, and
-    /// what a line costs by streams and copies. It takes half an hour and may need 25 GB of disk
+    /// what a line costs by streams and copies. It takes 35 minutes and may need 25 GB of disk
     #[arg(long, conflicts_with_all = ["json", "shapes", "scenario", "connections", "streams", "push_lines", "pushes", "query", "replication_factor", "ingesters", "url"])]
     all: bool,
     /// More arguments for the started pipeline
@@ -145,7 +147,7 @@ Examples:
     --query '15m {stream=\"s7\"} |= \"error\"' --query '5m sum by (app) (count_over_time({app=~\".+\"}[1m]))'
                                               queries and memory under a steady load
   pushbench --scenario single --pushes 2000 --pipeline ./under-a-profiler.sh
-                                              a script that ends with: exec PROFILER pipeline \"$@\"
+                                              a script that ends with: PROFILER pipeline \"$@\"
   pushbench --url http://127.0.0.1:3100 --pid $(pidof loki) --json
   pushbench --scenario small -- --config limits.yaml";
 
@@ -208,18 +210,18 @@ async fn bench(arguments: &Arguments) -> anyhow::Result<Bench> {
     })
 }
 
-/// Becomes true when somebody wants this to end: what was started is stopped then.
-fn told_to_stop() -> anyhow::Result<channel::Receiver<bool>> {
+/// How many times somebody wanted this to end: what was started is stopped the first time, and killed the second.
+fn told_to_stop() -> anyhow::Result<channel::Receiver<u32>> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let (tell, told) = channel::channel(false);
+    let (tell, told) = channel::channel(0);
     tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            tell.send_modify(|times| *times += 1);
         }
-        tell.send_replace(true);
-        // As long as this lives, nobody takes its end for a word.
-        std::future::pending::<()>().await;
     });
     Ok(told)
 }

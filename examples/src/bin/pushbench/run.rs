@@ -14,14 +14,14 @@ use tokio::sync::watch as channel;
 
 use crate::ask::{Ask, Asked, Asking};
 use crate::load::{self, Lines, Load, Plan, Progress, Until};
-use crate::process::{Server, Setup, Usage};
+use crate::process::{Server, Setup};
+use crate::usage::Usage;
 use crate::watch::{Sample, watch};
 use crate::wire::Address;
 
 /// How long a server may take to store everything and leave, and how long where nobody waits for its figures.
 const STOP: Duration = Duration::from_secs(60);
-/// A pipeline ends by itself within ten seconds, and its children with it.
-const HURRY: Duration = Duration::from_secs(20);
+const HURRY: Duration = Duration::from_secs(10);
 /// How often the progress bar moves.
 const TICK: Duration = Duration::from_millis(200);
 /// A server's log shows what it counted within this time.
@@ -47,8 +47,8 @@ pub(crate) struct Bench {
     pub(crate) ask_every: Duration,
     /// How often memory is looked at.
     pub(crate) rss_every: Duration,
-    /// Whether somebody wants it to end.
-    pub(crate) stop: channel::Receiver<bool>,
+    /// How many times somebody wanted it to end.
+    pub(crate) stop: channel::Receiver<u32>,
 }
 
 /// What is measured.
@@ -93,38 +93,43 @@ impl Bench {
     /// # Errors
     /// A server that cannot be started, asked or stopped, or an interruption; what was started is stopped either way.
     pub(crate) async fn measure(&self, run: &Run) -> anyhow::Result<Measured> {
+        let interrupted = || anyhow!("interrupted");
+        if *self.stop.borrow() > 0 {
+            return Err(interrupted());
+        }
         eprintln!("{run}, {}", self.lines);
-        let started = async {
-            match &self.target {
-                Target::Running { url, pid } => Ok(Server::running(url, *pid)),
-                Target::Started(setup) => Server::start(setup, run.copies).await,
-            }
+        let mut server = match &self.target {
+            Target::Running { url, pid } => Server::Running { url: url.clone(), pid: *pid },
+            Target::Started(setup) => Server::start(setup, run.copies).await?,
         };
-        let server = tokio::select! {
-            server = started => server?,
-            () = self.interrupted() => return Err(anyhow!("interrupted")),
+        let on = async {
+            let url = server.url().await?;
+            self.on(&server, &url, run).await
         };
         let measured = tokio::select! {
-            measured = self.on(&server, run) => measured,
-            () = self.interrupted() => Err(anyhow!("interrupted")),
+            measured = on => measured,
+            () = self.told(1) => Err(interrupted()),
         };
-        let stopped = server.stop(if measured.is_ok() { STOP } else { HURRY }).await;
+        let patience = if measured.is_ok() { STOP } else { HURRY };
+        let told = *self.stop.borrow();
+        let stopped = server.stop(patience, self.told(told + 1)).await;
         let measured = measured?;
         stopped?;
         Ok(measured)
     }
 
-    async fn interrupted(&self) {
-        // Whoever could interrupt it lives as long as the program.
-        let _ = self.stop.clone().wait_for(|stop| *stop).await;
+    /// Ends when somebody has wanted this to end so many times.
+    async fn told(&self, times: u32) {
+        // Whoever could want it lives as long as the program.
+        let _ = self.stop.clone().wait_for(|told| *told >= times).await;
     }
 
-    async fn on(&self, server: &Server, run: &Run) -> anyhow::Result<Measured> {
-        let mut client = HttpClient::new(server.url())?;
+    async fn on(&self, server: &Server, url: &str, run: &Run) -> anyhow::Result<Measured> {
+        let mut client = HttpClient::new(url)?;
         if let Some(tenant) = &self.tenant {
             client = client.for_tenant(tenant)?;
         }
-        let to = Address::new(server.url(), self.tenant.as_deref())?;
+        let to = Address::new(url, self.tenant.as_deref())?;
         let metrics = async || Scrape::fetch(&client).await.unwrap_or_default();
         let before = metrics().await;
         let (server_before, client_before) = (server.usage().await?, Usage::own().await?);
