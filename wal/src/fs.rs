@@ -29,7 +29,8 @@ pub trait Fs: Clone + fmt::Debug + Send + Sync + 'static {
     /// Makes an empty file, open for reading and writing; `AlreadyExists` if the name is taken.
     fn create_new(&self, path: &Path) -> io::Result<Self::File>;
 
-    /// Opens an existing file for reading and writing.
+    /// Opens an existing file for reading and writing. What is no file, but a pipe or a directory, is an error and not
+    /// waited for; here as in [`open_read`](Self::open_read).
     fn open(&self, path: &Path) -> io::Result<Self::File>;
 
     /// Opens an existing file for reading.

@@ -1,4 +1,4 @@
-//! The log on the real kernel: killed, short of space, failed by system calls, and cut off from power.
+//! The log on the real kernel: killed, short of space, failed by system calls, cut off from power, and among pipes.
 //!
 //! This binary starts itself as the process that things happen to; what that one has been promised comes back line by
 //! line and is held against what an opening finds. A test that the machine cannot run prints why and passes.
@@ -14,6 +14,8 @@ mod full;
 mod kill;
 #[path = "kernel/machine.rs"]
 mod machine;
+#[path = "kernel/pipes.rs"]
+mod pipes;
 #[path = "kernel/power.rs"]
 mod power;
 #[path = "kernel/promise.rs"]

@@ -13,10 +13,11 @@ type Check<F> = fn(&F, &Path);
 /// # Panics
 /// With the check's words, where the implementation does otherwise.
 pub fn suite<F: Fs>(fs: &F, dir: &Path) {
-    let checks: [(&str, Check<F>); 8] = [
+    let checks: [(&str, Check<F>); 9] = [
         ("names", names_are_listed_moved_and_removed),
         ("taken", a_taken_name_is_refused),
         ("missing", a_missing_file_is_not_found),
+        ("no file", what_is_no_file_is_not_opened),
         ("bytes", bytes_are_read_back_where_they_were_written),
         ("length", a_longer_file_reads_as_zeros),
         ("unlinked", an_open_file_outlives_its_name),
@@ -80,6 +81,11 @@ pub fn a_missing_file_is_not_found<F: Fs>(fs: &F, dir: &Path) {
         fs.create_dir(&missing.join("x")).err().map(|e| e.kind()),
     ];
     assert_eq!(kinds, [Some(ErrorKind::NotFound); 7]);
+}
+
+/// An error from `open` and `open_read` of a directory.
+pub fn what_is_no_file_is_not_opened<F: Fs>(fs: &F, dir: &Path) {
+    assert!(fs.open(dir).is_err() && fs.open_read(dir).is_err());
 }
 
 /// Vectored positional writes, overwriting, reads across and beyond the end.

@@ -2,8 +2,10 @@
 
 use std::fs::{File as OsFile, OpenOptions, TryLockError};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use super::{File, Fs};
 
@@ -35,11 +37,11 @@ impl Fs for StdFs {
     }
 
     fn open(&self, path: &Path) -> io::Result<StdFile> {
-        OpenOptions::new().read(true).write(true).open(path).map(StdFile)
+        regular(OpenOptions::new().read(true).write(true), path)
     }
 
     fn open_read(&self, path: &Path) -> io::Result<StdFile> {
-        OsFile::open(path).map(StdFile)
+        regular(OpenOptions::new().read(true), path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -79,6 +81,16 @@ impl Fs for StdFs {
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+}
+
+/// Opens what is a file and nothing else: opening a pipe would wait for whoever is at its other end.
+#[expect(clippy::disallowed_methods, reason = "the edge of the crate, as above")]
+fn regular(options: &mut OpenOptions, path: &Path) -> io::Result<StdFile> {
+    let file = options.custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(StdFile(file)),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "this is no file")),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Directories in which anything may be wrong: every command answers, and none that was not told to writes.
 
+use std::path::Path;
+
 use crate::bench::{Log, all_golden, run};
 
 const LOOKS: [&[&str]; 8] = [
@@ -99,20 +101,36 @@ fn check_tiles(objects: &[serde_json::Value]) {
     }
 }
 
+const NO_FILES: [fn(&Path); 2] = [
+    |path| drop(std::fs::create_dir(path)),
+    |path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success()),
+];
+
 #[test]
 fn what_has_the_name_of_a_segment_and_is_no_file_is_told_and_not_waited_for() {
-    type Make = fn(&std::path::Path);
-    let makes: [Make; 2] = [
-        |path| drop(std::fs::create_dir(path)),
-        |path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success()),
-    ];
-    for make in makes {
+    for make in NO_FILES {
         let log = Log::golden("v1");
         make(&log.segment(4));
         for command in LOOKS {
             let answer = run(command, log.dir());
             assert_eq!(answer.code, 2, "{command:?}: {answer:?}");
             assert!(answer.err.contains("wal-0000000000000004.seg: this is no file"), "{}", answer.err);
+        }
+    }
+}
+
+/// Who would use it waited for ever, others need not look.
+#[test]
+fn what_has_the_name_of_a_spare_and_is_no_file_is_told_by_who_would_use_it() {
+    for make in NO_FILES {
+        let log = Log::golden("v1");
+        make(&log.dir().join("spare-0.tmp"));
+        for command in LOOKS {
+            let answer = run(command, log.dir());
+            let opens = command[0] == "truncate" || command.contains(&"--salvage");
+            assert_eq!(answer.code, if opens { 2 } else { 0 }, "{command:?}: {answer:?}");
+            let told = answer.err.contains("spare-0.tmp") && answer.err.contains("this is no file");
+            assert_eq!(told, answer.code == 2, "{command:?}: {}", answer.err);
         }
     }
 }
