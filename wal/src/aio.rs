@@ -3,23 +3,27 @@
 //! A record is taken in before its future exists, so dropping the future changes nothing but who is told.
 //! No task ever blocks on the disk: the committer has a thread of its own, or is run by a simulation as a task.
 
+mod committer;
 mod tail;
 
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::ops::Range;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::mpsc;
 use std::task::{Context, Poll, ready};
 
 use tokio::sync::oneshot;
 
+pub use self::committer::Committer;
 use self::tail::Reads;
 pub use self::tail::Tail;
 use crate::error::{AppendError, Reject};
 use crate::fs::{Fs, StdFs};
 use crate::keeper::Keeper;
+use crate::leader::Inner;
 use crate::payload::Payload;
 use crate::request::{Done, Outcome, Waiter, Work};
 use crate::truncate::Truncated;
@@ -27,28 +31,32 @@ use crate::{Durability, Lsn, Wal};
 
 /// A log for async code; a clone is another handle to the same one.
 ///
-/// Make one per log and clone it. What has been appended is committed even if every handle is dropped. Reading,
-/// pinning and asking for numbers do not wait for the committer: they are on [`wal`](Self::wal).
+/// Make one per log and clone it. What has been appended is committed even if every handle is dropped. Pinning and
+/// asking for numbers do not wait for the committer: they are on [`wal`](Self::wal).
 pub struct AsyncWal<F: Fs = StdFs> {
     wal: Wal<F>,
     /// Whether threads may be started, and the way to the one that reads for tails.
     reads: Option<Arc<Reads<F>>>,
+    // Behind the log: the thread that hears of this is the last to have that.
     _alive: Arc<Alive<F>>,
 }
 
-/// Tells the committer when the last handle is gone.
-struct Alive<F: Fs>(Wal<F>);
+/// Tells the committer when the last handle is gone, and lets its thread go.
+struct Alive<F: Fs> {
+    inner: Arc<Inner<F>>,
+    _thread: Option<mpsc::Sender<()>>,
+}
 
 impl<F: Fs> Drop for Alive<F> {
     fn drop(&mut self) {
-        self.0.inner.tasks_gone();
+        self.inner.tasks_gone();
     }
 }
 
 impl<F: Fs> AsyncWal<F> {
-    /// Starts the thread that commits. It ends when the log is closed, or when the last handle is dropped and
-    /// all is committed. Where [`Options::sync`](crate::Options::sync) is an interval and the log has no thread that
-    /// keeps it, that is started too.
+    /// Starts the thread that commits. It ends when the last handle is dropped and all is committed, and takes the log
+    /// along: no task waits for what ends with that. Where [`Options::sync`](crate::Options::sync) is an interval and the
+    /// log has no thread that keeps it, that is started too.
     ///
     /// # Errors
     /// The system's, if it makes no more threads.
@@ -56,19 +64,28 @@ impl<F: Fs> AsyncWal<F> {
         if wal.keeper.is_none() && wal.inner.home.options.sync.is_timed() {
             wal.keeper = Some(Arc::new(Keeper::spawn(wal.inner.clone())?));
         }
-        let (mut this, mut committer) = Self::unstarted(wal);
-        this.reads = Some(Arc::default());
-        committer.may_wait = true;
-        std::thread::Builder::new().name("wal-committer".into()).spawn(move || committer.run())?;
+        let (committer, last) = (Committer::new(wal.clone(), true), wal.clone());
+        let (thread, handles_gone) = mpsc::channel();
+        let this = Self::with(wal, Some(Arc::default()), Some(thread));
+        std::thread::Builder::new().name("wal-committer".into()).spawn(move || {
+            committer.run();
+            // Nobody sends: it is over with the last handle.
+            let _ = handles_gone.recv();
+            drop(last);
+        })?;
         Ok(this)
     }
 
     /// The front and its committer apart: a deterministic simulation runs [`Committer::run_async`] as a task, or
     /// calls [`Committer::step`] when it likes.
     pub fn unstarted(wal: Wal<F>) -> (Self, Committer<F>) {
-        let alive = Arc::new(Alive(wal.clone()));
-        let committer = Committer { wal: wal.clone(), may_wait: false };
-        (Self { wal, reads: None, _alive: alive }, committer)
+        let committer = Committer::new(wal.clone(), false);
+        (Self::with(wal, None, None), committer)
+    }
+
+    fn with(wal: Wal<F>, reads: Option<Arc<Reads<F>>>, thread: Option<mpsc::Sender<()>>) -> Self {
+        let alive = Arc::new(Alive { inner: wal.inner.clone(), _thread: thread });
+        Self { wal, reads, _alive: alive }
     }
 
     /// Appends one record. It is taken in by this call, in the order of calls, whether or not the future is ever
@@ -211,7 +228,8 @@ impl<F: Fs> AsyncWal<F> {
         Ok(Tail::new(self.wal.tail(from, visible), reads))
     }
 
-    /// The log itself.
+    /// The log itself: its numbers, pins and readers. What appends, reads, truncates or asks for a stream there does so on
+    /// the thread that calls, which waits for the disk.
     pub fn wal(&self) -> &Wal<F> {
         &self.wal
     }
@@ -233,62 +251,6 @@ impl<F: Fs> Clone for AsyncWal<F> {
 impl<F: Fs> fmt::Debug for AsyncWal<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsyncWal").field("wal", &self.wal).finish_non_exhaustive()
-    }
-}
-
-/// Commits what tasks append. Dropped before its time, it refuses what they wait for with
-/// [`Reject::Closed`], and everything they append later.
-#[must_use = "nothing is committed until it runs"]
-pub struct Committer<F: Fs = StdFs> {
-    wal: Wal<F>,
-    /// Whether it has a thread of its own, which may wait for more to join a group.
-    may_wait: bool,
-}
-
-impl<F: Fs> Committer<F> {
-    /// Commits until the log is closed or poisoned, or all handles are gone and nothing waits; blocks this thread.
-    pub fn run(self) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        // Dropped on an error, the committer refuses what tasks wait for.
-        if let Ok(runtime) = runtime {
-            runtime.block_on(self.run_async());
-        }
-    }
-
-    /// As [`run`](Self::run), as a task that does its I/O where it is polled: for simulated disks. Between two
-    /// groups it lets other tasks run, so that they join the next.
-    pub async fn run_async(mut self) {
-        let bell = self.wal.inner.committer.clone();
-        loop {
-            let mut rung = pin!(bell.notified());
-            // Counted as a listener before looking, so that no ring is missed in between.
-            rung.as_mut().enable();
-            if self.step() {
-                tokio::task::yield_now().await;
-            } else if self.wal.inner.is_done() {
-                return;
-            } else {
-                rung.await;
-            }
-        }
-    }
-
-    /// Commits one group, if anything waits and nobody else commits; whether it did. What
-    /// [`Wal::maintain`] does is not done here.
-    pub fn step(&mut self) -> bool {
-        self.wal.inner.commit(self.may_wait)
-    }
-}
-
-impl<F: Fs> Drop for Committer<F> {
-    fn drop(&mut self) {
-        self.wal.inner.close_tasks();
-    }
-}
-
-impl<F: Fs> fmt::Debug for Committer<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Committer").field("wal", &self.wal).finish_non_exhaustive()
     }
 }
 

@@ -108,13 +108,13 @@ impl Queue {
         self.leading
     }
 
-    /// Why nothing more is taken from anybody, or from tasks.
+    /// Why nothing more is taken from anybody, or from tasks. A log that broke says so to all: their closing unlocks it.
     #[inline]
     pub(crate) fn refusal(&self, by_task: bool) -> Option<Reject> {
-        if self.closing || by_task && self.tasks_closed {
-            Some(Reject::Closed)
-        } else {
-            self.poison.as_ref().map(|_| Reject::Poisoned)
+        match self.poison {
+            _ if self.closing => Some(Reject::Closed),
+            Some(_) => Some(Reject::Poisoned),
+            None => (by_task && self.tasks_closed).then_some(Reject::Closed),
         }
     }
 

@@ -1,10 +1,13 @@
-//! G14 for tasks: what waits is woken once, reads are done by a thread, and who goes away loses nothing.
+//! G14 and G16 for tasks: what waits is woken once, files are read and written by other threads, and who goes away loses
+//! nothing.
 
 use std::io::ErrorKind;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::thread::ThreadId;
+use std::time::Duration;
 
 use crate::harness::watched::{Watch, Watched};
 use crate::harness::{DIR, options, record};
@@ -12,7 +15,7 @@ use forebay_wal::Durability::{Buffered, Synced, Written};
 use forebay_wal::aio::{self, AsyncWal};
 use forebay_wal::fs::Fs;
 use forebay_wal::fs::sim::{Fault, Op, SimFs};
-use forebay_wal::{Event, Lsn, Options, ReadError, Wal};
+use forebay_wal::{AppendError, Event, Lsn, OpenError, Options, ReadError, Reject, SyncPolicy, Wal};
 use futures_core::Stream;
 use parking_lot::{Condvar, Mutex};
 
@@ -20,6 +23,10 @@ fn log() -> (SimFs, Wal<SimFs>) {
     let disk = SimFs::new(0);
     let (wal, _) = Wal::open_in(disk.clone(), DIR, options()).unwrap();
     (disk, wal)
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 #[derive(Default)]
@@ -132,26 +139,54 @@ fn a_stream_ends_behind_the_end_of_the_log() {
     assert!(matches!(next(), Poll::Ready(None)));
 }
 
-/// No read of a file happens on the thread that runs the tasks.
-#[test]
-fn a_started_log_is_read_by_a_thread_of_its_own() {
-    #[derive(Default)]
-    struct Elsewhere(Mutex<Option<std::thread::ThreadId>>);
+/// Nothing of the disk is touched on the thread that runs the tasks, once it is named.
+#[derive(Default)]
+struct Elsewhere {
+    tasks: Mutex<Option<ThreadId>>,
+    reads: AtomicU64,
+    changes: AtomicU64,
+}
 
-    impl Watch for Elsewhere {
-        fn read(&self, _: &SimFs) {
-            assert_ne!(*self.0.lock(), Some(std::thread::current().id()), "read where tasks run");
-        }
+impl Elsewhere {
+    fn tasks_run_here(&self) {
+        *self.tasks.lock() = Some(std::thread::current().id());
     }
 
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    fn counts(&self, calls: &AtomicU64) {
+        calls.fetch_add(1, Ordering::Relaxed);
+        assert_ne!(*self.tasks.lock(), Some(std::thread::current().id()), "the disk is used where tasks run");
+    }
+}
+
+impl Watch for Elsewhere {
+    fn before(&self, _: Op) {
+        self.counts(&self.changes);
+    }
+
+    fn read(&self, _: &SimFs) {
+        self.counts(&self.reads);
+    }
+}
+
+/// A log that nobody has open any more, as soon as that is so.
+fn opened_again<W: Watch>(fs: &Watched<W>) -> Wal<SimFs> {
+    loop {
+        match Wal::open_in(fs.disk.clone(), DIR, options()) {
+            Err(OpenError::Locked { .. }) => std::thread::yield_now(),
+            opened => break opened.unwrap().0,
+        }
+    }
+}
+
+#[test]
+fn a_started_log_is_read_and_written_by_threads_of_its_own() {
     let fs = Watched::new(SimFs::new(0), Arc::<Elsewhere>::default());
     let options = Options { segment_bytes: 64 << 10, max_frame: 2048, ..options() };
     let (wal, _) = Wal::open_in(fs.clone(), DIR, options).unwrap();
-    runtime.block_on(async {
+    block_on(async {
         let log = AsyncWal::start(wal).unwrap();
         let mut tails = [(); 2].map(|()| log.tail(Lsn::FIRST, Synced).unwrap());
-        *fs.watch.0.lock() = Some(std::thread::current().id());
+        fs.watch.tasks_run_here();
         for round in 0..20_u64 {
             let sent: Vec<_> = (0..50).map(|_| log.append(vec![7; 200])).collect();
             for append in sent {
@@ -167,11 +202,106 @@ fn a_started_log_is_read_by_a_thread_of_its_own() {
                 }
             }
         }
+        assert!(log.wal().stats().rotations > 2);
         log.close().await.unwrap();
         for mut tail in tails {
             assert_eq!(tail.next().await.unwrap(), Event::Closed);
         }
     });
+    let Elsewhere { reads, changes, .. } = &*fs.watch;
+    assert!(reads.load(Ordering::Relaxed) > 0 && changes.load(Ordering::Relaxed) > 0);
+}
+
+#[test]
+fn whatever_is_asked_of_a_started_log_is_done_elsewhere_and_so_is_its_end() {
+    let fs = Watched::new(SimFs::new(0), Arc::<Elsewhere>::default());
+    let (wal, _) = Wal::open_in(fs.clone(), DIR, options()).unwrap();
+    block_on(async {
+        let log = AsyncWal::start(wal).unwrap();
+        fs.watch.tasks_run_here();
+        for id in 0..10 {
+            log.append(record(id, 900)).await.unwrap();
+        }
+        log.rotate().await.unwrap();
+        log.append_with("not synced", Written).await.unwrap();
+        log.checkpoint(Lsn(5), b"five").await.unwrap();
+        assert!(log.truncate_before(Lsn(10)).await.unwrap().segments > 0);
+        log.sync().await.unwrap();
+        // Nobody waits for these, and the log goes while they are in memory.
+        for id in 12..20 {
+            log.append_with(record(id, 10), Buffered).await.unwrap();
+        }
+    });
+    assert_eq!(opened_again(&fs).next_lsn(), Lsn(20));
+}
+
+/// Making a segment is held up.
+#[derive(Default)]
+struct Making {
+    /// Whether it is, and whether somebody is at it.
+    state: Mutex<(bool, bool)>,
+    changed: Condvar,
+}
+
+impl Watch for Making {
+    fn before(&self, op: Op) {
+        let mut state = self.state.lock();
+        while op == Op::CreateNew && state.0 {
+            state.1 = true;
+            self.changed.notify_all();
+            self.changed.wait(&mut state);
+        }
+    }
+}
+
+impl Making {
+    fn set(&self, held: bool) {
+        self.state.lock().0 = held;
+        self.changed.notify_all();
+    }
+
+    fn await_somebody(&self) {
+        let mut state = self.state.lock();
+        while !state.1 {
+            self.changed.wait(&mut state);
+        }
+    }
+}
+
+/// Whoever dropped it waited for the thread that made a segment.
+#[test]
+fn the_last_handle_of_a_log_that_broke_waits_for_nobody() {
+    let fs = Watched::new(SimFs::new(0), Arc::<Making>::default());
+    let sync = SyncPolicy::Interval(Duration::from_secs(1));
+    let (wal, _) = Wal::open_in(fs.clone(), DIR, Options { sync, ..options() }).unwrap();
+    wal.append_with("before", Synced).unwrap();
+    wal.reserve().unwrap();
+    fs.watch.set(true);
+    block_on(async {
+        let log = AsyncWal::start(wal).unwrap();
+        log.rotate().await.unwrap();
+        fs.watch.await_somebody();
+        fs.disk.fail_next(Op::Sync, 0, Fault::Error(ErrorKind::Other));
+        let lost = log.append_with("lost", Synced).await;
+        assert!(matches!(lost, Err(AppendError::Indeterminate(_))), "{lost:?}");
+    });
+    fs.watch.set(false);
+    assert!(opened_again(&fs).next_lsn() >= Lsn(2));
+}
+
+/// It was refused as a closed one, and stayed locked.
+#[test]
+fn a_log_that_broke_is_unlocked_by_closing_it_when_its_committer_has_ended() {
+    let (disk, wal) = log();
+    wal.append("before").unwrap();
+    let (log, committer) = AsyncWal::unstarted(wal);
+    disk.fail_next(Op::Sync, 0, Fault::Error(ErrorKind::Other));
+    let lost = log.append("lost");
+    block_on(committer.run_async());
+    assert!(matches!(block_on(lost), Err(AppendError::Indeterminate(_))));
+    let poisoned = |error| matches!(error, Err(AppendError::Rejected(Reject::Poisoned)));
+    assert!(poisoned(block_on(log.append("late")).map(drop)) && poisoned(block_on(log.close())));
+    Wal::open_in(disk, DIR, options()).expect("closing lets the next opener in");
 }
 
 /// Reads are held up, or panic.
@@ -222,7 +352,7 @@ fn started() -> (AsyncWal<Watched<Reads>>, Arc<Reads>) {
 }
 
 fn next<F: Fs>(tail: &mut aio::Tail<F>) -> Result<Event, ReadError> {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(tail.next())
+    block_on(tail.next())
 }
 
 /// It came back as it had gone, with its pin.
