@@ -4,6 +4,7 @@
 //! No task ever blocks on the disk: the committer has a thread of its own, or is run by a simulation as a task.
 
 mod committer;
+mod stream;
 mod tail;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::oneshot;
 
 pub use self::committer::Committer;
+pub use self::stream::Stream;
 use self::tail::Reads;
 pub use self::tail::Tail;
 use crate::error::{AppendError, Reject};
@@ -91,14 +93,14 @@ impl<F: Fs> AsyncWal<F> {
     /// Appends one record. It is taken in by this call, in the order of calls, whether or not the future is ever
     /// polled; the future is ready when the record is as safe as [`Wal::append`] makes it.
     pub fn append<'a>(&self, record: impl Into<Payload<'a>>) -> Append {
-        self.append_with(record, self.wal.inner.home.options.sync.level())
+        self.append_with(record, self.level())
     }
 
     /// As [`append`](Self::append); the future is ready when the record is as safe as asked for, at once where that
     /// is [`Buffered`](Durability::Buffered). Where more is on its way than
     /// [`Options::max_inflight_bytes`](crate::Options::max_inflight_bytes) it is refused, whatever the level.
     pub fn append_with<'a>(&self, record: impl Into<Payload<'a>>, level: Durability) -> Append {
-        Append(self.take_in(&mut [record.into()], level))
+        Append(self.take_in(&mut [record.into()], level, 0))
     }
 
     /// Appends records that stand or fall together, as [`Wal::append_batch`].
@@ -107,7 +109,7 @@ impl<F: Fs> AsyncWal<F> {
         I: IntoIterator,
         I::Item: Into<Payload<'a>>,
     {
-        self.append_batch_with(records, self.wal.inner.home.options.sync.level())
+        self.append_batch_with(records, self.level())
     }
 
     /// As [`append_batch`](Self::append_batch); the future is ready when they are as safe as asked for.
@@ -117,7 +119,7 @@ impl<F: Fs> AsyncWal<F> {
         I::Item: Into<Payload<'a>>,
     {
         let mut records: Vec<Payload<'a>> = records.into_iter().map(Into::into).collect();
-        self.take_in(&mut records, level)
+        self.take_in(&mut records, level, 0)
     }
 
     /// As [`Wal::sync`]; the committer does the work.
@@ -149,14 +151,36 @@ impl<F: Fs> AsyncWal<F> {
         }
     }
 
-    fn take_in(&self, records: &mut [Payload<'_>], level: Durability) -> AppendBatch {
-        match self.wal.inner.take_in(records, level) {
+    /// What an append waits for that does not say.
+    fn level(&self) -> Durability {
+        self.wal.inner.home.options.sync.level()
+    }
+
+    fn take_in(&self, records: &mut [Payload<'_>], level: Durability, stream: u32) -> AppendBatch {
+        match self.wal.inner.take_in(records, level, stream) {
             Ok((lsns, answer)) => {
                 let answer = answer.map_or_else(|| Answer::Known(Some(Ok(Done::Other))), Answer::Waiting);
                 AppendBatch { lsns, answer }
             }
-            Err(error) => AppendBatch { lsns: 0..0, answer: Answer::Known(Some(Err(error))) },
+            Err(error) => AppendBatch::refused(error),
         }
+    }
+
+    /// As [`Wal::stream`]; the committer does the work. Where the future is dropped it may be there all the same.
+    ///
+    /// # Errors
+    /// As [`Wal::stream`].
+    pub async fn stream(&self, name: &str) -> Result<Stream<F>, AppendError> {
+        let made = self.ask(self.wal.inner.define(name)?).await?;
+        Ok(Stream::new(self.wal.stream_of(made, name), self.clone()))
+    }
+
+    /// As [`Wal::drop_stream`]; the committer does the work.
+    ///
+    /// # Errors
+    /// As [`Wal::drop_stream`].
+    pub async fn drop_stream(&self, name: &str) -> Result<Truncated, AppendError> {
+        self.ask(Work::DropStream(name.into())).await.map(Done::truncated)
     }
 
     /// As [`Wal::truncate_before`]; the committer does the work.
@@ -164,10 +188,7 @@ impl<F: Fs> AsyncWal<F> {
     /// # Errors
     /// As [`Wal::truncate_before`].
     pub async fn truncate_before(&self, lsn: Lsn) -> Result<Truncated, AppendError> {
-        match self.ask(Work::Truncate(lsn.0)).await? {
-            Done::Truncated(truncated) => Ok(truncated),
-            _ => unreachable!("a truncation is answered with what it did"),
-        }
+        self.ask(Work::Truncate(lsn.0)).await.map(Done::truncated)
     }
 
     /// As [`Wal::checkpoint`]; the committer does the work.
@@ -273,6 +294,12 @@ impl Future for Append {
 pub struct AppendBatch {
     lsns: Range<u64>,
     answer: Answer,
+}
+
+impl AppendBatch {
+    fn refused(error: AppendError) -> Self {
+        Self { lsns: 0..0, answer: Answer::Known(Some(Err(error))) }
+    }
 }
 
 impl Future for AppendBatch {

@@ -87,15 +87,16 @@ impl<F: Fs> Inner<F> {
         &self,
         records: &mut [Payload<'_>],
         level: Durability,
+        stream: u32,
     ) -> Result<(Range<u64>, Option<tokio::sync::oneshot::Receiver<crate::request::Outcome>>), AppendError>
     {
         if records.is_empty() {
             return Ok((self.nothing(), None));
         }
-        let bytes = self.measure(records, 0)?;
+        let bytes = self.measure(records, stream)?;
         let mut queue = self.queue.lock();
         let refusal = queue.refusal(true).or_else(|| self.overfull(&queue, bytes, level));
-        let pushed = refusal.map_or_else(|| self.push(&mut queue, records, (level, 0)), Err);
+        let pushed = refusal.map_or_else(|| self.push(&mut queue, records, (level, stream)), Err);
         let lsns = pushed.or_else(|reason| self.reject(reason))?;
         if level == Durability::Buffered {
             if queue.intake.is_full() || queue.is_due() {

@@ -34,6 +34,16 @@ pub(crate) enum Done {
     Other,
 }
 
+impl Done {
+    /// Of a truncation, or of a stream that was dropped.
+    pub(crate) fn truncated(self) -> Truncated {
+        match self {
+            Self::Truncated(truncated) => truncated,
+            _ => unreachable!("a truncation is answered with what it did"),
+        }
+    }
+}
+
 pub(crate) type Outcome = Result<Done, AppendError>;
 
 /// Where the answer goes.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{AppendError, ReadError, Reject};
 use crate::fs::{Fs, StdFs};
+use crate::leader::Inner;
 use crate::payload::Payload;
 use crate::reader::Record;
 use crate::request::{Done, Work};
@@ -21,6 +22,8 @@ use crate::{Durability, Lsn, Wal};
 /// [`truncate_before`](Self::truncate_before), and [`Wal::truncate_before`] for the records that belong to none. One that
 /// has no records, or has given up all it had, holds nothing; one that nobody uses any more is ended by
 /// [`Wal::drop_stream`].
+///
+/// What it does, it does on the thread that calls; for tasks there is `aio::Stream`.
 pub struct Stream<F: Fs = StdFs> {
     wal: Wal<F>,
     id: u32,
@@ -29,11 +32,7 @@ pub struct Stream<F: Fs = StdFs> {
 }
 
 impl<F: Fs> Stream<F> {
-    pub(crate) fn new(wal: Wal<F>, (id, is_gone): (u32, Arc<AtomicBool>), name: Arc<str>) -> Self {
-        Self { wal, id, name, is_gone }
-    }
-
-    fn is_there(&self) -> Result<(), AppendError> {
+    pub(crate) fn is_there(&self) -> Result<(), AppendError> {
         if self.is_gone.load(Ordering::Acquire) {
             return self.wal.inner.reject(Reject::StreamDropped { id: self.id });
         }
@@ -116,10 +115,7 @@ impl<F: Fs> Stream<F> {
     /// # Errors
     /// As [`Wal::truncate_before`]; the records of this stream may be gone even so.
     pub fn truncate_before(&self, lsn: Lsn) -> Result<Truncated, AppendError> {
-        match self.wal.inner.submit(Work::LowerStream(self.id, lsn.0))? {
-            Done::Truncated(truncated) => Ok(truncated),
-            _ => unreachable!("a truncation is answered with what it did"),
-        }
+        self.wal.inner.submit(Work::LowerStream(self.id, lsn.0)).map(Done::truncated)
     }
 }
 
@@ -133,5 +129,25 @@ impl<F: Fs> Clone for Stream<F> {
 impl<F: Fs> fmt::Debug for Stream<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stream").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<F: Fs> Inner<F> {
+    /// Asks for the stream of this name.
+    pub(crate) fn define(&self, name: &str) -> Result<Work, AppendError> {
+        match name.len() {
+            1..=255 => Ok(Work::Define(name.into())),
+            len => self.reject(Reject::BadName { len }),
+        }
+    }
+}
+
+impl<F: Fs> Wal<F> {
+    /// The stream that was asked for.
+    pub(crate) fn stream_of(&self, made: Done, name: &str) -> Stream<F> {
+        match made {
+            Done::Stream(id, is_gone) => Stream { wal: self.clone(), id, name: name.into(), is_gone },
+            _ => unreachable!("a name is answered with its stream"),
+        }
     }
 }

@@ -203,13 +203,7 @@ impl<F: Fs> Wal<F> {
     /// # Errors
     /// [`Reject::BadName`] and [`Reject::TooManyStreams`]; else as [`append`](Self::append).
     pub fn stream(&self, name: &str) -> Result<Stream<F>, AppendError> {
-        if !(1..=255).contains(&name.len()) {
-            return self.inner.reject(Reject::BadName { len: name.len() });
-        }
-        match self.inner.submit(Work::Define(name.into()))? {
-            Done::Stream(id, is_gone) => Ok(Stream::new(self.clone(), (id, is_gone), name.into())),
-            _ => unreachable!("a name is answered with its stream"),
-        }
+        Ok(self.stream_of(self.inner.submit(self.inner.define(name)?)?, name))
     }
 
     /// Ends the stream of this name, durably, with all its records, and gives back the segments that nobody needs any
@@ -221,10 +215,7 @@ impl<F: Fs> Wal<F> {
     /// As [`truncate_before`](Self::truncate_before). [`AppendError::Rejected`]: the stream is still there, its records
     /// may be gone even so.
     pub fn drop_stream(&self, name: &str) -> Result<Truncated, AppendError> {
-        match self.inner.submit(Work::DropStream(name.into()))? {
-            Done::Truncated(truncated) => Ok(truncated),
-            _ => unreachable!("a truncation is answered with what it did"),
-        }
+        self.inner.submit(Work::DropStream(name.into())).map(Done::truncated)
     }
 
     /// Makes everything durable whose append has returned; answers the LSN after the last durable record. Costs
@@ -276,10 +267,7 @@ impl<F: Fs> Wal<F> {
     /// [`AppendError::Rejected`]: nothing was removed. [`AppendError::Indeterminate`]: the log is poisoned, and
     /// some of what was asked for may be gone.
     pub fn truncate_before(&self, lsn: Lsn) -> Result<Truncated, AppendError> {
-        match self.inner.submit(Work::Truncate(lsn.0))? {
-            Done::Truncated(truncated) => Ok(truncated),
-            _ => unreachable!("a truncation is answered with what it did"),
-        }
+        self.inner.submit(Work::Truncate(lsn.0)).map(Done::truncated)
     }
 
     /// Holds records from `lsn` on until the pin is advanced or dropped. The name is what

@@ -44,6 +44,8 @@ mod stats;
 mod streams;
 mod tail;
 #[cfg(feature = "tokio")]
+mod task_streams;
+#[cfg(feature = "tokio")]
 mod tasks;
 #[cfg(all(feature = "snappy", feature = "zstd"))]
 mod together;

@@ -223,9 +223,12 @@ fn whatever_is_asked_of_a_started_log_is_done_elsewhere_and_so_is_its_end() {
             log.append(record(id, 900)).await.unwrap();
         }
         log.rotate().await.unwrap();
-        log.append_with("not synced", Written).await.unwrap();
+        let stream = log.stream("a stream").await.unwrap();
+        stream.append_with("of it", Written).await.unwrap();
         log.checkpoint(Lsn(5), b"five").await.unwrap();
+        stream.truncate_before(Lsn(12)).await.unwrap();
         assert!(log.truncate_before(Lsn(10)).await.unwrap().segments > 0);
+        log.drop_stream("a stream").await.unwrap();
         log.sync().await.unwrap();
         // Nobody waits for these, and the log goes while they are in memory.
         for id in 12..20 {
