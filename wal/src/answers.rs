@@ -95,9 +95,10 @@ impl<F: Fs> Inner<F> {
 
     /// Queues work; a refusal is its answer.
     pub(crate) fn ask(&self, work: Work, waiter: Waiter) {
-        let refused = self.queue.lock().ask(work, waiter);
-        if let Err((waiter, reason)) = refused {
-            self.answer(waiter, Err(reason.into()));
+        let asked = self.queue.lock().ask(work, waiter);
+        match asked {
+            Ok(gathering) => self.tell_gathering(gathering),
+            Err((waiter, reason)) => self.answer(waiter, Err(reason.into())),
         }
     }
 

@@ -47,7 +47,7 @@ pub(crate) struct Queue {
     /// How many the last sync served, and how many may want the next: they, and those who came meanwhile.
     last_group: usize,
     expected: usize,
-    /// A leader waits until so many wait for a sync.
+    /// A leader waits until so many wait for a sync, or somebody asks for more.
     gathering: Option<usize>,
     max_inflight: u64,
     /// Set by the first request to close; nothing is taken in after it.
@@ -172,6 +172,11 @@ impl Queue {
         self.gathering = enough;
     }
 
+    #[inline]
+    pub(crate) fn is_gathering(&self) -> bool {
+        self.gathering.is_some()
+    }
+
     /// Bytes of frames, and of records in memory, that are not synced.
     #[inline]
     pub(crate) fn unsynced_bytes(&self) -> u64 {
@@ -198,15 +203,21 @@ impl Queue {
         since_ns.and_then(|since_ns| self.policy.due_in_ns(Some(since_ns), now_ns()))
     }
 
-    /// Takes a request in, or gives it back with the reason.
-    pub(crate) fn ask(&mut self, work: Work, waiter: Waiter) -> Result<(), (Waiter, Reject)> {
+    /// Whether there is more to do than to write and sync, or nothing to be done any more.
+    #[inline]
+    pub(crate) fn is_asked(&self) -> bool {
+        !self.works.is_empty() || self.poison.is_some()
+    }
+
+    /// Takes a request in, or gives it back with the reason; whether a leader waits for others meanwhile.
+    pub(crate) fn ask(&mut self, work: Work, waiter: Waiter) -> Result<bool, (Waiter, Reject)> {
         if let Some(reason) = self.refusal(waiter.is_task()) {
             return Err((waiter, reason));
         }
         self.closing |= work == Work::Close;
         self.intake.close();
         self.works.push(Request { work, at: self.intake.next_lsn(), owed: Owed::to(waiter) });
-        Ok(())
+        Ok(self.is_gathering())
     }
 
     #[inline]

@@ -36,12 +36,12 @@ fn patience(sync_ns: u64, expected: usize, waiting: usize) -> Option<Patience> {
 }
 
 impl<F: Fs> Inner<F> {
-    /// Leads, and waits for others to join, where the time of a sync says that this is worth it, and as long as they
-    /// come.
+    /// Leads, and waits for others to join, where the time of a sync says that this is worth it, as long as they come, and
+    /// until somebody asks for more than that.
     pub(crate) fn gather(&self, queue: &mut MutexGuard<'_, Queue>, own: usize) {
         let (mut came, expected) = queue.waiting_for_sync();
         let sync_ns = self.home.counters.sync_ewma_ns();
-        if !self.home.options.gather || came + own == 0 {
+        if !self.home.options.gather || came + own == 0 || queue.is_asked() {
             return;
         }
         let Some(patience) = patience(sync_ns, expected, came + own) else { return };
@@ -52,19 +52,20 @@ impl<F: Fs> Inner<F> {
         let until = |now_ns: u64| now_ns.saturating_add(patience.gap_ns).min(most_ns);
         let mut until_ns = until(begun_ns);
         let Gathering { queue, .. } = &mut Gathering::new(self, queue, enough);
-        // A clock that stands still must not hold up a log.
-        for _ in 0..1000 {
+        // A clock that stands still must not hold up a log: so many waits take as long as all may.
+        for _ in 0..patience.most_ns.div_ceil(patience.gap_ns) {
             let (now_ns, (waiting, _)) = (now_ns(), queue.waiting_for_sync());
             if waiting > came {
                 (came, until_ns) = (waiting, until(now_ns));
             }
-            if waiting >= enough || now_ns >= until_ns || queue.refusal(false).is_some() {
+            if waiting >= enough || now_ns >= until_ns || queue.is_asked() {
                 break;
             }
             self.gathered.wait_for(queue, Duration::from_nanos(until_ns - now_ns));
         }
     }
 
+    /// As many wait as the leader waits for, or somebody asks for something else.
     pub(crate) fn tell_gathering(&self, enough: bool) {
         if enough {
             self.gathered.notify_one();
@@ -130,6 +131,55 @@ mod tests {
         left.store(u64::MAX, Ordering::Relaxed);
         assert_eq!(wal.append("b").unwrap(), Lsn(2));
         assert_eq!(wal.reader(Lsn::FIRST).count(), 2, "nobody knew of the first, and it was there");
+    }
+
+    /// A thousand waits of a sixteenth, each up to its end, were 62 times what a sync takes.
+    #[test]
+    fn a_clock_that_stands_still_holds_a_commit_up_for_half_of_a_sync() {
+        let looks = Arc::new(AtomicU64::new(0));
+        let counted = looks.clone();
+        let clock = move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            0
+        };
+        let options = Options { time: Time::new(clock, || 0), ..Options::default() };
+        let (wal, _) = Wal::open_in(SimFs::new(0), "/log", options).unwrap();
+        wal.append("a").unwrap();
+        let looks_of = |expected| {
+            wal.inner.home.counters.synced(1_000_000, true);
+            served(&wal, expected);
+            let before = looks.load(Ordering::Relaxed);
+            wal.append("b").unwrap();
+            looks.load(Ordering::Relaxed) - before
+        };
+        let (alone, gathering) = (looks_of(1), looks_of(2));
+        assert_eq!(gathering - alone, 1 + 8, "once, and before each of eight waits");
+    }
+
+    /// They waited with the leader, whose clock stands still here and who has a sync of a year to share.
+    #[test]
+    fn whoever_asks_for_more_ends_the_wait() {
+        type Ask = fn(&Wal<SimFs>) -> bool;
+        let asks: [Ask; 4] = [
+            |wal| wal.truncate_before(Lsn(1)).is_ok(),
+            |wal| wal.rotate().is_ok(),
+            |wal| wal.checkpoint(Lsn(1), b"").is_ok(),
+            |wal| wal.close().is_ok(),
+        ];
+        for ask in asks {
+            let options = Options { time: Time::frozen(), ..Options::default() };
+            let (wal, _) = Wal::open_in(SimFs::new(0), "/log", options).unwrap();
+            wal.inner.home.counters.synced(365 * 86_400 * 1_000_000_000, true);
+            served(&wal, 2);
+            std::thread::scope(|scope| {
+                let leading = scope.spawn(|| wal.append("a"));
+                while !wal.inner.queue.lock().is_gathering() {
+                    std::thread::yield_now();
+                }
+                assert!(ask(&wal));
+                assert_eq!(leading.join().unwrap().unwrap(), Lsn(1));
+            });
+        }
     }
 
     #[test]

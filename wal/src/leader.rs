@@ -30,7 +30,7 @@ pub(crate) struct Inner<F: Fs> {
     pub(crate) log: Mutex<Log<F>>,
     pub(crate) reserve: Mutex<Reserve<F>>,
     pub(crate) queue: Mutex<Queue>,
-    /// As many wait for a sync as the leader waits for.
+    /// As many wait for a sync as the leader waits for, or there is something else to do.
     pub(crate) gathered: Condvar,
     pub(crate) progress: Progress,
     pub(crate) followers: Followers<Waiter>,
@@ -182,6 +182,7 @@ impl<F: Fs> Inner<F> {
         self.home.counters.poisoned();
         let mut answers = Vec::new();
         self.queue.lock().fail(failure, attempted, &mut answers);
+        self.gathered.notify_one();
         self.answer_all(&mut answers);
         self.end();
     }

@@ -87,13 +87,17 @@ fn nothing_is_taken_after_a_close_or_a_failure() {
 }
 
 #[test]
-fn a_leader_that_gathers_hears_of_the_last_it_waits_for() {
+fn a_leader_that_gathers_hears_of_the_last_it_waits_for_and_of_requests() {
     let mut queue = queue(SyncPolicy::Always);
     queue.gather(Some(2));
     let mut wait = |end| queue.wait(Synced, end, false, Waiter::Thread(Arc::default()));
     assert_eq!([wait(2), wait(2), wait(2)], [false, true, true]);
+    assert!(!queue.is_asked());
+    assert!(matches!(queue.ask(Work::Rotate, Waiter::Thread(Arc::default())), Ok(true)));
+    assert!(queue.is_asked());
     queue.take();
     assert!(!queue.wait(Synced, 2, false, Waiter::Thread(Arc::default())));
+    assert!(matches!(queue.ask(Work::Rotate, Waiter::Thread(Arc::default())), Ok(false)));
 }
 
 #[test]
