@@ -1,6 +1,7 @@
 //! What is left of a damaged log: every segment from the low watermark on, the stretches of it that are whole, and the
 //! holes between them.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -109,17 +110,20 @@ impl<F: Fs> Survey<'_, F> {
 
     /// The id of the log: that of most of its segments.
     pub(crate) fn log_id(&self) -> Result<[u8; 16], OpenError> {
-        let mut ids = Vec::new();
+        let mut votes: BTreeMap<[u8; 16], (usize, u64)> = BTreeMap::new();
         for &number in self.segments.iter().rev() {
             match self.find(number) {
-                Ok(found) => ids.push(found.header.log_id),
+                Ok(found) => {
+                    let (count, highest) = votes.entry(found.header.log_id).or_default();
+                    (*count, *highest) = (*count + 1, number.max(*highest));
+                }
                 Err(OpenError::Corrupt(_)) => {}
                 Err(error) => return Err(error),
             }
         }
-        let votes = |id: &[u8; 16]| ids.iter().filter(|other| *other == id).count();
-        // Of two alike the higher segment's counts, which comes first here and is the last maximum in reverse.
-        Ok(ids.iter().rev().max_by_key(|id| votes(id)).copied().unwrap_or_default())
+        // Of two alike the higher segment's counts.
+        let most = votes.into_iter().max_by_key(|(_, vote)| *vote);
+        Ok(most.map(|(id, _)| id).unwrap_or_default())
     }
 
     pub(crate) fn piece(&self, number: u64, log_id: [u8; 16]) -> Result<Piece, OpenError> {
