@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
-use forebay_wal::{Lsn, View, Wal};
+use forebay_wal::format::{Checksum, Features, Header};
+use forebay_wal::fs::StdFs;
+use forebay_wal::{Compression, Lsn, Options, View, Wal};
 use serde_json::Value;
 
 use crate::bench::{Log, options, run};
@@ -165,7 +167,7 @@ fn a_repair_keeps_the_size_of_segments_and_the_spares_that_there_are() {
 fn a_truncation_is_shown_before_it_is_done_and_leaves_a_closed_log() {
     let log = Log::golden("v1");
     // A log has its lock file from its first opening on.
-    drop(Wal::open_in(forebay_wal::fs::StdFs, log.dir(), options()).unwrap());
+    drop(Wal::open_in(StdFs, log.dir(), options()).unwrap());
     let was = log.files();
     let plan = run(&["truncate", "--before", "12", "--json"], log.dir());
     assert_eq!(plan.code, 0);
@@ -182,6 +184,35 @@ fn a_truncation_is_shown_before_it_is_done_and_leaves_a_closed_log() {
     assert_came_true(&plan, &log, &log, &was);
     assert_eq!(lsns(&log), (12..17).collect::<Vec<_>>());
     assert_eq!(run(&["verify", "--json"], log.dir()).object()["clean"], true);
+}
+
+/// It made a plain one, unaligned, behind a segment that was not closed.
+#[test]
+fn a_segment_that_a_truncation_makes_is_like_the_others() {
+    let log = Log::empty();
+    let like = Options {
+        segment_bytes: 16 << 10,
+        commit_align: 1024,
+        compression: Compression::Zstd { level: 1 },
+        checksum: Checksum::Crc32c,
+        ..options()
+    };
+    let (wal, _) = Wal::open_in(StdFs, log.dir(), like).unwrap();
+    for _ in 0..3 {
+        wal.append(vec![7; 900]).unwrap();
+        wal.rotate().unwrap();
+    }
+    wal.append("the last").unwrap();
+    drop(wal);
+    let header = |number| Header::decode(&std::fs::read(log.segment(number)).unwrap()).unwrap();
+    let made = |number| {
+        let Header { checksum, capacity, features, commit_align, .. } = header(number);
+        (checksum, capacity, features, commit_align)
+    };
+    assert!(made(4).2.has(Features::COMPRESSION) && !log.segment(5).exists());
+    assert_eq!(run(&["truncate", "--before", "3", "--yes"], log.dir()).code, 0);
+    assert_eq!(made(5), made(4));
+    assert_eq!(lsns(&log), [3, 4]);
 }
 
 #[test]

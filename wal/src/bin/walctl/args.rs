@@ -183,7 +183,8 @@ impl From<Policy> for RepairPolicy {
 /// Gives back the segments whose records all lie below an LSN; without --yes shows which.
 ///
 /// The log must be whole, and not open elsewhere: a running program truncates its own log. Records below the LSN never
-/// come back, also where their segment stays.
+/// come back, also where their segment stays. A named stream that has records holds all from the first on that it has
+/// not given up; only the program that it belongs to can do that, and `walctl stat` shows how far it has.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 
-use forebay_wal::Options;
-use forebay_wal::format::{Checksum, HEADER_USED, Header, HeaderError};
+use forebay_wal::format::{Features, HEADER_LEN, HEADER_USED, Header, HeaderError};
 use forebay_wal::fs::{File, Fs, StdFile, StdFs};
+use forebay_wal::{Compression, Options};
 use indicatif::ProgressBar;
 
 use crate::out::progress;
@@ -162,22 +162,30 @@ impl Files {
         Disk { bar: progress(self.bytes()) }
     }
 
-    /// Options under which an opening makes no more of the log anew than it has to: the size of segments, the checksum
-    /// and the number of spares are those that are there.
+    /// Options under which an opening makes no more of the log anew than it has to, and a segment that it makes like the
+    /// others: the size of segments, the checksum, the alignment and the number of spares are those that are there.
     pub(crate) fn options(&self) -> Options {
         let mut sizes = BTreeMap::new();
-        let mut checksum = Checksum::default();
+        let mut last = None;
         for header in self.headers() {
             *sizes.entry(header.capacity).or_insert(0_usize) += 1;
-            checksum = header.checksum;
+            last = Some(header);
         }
         // Of two sizes that are as frequent the smaller: a long record gets a segment of its own.
         let usual = sizes.iter().rev().max_by_key(|(_, count)| **count).map(|(size, _)| *size);
         let defaults = Options::default();
+        let last = last.unwrap_or_else(|| Header::new([0; 16], 1, 0, defaults.segment_bytes));
+        // A later version may align by more than this one does.
+        let align = last.commit_align.min(4096);
+        let least = HEADER_LEN + 8 * u64::from(align);
+        // No records are written here, but there may be later, and compressed.
+        let packs = last.features.has(Features::COMPRESSION);
         Options {
-            segment_bytes: usual.unwrap_or(defaults.segment_bytes),
+            segment_bytes: usual.unwrap_or(defaults.segment_bytes).max(least),
             max_spare_segments: self.spares.len().max(defaults.max_spare_segments),
-            checksum,
+            checksum: last.checksum,
+            commit_align: align,
+            compression: if packs { Compression::Snappy } else { Compression::None },
             ..defaults
         }
     }
