@@ -1,6 +1,7 @@
 //! What this machine can do, and how the other process is started.
 
 use std::ffi::OsStr;
+use std::io::{Write as _, stderr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -54,9 +55,10 @@ pub(crate) fn said(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)).join("\n")
 }
 
-/// Tells that a test was not run here.
+/// Tells that a test was not run here. Not by `eprintln!`: of a test that passes the harness shows none of that.
 pub(crate) fn skipped(reason: &str) {
-    eprintln!("skipped: {}", reason.trim());
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    writeln!(stderr(), "{test} skipped: {}", reason.trim()).unwrap();
 }
 
 /// Ends a role that the machine cannot do.
