@@ -18,6 +18,16 @@ const DIR: &str = "/log";
 const FIRST: &str = "/log/wal-0000000000000001.seg";
 /// A segment is made at its full length; inputs leave the zeros at its end out.
 const CAPACITY: usize = 16 << 10;
+/// What opening and reading a log may take in memory besides its files, which the simulated disk has there too.
+const MEMORY: u64 = 1 << 20;
+
+/// Runs something that may take so much memory.
+fn within<T>(most: u64, run: impl FnOnce() -> T) -> T {
+    let mut done = None;
+    let memory = allocation_counter::measure(|| done = Some(run()));
+    assert!(memory.bytes_max <= most, "{} bytes of memory, {most} are enough", memory.bytes_max);
+    done.expect("it was run")
+}
 
 /// The first segment of a log, byte by byte; zeros follow up to 16 KiB.
 pub fn wal_segment(data: &[u8]) {
@@ -124,7 +134,8 @@ type Records = Vec<(u64, Vec<u8>)>;
 fn check(segment: &[u8]) -> Result<Records, ReadError> {
     let disk = SimFs::new(1);
     disk.plant(FIRST, segment).expect("an empty disk takes a file");
-    let Some(records) = open(&disk) else { return Ok(Vec::new()) };
+    let most = MEMORY + 8 * segment.len() as u64;
+    let Some(records) = within(most, || open(&disk)) else { return Ok(Vec::new()) };
     let records = records?;
     let bytes: usize = records.iter().map(|(_, record)| record.len()).sum();
     assert!(bytes <= segment.len(), "{bytes} bytes read from {}", segment.len());

@@ -4,7 +4,7 @@ use forebay_wal::format::{Features, Frag, FrameHeader, HEADER_LEN, Header, Kind,
 use forebay_wal::fs::sim::SimFs;
 use forebay_wal::{Lsn, OpenError, Wal};
 
-use super::{CAPACITY, DIR, FIRST, Records, first_start, frame, options, push, take};
+use super::{CAPACITY, DIR, FIRST, MEMORY, Records, first_start, frame, options, push, take, within};
 
 /// Five bytes say which codec, what of it is a lie, and a length to lie with; the rest becomes records of fifty bytes,
 /// or is what the codec is said to have made.
@@ -58,7 +58,10 @@ pub fn wal_codec(data: &[u8]) {
 
     let disk = SimFs::new(1);
     disk.plant(FIRST, &segment).expect("an empty disk takes a file");
-    let (wal, _) = match Wal::open_in(disk, DIR, options()) {
+    // Of a byte snappy makes 22 at most, zstd 32 KiB.
+    let more = [8, 8 + 22, 8 + (32 << 10)].get(usize::from(codec)).copied().unwrap_or(8);
+    let most = MEMORY + more * segment.len() as u64;
+    let (wal, _) = match within(most, || Wal::open_in(disk, DIR, options())) {
         Ok(opened) => opened,
         Err(OpenError::Unsupported { what: Unsupported::Codec(named), .. }) => {
             return assert_eq!(named, codec);
@@ -66,7 +69,7 @@ pub fn wal_codec(data: &[u8]) {
         Err(error) => panic!("{error}"),
     };
     let read = wal.reader(Lsn(0)).map(|record| record.map(|record| (record.lsn.0, record.bytes.to_vec())));
-    let read = read.collect::<Result<Records, _>>();
+    let read = within(most, || read.collect::<Result<Records, _>>());
     // An empty frame says nothing, and one that lies may say anything, as long as that ends.
     if lies & 0b1111 == 0 {
         let written = records.iter().map(|record| record.to_vec()).chain([b"plain".to_vec()]);
