@@ -1,8 +1,6 @@
 //! Where a thread waits: for its answer, or for its turn to lead.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use crate::sync::{Arc, Condvar, Mutex};
+use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering, TURNS, spin_loop};
 
 /// A thread waits for one thing at a time, so it needs one of these and keeps it.
 #[derive(Debug)]
@@ -13,9 +11,6 @@ pub(crate) struct Parker<T> {
     /// Whether there may be something new.
     called: AtomicBool,
 }
-
-/// As long as a write of some records takes.
-const TURNS: usize = 100;
 
 impl<T> Default for Parker<T> {
     fn default() -> Self {
@@ -53,7 +48,7 @@ impl<T> Parker<T> {
             if self.called.load(Ordering::Relaxed) {
                 break;
             }
-            std::hint::spin_loop();
+            spin_loop();
         }
     }
 

@@ -7,26 +7,52 @@
 #![expect(dead_code, unused_imports, unreachable_pub, reason = "the models use a part of these files")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../src/durability.rs"]
-mod durability;
-#[path = "../src/follow.rs"]
-mod follow;
 // A model that is not in the list of all is not run: it shall not be silent.
 #[deny(dead_code)]
 #[path = "loom/models.rs"]
 mod models;
-#[path = "../src/parker.rs"]
-mod parker;
-#[path = "../src/progress.rs"]
-mod progress;
+#[path = "loom/stand_ins.rs"]
+mod stand_ins;
 #[path = "loom/sync.rs"]
 mod sync;
+
+/// The crate's own files, and what these need.
+#[path = "../src"]
+mod src {
+    pub(crate) mod commit;
+    pub(crate) mod compressed;
+    pub(crate) mod control;
+    pub(crate) mod durability;
+    pub(crate) mod error;
+    pub(crate) mod features;
+    pub(crate) mod follow;
+    pub(crate) mod format;
+    pub(crate) mod frame;
+    pub(crate) mod frames;
+    pub(crate) mod header;
+    pub(crate) mod intake;
+    pub(crate) mod lasts;
+    pub(crate) mod lsn;
+    pub(crate) mod parker;
+    pub(crate) mod payload;
+    pub(crate) mod policy;
+    pub(crate) mod progress;
+    pub(crate) mod record;
+    pub(crate) mod request;
+}
 
 use std::panic::{catch_unwind, set_hook, take_hook};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use durability::Durability;
+use src::durability::Durability;
+use src::lsn::Lsn;
+// Under the names that they have in the crate.
+use src::{
+    commit, compressed, control, error, features, follow, format, frame, frames, header, intake, lasts,
+    parker, payload, policy, progress, record, request,
+};
+use stand_ins::{codec, options, segment, truncate};
 
 /// Runs `model` in every interleaving, and returns how many there were.
 fn explore(model: fn()) -> usize {

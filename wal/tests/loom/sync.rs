@@ -3,7 +3,11 @@
 use std::ops::{Deref, DerefMut};
 pub(crate) use std::sync::Arc;
 
-pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
+pub(crate) use loom::hint::spin_loop;
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+
+/// One look is enough for others to come first, or not.
+pub(crate) const TURNS: usize = 1;
 
 #[derive(Debug)]
 pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
