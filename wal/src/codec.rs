@@ -166,14 +166,14 @@ impl Unpacker {
             // No three bytes of it make more than 64.
             #[cfg(feature = "snappy")]
             SNAPPY => {
-                let len = snap::raw::decompress_len(bytes).ok().filter(|len| len / 22 <= bytes.len())?;
-                u64::try_from(len).ok()
+                let len = u64::try_from(snap::raw::decompress_len(bytes).ok()?).ok()?;
+                (len <= 22 * bytes.len() as u64).then_some(len)
             }
             #[cfg(feature = "zstd")]
             // No block of 4 bytes or more makes more than 128 KiB.
             ZSTD => {
                 let len = zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten();
-                len.filter(|len| len / (32 << 10) <= bytes.len() as u64)
+                len.filter(|len| *len <= (32 << 10) * bytes.len() as u64)
             }
             _ => {
                 let _ = bytes;
@@ -287,6 +287,22 @@ mod tests {
         let mut unpacker = Unpacker::default();
         assert_eq!(unpacker.unpack(SNAPPY, &hostile), Err(NotUnpacked::Damaged));
         assert!(unpacker.body().is_empty());
+    }
+
+    /// It was rounded down, so that up to 21 bytes more were believed.
+    #[test]
+    fn the_most_that_a_codec_makes_of_a_byte_is_believed_and_no_byte_more() {
+        let mut unpacker = Unpacker::default();
+        let mut is_believed = |len: u8| {
+            // A length of two bytes, and five that do not make it.
+            let bytes = [len | 0x80, 1, 0, b'a', 0, b'a', 0];
+            let body = [&(u32::from(len & 0x7F) + 128).to_le_bytes()[..], &bytes].concat();
+            let before = unpacker.body().len();
+            assert_eq!(unpacker.unpack(SNAPPY, &body), Err(NotUnpacked::Damaged));
+            unpacker.body().len() > before
+        };
+        assert!(!is_believed(155 - 128));
+        assert!(is_believed(154 - 128), "seven bytes make 154");
     }
 
     #[test]
