@@ -77,7 +77,7 @@ pub(crate) struct Directory {
 
 impl Directory {
     pub(crate) fn new(entries: Vec<Entry>, reserved_bytes: u64) -> Self {
-        Self { entries: entries.into(), reserved_bytes, leftovers: Vec::new(), pool: Pool::default() }
+        Self { entries: entries.into(), reserved_bytes, ..Self::default() }
     }
 
     /// Bytes that all segment files take, but for those that are kept to be used again.

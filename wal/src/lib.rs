@@ -238,7 +238,7 @@ pub use pins::Pin;
 pub use policy::SyncPolicy;
 pub use reader::{Reader, Record, RecordRef};
 pub use report::RecoveryReport;
-pub use stats::{Rejections, Stats};
+pub use stats::{Corruptions, Rejections, Stats};
 pub use stream::Stream;
 pub use tail::{Event, Tail};
 pub use truncate::{Truncated, Usage};

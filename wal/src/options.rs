@@ -57,7 +57,9 @@ pub struct Options {
     /// What to do with bytes behind the last whole group. Default [`RepairPolicy::TruncateTail`].
     pub repair: RepairPolicy,
     /// Whether the bytes that a repair cuts off are first copied to `quarantine/` in the log's directory.
-    /// Default true.
+    /// Default true. Each opening that cuts adds a file, which counts in no limit, and the log removes none: whoever runs
+    /// it looks at them, and may remove any at any time, also while the log is open.
+    /// `walctl stat` says how much there is.
     pub quarantine: bool,
     /// What is done to bodies of frames of 512 bytes and more, where it makes them smaller by an eighth: many small
     /// records that are written together share a frame. Default [`Compression::None`]. Counts for segments made from now

@@ -78,17 +78,21 @@ impl<F: Fs> Reader<F> {
         loop {
             match self.cursor.record(self.limit) {
                 Some(Ok(found)) => return Some(Ok(found)),
-                Some(Err(error)) => {
-                    self.failed = true;
-                    return Some(Err(error));
-                }
+                Some(Err(error)) => return Some(Err(self.failed(error))),
                 None => {}
             }
             if let Err(error) = self.advance()? {
-                self.failed = matches!(error, ReadError::Corrupt(_));
-                return Some(Err(error));
+                return Some(Err(self.failed(error)));
             }
         }
+    }
+
+    fn failed(&mut self, error: ReadError) -> ReadError {
+        if let ReadError::Corrupt(damage) = &error {
+            self.cursor.source.corrupt(damage);
+            self.failed = true;
+        }
+        error
     }
 
     /// Takes in a frame; `None` where there is none.

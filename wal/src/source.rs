@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::Lsn;
 use crate::directory::Entry;
+use crate::error::Damage;
 use crate::fs::Fs;
 use crate::leader::Inner;
 use crate::pins::Pin;
@@ -67,6 +68,13 @@ impl<F: Fs> Source<F> {
         match self {
             Self::Log(inner, _) => inner.home.directory.lock().has(segment),
             Self::Files(_) => true,
+        }
+    }
+
+    /// Counts damage that was found in reading.
+    pub(crate) fn corrupt(&self, damage: &Damage) {
+        if let Self::Log(inner, _) = self {
+            inner.home.counters.corrupt(&damage.class);
         }
     }
 

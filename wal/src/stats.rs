@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use crate::error::Reject;
+use crate::error::{DamageClass, Reject};
 use crate::report::RecoveryReport;
 use crate::times::Times;
 
@@ -61,8 +61,13 @@ pub struct Stats {
     pub segments: u64,
     /// Bytes that the segment files take, the one made ahead included.
     pub disk_bytes: u64,
+    /// Bytes of the segment that is made ahead, or is being made; part of [`disk_bytes`](Self::disk_bytes).
+    pub reserve_bytes: u64,
     /// Bytes of files that are kept to be used again.
     pub spare_bytes: u64,
+    /// Whether no segment could be had when one was last wanted, mostly because the disk or the log is full, and none was
+    /// given back since: appends are refused as soon as the segment being written is full.
+    pub starved: bool,
     /// Nanoseconds that opening took.
     pub recovery_ns: u64,
     /// Records that it found.
@@ -71,17 +76,18 @@ pub struct Stats {
     pub torn_bytes: u64,
     /// Numbers of records that were durable and that it found lost.
     pub lost_records: u64,
+    /// Damage of durable records: what opening found and a repair was asked for, and what readers and tails have come
+    /// upon since.
+    pub corruptions: Corruptions,
     /// Whether a failure has ended all writing until the log is reopened.
     pub poisoned: bool,
 }
 
-/// Refused requests by [`Reject`].
+/// Refused requests by [`Reject`], each under its name. The name of a stream that is none, and a stream too many, count as
+/// `too_large`; what is asked of a stream that was dropped counts as `closed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-#[expect(
-    missing_docs,
-    reason = "each is the reason of that name; streams that were refused count as too large"
-)]
+#[expect(missing_docs, reason = "each is the reason of that name")]
 pub struct Rejections {
     pub no_space: u64,
     pub quota_exceeded: u64,
@@ -92,6 +98,17 @@ pub struct Rejections {
     pub io: u64,
     pub numbers_used_up: u64,
     pub not_appended: u64,
+}
+
+/// Damage by [`DamageClass`], each under its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each is the class of that name")]
+pub struct Corruptions {
+    pub damaged_durable: u64,
+    pub missing_segment: u64,
+    pub bad_header: u64,
+    pub foreign: u64,
 }
 
 #[derive(Debug, Default)]
@@ -115,6 +132,7 @@ pub(crate) struct Counters {
     recovered_records: AtomicU64,
     torn_bytes: AtomicU64,
     lost_records: AtomicU64,
+    corruptions: [AtomicU64; 4],
     rotation_ns: AtomicU64,
     longest_rotation_ns: AtomicU64,
     rotations: AtomicU64,
@@ -181,6 +199,17 @@ impl Counters {
         self.recovered_records.store(report.records, Relaxed);
         self.torn_bytes.store(torn, Relaxed);
         self.lost_records.store(lost, Relaxed);
+        report.damaged.iter().for_each(|damage| self.corrupt(&damage.class));
+    }
+
+    pub(crate) fn corrupt(&self, class: &DamageClass) {
+        let index = match class {
+            DamageClass::DamagedDurable => 0,
+            DamageClass::MissingSegment => 1,
+            DamageClass::BadHeader(_) => 2,
+            DamageClass::Foreign => 3,
+        };
+        self.corruptions[index].fetch_add(1, Relaxed);
     }
 
     pub(crate) fn recycled(&self) {
@@ -232,6 +261,8 @@ impl Counters {
             numbers_used_up,
             not_appended,
         };
+        let [damaged_durable, missing_segment, bad_header, foreign] =
+            self.corruptions.each_ref().map(|count| count.load(Relaxed));
         Stats {
             appended_records: self.appended_records.load(Relaxed),
             appended_bytes: self.appended_bytes.load(Relaxed),
@@ -251,6 +282,7 @@ impl Counters {
             recovered_records: self.recovered_records.load(Relaxed),
             torn_bytes: self.torn_bytes.load(Relaxed),
             lost_records: self.lost_records.load(Relaxed),
+            corruptions: Corruptions { damaged_durable, missing_segment, bad_header, foreign },
             rotations: self.rotations.load(Relaxed),
             rotation_ns: self.rotation_ns.load(Relaxed),
             longest_rotation_ns: self.longest_rotation_ns.load(Relaxed),

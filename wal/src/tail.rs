@@ -104,7 +104,8 @@ impl<F: Fs> Tail<F> {
         self
     }
 
-    /// LSN of the record that comes next, or would if it is not burned or truncated.
+    /// LSN of the record that comes next, or would if it is not burned or truncated. Those from here up to
+    /// [`Wal::watermarks`](crate::Wal::watermarks) are what it is behind.
     pub fn next_lsn(&self) -> Lsn {
         Lsn(self.gap.map_or_else(|| self.cursor.next_lsn(), |(from, _)| from))
     }
@@ -262,6 +263,7 @@ impl<F: Fs> Tail<F> {
 
     fn broken(&mut self, error: ReadError) -> ReadError {
         if let ReadError::Corrupt(damage) = &error {
+            self.cursor.source.corrupt(damage);
             self.end = Some(End::Corrupt(damage.clone()));
         }
         error

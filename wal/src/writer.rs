@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -333,8 +333,13 @@ impl<F: Fs> Wal<F> {
         let pinned_by = self.inner.pinned_by();
         let limit = self.inner.home.options.max_log_bytes;
         let directory = self.inner.home.directory.lock();
-        let (log_bytes, spare_bytes) = (directory.bytes(), directory.pool.bytes());
-        Usage { log_bytes, spare_bytes, segments: directory.len(), limit, pinned_by }
+        Usage {
+            log_bytes: directory.bytes(),
+            spare_bytes: directory.pool.bytes(),
+            segments: directory.len(),
+            limit,
+            pinned_by,
+        }
     }
 
     /// How far the log has come.
@@ -360,7 +365,8 @@ impl<F: Fs> Wal<F> {
         let directory = self.inner.home.directory.lock();
         stats.segments = directory.len() as u64;
         stats.disk_bytes = directory.bytes();
-        stats.spare_bytes = directory.pool.bytes();
+        (stats.reserve_bytes, stats.spare_bytes) = (directory.reserved_bytes(), directory.pool.bytes());
+        stats.starved = self.inner.home.starved.load(Ordering::Relaxed);
         stats
     }
 
