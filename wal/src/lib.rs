@@ -88,24 +88,29 @@
 //!   ([`tests/sim/tail.rs`], [`tests/sim/tasks.rs`], [`tests/loom.rs`]).
 //! - **G15** Any bytes on disk: no panic, no endless loop, no allocation beyond what the file holds, or what its bytes
 //!   can be unpacked to ([`tests/sim/golden.rs`], [`tests/sim/exhaustive.rs`], [`tests/sim/forged.rs`],
-//!   [`tests/sim/codec.rs`]).
+//!   [`tests/sim/codec.rs`]). What has the name of a file and is none is an error, and not waited for
+//!   ([`tests/kernel.rs`]).
 //! - **G16** Dropping an append future neither loses nor duplicates a record and blocks nobody
-//!   ([`tests/sim/append.rs`]).
+//!   ([`tests/sim/append.rs`]). No task waits for the disk, nor for whoever does, also where it drops the last handle
+//!   ([`tests/sim/tasks.rs`]).
 //! - **G17** Logs of every format version ever written stay readable ([`tests/sim/golden.rs`],
 //!   [`tests/sim/features.rs`]). One that needs a later version is refused and left as it is to the byte
 //!   ([`tests/sim/features.rs`]), and so is one that needs a codec which this build has not got
 //!   ([`tests/sim/codec.rs`]).
-//! - **G18** Memory is bounded by what may wait to be written, and for each [`Reader`] and [`Tail`] by what it reads at
-//!   once, 64 KiB or one frame, that frame's body as it was before compression, and the fragments of one record
+//! - **G18** Memory is bounded by what may wait to be written, by the buffers for it, which keep up to four frames each,
+//!   and for each [`Reader`] and [`Tail`] by what it reads at once, 64 KiB or one frame, that frame's body as it was before compression, and the fragments of one record
 //!   ([`tests/memory.rs`], [`tests/allocations.rs`]).
 //!
 //! # Limits
 //!
 //! Record or batch 64 MiB ([`Options::max_record_bytes`], at most 256 MiB); segment 8 KiB to 16 GiB; 2⁶² records.
-//! Memory: [`Options::max_inflight_bytes`] for records that wait, and 64 KiB or one frame, besides the fragments of one
-//! record and a body brought back from compression, per reader or tail. A lone record of 64 bytes takes 104 on disk, in a
-//! group of 100 about 65. Opening reads the whole log once; an append costs one write and one sync, shared by all that
-//! wait, or less where it asks for less: see [`Durability`] and [`SyncPolicy`]. Unix only.
+//! Memory: [`Options::max_inflight_bytes`] for records that wait; two buffers for writing, four where bodies are
+//! compressed, that keep up to four times [`Options::max_frame`] each; and 64 KiB or one frame, besides the fragments of
+//! one record and a body brought back from compression, per reader or tail. A lone record of 64 bytes takes 104 on disk,
+//! in a group of 100 about 65. Opening reads the whole log once, and twice where its lock file is not there; an append
+//! costs one write and one sync, shared by all that wait, or less where it asks for less: see [`Durability`] and
+//! [`SyncPolicy`]. What repairs keep in `quarantine/` is in no limit, and stays until somebody removes it: see
+//! [`Options::quarantine`]. Unix only.
 //!
 //! # Time, disk and chance
 //!
@@ -115,13 +120,15 @@
 //!
 //! # Features
 //!
-//! - `tokio`: `aio::AsyncWal`, futures for appends and one committing thread per log; `aio::Tail`, a stream.
+//! - `tokio`: `aio::AsyncWal`, futures for appends and one committing thread per log; `aio::Stream`, its named streams;
+//!   `aio::Tail`, a stream of what comes.
 //! - `snappy`, `zstd`: [`Options::compression`].
 //! - `sim`: the deterministic disk.
 //! - `conformance`: the suite for implementations of [`fs::Fs`].
 //! - `cli`: the program `walctl`, which inspects, verifies, counts, dumps, repairs and truncates logs on disk; `walctl --help`.
 //!
 //! [`tests/allocations.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/allocations.rs
+//! [`tests/kernel.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/kernel.rs
 //! [`tests/loom.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/loom.rs
 //! [`tests/memory.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/memory.rs
 //! [`tests/sim/append.rs`]: https://docs.rs/crate/forebay-wal/latest/source/tests/sim/append.rs

@@ -18,7 +18,7 @@ pub struct Options {
     /// often, at two syncs each. A record that does not fit gets a segment of its own size.
     pub segment_bytes: u64,
     /// Longest body of one frame in bytes; rounded up to 8. Default 1 MiB, 512 B to 256 MiB. A damaged byte
-    /// costs a frame, and a reader holds one in memory.
+    /// costs a frame, a reader holds one in memory, and each buffer for writing keeps up to four.
     pub max_frame: u32,
     /// Longest record, or batch, in bytes, a few for each length included. Default 64 MiB, at most 256 MiB, and
     /// no more than a segment of half of [`max_log_bytes`](Self::max_log_bytes) holds besides the longest checkpoint and most streams.
