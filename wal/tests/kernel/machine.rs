@@ -58,7 +58,8 @@ pub(crate) fn said(output: &Output) -> String {
 /// Tells that a test was not run here. Not by `eprintln!`: of a test that passes the harness shows none of that.
 pub(crate) fn skipped(reason: &str) {
     let test = std::thread::current().name().unwrap_or_default().to_owned();
-    writeln!(stderr(), "{test} skipped: {}", reason.trim()).unwrap();
+    let mut stderr = stderr().lock();
+    writeln!(stderr, "{test} skipped: {}", reason.trim()).unwrap();
 }
 
 /// Ends a role that the machine cannot do.
