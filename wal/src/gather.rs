@@ -53,7 +53,7 @@ impl<F: Fs> Inner<F> {
         let mut until_ns = until(begun_ns);
         let Gathering { queue, .. } = &mut Gathering::new(self, queue, enough);
         // A clock that stands still must not hold up a log: so many waits take as long as all may.
-        for _ in 0..patience.most_ns.div_ceil(patience.gap_ns) {
+        for _ in 0..patience.most_ns / patience.gap_ns {
             let (now_ns, (waiting, _)) = (now_ns(), queue.waiting_for_sync());
             if waiting > came {
                 (came, until_ns) = (waiting, until(now_ns));
@@ -135,7 +135,7 @@ mod tests {
 
     /// A thousand waits of a sixteenth, each up to its end, were 62 times what a sync takes.
     #[test]
-    fn a_clock_that_stands_still_holds_a_commit_up_for_half_of_a_sync() {
+    fn a_clock_that_stands_still_holds_a_commit_up_for_one_sync() {
         let looks = Arc::new(AtomicU64::new(0));
         let counted = looks.clone();
         let clock = move || {
@@ -153,7 +153,7 @@ mod tests {
             looks.load(Ordering::Relaxed) - before
         };
         let (alone, gathering) = (looks_of(1), looks_of(2));
-        assert_eq!(gathering - alone, 1 + 8, "once, and before each of eight waits");
+        assert_eq!(gathering - alone, 1 + 16, "once, and before each of sixteen waits");
     }
 
     /// They waited with the leader, whose clock stands still here and who has a sync of a year to share.

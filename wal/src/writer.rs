@@ -34,7 +34,7 @@ use crate::{Durability, Lsn, Watermarks};
 ///
 /// The directory is unlocked when the last handle, [`Reader`] and committer of an async front is gone, or by
 /// [`close`](Self::close), which also marks the log as complete. Dropping the last handle of a log from
-/// [`open`](Self::open) waits for the segment that is being made ahead, if one is.
+/// [`open`](Self::open) waits for 256 KiB of zeros of the segment that is being made ahead, if one is.
 pub struct Wal<F: Fs = StdFs> {
     // Stops the thread before the last handle lets go of the lock.
     pub(crate) keeper: Option<Arc<Keeper>>,
