@@ -119,9 +119,9 @@ pub(crate) struct Unpacker {
     zstd: Option<zstd::bulk::Decompressor<'static>>,
 }
 
-#[cfg(any(feature = "snappy", test))]
+#[cfg(feature = "snappy")]
 const SNAPPY: u8 = 1;
-#[cfg(any(feature = "zstd", test))]
+#[cfg(feature = "zstd")]
 const ZSTD: u8 = 2;
 
 impl Unpacker {
